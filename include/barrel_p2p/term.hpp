@@ -1,0 +1,393 @@
+// Erlang terms as C++ values.
+//
+// A `Term` is immutable, 16 bytes, and cheap to copy: small integers, floats and atoms are inline, everything else is
+// reference counted and shared. Terms may be copied and read from any thread at once; one Term object must not be
+// assigned while another thread reads it (the rule of `std::shared_ptr`).
+//
+//   Term point = Term::tuple({Atom("point"), 1, 2.5});
+//   Term config = Term::map({{Atom("limit"), 100}, {"name", "north"}});   // C++ strings become binaries
+//   auto limit = config.get<int>(Atom("limit"));                          // Result<int>
+//
+// Order and equality are those of Erlang: `==` on Term is exact (`=:=`), `equals` is `==`, `compare` is the term order.
+// Sources: External Term Format (Erlang/OTP), protocol document 08.
+#pragma once
+
+#include <array>
+#include <barrel_p2p/bytes.hpp>
+#include <barrel_p2p/error.hpp>
+#include <barrel_p2p/version.hpp>
+#include <chrono>
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace barrel_p2p {
+inline namespace v0 {
+
+class Term;
+
+/// An interned name of at most 255 code points of UTF-8. 8 bytes; equality compares one pointer. Entries are reference
+/// counted, so atoms that only a peer's messages named are freed with these messages.
+class BARREL_P2P_API Atom {
+ public:
+  static constexpr std::size_t code_points_max = 255;
+
+  Atom() noexcept;  ///< The empty atom `''`.
+  /// Throws std::invalid_argument when `utf8` is not valid UTF-8 or too long: use `make` for input that is not a
+  /// literal.
+  Atom(std::string_view utf8);                              // NOLINT(google-explicit-constructor)
+  Atom(const char* utf8) : Atom(std::string_view(utf8)) {}  // NOLINT(google-explicit-constructor)
+  static Result<Atom> make(std::string_view utf8);
+
+  Atom(const Atom& other) noexcept;
+  Atom(Atom&& other) noexcept;
+  Atom& operator=(const Atom& other) noexcept;
+  Atom& operator=(Atom&& other) noexcept;
+  ~Atom();
+
+  [[nodiscard]] std::string_view text() const noexcept;
+  [[nodiscard]] std::string string() const { return std::string(text()); }
+  [[nodiscard]] std::size_t hash() const noexcept { return std::hash<const void*>()(entry_); }
+
+  friend bool operator==(const Atom& left, const Atom& right) noexcept { return left.entry_ == right.entry_; }
+  friend bool operator==(const Atom& left, std::string_view right) noexcept { return left.text() == right; }
+  /// By code points.
+  friend std::strong_ordering operator<=>(const Atom& left, const Atom& right) noexcept {
+    return left.text() <=> right.text();
+  }
+
+  struct Entry;
+
+ private:
+  friend class Term;
+  explicit Atom(Entry* entry) noexcept : entry_(entry) {}
+  Entry* entry_;
+};
+
+/// Process identifier. Compare with all fields: a creation tells incarnations of one node apart.
+struct BARREL_P2P_API Pid {
+  Atom node;
+  std::uint32_t id = 0;
+  std::uint32_t serial = 0;
+  std::uint32_t creation = 0;
+
+  friend bool operator==(const Pid&, const Pid&) noexcept = default;
+  /// Erlang's order: serial, id, node name, creation.
+  friend BARREL_P2P_API std::strong_ordering operator<=>(const Pid& left, const Pid& right) noexcept;
+};
+
+/// Reference of 1 to 5 words; unused words are 0.
+struct BARREL_P2P_API Ref {
+  static constexpr std::size_t words_max = 5;
+  Atom node;
+  std::uint32_t creation = 0;
+  std::uint8_t count = 0;  ///< Number of words in use.
+  std::array<std::uint32_t, words_max> words{};
+
+  friend bool operator==(const Ref&, const Ref&) noexcept = default;
+  friend BARREL_P2P_API std::strong_ordering operator<=>(const Ref& left, const Ref& right) noexcept;
+};
+
+struct BARREL_P2P_API Port {
+  Atom node;
+  std::uint64_t id = 0;
+  std::uint32_t creation = 0;
+
+  friend bool operator==(const Port&, const Port&) noexcept = default;
+  friend BARREL_P2P_API std::strong_ordering operator<=>(const Port& left, const Port& right) noexcept;
+};
+
+/// `fun M:F/A`.
+struct BARREL_P2P_API ExternalFun {
+  Atom module;
+  Atom function;
+  std::uint8_t arity = 0;
+  friend bool operator==(const ExternalFun&, const ExternalFun&) noexcept = default;
+};
+
+/// An integer of any size: sign and little-endian magnitude without leading zero digits. Zero is never negative.
+struct BARREL_P2P_API BigInteger {
+  bool negative = false;
+  Bytes magnitude;
+  static Result<BigInteger> parse(std::string_view decimal);
+  [[nodiscard]] std::string to_string() const;
+  friend bool operator==(const BigInteger&, const BigInteger&) noexcept = default;
+  friend BARREL_P2P_API std::strong_ordering operator<=>(const BigInteger& left, const BigInteger& right) noexcept;
+};
+
+/// Conversion hook: specialise for a type of your own with `static Term encode(const T&)` and `static Result<T>
+/// decode(const Term&)`. For a plain struct it is enough to name its members once, as `static constexpr auto
+/// term_fields = std::tuple{field("x", &T::x), ...}` inside of the struct: it becomes a map with atom keys.
+template <class T>
+struct TermCodec;
+
+enum class TermType : std::uint8_t {
+  integer,
+  floating,
+  atom,
+  reference,
+  fun,
+  port,
+  pid,
+  tuple,
+  map,
+  nil,
+  list,
+  bitstring
+};
+// In Erlang's order, except that integers and floats compare by value.
+
+/// One key and its value.
+using TermPair = std::pair<Term, Term>;
+
+namespace detail {
+struct Box;  // reference counted content of a term
+}
+
+class BARREL_P2P_API Term {
+ public:
+  Term() noexcept;  ///< `[]`
+  Term(const Term& other) noexcept;
+  Term(Term&& other) noexcept;
+  Term& operator=(const Term& other) noexcept;
+  Term& operator=(Term&& other) noexcept;
+  ~Term();
+
+  // NOLINTBEGIN(google-explicit-constructor): terms are built from values all over user code
+  template <std::integral T>
+  Term(T value) : Term(from_integer(value)) {}
+  Term(bool value);    ///< The atom `true` or `false`.
+  Term(double value);  ///< Finite; throws std::invalid_argument otherwise.
+  Term(Atom atom) noexcept;
+  Term(const Pid& pid);
+  Term(const Ref& reference);
+  Term(const Port& port);
+  Term(const ExternalFun& fun);
+  Term(const BigInteger& integer);
+  Term(std::string_view utf8);  ///< A binary.
+  Term(const char* utf8) : Term(std::string_view(utf8)) {}
+  Term(const std::string& utf8) : Term(std::string_view(utf8)) {}
+  template <class T>
+    requires requires(const T& value) { TermCodec<T>::encode(value); }
+  Term(const T& value) : Term(TermCodec<T>::encode(value)) {}
+  // NOLINTEND(google-explicit-constructor)
+
+  static Term binary(ByteView bytes);
+  /// `bit_count` bits, the first in the top bit of the first byte; unused low bits of the last byte are cleared.
+  static Term bitstring(ByteView bytes, std::size_t bit_count);
+  static Term tuple(std::vector<Term> elements);
+  static Term tuple(std::initializer_list<Term> elements);
+  static Term list(std::vector<Term> elements);
+  static Term list(std::initializer_list<Term> elements);
+  /// `[elements... | tail]`. A tail that is a list is concatenated.
+  static Term list(std::vector<Term> elements, Term tail);
+  /// The list of the code points, what Erlang writes as "text". Throws std::invalid_argument on invalid UTF-8.
+  static Term charlist(std::string_view utf8);
+  /// Of equal keys (exact equality) the last one counts.
+  static Term map(std::vector<TermPair> pairs);
+  static Term map(std::initializer_list<TermPair> pairs);
+
+  [[nodiscard]] TermType type() const noexcept;
+  [[nodiscard]] bool is_integer() const noexcept { return type() == TermType::integer; }
+  [[nodiscard]] bool is_atom() const noexcept { return type() == TermType::atom; }
+  [[nodiscard]] bool is_atom(std::string_view text) const noexcept;
+  [[nodiscard]] bool is_pid() const noexcept { return type() == TermType::pid; }
+  [[nodiscard]] bool is_reference() const noexcept { return type() == TermType::reference; }
+  [[nodiscard]] bool is_tuple() const noexcept { return type() == TermType::tuple; }
+  [[nodiscard]] bool is_tuple(std::size_t arity) const noexcept { return is_tuple() && size() == arity; }
+  /// A tuple of this arity whose first element is this atom.
+  [[nodiscard]] bool is_tagged(std::string_view tag, std::size_t arity) const noexcept;
+  [[nodiscard]] bool is_map() const noexcept { return type() == TermType::map; }
+  [[nodiscard]] bool is_nil() const noexcept { return type() == TermType::nil; }
+  [[nodiscard]] bool is_list() const noexcept { return is_nil() || type() == TermType::list; }
+  /// A list that ends in `[]`.
+  [[nodiscard]] bool is_proper_list() const noexcept;
+  [[nodiscard]] bool is_bitstring() const noexcept { return type() == TermType::bitstring; }
+  /// A bitstring of whole bytes.
+  [[nodiscard]] bool is_binary() const noexcept;
+
+  // Checked access: empty when the term is something else, or the value does not fit.
+  [[nodiscard]] std::optional<std::int64_t> as_int64() const noexcept;
+  [[nodiscard]] std::optional<std::uint64_t> as_uint64() const noexcept;
+  [[nodiscard]] std::optional<BigInteger> as_big_integer() const;
+  [[nodiscard]] std::optional<double> as_double() const noexcept;  ///< Floats only.
+  [[nodiscard]] std::optional<bool> as_bool() const noexcept;
+  [[nodiscard]] std::optional<Atom> as_atom() const noexcept;
+  [[nodiscard]] const Pid* as_pid() const noexcept;        ///< Valid as long as this term.
+  [[nodiscard]] const Ref* as_reference() const noexcept;  ///< Valid as long as this term.
+  [[nodiscard]] const Port* as_port() const noexcept;      ///< Valid as long as this term.
+  [[nodiscard]] const ExternalFun* as_external_fun() const noexcept;
+  [[nodiscard]] std::optional<ByteView> as_binary() const noexcept;        ///< Valid as long as this term.
+  [[nodiscard]] std::optional<std::string_view> as_text() const noexcept;  ///< A binary, as characters.
+  /// A binary, or a list of bytes and binaries (iodata), as a string.
+  [[nodiscard]] std::optional<std::string> as_string() const;
+  [[nodiscard]] std::size_t bit_size() const noexcept;  ///< Of a bitstring, else 0.
+
+  /// Number of elements of a tuple or list (without tail) or pairs of a map; bytes of a bitstring, rounded up. Else 0.
+  [[nodiscard]] std::size_t size() const noexcept;
+  /// Elements of a tuple or list; empty for everything else. Valid as long as this term.
+  [[nodiscard]] std::span<const Term> elements() const noexcept;
+  /// Element of a tuple or list, counted from 0; throws std::out_of_range.
+  [[nodiscard]] const Term& operator[](std::size_t index) const;
+  /// What stands behind the bar of an improper list, `[]` of all others.
+  [[nodiscard]] const Term& tail() const noexcept;
+  /// Pairs of a map, sorted by key; empty for everything else. Valid as long as this term.
+  [[nodiscard]] std::span<const TermPair> pairs() const noexcept;
+  /// Value of a key of a map, or nullptr. Valid as long as this term.
+  [[nodiscard]] const Term* find(const Term& key) const noexcept;
+
+  /// Converts to a C++ type: arithmetic, bool, std::string, Bytes, Atom, Pid, Ref, std::vector, std::array, std::map,
+  /// std::unordered_map, std::tuple, std::pair, std::optional (`undefined`), std::variant, std::chrono::duration
+  /// (milliseconds), Term and everything with a TermCodec. Error: `type_mismatch` with the path to the part that did
+  /// not fit.
+  template <class T>
+  [[nodiscard]] Result<T> to() const;
+  /// `find(key)` and `to<T>()`. Errors: `not_found`, `type_mismatch`.
+  template <class T>
+  [[nodiscard]] Result<T> get(const Term& key) const;
+
+  /// Exact equality (`=:=`): `1` is not `1.0`, `0.0` is not `-0.0`.
+  friend bool operator==(const Term& left, const Term& right) noexcept { return exactly_equal(left, right); }
+  [[nodiscard]] std::size_t hash()
+      const noexcept;  ///< Agrees with `==` (exact). Not stable over processes; see `phash2`.
+
+ private:
+  static bool exactly_equal(const Term& left, const Term& right) noexcept;
+  template <std::integral T>
+  static Term from_integer(T value) {
+    if constexpr (std::is_same_v<T, bool>) {
+      return Term(value);
+    } else if constexpr (std::unsigned_integral<T>) {
+      return from_uint64(value);
+    } else {
+      return from_int64(value);
+    }
+  }
+  static Term from_int64(std::int64_t value) noexcept;
+  static Term from_uint64(std::uint64_t value);
+  friend struct detail::Box;
+
+  // Layout: owned by term.cpp.
+  std::uint64_t tag_;
+  union {
+    std::int64_t integer_;
+    double floating_;
+    Atom::Entry* atom_;
+    detail::Box* box_;
+  };
+};
+static_assert(sizeof(Term) == 16);
+
+/// Erlang's `==`: like exact equality, but numbers compare by value.
+[[nodiscard]] BARREL_P2P_API bool equals(const Term& left, const Term& right) noexcept;
+/// Erlang's term order, consistent with `equals`.
+[[nodiscard]] BARREL_P2P_API std::weak_ordering compare(const Term& left, const Term& right) noexcept;
+/// For ordered containers.
+struct TermLess {
+  bool operator()(const Term& left, const Term& right) const noexcept { return compare(left, right) < 0; }
+};
+
+/// `erlang:phash2(Term)`: 0..2^27-1. Stable over nodes, versions and restarts; agrees with every Erlang node.
+[[nodiscard]] BARREL_P2P_API std::uint32_t phash2(const Term& term) noexcept;
+/// `erlang:phash2(Term, Range)`, 1 <= range <= 2^32: 0..range-1. Throws std::invalid_argument outside of it.
+[[nodiscard]] BARREL_P2P_API std::uint32_t phash2(const Term& term, std::uint64_t range);
+/// `erlang:phash2` of a binary with these bytes, without making a term.
+[[nodiscard]] BARREL_P2P_API std::uint32_t phash2_of_binary(ByteView bytes, std::uint64_t range);
+
+/// Bounds on what `decode` accepts. Every bound is checked before memory is allocated.
+struct DecodeLimits {
+  std::size_t depth_max = 10'000;
+  std::size_t integer_bytes_max = 64 * 1024;         ///< Digits of one big integer.
+  std::size_t memory_bytes_max = 512 * 1024 * 1024;  ///< Estimated memory of the decoded term.
+  std::size_t atoms_max = 100'000;                   ///< Atoms named in one term.
+};
+
+struct DecodeOptions {
+  DecodeLimits limits;
+  bool version_byte = true;      ///< Input starts with 131. False inside of distribution messages.
+  bool allow_trailing = false;   ///< Do not fail with `trailing_bytes`; `Decoded::used` tells where the term ended.
+  bool allow_compressed = true;  ///< Accept a COMPRESSED standalone term.
+  bool existing_atoms_only =
+      false;  ///< Erlang's `safe`: refuse atoms and external funs that this process does not know.
+};
+
+struct Decoded {
+  Term term;
+  std::size_t used = 0;  ///< Bytes of the input that belong to the term.
+};
+
+/// Decodes the external term format. Total: any input gives a term or an error (`malformed_term`, `limit_exceeded`,
+/// `trailing_bytes`), never undefined behaviour, in time linear in the input.
+[[nodiscard]] BARREL_P2P_API Result<Decoded> decode_term(ByteView bytes, const DecodeOptions& options = {});
+/// Like `decode_term`, but large binaries in the result share `owner` instead of being copied; `bytes` must lie inside
+/// of what `owner` keeps alive.
+[[nodiscard]] BARREL_P2P_API Result<Decoded> decode_term(ByteView bytes, std::shared_ptr<const void> owner,
+                                                         const DecodeOptions& options = {});
+
+struct EncodeOptions {
+  bool version_byte = true;  ///< Start with 131.
+  int compression = 0;       ///< zlib level 1-9: COMPRESSED form when it is smaller. Needs version_byte.
+  int minor_version = 2;     ///< 0: floats as text and Latin-1 atoms; 1: Latin-1 atoms; 2: what OTP 26 and newer send.
+};
+
+/// Encodes in the form of OTP 27, map keys in term order: equal terms give equal bytes.
+[[nodiscard]] BARREL_P2P_API Bytes encode_term(const Term& term, const EncodeOptions& options = {});
+/// Appends to `out`; no compression.
+BARREL_P2P_API void encode_term_to(const Term& term, Bytes& out, bool version_byte = true);
+/// Exact number of bytes that `encode_term` without compression produces.
+[[nodiscard]] BARREL_P2P_API std::size_t encoded_size(const Term& term, bool version_byte = true) noexcept;
+
+/// Erlang text on one line, as `io_lib:format("~0p", [Term])` prints it (pids with their own node name's digits: see
+/// docs).
+[[nodiscard]] BARREL_P2P_API std::string to_text(const Term& term);
+/// Parses Erlang term text (comments and white space allowed, an optional final full stop): what `file:consult` reads,
+/// plus
+/// `<a@host.1.2.3>` forms that `to_text` prints. Errors name line and column.
+[[nodiscard]] BARREL_P2P_API Result<Term> parse_term(std::string_view text);
+
+inline namespace literals {
+inline Atom operator""_atom(const char* text, std::size_t size) { return Atom(std::string_view(text, size)); }
+}  // namespace literals
+
+}  // namespace v0
+}  // namespace barrel_p2p
+
+template <>
+struct std::hash<barrel_p2p::Atom> {
+  std::size_t operator()(const barrel_p2p::Atom& atom) const noexcept { return atom.hash(); }
+};
+template <>
+struct std::hash<barrel_p2p::Term> {
+  std::size_t operator()(const barrel_p2p::Term& term) const noexcept { return term.hash(); }
+};
+template <>
+struct std::hash<barrel_p2p::Pid> {
+  std::size_t operator()(const barrel_p2p::Pid& pid) const noexcept {
+    return pid.node.hash() ^ (std::size_t{pid.id} * 0x9e3779b97f4a7c15ULL) ^ (std::size_t{pid.serial} << 17U) ^
+           pid.creation;
+  }
+};
+template <>
+struct std::hash<barrel_p2p::Ref> {
+  std::size_t operator()(const barrel_p2p::Ref& ref) const noexcept {
+    std::size_t hash = ref.node.hash() ^ ref.creation;
+    for (const auto word : ref.words) hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
+    return hash;
+  }
+};
+
+#include <barrel_p2p/term_conversions.hpp>

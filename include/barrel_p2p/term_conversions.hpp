@@ -1,0 +1,2 @@
+// Conversions between terms and C++ types. Included by term.hpp.
+#pragma once
