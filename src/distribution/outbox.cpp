@@ -1,0 +1,91 @@
+#include "distribution/outbox.hpp"
+
+#include <utility>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace distribution {
+
+Outbox::Snapshot Outbox::snapshot() const {
+  const std::lock_guard lock(mutex_);
+  return {state_, epoch_, flags_};
+}
+
+Outbox::PushResult Outbox::push(std::uint64_t epoch, OutgoingMessage message, bool essential) {
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::up || epoch != epoch_) return {Pushed::stale};
+  if (!essential && queued() >= limits_.bytes_max) return {Pushed::full};
+  bytes_ += message.bytes;
+  messages_.push_back(std::move(message));
+  const bool wake = messages_.size() == 1;
+  if (queued() <= limits_.busy_bytes) return {Pushed::accepted, wake};
+  senders_wait_ = true;
+  return {Pushed::busy, wake};
+}
+
+Outbox::PushResult Outbox::push_waiting(WaitingSignal signal, std::size_t bytes, bool essential, bool may_dial,
+                                        MonotonicTime now) {
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::up) return {Pushed::stale};
+  if (state_ == State::down && (!may_dial || now < retry_at_)) return {Pushed::refused};
+  if (!essential && queued() >= limits_.bytes_max) return {Pushed::full};
+  const bool wake = state_ == State::down;
+  state_ = State::dialing;
+  bytes_ += bytes;
+  waiting_.push_back(std::move(signal));
+  if (queued() <= limits_.busy_bytes) return {Pushed::accepted, wake};
+  senders_wait_ = true;
+  return {Pushed::busy, wake};
+}
+
+void Outbox::set_dialing() {
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::down) state_ = State::dialing;
+}
+
+std::deque<WaitingSignal> Outbox::set_up(std::uint64_t epoch, std::uint64_t flags) {
+  const std::lock_guard lock(mutex_);
+  if (!waiting_.empty()) {
+    bytes_ = 0;
+    return std::exchange(waiting_, {});
+  }
+  messages_.clear();
+  bytes_ = 0;
+  state_ = State::up;
+  epoch_ = epoch;
+  flags_ = flags;
+  return {};
+}
+
+std::size_t Outbox::set_down(MonotonicTime retry_at) {
+  const std::lock_guard lock(mutex_);
+  const std::size_t dropped = messages_.size() + waiting_.size();
+  messages_.clear();
+  waiting_.clear();
+  bytes_ = 0;
+  transport_bytes_ = 0;
+  state_ = State::down;
+  retry_at_ = retry_at;
+  return dropped;
+}
+
+std::vector<OutgoingMessage> Outbox::take() {
+  const std::lock_guard lock(mutex_);
+  std::size_t bytes = 0;
+  for (const auto& message : messages_) bytes += message.bytes;
+  bytes_ -= bytes;
+  transport_bytes_ += bytes;
+  return std::exchange(messages_, {});
+}
+
+bool Outbox::set_transport_queue(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  transport_bytes_ = bytes;
+  if (!senders_wait_ || queued() > limits_.busy_bytes / 2) return false;
+  senders_wait_ = false;
+  return true;
+}
+
+}  // namespace distribution
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,99 @@
+// Messages on their way to one peer: filled by any thread, emptied by the transport thread.
+//
+// A message is encoded on the thread that sends it, so that the transport thread only moves buffers. Its bound is in
+// bytes: above `busy_bytes` senders are told to wait, above `bytes_max` what is not essential is refused. While a
+// channel is being set up its flags are not known yet; signals then wait unencoded, with the same bounds.
+//
+// Thread safe. Order: messages pushed by one thread leave in that order.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <variant>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "distribution/control.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace distribution {
+
+/// One or more complete frames for one data stream. Buffers are shared with the QUIC send queue, never copied.
+struct OutgoingMessage {
+  std::uint32_t stream_index = 0;  ///< Of the pool of data streams that we opened.
+  std::vector<std::shared_ptr<const Bytes>> buffers;
+  std::size_t bytes = 0;
+};
+
+/// A signal that waits for a channel.
+struct WaitingSignal {
+  Signal signal;
+  Pid stream_key;
+};
+
+class Outbox {
+ public:
+  struct Limits {
+    std::size_t busy_bytes;  ///< Senders wait above this.
+    std::size_t bytes_max;   ///< Above this `push` refuses what `essential` does not mark.
+  };
+
+  enum class State : std::uint8_t { down, dialing, up };
+  enum class Pushed : std::uint8_t { accepted, busy, full, stale, refused };
+  struct PushResult {
+    Pushed outcome;
+    bool wake = false;  ///< The transport thread must be told: nothing was waiting before, or a dial is wanted.
+  };
+  struct Snapshot {
+    State state;
+    std::uint64_t epoch;
+    std::uint64_t flags;
+  };
+
+  explicit Outbox(Limits limits) noexcept : limits_(limits) {}
+
+  [[nodiscard]] Snapshot snapshot() const;
+  /// Queues an encoded message for the channel `epoch`; `stale` when that channel is gone. Essential messages (answers,
+  /// exit signals) are accepted above the upper bound: their number is bounded by what the peer asked for.
+  PushResult push(std::uint64_t epoch, OutgoingMessage message, bool essential);
+  /// Queues a signal while no channel is up, and asks for a dial when none is in progress. `stale`: a channel came up
+  /// meanwhile. `refused`: the last dial failed a moment ago, or dialing is not wanted.
+  PushResult push_waiting(WaitingSignal signal, std::size_t bytes, bool essential, bool may_dial, MonotonicTime now);
+
+  // Transport thread.
+  void set_dialing();
+  /// Returns what waited for the channel, to be encoded and pushed before anything else: the caller holds the transport
+  /// thread, and other threads go on pushing to the waiting queue until it is empty (`set_up` returns an empty deque
+  /// and the state is up).
+  std::deque<WaitingSignal> set_up(std::uint64_t epoch, std::uint64_t flags);
+  /// Drops everything. Returns how many messages were dropped. No send asks for a dial before `retry_at`.
+  std::size_t set_down(MonotonicTime retry_at);
+  /// Takes all messages of the channel that is up.
+  std::vector<OutgoingMessage> take();
+  /// What the QUIC send queue of this peer holds; counts towards the bounds. Returns true when senders that wait may go
+  /// on.
+  bool set_transport_queue(std::size_t bytes);
+
+ private:
+  [[nodiscard]] std::size_t queued() const noexcept { return bytes_ + transport_bytes_; }
+
+  const Limits limits_;
+  mutable std::mutex mutex_;
+  State state_ = State::down;
+  MonotonicTime retry_at_{};
+  std::uint64_t epoch_ = 0;
+  std::uint64_t flags_ = 0;
+  std::vector<OutgoingMessage> messages_;
+  std::deque<WaitingSignal> waiting_;
+  std::size_t bytes_ = 0;            ///< In messages_ and waiting_.
+  std::size_t transport_bytes_ = 0;  ///< In the QUIC send queue.
+  bool senders_wait_ = false;        ///< Somebody was told `busy` since the last time the queue was short.
+};
+
+}  // namespace distribution
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,264 @@
+// TOML to NodeConfig. One table below names every key, its range and where it goes.
+#include <toml++/toml.h>
+#include <barrel_p2p/node_config.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <limits>
+#include <sstream>
+#include <string>
+#include <system_error>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace {
+
+using Read = std::function<Result<void>(const toml::node& value, NodeConfig& config)>;
+
+struct Key {
+  std::string_view table;  ///< Empty: top level.
+  std::string_view name;
+  Read read;
+};
+
+Result<void> bad(std::string expected) { return fail(Errc::invalid_config, "must be " + std::move(expected)); }
+
+template <class Access>
+Read text(Access access, std::string_view what = "a string") {
+  return [access, what](const toml::node& value, NodeConfig& config) -> Result<void> {
+    const auto* string = value.as_string();
+    if (string == nullptr) return bad(std::string(what));
+    access(config) = string->get();
+    return {};
+  };
+}
+
+template <class Access>
+Read boolean(Access access) {
+  return [access](const toml::node& value, NodeConfig& config) -> Result<void> {
+    const auto* flag = value.as_boolean();
+    if (flag == nullptr) return bad("true or false");
+    access(config) = flag->get();
+    return {};
+  };
+}
+
+std::string range_text(std::int64_t low, std::int64_t high) {
+  return "an integer from " + std::to_string(low) + " to " + std::to_string(high);
+}
+
+template <class Access>
+Read integer(std::int64_t low, std::int64_t high, Access access) {
+  return [low, high, access](const toml::node& value, NodeConfig& config) -> Result<void> {
+    const auto* number = value.as_integer();
+    if (number == nullptr || number->get() < low || number->get() > high) return bad(range_text(low, high));
+    auto& target = access(config);
+    target = static_cast<std::remove_reference_t<decltype(target)>>(number->get());
+    return {};
+  };
+}
+
+template <class Access>
+Read milliseconds(std::int64_t low, std::int64_t high, Access access) {
+  return [low, high, access](const toml::node& value, NodeConfig& config) -> Result<void> {
+    const auto* number = value.as_integer();
+    if (number == nullptr || number->get() < low || number->get() > high)
+      return bad(range_text(low, high) + " (milliseconds)");
+    access(config) = std::chrono::milliseconds(number->get());
+    return {};
+  };
+}
+
+template <class Access>
+Read strings(Access access) {
+  return [access](const toml::node& value, NodeConfig& config) -> Result<void> {
+    const auto* array = value.as_array();
+    if (array == nullptr) return bad("an array of strings");
+    std::vector<std::string> list;
+    for (const auto& element : *array) {
+      const auto* string = element.as_string();
+      if (string == nullptr) return bad("an array of strings");
+      list.push_back(string->get());
+    }
+    access(config) = std::move(list);
+    return {};
+  };
+}
+
+/// A string that is one of a few words.
+template <class Value, std::size_t count, class Access>
+Read choice(const std::array<std::pair<std::string_view, Value>, count>& words, Access access) {
+  return [words, access](const toml::node& value, NodeConfig& config) -> Result<void> {
+    std::string expected = "one of";
+    for (const auto& [word, meaning] : words) {
+      if (const auto* string = value.as_string(); string != nullptr && string->get() == word) {
+        access(config) = meaning;
+        return {};
+      }
+      expected.append(" \"").append(word).append("\"");
+    }
+    return bad(expected);
+  };
+}
+
+Result<void> read_static_nodes(const toml::node& value, NodeConfig& config) {
+  const auto* table = value.as_table();
+  if (table == nullptr) return bad("a table of \"name@host\" = \"address:port\"");
+  for (const auto& [name, address] : *table) {
+    const auto* string = address.as_string();
+    if (string == nullptr) return bad("a table of \"name@host\" = \"address:port\"");
+    config.static_nodes[std::string(name.str())] = string->get();
+  }
+  return {};
+}
+
+constexpr std::int64_t hour_ms = 3'600'000;
+constexpr std::int64_t kib = 1024;
+constexpr std::int64_t gib = kib * kib * kib;
+constexpr std::int64_t port_max = 65'535;
+
+/// Access to a member of the configuration, or of a part of it.
+template <class Member>
+auto at(Member NodeConfig::* member) {
+  return [member](NodeConfig& config) -> Member& { return config.*member; };
+}
+template <class Part, class Member>
+auto at(Part NodeConfig::* part, Member Part::* member) {
+  return [part, member](NodeConfig& config) -> Member& { return config.*part.*member; };
+}
+
+std::vector<Key> top_level_keys() {
+  constexpr std::array<std::pair<std::string_view, TrustMode>, 2> trust{
+      {{"tofu", TrustMode::tofu}, {"strict", TrustMode::strict}}};
+  constexpr std::array<std::pair<std::string_view, LogLevel>, 5> levels{{{"debug", LogLevel::debug},
+                                                                         {"info", LogLevel::info},
+                                                                         {"warning", LogLevel::warning},
+                                                                         {"error", LogLevel::error},
+                                                                         {"off", LogLevel::off}}};
+  return {
+      {"", "name", text(at(&NodeConfig::name))},
+      {"", "listen", text(at(&NodeConfig::listen))},
+      {"", "listen_port", integer(0, port_max, at(&NodeConfig::port))},
+      {"", "advertise", text(at(&NodeConfig::advertise))},
+      {"", "advertise_port", integer(0, port_max, at(&NodeConfig::advertise_port))},
+      {"", "data_dir", text(at(&NodeConfig::data_dir))},
+      {"", "quic_cert_dir", text(at(&NodeConfig::certificate_dir))},
+      {"", "discovery_dir", text(at(&NodeConfig::discovery_dir))},
+      {"", "discovery_backends", strings(at(&NodeConfig::discovery_backends))},
+      {"", "nodes", read_static_nodes},
+      {"", "dns_port", integer(1, port_max, at(&NodeConfig::dns_port))},
+      {"", "dist_cookie", text(at(&NodeConfig::cookie))},
+      {"", "auth_enabled", boolean(at(&NodeConfig::authentication, &AuthenticationConfig::enabled))},
+      {"", "auth_trust_mode", choice(trust, at(&NodeConfig::authentication, &AuthenticationConfig::trust_mode))},
+      {"", "auth_key_dir", text(at(&NodeConfig::authentication, &AuthenticationConfig::key_dir))},
+      {"", "auth_handshake_timeout",
+       milliseconds(100, hour_ms, at(&NodeConfig::authentication, &AuthenticationConfig::handshake_timeout))},
+      {"", "auth_timestamp_window",
+       milliseconds(1000, 24 * hour_ms, at(&NodeConfig::authentication, &AuthenticationConfig::timestamp_window))},
+      {"", "auth_refuse_shared_keys",
+       boolean(at(&NodeConfig::authentication, &AuthenticationConfig::refuse_shared_keys))},
+      {"", "auth_pins_max", integer(1, 10'000'000, at(&NodeConfig::authentication, &AuthenticationConfig::pins_max))},
+      {"", "auth_pins_per_minute_max",
+       integer(1, 1'000'000, at(&NodeConfig::authentication, &AuthenticationConfig::pins_per_minute_max))},
+      {"", "cookie_only_nodes", strings(at(&NodeConfig::authentication, &AuthenticationConfig::cookie_only_nodes))},
+      {"", "setup_timeout_ms", milliseconds(500, 60'000, at(&NodeConfig::setup_timeout))},
+      {"", "auto_connect", boolean(at(&NodeConfig::auto_connect))},
+      {"", "workers", integer(0, 1024, at(&NodeConfig::workers))},
+      {"", "log_level", choice(levels, at(&NodeConfig::log_level))},
+  };
+}
+
+std::vector<Key> table_keys() {
+  return {
+      {"detector", "keep_alive_ms",
+       milliseconds(100, 60'000, at(&NodeConfig::detector, &FailureDetectorConfig::keep_alive))},
+      {"detector", "dead_after_ms",
+       milliseconds(300, hour_ms, at(&NodeConfig::detector, &FailureDetectorConfig::dead_after))},
+      {"detector", "tick_ms", milliseconds(10, hour_ms, at(&NodeConfig::detector, &FailureDetectorConfig::tick))},
+      {"detector", "pause_threshold_ms",
+       milliseconds(20, hour_ms, at(&NodeConfig::detector, &FailureDetectorConfig::pause_threshold))},
+      {"detector", "probe_after_ms",
+       milliseconds(0, hour_ms, at(&NodeConfig::detector, &FailureDetectorConfig::probe_after))},
+      {"detector", "probe_timeout_ms",
+       milliseconds(1000, hour_ms, at(&NodeConfig::detector, &FailureDetectorConfig::probe_timeout))},
+      {"limits", "message_bytes_max",
+       integer(64 * kib, 2 * gib, at(&NodeConfig::limits, &LimitsConfig::message_bytes_max))},
+      {"limits", "send_queue_bytes", integer(kib, gib, at(&NodeConfig::limits, &LimitsConfig::send_queue_bytes))},
+      {"limits", "send_queue_bytes_max",
+       integer(kib, 4 * gib, at(&NodeConfig::limits, &LimitsConfig::send_queue_bytes_max))},
+      {"limits", "mailbox_bytes_max",
+       integer(kib, 64 * gib, at(&NodeConfig::limits, &LimitsConfig::mailbox_bytes_max))},
+      {"limits", "half_open_max", integer(1, 1'000'000, at(&NodeConfig::limits, &LimitsConfig::half_open_max))},
+      {"limits", "half_open_per_address_max",
+       integer(1, 1'000'000, at(&NodeConfig::limits, &LimitsConfig::half_open_per_address_max))},
+      {"limits", "connections_max", integer(1, 1'000'000, at(&NodeConfig::limits, &LimitsConfig::connections_max))},
+      {"limits", "remote_spawns_max",
+       integer(0, 10'000'000, at(&NodeConfig::limits, &LimitsConfig::remote_spawns_max))},
+  };
+}
+
+const std::vector<Key>& all_keys() {
+  static const std::vector<Key> keys = [] {
+    auto list = top_level_keys();
+    for (auto& key : table_keys()) list.push_back(std::move(key));
+    return list;
+  }();
+  return keys;
+}
+
+std::unexpected<Error> refuse(const toml::node& value, std::string_view key, const std::string& text) {
+  return fail(Errc::invalid_config,
+              "line " + std::to_string(value.source().begin.line) + ": " + std::string(key) + " " + text);
+}
+
+Result<void> read_table(const toml::table& table, std::string_view prefix, NodeConfig& config) {
+  for (const auto& [name, value] : table) {
+    const std::string full =
+        prefix.empty() ? std::string(name.str()) : std::string(prefix) + "." + std::string(name.str());
+    const auto& keys = all_keys();
+    const auto known =
+        std::ranges::find_if(keys, [&](const Key& key) { return key.table == prefix && key.name == name.str(); });
+    if (known != keys.end()) {
+      if (auto read = known->read(value, config); !read) return refuse(value, full, read.error().context());
+      continue;
+    }
+    const bool is_table =
+        prefix.empty() && std::ranges::any_of(keys, [&](const Key& key) { return key.table == name.str(); });
+    if (!is_table) return refuse(value, full, "is not a key of this program: see docs/configuration.md for the list");
+    const auto* inner = value.as_table();
+    if (inner == nullptr) return refuse(value, full, "must be a table");
+    if (auto read = read_table(*inner, name.str(), config); !read) return read;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<NodeConfig> parse_config(std::string_view toml, NodeConfig defaults) {
+  try {
+    const toml::table table = toml::parse(toml);
+    if (auto read = read_table(table, "", defaults); !read) return std::unexpected(read.error());
+    return defaults;
+  } catch (const toml::parse_error& error) {
+    std::ostringstream text;
+    text << "line " << error.source().begin.line << ": not TOML: " << error.description();
+    return fail(Errc::invalid_config, text.str());
+  }
+}
+
+Result<NodeConfig> load_config(const std::filesystem::path& file, NodeConfig defaults) {
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream)
+    return fail(Errc::io_error, "cannot read " + file.string() + ": " + std::generic_category().message(errno));
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  auto config = parse_config(text, std::move(defaults));
+  if (!config) return fail(config.error().code(), file.string() + ": " + config.error().context());
+  return config;
+}
+
+}  // namespace v0
+}  // namespace barrel_p2p
