@@ -1,5 +1,7 @@
 # add_room(NAME LIBRARIES ...): a static library from src/NAME. Each room links the rooms that were added before it.
+# BARREL_P2P_ROOMS: all room targets, the highest first. BARREL_P2P_ROOM_OBJECTS: what they were compiled to.
 set(BARREL_P2P_ROOMS "" CACHE INTERNAL "")
+set(BARREL_P2P_ROOM_OBJECTS "" CACHE INTERNAL "")
 
 function(add_room name)
   cmake_parse_arguments(ARG "" "" "LIBRARIES" ${ARGN})
@@ -8,7 +10,8 @@ function(add_room name)
   if(sources)
     add_library(${target} STATIC ${sources})
     set(scope PUBLIC)
-    target_link_libraries(${target} PRIVATE barrel_p2p_warnings)
+    target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:barrel_p2p_warnings>)
+    set(BARREL_P2P_ROOM_OBJECTS ${BARREL_P2P_ROOM_OBJECTS} $<TARGET_OBJECTS:${target}> CACHE INTERNAL "")
   else()
     add_library(${target} INTERFACE)
     set(scope INTERFACE)

@@ -1,0 +1,39 @@
+# make help lists the targets. Everything is built below build/PRESET.
+.DEFAULT_GOAL := help
+PRESET ?= release
+JOBS ?= $(shell nproc)
+BUILD := build/$(PRESET)
+
+.PHONY: help setup packages configure build demo test bench format lint
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo "PRESET=release|debug|asan|tsan chooses the build (release); JOBS=$(JOBS) how many compilers run at once."
+
+setup:  ## Install the Debian packages that building and testing need
+	@tools/setup
+
+packages:
+	@tools/setup --quiet
+
+configure: packages
+	@cmake --preset $(PRESET) --log-level=WARNING
+
+build: configure  ## Compile everything
+	@cmake --build $(BUILD) -j $(JOBS)
+
+demo: build  ## Show what it does, as a story; ends by itself
+	@tools/demo $(BUILD)
+
+test: build  ## Run all tests
+	@ctest --preset $(PRESET) -j $(JOBS)
+
+bench: build  ## Run the benchmarks
+	@tools/bench $(BUILD)
+
+format: packages  ## Format all C++ files in place
+	@tools/format
+
+lint: configure  ## Check the format and run clang-tidy
+	@tools/format --check
+	@tools/lint $(BUILD)

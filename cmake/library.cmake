@@ -1,0 +1,25 @@
+# The one library that users link: the objects of all rooms.
+if(BARREL_P2P_SHARED)
+  set(kind SHARED)
+else()
+  set(kind STATIC)
+endif()
+add_library(barrel_p2p ${kind} ${BARREL_P2P_ROOM_OBJECTS})
+add_library(barrel_p2p::barrel_p2p ALIAS barrel_p2p)
+set_target_properties(barrel_p2p PROPERTIES LINKER_LANGUAGE CXX VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+target_compile_features(barrel_p2p INTERFACE cxx_std_23)
+target_include_directories(barrel_p2p INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_link_libraries(barrel_p2p PRIVATE
+  spdlog::spdlog ZLIB::ZLIB PkgConfig::GNUTLS PkgConfig::NGTCP2 Threads::Threads)
+if(BARREL_P2P_SHARED)
+  # Hidden visibility does not reach inline code of other libraries; the version script exports our own names only.
+  set(exports ${PROJECT_SOURCE_DIR}/cmake/exports.map)
+  target_link_options(barrel_p2p PRIVATE LINKER:--version-script=${exports})
+  if(NOT BARREL_P2P_SANITIZE)
+    target_link_options(barrel_p2p PRIVATE LINKER:--no-undefined)
+  endif()
+  set_property(TARGET barrel_p2p APPEND PROPERTY LINK_DEPENDS ${exports})
+else()
+  target_compile_definitions(barrel_p2p INTERFACE BARREL_P2P_STATIC)
+endif()
