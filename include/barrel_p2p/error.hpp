@@ -66,8 +66,8 @@ inline std::error_code make_error_code(Errc code) noexcept { return {static_cast
 /// A code and a sentence for a person. Copyable, comparable by code.
 class [[nodiscard]] Error {
  public:
-  Error(Errc code) noexcept
-      : code_(code) {}  // NOLINT(google-explicit-constructor): an Errc is an Error without context
+  /// An Errc is an Error without context.
+  Error(Errc code) noexcept : code_(code) {}  // NOLINT(google-explicit-constructor)
   Error(Errc code, std::string context) noexcept : code_(code), context_(std::move(context)) {}
 
   [[nodiscard]] Errc code() const noexcept { return code_; }
