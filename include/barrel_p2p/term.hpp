@@ -24,6 +24,7 @@
 #include <functional>
 #include <initializer_list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -65,6 +66,7 @@ class BARREL_P2P_API Atom {
 
   friend bool operator==(const Atom& left, const Atom& right) noexcept { return left.entry_ == right.entry_; }
   friend bool operator==(const Atom& left, std::string_view right) noexcept { return left.text() == right; }
+  friend bool operator==(const Atom& left, const char* right) noexcept { return left.text() == right; }
   /// By code points.
   friend std::strong_ordering operator<=>(const Atom& left, const Atom& right) noexcept {
     return left.text() <=> right.text();
@@ -77,6 +79,9 @@ class BARREL_P2P_API Atom {
   explicit Atom(Entry* entry) noexcept : entry_(entry) {}
   Entry* entry_;
 };
+
+/// How many atoms are in use in this process.
+[[nodiscard]] BARREL_P2P_API std::size_t atom_count() noexcept;
 
 /// Process identifier. Compare with all fields: a creation tells incarnations of one node apart.
 struct BARREL_P2P_API Pid {
@@ -160,6 +165,10 @@ struct Box;  // reference counted content of a term
 
 class BARREL_P2P_API Term {
  public:
+  /// Nesting beyond this is refused: by `decode_term` and `parse_term` with an error, by the constructors with
+  /// std::length_error.
+  static constexpr std::size_t depth_max = 10'000;
+
   Term() noexcept;  ///< `[]`
   Term(const Term& other) noexcept;
   Term(Term&& other) noexcept;
@@ -317,7 +326,7 @@ struct DecodeLimits {
 };
 
 struct DecodeOptions {
-  DecodeLimits limits;
+  DecodeLimits limits{};
   bool version_byte = true;      ///< Input starts with 131. False inside of distribution messages.
   bool allow_trailing = false;   ///< Do not fail with `trailing_bytes`; `Decoded::used` tells where the term ended.
   bool allow_compressed = true;  ///< Accept a COMPRESSED standalone term.
@@ -384,9 +393,9 @@ struct std::hash<barrel_p2p::Pid> {
 template <>
 struct std::hash<barrel_p2p::Ref> {
   std::size_t operator()(const barrel_p2p::Ref& ref) const noexcept {
-    std::size_t hash = ref.node.hash() ^ ref.creation;
-    for (const auto word : ref.words) hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
-    return hash;
+    std::size_t mixed = ref.node.hash() ^ ref.creation;
+    for (const auto word : ref.words) mixed = (mixed ^ word) * 0x9e3779b97f4a7c15ULL;
+    return mixed;
   }
 };
 

@@ -1,0 +1,138 @@
+// What stands behind a Term: reference counted boxes. Private to the term room.
+#pragma once
+
+#include <atomic>
+#include <barrel_p2p/term.hpp>
+#include <memory>
+#include <string>
+
+namespace barrel_p2p {
+inline namespace v0 {
+
+/// One interned atom. The last reference is given back under the lock of its shard, so that a look-up never meets a
+/// dying entry.
+struct Atom::Entry {
+  std::atomic<std::uint32_t> references{1};
+  std::uint32_t shard = 0;
+  bool immortal = false;
+  std::string text;
+};
+
+namespace detail {
+
+/// Values of the low byte of `Term::tag_`. Everything from `first_boxed` on owns a box.
+enum class Kind : std::uint64_t {
+  nil,
+  integer,
+  floating,
+  atom,
+  first_boxed,
+  big = first_boxed,
+  pid,
+  reference,
+  port,
+  external_fun,
+  local_fun,
+  tuple,
+  list,
+  map,
+  bitstring
+};
+
+struct Box {
+  std::atomic<std::uint32_t> references{1};
+  const Kind kind;
+  std::uint32_t depth = 1;  ///< 1 + the greatest depth of what is inside.
+  explicit Box(Kind of) noexcept : kind(of) {}
+  static void destroy(Box* box) noexcept;
+  static const Box* of(const Term& term) noexcept { return term.box_; }
+  static Kind kind_of(const Term& term) noexcept { return static_cast<Kind>(term.tag_ & 0xffU); }
+  static Term term_of(Kind kind, Box* box) noexcept {
+    Term term;
+    term.tag_ = static_cast<std::uint64_t>(kind);
+    term.box_ = box;
+    return term;
+  }
+  static std::int64_t integer_of(const Term& term) noexcept { return term.integer_; }
+  static double floating_of(const Term& term) noexcept { return term.floating_; }
+  static std::string_view atom_text(const Term& term) noexcept { return term.atom_->text; }
+  static std::uint32_t depth_of(const Term& term) noexcept {
+    return kind_of(term) >= Kind::first_boxed ? term.box_->depth : 1;
+  }
+};
+
+struct BigBox : Box {
+  BigInteger value;
+  explicit BigBox(BigInteger integer) : Box(Kind::big), value(std::move(integer)) {}
+};
+struct PidBox : Box {
+  Pid value;
+  explicit PidBox(Pid pid) : Box(Kind::pid), value(std::move(pid)) {}
+};
+struct RefBox : Box {
+  Ref value;
+  explicit RefBox(Ref ref) : Box(Kind::reference), value(std::move(ref)) {}
+};
+struct PortBox : Box {
+  Port value;
+  explicit PortBox(Port port) : Box(Kind::port), value(std::move(port)) {}
+};
+struct ExternalFunBox : Box {
+  ExternalFun value;
+  explicit ExternalFunBox(ExternalFun fun) : Box(Kind::external_fun), value(std::move(fun)) {}
+};
+/// A local fun of some Erlang node: opaque but for what hashing and order need.
+struct LocalFunBox : Box {
+  std::uint8_t arity = 0;
+  std::array<std::uint8_t, 16> unique{};
+  std::uint32_t index = 0;
+  Atom module;
+  std::int64_t old_index = 0;
+  std::int64_t old_unique = 0;
+  Pid pid;
+  std::vector<Term> free;
+  LocalFunBox() : Box(Kind::local_fun) {}
+};
+struct TupleBox : Box {
+  std::vector<Term> elements;
+  explicit TupleBox(std::vector<Term> terms) : Box(Kind::tuple), elements(std::move(terms)) {}
+};
+struct ListBox : Box {
+  std::vector<Term> elements;  ///< Never empty.
+  Term tail;                   ///< Never a list that is not empty.
+  ListBox(std::vector<Term> terms, Term rest) : Box(Kind::list), elements(std::move(terms)), tail(std::move(rest)) {}
+};
+struct MapBox : Box {
+  std::vector<TermPair> pairs;  ///< Sorted by `compare_keys`, no two alike.
+  explicit MapBox(std::vector<TermPair> sorted) : Box(Kind::map), pairs(std::move(sorted)) {}
+};
+struct BitsBox : Box {
+  Bytes own;                          ///< Used unless `owner` is set.
+  std::shared_ptr<const void> owner;  ///< Keeps `view` alive.
+  ByteView view;
+  std::size_t bits = 0;
+  BitsBox() : Box(Kind::bitstring) {}
+};
+
+template <class T>
+const T& box(const Term& term) noexcept {
+  return static_cast<const T&>(*Box::of(term));
+}
+
+/// The order of map keys: the term order, but an integer stands before an equal float.
+std::strong_ordering compare_keys(const Term& left, const Term& right) noexcept;
+/// A map from pairs that are not sorted. Of equal keys the last one counts, or `duplicate` is set.
+Term make_map(std::vector<TermPair> pairs, bool* duplicate = nullptr);
+Term make_local_fun(std::unique_ptr<LocalFunBox> fun);
+Term make_slice(ByteView bytes, std::size_t bits, std::shared_ptr<const void> owner);
+/// An atom if it is interned already.
+std::optional<Atom> find_atom(std::string_view utf8);
+/// Number of code points, or nothing for invalid UTF-8 (overlong forms, surrogates, beyond U+10FFFF).
+std::optional<std::size_t> utf8_length(std::string_view text) noexcept;
+/// Next code point of valid UTF-8.
+std::uint32_t next_code_point(std::string_view& text) noexcept;
+void append_utf8(std::uint32_t code_point, std::string& out);
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace barrel_p2p
