@@ -17,7 +17,7 @@ packages:
 	@tools/setup --quiet
 
 configure: packages
-	@cmake --preset $(PRESET) --log-level=WARNING
+	@cmake --preset $(PRESET) --log-level=WARNING >/dev/null
 
 build: configure  ## Compile everything
 	@cmake --build $(BUILD) -j $(JOBS)

@@ -5,3 +5,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # False positives of g++ 12 in optimised std::string code (GCC bug 105651).
   target_compile_options(barrel_p2p_warnings INTERFACE -Wno-restrict)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # libstdc++ 12 itself uses what it deprecates (std::get_temporary_buffer in stable_sort); only g++ hides that.
+  target_compile_options(barrel_p2p_warnings INTERFACE -Wno-deprecated-declarations)
+endif()

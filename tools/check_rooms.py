@@ -85,7 +85,7 @@ def check_rooms(root):
     for path in sources(root / "examples"):
         check_file(path, [], "examples include public headers only")
     for path in sources(root / "apps"):
-        check_file(path, rooms, "", [root / "apps"])
+        check_file(path, rooms, "", [path.parent])
     return findings
 
 
