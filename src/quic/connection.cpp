@@ -1,0 +1,565 @@
+#include "quic/connection.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/random.hpp"
+#include "quic/native.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace quic {
+
+ngtcp2_tstamp timestamp() noexcept {
+  return static_cast<ngtcp2_tstamp>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(monotonic_now().time_since_epoch()).count());
+}
+
+void SendStream::acknowledge(std::uint64_t up_to) {
+  while (!chunks.empty() && base + chunks.front().view.size() <= up_to) {
+    base += chunks.front().view.size();
+    chunks.pop_front();
+    if (sent_chunk > 0) --sent_chunk;
+  }
+}
+
+namespace {
+
+using Native = Connection::Native;
+
+Native& of(void* user) { return *static_cast<Native*>(user); }
+
+int on_handshake_completed(ngtcp2_conn* /*connection*/, void* user) {
+  auto& native = of(user);
+  native.established = true;
+  native.endpoint.leave_half_open(native);
+  const auto self = native.self.lock();
+  if (!native.initiator) {
+    if (native.endpoint.events.on_accept && self) native.endpoint.events.on_accept(self);
+  } else if (native.events.on_established) {
+    const auto call = native.events.on_established;
+    call();
+  }
+  return 0;
+}
+
+int on_stream_data(ngtcp2_conn* /*connection*/, std::uint32_t flags, std::int64_t stream, std::uint64_t /*offset*/,
+                   const std::uint8_t* data, std::size_t size, void* user, void* /*stream_user*/) {
+  auto& native = of(user);
+  if (native.events.on_stream_data) {
+    const auto& call = native.events.on_stream_data;
+    call(stream, {data, size}, (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0);
+  }
+  return 0;
+}
+
+int on_acked(ngtcp2_conn* /*connection*/, std::int64_t stream, std::uint64_t offset, std::uint64_t size, void* user,
+             void* /*stream_user*/) {
+  auto& native = of(user);
+  const auto found = native.streams.find(stream);
+  if (found == native.streams.end()) return 0;
+  native.queued -= std::min<std::size_t>(native.queued, size);
+  native.drained = true;
+  found->second.acknowledge(offset + size);
+  if (native.events.on_stream_acked) native.events.on_stream_acked(stream, offset + size);
+  return 0;
+}
+
+int on_stream_close(ngtcp2_conn* connection, std::uint32_t /*flags*/, std::int64_t stream, std::uint64_t /*code*/,
+                    void* user, void* /*stream_user*/) {
+  auto& native = of(user);
+  const auto found = native.streams.find(stream);
+  if (found != native.streams.end()) {
+    native.queued -= std::min<std::size_t>(native.queued, found->second.end - found->second.base);
+    native.streams.erase(found);
+  }
+  if (ngtcp2_conn_is_local_stream(connection, stream) == 0) {
+    if ((stream & 2) != 0) {
+      ngtcp2_conn_extend_max_streams_uni(connection, 1);
+    } else {
+      ngtcp2_conn_extend_max_streams_bidi(connection, 1);
+    }
+  }
+  return 0;
+}
+
+int on_stream_reset(ngtcp2_conn* /*connection*/, std::int64_t stream, std::uint64_t /*final_size*/, std::uint64_t code,
+                    void* user, void* /*stream_user*/) {
+  auto& native = of(user);
+  if (native.events.on_stream_reset) native.events.on_stream_reset(stream, code);
+  return 0;
+}
+
+int on_extend_stream_data(ngtcp2_conn* /*connection*/, std::int64_t stream, std::uint64_t /*max_data*/, void* user,
+                          void* /*stream_user*/) {
+  const auto found = of(user).streams.find(stream);
+  if (found != of(user).streams.end()) found->second.blocked = false;
+  return 0;
+}
+
+void fill(std::uint8_t* out, std::size_t size, const ngtcp2_rand_ctx* /*context*/) { fill_random({out, size}); }
+
+int on_new_id(ngtcp2_conn* /*connection*/, ngtcp2_cid* id, std::uint8_t* token, std::size_t size, void* user) {
+  auto& native = of(user);
+  fill_random({id->data, size});
+  id->datalen = size;
+  if (ngtcp2_crypto_generate_stateless_reset_token(token, native.endpoint.reset_secret.data(),
+                                                   native.endpoint.reset_secret.size(), id) != 0) {
+    return NGTCP2_ERR_CALLBACK_FAILURE;
+  }
+  const std::string key(reinterpret_cast<const char*>(id->data), id->datalen);
+  native.endpoint.by_id[key] = native.self.lock();
+  native.ids.push_back(key);
+  return 0;
+}
+
+int on_remove_id(ngtcp2_conn* /*connection*/, const ngtcp2_cid* id, void* user) {
+  auto& native = of(user);
+  const std::string key(reinterpret_cast<const char*>(id->data), id->datalen);
+  native.endpoint.by_id.erase(key);
+  std::erase(native.ids, key);
+  return 0;
+}
+
+}  // namespace
+
+ngtcp2_callbacks Connection::Native::callbacks(bool initiator) {
+  ngtcp2_callbacks calls{};
+  if (initiator) {
+    calls.client_initial = ngtcp2_crypto_client_initial_cb;
+    calls.recv_retry = ngtcp2_crypto_recv_retry_cb;
+  } else {
+    calls.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb;
+  }
+  calls.recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb;
+  calls.handshake_completed = on_handshake_completed;
+  calls.encrypt = ngtcp2_crypto_encrypt_cb;
+  calls.decrypt = ngtcp2_crypto_decrypt_cb;
+  calls.hp_mask = ngtcp2_crypto_hp_mask_cb;
+  calls.recv_stream_data = on_stream_data;
+  calls.acked_stream_data_offset = on_acked;
+  calls.stream_close = on_stream_close;
+  calls.stream_reset = on_stream_reset;
+  calls.extend_max_stream_data = on_extend_stream_data;
+  calls.rand = fill;
+  calls.get_new_connection_id = on_new_id;
+  calls.remove_connection_id = on_remove_id;
+  calls.update_key = ngtcp2_crypto_update_key_cb;
+  calls.delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb;
+  calls.delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb;
+  calls.get_path_challenge_data = ngtcp2_crypto_get_path_challenge_data_cb;
+  calls.version_negotiation = ngtcp2_crypto_version_negotiation_cb;
+  return calls;
+}
+
+Connection::Native::Native(Endpoint::Native& owner, bool initiator_role)
+    : endpoint(owner), initiator(initiator_role), credentials(owner.config.credentials), timer(owner.context) {
+  reference.user_data = this;
+  reference.get_conn = [](ngtcp2_crypto_conn_ref* conn) { return static_cast<Native*>(conn->user_data)->connection; };
+}
+
+Connection::Native::~Native() {
+  if (connection != nullptr) ngtcp2_conn_del(connection);
+  if (tls != nullptr) gnutls_deinit(tls);
+}
+
+Result<void> Connection::Native::start_tls(const std::string& server_name) {
+  // AES-256 is left out: an Erlang acceptor never completes with it (protocol document 01, section 2.3).
+  static constexpr const char* priority =
+      "%DISABLE_TLS13_COMPAT_MODE:NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+CHACHA20-POLY1305:-GROUP-ALL:"
+      "+GROUP-X25519";
+  const unsigned flags = (initiator ? GNUTLS_CLIENT : GNUTLS_SERVER) | GNUTLS_NO_TICKETS | GNUTLS_NO_AUTO_SEND_TICKET;
+  if (gnutls_init(&tls, flags) != 0) return fail(Errc::system_error, "GnuTLS has no session to give");
+  const int configured = initiator ? ngtcp2_crypto_gnutls_configure_client_session(tls)
+                                   : ngtcp2_crypto_gnutls_configure_server_session(tls);
+  const std::string& alpn_name = endpoint.config.alpn;
+  const gnutls_datum_t alpn{reinterpret_cast<unsigned char*>(const_cast<char*>(alpn_name.data())),  // NOLINT: only read
+                            static_cast<unsigned>(alpn_name.size())};
+  if (configured != 0 || gnutls_priority_set_direct(tls, priority, nullptr) != 0 ||
+      gnutls_credentials_set(tls, GNUTLS_CRD_CERTIFICATE, credentials->native()) != 0 ||
+      gnutls_alpn_set_protocols(tls, &alpn, 1, GNUTLS_ALPN_MANDATORY) != 0) {
+    return fail(Errc::system_error, "GnuTLS refuses the settings of the session");
+  }
+  gnutls_session_set_ptr(tls, &reference);
+  if (initiator && !server_name.empty())
+    gnutls_server_name_set(tls, GNUTLS_NAME_DNS, server_name.data(), server_name.size());
+  if (!initiator) gnutls_certificate_server_set_request(tls, GNUTLS_CERT_IGNORE);
+  ngtcp2_conn_set_tls_native_handle(connection, tls);
+  return {};
+}
+
+void Connection::Native::mark_dirty() {
+  if (dirty || is_closed) return;
+  dirty = true;
+  endpoint.dirty.push_back(self);
+  endpoint.flush_soon();
+}
+
+void Connection::Native::read(const Address& from, ByteView datagram) {
+  if (!close_packet.empty()) {
+    // Closing: repeat the word, at most once for each doubling of what arrives.
+    ++close_repeats;
+    if ((close_repeats & (close_repeats - 1)) == 0) endpoint.send(remote, close_packet, close_packet.size());
+    return;
+  }
+  if (is_closed) return;
+  const auto keep = self.lock();
+  const Address path_remote = endpoint.path_address(from);
+  const Address path_local = endpoint.local;
+  ngtcp2_path path{};
+  path.local = {const_cast<sockaddr*>(path_local.data()), path_local.size()};     // NOLINT: only read
+  path.remote = {const_cast<sockaddr*>(path_remote.data()), path_remote.size()};  // NOLINT: only read
+  ngtcp2_pkt_info info{};
+  ++packets_received;
+  in_callback = true;
+  const int result = ngtcp2_conn_read_pkt(connection, &path, &info, datagram.data(), datagram.size(), timestamp());
+  in_callback = false;
+  if (wanted_close) {
+    const auto [code, text] = std::move(*wanted_close);
+    wanted_close.reset();
+    return close_now(code, text);
+  }
+  if (result == 0) {
+    last_receive = monotonic_now();
+    if (drained && !is_closed) {
+      drained = false;
+      if (events.on_drained) events.on_drained();
+    }
+    mark_dirty();
+    return;
+  }
+  if (is_closed) return;  // closed from inside of a callback
+  library_error(result);
+}
+
+void Connection::Native::library_error(int error) {
+  if (error == NGTCP2_ERR_DRAINING) {
+    NgCloseError peer{};
+    peer_close_error(connection, peer);
+    const std::string text =
+        peer.reason == nullptr ? "" : std::string(reinterpret_cast<const char*>(peer.reason), peer.reasonlen);
+    const auto kind = is_application(peer) ? CloseReason::Kind::peer_application : CloseReason::Kind::peer_transport;
+    if (peer.error_code == 0 && text.empty() && !is_application(peer) && !established) {
+      return closed({CloseReason::Kind::peer_transport, 0, "closed during the handshake"}, true);
+    }
+    return closed({kind, peer.error_code, text}, true);
+  }
+  if (error == NGTCP2_ERR_DROP_CONN || error == NGTCP2_ERR_RETRY) {
+    return closed({CloseReason::Kind::handshake, 0, "dropped"}, true);
+  }
+  if (error == NGTCP2_ERR_IDLE_CLOSE) return closed({CloseReason::Kind::idle_timeout, 0, "idle for too long"}, true);
+  if (error == NGTCP2_ERR_HANDSHAKE_TIMEOUT)
+    return closed({CloseReason::Kind::handshake, 0, "the QUIC handshake took too long"}, true);
+  NgCloseError close{};
+  close_error_default(close);
+  std::string text = ngtcp2_strerror(error);
+  if (error == NGTCP2_ERR_CRYPTO) {
+    const auto alert = ngtcp2_conn_get_tls_alert(connection);
+    close_error_tls_alert(close, alert);
+    const char* name = gnutls_alert_get_name(static_cast<gnutls_alert_description_t>(alert));
+    text = name == nullptr ? "TLS alert " + std::to_string(alert) : std::string("TLS: ") + name;
+  } else {
+    close_error_transport(close, error);
+  }
+  send_close(close);
+  closed({established ? CloseReason::Kind::protocol : CloseReason::Kind::handshake, close.error_code, text}, true);
+}
+
+void Connection::Native::send_close(const NgCloseError& error) {
+  if (connection == nullptr || in_closing_period(connection) || in_draining_period(connection)) return;
+  Bytes packet(payload_bytes_max);
+  ngtcp2_path_storage path{};
+  ngtcp2_path_storage_zero(&path);
+  ngtcp2_pkt_info info{};
+  const auto size = ngtcp2_conn_write_connection_close(connection, &path.path, &info, packet.data(), packet.size(),
+                                                       &error, timestamp());
+  if (size <= 0) return;
+  packet.resize(static_cast<std::size_t>(size));
+  endpoint.send(remote, packet, packet.size());
+  close_packet = std::move(packet);
+}
+
+void Connection::Native::closed(CloseReason reason, bool tell) {
+  if (is_closed) return;
+  is_closed = true;
+  const auto keep = self.lock();
+  endpoint.leave_half_open(*this);
+  endpoint.connections.erase(keep);
+  streams.clear();
+  queued = 0;
+  const auto told = std::move(events);
+  events = {};
+  timer.cancel();
+  if (close_packet.empty()) {
+    endpoint.forget(*this);
+  } else {
+    // Late packets of the peer are answered with the same word for three PTO, or one second at least.
+    const auto wait = std::max<std::chrono::nanoseconds>(std::chrono::nanoseconds(3 * ngtcp2_conn_get_pto(connection)),
+                                                         std::chrono::seconds(1));
+    timer.expires_after(std::min<std::chrono::nanoseconds>(wait, std::chrono::seconds(3)));
+    timer.async_wait([keep, alive = std::weak_ptr<int>(endpoint.alive)](auto error) {
+      if (!error && !alive.expired()) keep->native_->endpoint.forget(*keep->native_);
+    });
+  }
+  if (tell && told.on_closed) told.on_closed(reason);
+}
+
+void Connection::Native::close_now(std::uint64_t code, const std::string& text) {
+  if (is_closed) return;
+  const auto keep = self.lock();
+  write_packets();  // what was written before the close goes out before it
+  if (is_closed) return;
+  NgCloseError error{};
+  close_error_default(error);
+  constexpr std::size_t text_bytes_max = 512;
+  close_error_application(error, code, reinterpret_cast<const std::uint8_t*>(text.data()),
+                          std::min(text.size(), text_bytes_max));
+  send_close(error);
+  closed({CloseReason::Kind::local, code, text}, false);
+}
+
+// Sending.
+
+SendStream* Connection::Native::next_stream(StreamId& id) {
+  // Stream 0 and the authentication streams first, the others in turn.
+  constexpr StreamId first_data_stream = 4;
+  for (auto at = streams.begin(); at != streams.end() && at->first < first_data_stream; ++at) {
+    if (at->first != 1 && at->second.has_work()) return id = at->first, &at->second;
+  }
+  auto at = streams.upper_bound(last_served);
+  for (std::size_t tries = 0; tries < streams.size(); ++tries) {
+    if (at == streams.end()) at = streams.begin();
+    if (at->second.has_work()) return id = at->first, &at->second;
+    ++at;
+  }
+  return nullptr;
+}
+
+ngtcp2_ssize Connection::Native::write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, bool& alone) {
+  ngtcp2_path_storage path{};
+  ngtcp2_path_storage_zero(&path);
+  ngtcp2_pkt_info info{};
+  for (;;) {
+    StreamId id = -1;
+    SendStream* stream = established ? next_stream(id) : nullptr;
+    std::array<ngtcp2_vec, 64> vectors;
+    std::size_t count = 0;
+    std::uint64_t offered = 0;
+    std::uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
+    if (stream != nullptr) {
+      std::uint64_t limit = stream->end - stream->sent;
+      if (!stream->own_packets.empty()) {
+        const auto [from, to] = stream->own_packets.front();
+        limit = stream->sent < from ? from - stream->sent : to - stream->sent;
+        alone = stream->sent >= from;
+      }
+      constexpr std::uint64_t packet_room = 2048;  // more than a packet takes
+      limit = std::min(limit, packet_room);
+      std::size_t chunk = stream->sent_chunk;
+      std::uint64_t offset = stream->sent_chunk_offset;
+      while (offered < limit && count < vectors.size() && chunk < stream->chunks.size()) {
+        const auto view = stream->chunks[chunk].view.subspan(offset);
+        const std::size_t part = std::min<std::uint64_t>(view.size(), limit - offered);
+        vectors[count++] = {const_cast<std::uint8_t*>(view.data()), part};  // NOLINT: only read
+        offered += part;
+        ++chunk;
+        offset = 0;
+      }
+      if (stream->fin && stream->sent + offered == stream->end) flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
+    }
+    ngtcp2_ssize taken = -1;
+    const auto written = ngtcp2_conn_writev_stream(connection, &path.path, &info, out, size, &taken, flags, id,
+                                                   vectors.data(), count, now);
+    if (stream != nullptr && taken >= 0) {
+      auto left = static_cast<std::uint64_t>(taken);
+      stream->sent += left;
+      if (left == offered && (flags & NGTCP2_WRITE_STREAM_FLAG_FIN) != 0) stream->fin_sent = true;
+      while (left > 0) {
+        const std::uint64_t rest = stream->chunks[stream->sent_chunk].view.size() - stream->sent_chunk_offset;
+        const std::uint64_t step = std::min(rest, left);
+        stream->sent_chunk_offset += step;
+        left -= step;
+        if (step == rest) {
+          ++stream->sent_chunk;
+          stream->sent_chunk_offset = 0;
+        }
+      }
+      while (!stream->own_packets.empty() && stream->own_packets.front().second <= stream->sent)
+        stream->own_packets.pop_front();
+      last_served = id;
+    }
+    if (written == NGTCP2_ERR_STREAM_DATA_BLOCKED || written == NGTCP2_ERR_STREAM_SHUT_WR ||
+        written == NGTCP2_ERR_STREAM_NOT_FOUND) {
+      stream->blocked = true;
+      continue;
+    }
+    return written;
+  }
+}
+
+void Connection::Native::write_packets() {
+  const ngtcp2_tstamp now = timestamp();
+  const std::size_t quantum = std::max<std::size_t>(ngtcp2_conn_get_send_quantum(connection), payload_bytes_max);
+  constexpr std::size_t batch_max = 62'000;  // what one UDP_SEGMENT call takes, less a packet
+  constexpr std::size_t segments_max = 60;
+  Bytes& buffer = endpoint.send_buffer;
+  std::size_t total = 0;
+  std::size_t used = 0;
+  std::size_t segment = 0;
+  std::size_t segments = 0;
+  const auto send_batch = [&] {
+    if (used > 0) endpoint.send(remote, {buffer.data(), used}, segment);
+    used = segment = segments = 0;
+  };
+  for (;;) {
+    bool alone = false;
+    const auto written = write_one(buffer.data() + used, payload_bytes_max, now, alone);
+    if (written < 0) {
+      send_batch();
+      return library_error(static_cast<int>(written));
+    }
+    if (written == 0) break;
+    const auto size = static_cast<std::size_t>(written);
+    ++packets_sent;
+    total += size;
+    if (segment == 0) segment = size;
+    if (size > segment) {  // only the last packet of a batch may differ, and only by being smaller
+      std::memmove(buffer.data() + payload_bytes_max * 64, buffer.data() + used, size);
+      send_batch();
+      std::memmove(buffer.data(), buffer.data() + payload_bytes_max * 64, size);
+      segment = size;
+    }
+    used += size;
+    ++segments;
+    if (size < segment || used >= batch_max || segments >= segments_max || !endpoint.offload_send) send_batch();
+    if (total >= quantum * 2) break;
+  }
+  send_batch();
+  // Pacing by the initial guess of a third of a second would spread the handshake over tens of milliseconds.
+  if (established) ngtcp2_conn_update_pkt_tx_time(connection, now);
+}
+
+void Connection::Native::flush() {
+  dirty = false;
+  if (is_closed) return;
+  const auto keep = self.lock();
+  for (auto& [id, stream] : streams) stream.blocked = false;
+  write_packets();
+  if (!is_closed) arm_timer();
+}
+
+void Connection::Native::arm_timer() {
+  const ngtcp2_tstamp expiry = ngtcp2_conn_get_expiry(connection);
+  if (expiry == armed) return;
+  armed = expiry;
+  if (expiry == UINT64_MAX) {
+    timer.cancel();
+    return;
+  }
+  timer.expires_at(
+      MonotonicTime(std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::nanoseconds(expiry))));
+  timer.async_wait([weak = self](auto error) {
+    const auto keep = weak.lock();
+    if (!error && keep && !keep->native_->is_closed) keep->native_->on_timer();
+  });
+}
+
+void Connection::Native::on_timer() {
+  armed = UINT64_MAX;
+  const int result = ngtcp2_conn_handle_expiry(connection, timestamp());
+  if (result != 0) return library_error(result);
+  flush();
+}
+
+// The public face.
+
+Connection::Connection(std::unique_ptr<Native> native) : native_(std::move(native)) {}
+Connection::~Connection() = default;
+
+void Connection::set_events(ConnectionEvents events) { native_->events = std::move(events); }
+bool Connection::is_initiator() const noexcept { return native_->initiator; }
+bool Connection::is_established() const noexcept { return native_->established; }
+bool Connection::is_closed() const noexcept { return native_->is_closed; }
+const Address& Connection::remote() const noexcept { return native_->remote; }
+
+Bytes Connection::peer_certificate_der() const {
+  unsigned count = 0;
+  const gnutls_datum_t* chain = gnutls_certificate_get_peers(native_->tls, &count);
+  if (chain == nullptr || count == 0) return {};
+  return {chain[0].data, chain[0].data + chain[0].size};
+}
+
+const Bytes& Connection::local_certificate_der() const noexcept { return native_->credentials->leaf_der(); }
+
+Result<StreamId> Connection::open_bidi() {
+  if (native_->is_closed) return fail(Errc::closed, "the connection is closed");
+  StreamId id = -1;
+  if (const int result = ngtcp2_conn_open_bidi_stream(native_->connection, &id, nullptr); result != 0) {
+    return fail(Errc::overloaded, "the peer allows no more streams at the moment");
+  }
+  native_->streams[id];
+  return id;
+}
+
+Result<StreamId> Connection::open_uni() {
+  if (native_->is_closed) return fail(Errc::closed, "the connection is closed");
+  StreamId id = -1;
+  if (const int result = ngtcp2_conn_open_uni_stream(native_->connection, &id, nullptr); result != 0) {
+    return fail(Errc::overloaded, "the peer allows no more streams at the moment");
+  }
+  native_->streams[id];
+  return id;
+}
+
+void Connection::write(StreamId stream, SharedBytes bytes, WriteOptions options) {
+  if (native_->is_closed) return;
+  auto& out = native_->streams[stream];
+  if (out.fin) return;
+  if (!bytes.view.empty()) {
+    if (options.own_packet) out.own_packets.emplace_back(out.end, out.end + bytes.view.size());
+    out.end += bytes.view.size();
+    native_->queued += bytes.view.size();
+    out.chunks.push_back(std::move(bytes));
+  }
+  out.fin = options.fin;
+  native_->mark_dirty();
+}
+
+void Connection::consume(StreamId stream, std::size_t bytes) {
+  if (native_->is_closed || bytes == 0) return;
+  ngtcp2_conn_extend_max_stream_offset(native_->connection, stream, bytes);
+  ngtcp2_conn_extend_max_offset(native_->connection, bytes);
+  if (!native_->in_callback) native_->mark_dirty();
+}
+
+void Connection::reset(StreamId stream, std::uint64_t code) {
+  if (native_->is_closed) return;
+  shutdown_stream(native_->connection, stream, code);
+  native_->mark_dirty();
+}
+
+void Connection::close(std::uint64_t code, const std::string& reason) {
+  if (native_->is_closed) return;
+  const auto keep = shared_from_this();
+  native_->events = {};
+  if (native_->in_callback) {
+    native_->wanted_close.emplace(code,
+                                  reason);  // ngtcp2 must not be asked for packets from inside of its own callbacks
+  } else {
+    native_->close_now(code, reason);
+  }
+}
+
+std::size_t Connection::queued_bytes() const noexcept { return native_->queued; }
+MonotonicTime Connection::last_receive_time() const noexcept { return native_->last_receive; }
+
+PathStatistics Connection::statistics() const {
+  ngtcp2_conn_stat stat{};
+  ngtcp2_conn_get_conn_stat(native_->connection, &stat);
+  return {std::chrono::microseconds(stat.smoothed_rtt / NGTCP2_MICROSECONDS), stat.cwnd, stat.bytes_in_flight,
+          native_->packets_sent, native_->packets_received};
+}
+
+}  // namespace quic
+}  // namespace v0
+}  // namespace barrel_p2p

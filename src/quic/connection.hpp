@@ -1,0 +1,113 @@
+// One QUIC connection.
+//
+// Lives on the thread of its endpoint. Callbacks come from inside of the endpoint's work; they may call anything here,
+// also `close`. Nothing is credited to the peer automatically: whoever consumed bytes says so with `consume`, so a slow
+// reader stops the sender. Source: RFC 9000, 9001, 9002; protocol document 01, sections 2 and 3.
+#pragma once
+
+#include <barrel_p2p/bytes.hpp>
+#include <barrel_p2p/error.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.hpp"
+#include "base/shared_bytes.hpp"
+#include "quic/address.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace quic {
+
+/// Stream ids as in RFC 9000, section 2.1: bit 0 is set for streams of the server, bit 1 for unidirectional ones.
+using StreamId = std::int64_t;
+
+struct CloseReason {
+  enum class Kind : std::uint8_t {
+    local,             ///< We closed it.
+    peer_application,  ///< The peer closed it with an application code.
+    peer_transport,    ///< The peer closed it with a QUIC error code.
+    idle_timeout,
+    stateless_reset,  ///< The peer does not know the connection any more.
+    handshake,        ///< The handshake failed or took too long.
+    protocol,         ///< The peer broke the protocol.
+  } kind = Kind::local;
+  std::uint64_t code = 0;
+  std::string text;
+};
+
+struct ConnectionEvents {
+  std::function<void()> on_established;
+  /// Bytes of a stream, in order. `fin`: the last ones.
+  std::function<void(StreamId, ByteView, bool fin)> on_stream_data;
+  /// All bytes of the stream up to here have arrived at the peer.
+  std::function<void(StreamId, std::uint64_t bytes)> on_stream_acked;
+  /// The send queue became shorter.
+  std::function<void()> on_drained;
+  std::function<void(StreamId, std::uint64_t code)> on_stream_reset;
+  /// The last event of a connection.
+  std::function<void(const CloseReason&)> on_closed;
+};
+
+struct WriteOptions {
+  bool fin = false;
+  /// These bytes are one STREAM frame in a packet of its own (protocol document 01, section 5). At most 1000 bytes.
+  bool own_packet = false;
+};
+
+struct PathStatistics {
+  std::chrono::microseconds smoothed_rtt{0};
+  std::uint64_t congestion_window_bytes = 0;
+  std::uint64_t bytes_in_flight = 0;
+  std::uint64_t packets_sent = 0;
+  std::uint64_t packets_received = 0;
+};
+
+class Endpoint;
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  struct Native;  ///< ngtcp2 and GnuTLS.
+
+  explicit Connection(std::unique_ptr<Native> native);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void set_events(ConnectionEvents events);
+  [[nodiscard]] bool is_initiator() const noexcept;
+  [[nodiscard]] bool is_established() const noexcept;
+  [[nodiscard]] bool is_closed() const noexcept;
+  [[nodiscard]] const Address& remote() const noexcept;
+  /// The certificate of the peer; empty for a peer that showed none.
+  [[nodiscard]] Bytes peer_certificate_der() const;
+  /// The certificate that we showed on this connection.
+  [[nodiscard]] const Bytes& local_certificate_der() const noexcept;
+
+  /// `overloaded` when the peer allows no more streams at the moment.
+  Result<StreamId> open_bidi();
+  Result<StreamId> open_uni();
+  /// Queues bytes. Ignored for streams that do not exist or were reset.
+  void write(StreamId stream, SharedBytes bytes, WriteOptions options = {});
+  /// The peer may send this many bytes more on the stream.
+  void consume(StreamId stream, std::size_t bytes);
+  /// Gives up both directions, as far as they exist.
+  void reset(StreamId stream, std::uint64_t code);
+  /// Closes with an application code. No callback comes after it, not even `on_closed`.
+  void close(std::uint64_t code, const std::string& reason);
+
+  [[nodiscard]] std::size_t queued_bytes() const noexcept;  ///< Not acknowledged yet, over all streams.
+  [[nodiscard]] MonotonicTime last_receive_time() const noexcept;
+  [[nodiscard]] PathStatistics statistics() const;
+
+ private:
+  friend class Endpoint;
+  friend struct Native;
+  std::unique_ptr<Native> native_;
+};
+
+}  // namespace quic
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,97 @@
+// One UDP socket with all QUIC connections of a node, accepted and dialled.
+//
+// Lives on one thread, that of the io_context. Batches system calls (recvmmsg, UDP_GRO, UDP_SEGMENT where the kernel
+// has them). What strangers can cost is bounded: see the limits in EndpointConfig. Source: RFC 9000; protocol document
+// 01, section 2.
+#pragma once
+
+#include <array>
+#include <barrel_p2p/error.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.hpp"
+#include "quic/address.hpp"
+#include "quic/connection.hpp"
+#include "quic/credentials.hpp"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace quic {
+
+struct EndpointConfig {
+  Address listen;
+  std::string alpn = "erlang-dist";
+  std::shared_ptr<const Credentials> credentials;
+  Milliseconds idle_timeout{300'000};  ///< What Erlang nodes announce too.
+  Milliseconds keep_alive{1000};       ///< PING after this much silence, in both roles.
+  Milliseconds handshake_timeout{10'000};
+  std::uint64_t stream_window_bytes =
+      8UL * 1024 * 1024;  ///< A frame larger than it would block an Erlang sender for ever.
+  std::uint64_t connection_window_bytes = 256UL * 1024 * 1024;
+  std::uint64_t streams_bidi_max = 100;
+  std::uint64_t streams_uni_max = 100;
+  int socket_buffer_bytes = 7 * 1024 * 1024;
+  std::size_t connections_max = 16'384;
+  std::size_t half_open_max = 1024;  ///< Accepted connections whose handshake is not complete.
+  std::size_t half_open_per_address_max = 64;
+  std::size_t retry_from = 128;      ///< With this many half-open handshakes new ones must prove their address.
+  bool segmentation_offload = true;  ///< UDP_SEGMENT and UDP_GRO, where the kernel has them.
+  std::optional<std::array<std::uint8_t, 32>> stateless_reset_secret;  ///< Drawn at random when absent.
+};
+
+struct EndpointEvents {
+  /// The QUIC handshake of an incoming connection is complete. Its events must be set before the call returns.
+  std::function<void(std::shared_ptr<Connection>)> on_accept;
+  /// Something that a person should know about the machine's settings.
+  std::function<void(const std::string&)> on_warning;
+};
+
+struct EndpointStatistics {
+  std::uint64_t datagrams_received = 0;
+  std::uint64_t datagrams_sent = 0;
+  std::uint64_t datagrams_dropped = 0;    ///< Not QUIC, or for nobody.
+  std::uint64_t refused_connections = 0;  ///< By a limit.
+  std::uint64_t retries_sent = 0;
+  std::uint64_t resets_sent = 0;
+  std::size_t connections = 0;
+  std::size_t half_open = 0;
+  bool segmentation_offload = false;
+};
+
+class Endpoint {
+ public:
+  /// Errors: `io_error` (address in use, not permitted, not of this machine), `invalid_config`.
+  static Result<std::unique_ptr<Endpoint>> open(boost::asio::io_context& context, EndpointConfig config,
+                                                EndpointEvents events);
+  ~Endpoint();
+  Endpoint(const Endpoint&) = delete;
+  Endpoint& operator=(const Endpoint&) = delete;
+
+  [[nodiscard]] Address local_address() const;
+  /// `server_name`: sent as SNI unless it is empty.
+  Result<std::shared_ptr<Connection>> connect(const Address& address, const std::string& server_name,
+                                              ConnectionEvents events);
+  /// For handshakes that begin from now on.
+  void set_credentials(std::shared_ptr<const Credentials> credentials);
+  [[nodiscard]] EndpointStatistics statistics() const;
+  /// Closes every connection with application code 0 and takes no new ones.
+  void close_all();
+
+  struct Native;
+
+ private:
+  explicit Endpoint(std::unique_ptr<Native> native);
+  std::unique_ptr<Native> native_;
+};
+
+}  // namespace quic
+}  // namespace v0
+}  // namespace barrel_p2p

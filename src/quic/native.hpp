@@ -1,0 +1,144 @@
+// What stands behind Endpoint and Connection. Private to the quic room.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <deque>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "quic/endpoint.hpp"
+#include "quic/ngtcp2_compat.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace quic {
+
+constexpr std::size_t connection_id_bytes = 8;  ///< As Erlang nodes have it.
+constexpr std::size_t payload_bytes_max =
+    1452;  ///< Largest UDP payload that we announce and send: Ethernet less IPv6 and UDP headers.
+
+/// What waits to be sent, or to be acknowledged, on one stream.
+struct SendStream {
+  std::deque<SharedBytes> chunks;  ///< From `base` on.
+  std::uint64_t base = 0;          ///< Offset of the first chunk.
+  std::uint64_t sent = 0;          ///< Offset of the first byte that was never sent.
+  std::uint64_t end = 0;           ///< Offset behind the last byte.
+  std::deque<std::pair<std::uint64_t, std::uint64_t>>
+      own_packets;                      ///< Ranges that are frames of their own, not sent yet.
+  std::size_t sent_chunk = 0;           ///< Index of the chunk that holds `sent`.
+  std::uint64_t sent_chunk_offset = 0;  ///< Of `sent` in it.
+  bool fin = false;
+  bool fin_sent = false;
+  bool blocked = false;  ///< By the window of the stream.
+
+  [[nodiscard]] bool has_work() const noexcept { return !blocked && (sent < end || (fin && !fin_sent)); }
+  void acknowledge(std::uint64_t up_to);
+};
+
+struct Connection::Native {
+  Native(Endpoint::Native& owner, bool initiator_role);
+  ~Native();
+  Native(const Native&) = delete;
+  Native& operator=(const Native&) = delete;
+
+  Result<void> start_tls(const std::string& server_name);
+  void read(const Address& from, ByteView datagram);
+  void mark_dirty();
+  void flush();
+  void arm_timer();
+  void on_timer();
+  void closed(CloseReason reason, bool tell);
+  void close_now(std::uint64_t code, const std::string& text);
+  void send_close(const NgCloseError& error);
+  void library_error(int error);
+  /// Writes packets until nothing can be sent; one system call for many of them.
+  void write_packets();
+  ngtcp2_ssize write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, bool& alone);
+  SendStream* next_stream(StreamId& id);
+
+  static ngtcp2_callbacks callbacks(bool initiator);
+
+  Endpoint::Native& endpoint;
+  std::weak_ptr<Connection> self;
+  const bool initiator;
+  ngtcp2_conn* connection = nullptr;
+  gnutls_session_t tls = nullptr;
+  ngtcp2_crypto_conn_ref reference{};
+  std::shared_ptr<const Credentials> credentials;
+  ConnectionEvents events;
+  Address remote;
+  bool established = false;
+  bool is_closed = false;
+  bool dirty = false;
+  bool in_callback = false;
+  std::optional<std::pair<std::uint64_t, std::string>> wanted_close;  ///< Asked for from inside of a callback.
+  bool counted_half_open = false;
+  std::map<StreamId, SendStream> streams;
+  StreamId last_served = -1;
+  std::size_t queued = 0;
+  bool drained = false;
+  MonotonicTime last_receive = monotonic_now();
+  std::uint64_t packets_sent = 0;
+  std::uint64_t packets_received = 0;
+  boost::asio::steady_timer timer;
+  ngtcp2_tstamp armed = UINT64_MAX;
+  std::vector<std::string> ids;  ///< Connection ids under which the endpoint finds us.
+  Bytes close_packet;            ///< Repeated, at a bounded rate, to a peer that goes on sending.
+  unsigned close_repeats = 0;
+};
+
+struct Endpoint::Native {
+  Native(boost::asio::io_context& io, EndpointConfig configuration, EndpointEvents callbacks);
+  ~Native();
+  Result<void> open_socket();
+  void wait_readable();
+  void receive();
+  void datagram(const Address& from, ByteView bytes);
+  void accept(const Address& from, ByteView bytes, const ngtcp2_pkt_hd& header);
+  bool admit(const Address& from);
+  bool send_retry(const Address& to, const ngtcp2_pkt_hd& header);
+  void send_stateless_reset(const Address& to, ByteView bytes, ByteView id);
+  void send_version_negotiation(const Address& to, ByteView dcid, ByteView scid);
+  bool send(const Address& to, ByteView bytes, std::size_t segment);
+  void flush_soon();
+  void flush_all();
+  void forget(Connection::Native& connection);
+  void leave_half_open(Connection::Native& connection);
+  void fill_settings(ngtcp2_settings& settings, ngtcp2_transport_params& params) const;
+  [[nodiscard]] Address path_address(const Address& address) const { return dual ? address.mapped_to_ipv6() : address; }
+
+  boost::asio::io_context& context;
+  EndpointConfig config;
+  EndpointEvents events;
+  boost::asio::posix::stream_descriptor socket;
+  int fd = -1;
+  bool dual = false;
+  Address local;
+  bool offload_send = false;
+  bool flush_posted = false;
+  bool closing = false;
+  std::array<std::uint8_t, 32> reset_secret{};
+  std::array<std::uint8_t, 32> token_secret{};
+  std::unordered_map<std::string, std::shared_ptr<Connection>> by_id;
+  std::unordered_set<std::shared_ptr<Connection>> connections;
+  std::vector<std::weak_ptr<Connection>> dirty;
+  std::unordered_map<std::string, std::size_t> half_open_by_host;
+  std::size_t half_open = 0;
+  EndpointStatistics counters;
+  MonotonicTime reset_window{};
+  unsigned resets_in_window = 0;
+  Bytes receive_buffer;
+  Bytes send_buffer;
+  std::shared_ptr<int> alive = std::make_shared<int>(0);
+};
+
+ngtcp2_tstamp timestamp() noexcept;
+
+}  // namespace quic
+}  // namespace v0
+}  // namespace barrel_p2p
