@@ -1,0 +1,107 @@
+#include "distribution/auth/files.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "base/random.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace distribution {
+namespace {
+
+namespace fs = std::filesystem;
+
+class File {
+ public:
+  explicit File(int descriptor) noexcept : descriptor_(descriptor) {}
+  ~File() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  [[nodiscard]] int get() const noexcept { return descriptor_; }
+  [[nodiscard]] bool ok() const noexcept { return descriptor_ >= 0; }
+
+ private:
+  int descriptor_;
+};
+
+std::unexpected<Error> io_error(const std::string& what, const fs::path& file) {
+  const int code = errno;
+  return fail(code == ENOENT ? Errc::not_found : code == EACCES ? Errc::permission_denied : Errc::io_error,
+              what + " " + file.string() + ": " + std::generic_category().message(code));
+}
+
+bool write_all(int descriptor, ByteView bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<void> make_private_directory(const fs::path& directory) {
+  std::error_code error;
+  if (fs::is_directory(directory, error)) return {};
+  if (!directory.parent_path().empty()) fs::create_directories(directory.parent_path(), error);
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return io_error("cannot make the directory", directory);
+  return {};
+}
+
+Result<void> write_private_file(const fs::path& file, ByteView content) {
+  const fs::path directory = file.parent_path().empty() ? fs::path(".") : file.parent_path();
+  const fs::path temporary = directory / (".new-" + std::to_string(random_uint64()));
+  {
+    const File out(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!out.ok()) return io_error("cannot write", temporary);
+    if (!write_all(out.get(), content) || ::fsync(out.get()) != 0) {
+      auto error = io_error("cannot write", temporary);
+      ::unlink(temporary.c_str());
+      return error;
+    }
+  }
+  if (::rename(temporary.c_str(), file.c_str()) != 0) {
+    auto error = io_error("cannot replace", file);
+    ::unlink(temporary.c_str());
+    return error;
+  }
+  const File parent(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (parent.ok()) ::fsync(parent.get());
+  return {};
+}
+
+Result<Bytes> read_small_file(const fs::path& file, std::size_t bytes_max, bool secret) {
+  const File in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!in.ok()) return io_error("cannot read", file);
+  struct stat info {};
+  if (::fstat(in.get(), &info) != 0) return io_error("cannot read", file);
+  if (!S_ISREG(info.st_mode)) return fail(Errc::io_error, file.string() + " is not a file");
+  if (secret && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    return fail(Errc::permission_denied, file.string() + " holds a secret and others may read it: chmod 600 " + file.string());
+  }
+  if (static_cast<std::size_t>(info.st_size) > bytes_max) return fail(Errc::limit_exceeded, file.string() + " is too large");
+  Bytes content(static_cast<std::size_t>(info.st_size));
+  std::size_t at = 0;
+  while (at < content.size()) {
+    const ssize_t got = ::read(in.get(), content.data() + at, content.size() - at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return io_error("cannot read", file);
+    if (got == 0) break;
+    at += static_cast<std::size_t>(got);
+  }
+  content.resize(at);
+  return content;
+}
+
+}  // namespace distribution
+}  // namespace v0
+}  // namespace barrel_p2p
