@@ -1,0 +1,23 @@
+// The command line: one function a subcommand, each in a file of its own (cli_NAME.cpp), called by main.
+//
+// A function adds its subcommand with options and help text to `app`. When the user chose it, it runs and leaves the
+// exit status in `status`. What a subcommand does lies in NAME_command.{hpp,cpp} and knows nothing of CLI11, so tests
+// call it.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace barrel_p2p::command {
+
+/// Exit statuses that all subcommands share; a subcommand may document further ones.
+enum ExitStatus : int {
+  exit_ok = 0,
+  exit_failed = 1,  ///< It was understood, tried, and failed; standard error says why.
+  exit_usage = 2,   ///< It was not understood; nothing was done.
+};
+
+void add_term(CLI::App& app, int& status);
+
+}  // namespace barrel_p2p::command

@@ -1,0 +1,104 @@
+#include "term_command.hpp"
+
+#include <barrel_p2p/term.hpp>
+#include <istream>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <string_view>
+
+#include "command_line.hpp"
+
+namespace barrel_p2p::command {
+namespace {
+
+std::string_view trimmed(std::string_view line) {
+  constexpr std::string_view blank = " \t\r";
+  const auto first = line.find_first_not_of(blank);
+  if (first == std::string_view::npos) return {};
+  return line.substr(first, line.find_last_not_of(blank) - first + 1);
+}
+
+std::optional<unsigned> digit(char character) {
+  if (character >= '0' && character <= '9') return static_cast<unsigned>(character - '0');
+  if (character >= 'a' && character <= 'f') return static_cast<unsigned>(character - 'a') + 10U;
+  if (character >= 'A' && character <= 'F') return static_cast<unsigned>(character - 'A') + 10U;
+  return std::nullopt;
+}
+
+Result<Bytes> from_hex(std::string_view hex) {
+  if (hex.size() % 2 != 0) return fail(Errc::invalid_argument, "an odd number of hex digits");
+  Bytes bytes;
+  bytes.reserve(hex.size() / 2);
+  for (std::size_t at = 0; at < hex.size(); at += 2) {
+    const auto high = digit(hex[at]);
+    const auto low = digit(hex[at + 1]);
+    if (!high || !low)
+      return fail(Errc::invalid_argument, "no hex digit in column " + std::to_string(at + (high ? 2 : 1)));
+    bytes.push_back(static_cast<std::uint8_t>(*high << 4U | *low));
+  }
+  return bytes;
+}
+
+std::string to_hex(ByteView bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string hex;
+  hex.reserve(bytes.size() * 2);
+  for (const auto byte : bytes) hex.append({digits[byte >> 4U], digits[byte & 0xFU]});
+  return hex;
+}
+
+Result<Term> term_of_hex(std::string_view line) {
+  const auto bytes = from_hex(line);
+  if (!bytes) return std::unexpected(bytes.error());
+  auto decoded = decode_term(*bytes);
+  if (!decoded) return std::unexpected(decoded.error());
+  return std::move(decoded->term);
+}
+
+/// A line that is a whole term in hex is meant as such: as text it would be an integer that starts with 83, or nothing.
+Result<Term> term_of_hex_or_text(std::string_view line) {
+  auto term = term_of_hex(line);
+  return term ? std::move(term) : parse_term(line);
+}
+
+Result<std::string> answer(const TermCommand& command, std::string_view line) {
+  switch (command.operation) {
+    case TermOperation::decode: {
+      const auto term = term_of_hex(line);
+      if (!term) return std::unexpected(term.error());
+      return to_text(*term);
+    }
+    case TermOperation::encode: {
+      const auto term = parse_term(line);
+      if (!term) return std::unexpected(term.error());
+      return to_hex(encode_term(*term));
+    }
+    case TermOperation::phash2: {
+      const auto term = term_of_hex_or_text(line);
+      if (!term) return std::unexpected(term.error());
+      return std::to_string(phash2(*term, command.range));
+    }
+  }
+  return fail(Errc::invalid_argument);
+}
+
+}  // namespace
+
+int run_term_command(const TermCommand& command, std::istream& input, std::ostream& output) {
+  int status = exit_ok;
+  std::string line;
+  while (output && std::getline(input, line)) {
+    const auto result = answer(command, trimmed(line));
+    if (result) {
+      output << *result << '\n';
+    } else {
+      output << "error: " << result.error().message() << '\n';
+      status = exit_failed;
+    }
+    output.flush();
+  }
+  return output ? status : exit_failed;
+}
+
+}  // namespace barrel_p2p::command
