@@ -1,11 +1,41 @@
 #include "distribution/auth/authentication.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
+namespace {
+
+void send(const AuthMessage& message, AuthEffects& effects) { effects.emplace_back(AuthSend{encode(message)}); }
+
+/// What a peer wrote, for a log line.
+std::string printable(std::string_view text) {
+  constexpr std::size_t shown_max = 80;
+  std::string shown(text.substr(0, shown_max));
+  std::ranges::replace_if(shown, [](char character) { return character < ' ' || character > '~'; }, '?');
+  return shown;
+}
+
+AuthFailure failure_of(const Error& decoding) {
+  if (decoding.context().starts_with("unsupported_version")) return AuthFailure::unsupported_version;
+  return decoding.context() == "invalid_node_name" ? AuthFailure::bad_name : AuthFailure::malformed;
+}
+
+std::string_view name_of(const AuthMessage& message) {
+  struct Names {
+    std::string_view operator()(const AuthHello& /*message*/) const { return "HELLO"; }
+    std::string_view operator()(const AuthChallenge& /*message*/) const { return "CHALLENGE"; }
+    std::string_view operator()(const AuthResponse& /*message*/) const { return "RESPONSE"; }
+    std::string_view operator()(const AuthOk& /*message*/) const { return "OK"; }
+    std::string_view operator()(const AuthFail& /*message*/) const { return "FAIL"; }
+  };
+  return std::visit(Names{}, message);
+}
+
+}  // namespace
 
 std::string_view name(AuthFailure failure) noexcept {
   switch (failure) {
@@ -30,45 +60,42 @@ std::string_view name(AuthFailure failure) noexcept {
   return "unknown";
 }
 
-Authentication::Authentication(AuthRole role, const AuthSettings& settings, const PrivateKey& key, TrustStore& trust,
+Authentication::Authentication(AuthRole role, AuthSettings settings, PrivateKey key, TrustStore& trust,
                                std::optional<NodeName> dialled, const Digest& binding, const Nonce& nonce)
-    : role_(role), settings_(settings), key_(key), trust_(trust), dialled_(std::move(dialled)), binding_(binding), own_challenge_{nonce, 0} {}
+    : role_(role),
+      settings_(std::move(settings)),
+      key_(std::move(key)),
+      trust_(trust),
+      dialled_(std::move(dialled)),
+      binding_(binding),
+      own_challenge_{nonce, 0} {
+  assert(dialled_.has_value() == (role_ == AuthRole::initiator));
+}
 
 AuthEffects Authentication::start(AuthNow now) {
+  assert(state_ == State::idle);
   AuthEffects effects;
   started_ = now.monotonic;
-  own_challenge_.unix_milliseconds = static_cast<std::uint64_t>(now.wall);
   state_ = State::hello;
-  // The challenge waits for the peer's HELLO all the same: a cookie-only responder answers the HELLO with OK.
+  // Our challenge waits for the peer's HELLO: a cookie-only responder answers with OK at once and reads no more.
   if (role_ == AuthRole::initiator) send(AuthHello{settings_.own_name, key_.public_key()}, effects);
   return effects;
 }
 
 AuthEffects Authentication::receive(ByteView bytes, AuthNow now) {
   AuthEffects effects;
-  if (state_ == State::idle || state_ == State::done || overdue(now, effects)) return effects;
-  constexpr std::size_t piece_bytes = 512;  // so that a flood in one call does not pass the reader's bound
-  while (!bytes.empty() && state_ != State::done) {
-    const auto piece = bytes.first(std::min(piece_bytes, bytes.size()));
-    bytes = bytes.subspan(piece.size());
-    reader_.feed(piece);
-    for (;;) {
-      auto message = reader_.next();
-      if (!message) {
-        fail(AuthFailure::malformed, message.error().context(), effects);
-        break;
-      }
-      if (!*message || state_ == State::done) break;
-      auto decoded = decode_auth_message(**message);
-      if (decoded) {
-        on_message(std::move(*decoded), now, effects);
-        continue;
-      }
-      const std::string& what = decoded.error().context();
-      fail(what.starts_with("unsupported_version") ? AuthFailure::unsupported_version
-           : what == "invalid_node_name"           ? AuthFailure::bad_name
-                                                   : AuthFailure::malformed,
-           what, effects);
+  if (!running() || overdue(now, effects)) return effects;
+  while (running()) {
+    const auto message = reader_.next(bytes);
+    if (!message) {
+      reject(AuthFailure::malformed, message.error().context(), effects);
+      break;
+    }
+    if (!*message) break;
+    if (const auto decoded = decode_auth_message(**message)) {
+      on_message(*decoded, now, effects);
+    } else {
+      reject(failure_of(decoded.error()), decoded.error().context(), effects);
     }
   }
   return effects;
@@ -76,30 +103,39 @@ AuthEffects Authentication::receive(ByteView bytes, AuthNow now) {
 
 AuthEffects Authentication::stream_ended(AuthNow now) {
   AuthEffects effects;
-  if (state_ == State::idle || state_ == State::done || overdue(now, effects)) return effects;
-  fail(AuthFailure::stream_ended, "the peer ended its stream before the exchange was complete", effects);
+  if (!running() || overdue(now, effects)) return effects;
+  reject(AuthFailure::stream_ended, "the peer ended its stream before the exchange was complete", effects);
   return effects;
 }
 
 AuthEffects Authentication::tick(AuthNow now) {
   AuthEffects effects;
-  if (state_ != State::idle && state_ != State::done) overdue(now, effects);
+  if (running()) overdue(now, effects);
   return effects;
+}
+
+std::optional<MonotonicTime> Authentication::deadline() const noexcept {
+  return running() ? std::optional(started_ + settings_.timeout) : std::nullopt;
 }
 
 bool Authentication::overdue(AuthNow now, AuthEffects& effects) {
   if (now.monotonic - started_ < settings_.timeout) return false;
-  fail(AuthFailure::timeout, "the exchange took longer than auth_handshake_timeout", effects);
+  reject(AuthFailure::timeout, "the exchange took longer than auth_handshake_timeout", effects);
   return true;
 }
 
-void Authentication::send(const AuthMessage& message, AuthEffects& effects) const { effects.emplace_back(AuthSend{encode(message)}); }
+void Authentication::send_challenge(AuthNow now, AuthEffects& effects) {
+  own_challenge_.unix_milliseconds = static_cast<std::uint64_t>(now.wall);
+  challenged_ = now.monotonic;
+  send(own_challenge_, effects);
+}
 
 void Authentication::send_response(AuthEffects& effects) const {
   send(AuthResponse{key_.sign(signed_text(*peer_challenge_, key_.public_key(), binding_))}, effects);
 }
 
-void Authentication::fail(AuthFailure failure, std::string detail, AuthEffects& effects) {
+void Authentication::reject(AuthFailure failure, std::string detail, AuthEffects& effects) {
+  assert(running());
   state_ = State::done;
   // The initiator never says why: a responder of the Erlang library takes FAIL for a breach of the protocol.
   if (role_ == AuthRole::responder) send(AuthFail{std::string(name(failure))}, effects);
@@ -112,21 +148,21 @@ void Authentication::fail(AuthFailure failure, std::string detail, AuthEffects& 
   effects.emplace_back(std::move(failed));
 }
 
-void Authentication::succeed(AuthEffects& effects) {
+void Authentication::succeed(PinReservation pin, AuthEffects& effects) {
   state_ = State::done;
   effects.emplace_back(AuthFinish{});
-  AuthSucceeded success{std::nullopt, std::nullopt, std::move(warnings_)};
-  if (peer_) {
-    success.name = peer_->name;
-    success.key = peer_->key;
-  }
-  effects.emplace_back(std::move(success));
+  effects.emplace_back(AuthSucceeded{peer_->name, peer_->key, std::move(pin), std::move(warnings_)});
 }
 
-void Authentication::on_message(AuthMessage&& message, AuthNow now, AuthEffects& effects) {
+void Authentication::accept_by_cookie(NodeName name, const std::string& warning, AuthEffects& effects) {
+  state_ = State::done;
+  effects.emplace_back(AuthFinish{});
+  effects.emplace_back(AuthSucceeded{std::move(name), std::nullopt, {}, {warning}});
+}
+
+void Authentication::on_message(const AuthMessage& message, AuthNow now, AuthEffects& effects) {
   if (const auto* told = std::get_if<AuthFail>(&message); told != nullptr && role_ == AuthRole::initiator) {
-    constexpr std::size_t shown_max = 80;
-    return fail(AuthFailure::rejected, told->reason.substr(0, shown_max), effects);
+    return reject(AuthFailure::rejected, printable(told->reason), effects);
   }
   switch (state_) {
     case State::idle:
@@ -145,54 +181,54 @@ void Authentication::on_message(AuthMessage&& message, AuthNow now, AuthEffects&
       if (std::holds_alternative<AuthOk>(message)) return on_ok(now, effects);
       break;
   }
-  fail(AuthFailure::unexpected_message, "a message of kind " + std::to_string(message.index() + 1) + " out of order", effects);
+  reject(AuthFailure::unexpected_message, std::string(name_of(message)) + " out of order", effects);
 }
 
 bool Authentication::admit(const AuthHello& hello, AuthEffects& effects) {
-  if (hello.name == settings_.own_name || hello.key == key_.public_key()) {
-    return fail(AuthFailure::reflected, "the peer presents our own name or key", effects), false;
-  }
-  if (!is_acceptable(hello.key)) return fail(AuthFailure::weak_key, "not a key that an honest node can have", effects), false;
+  const auto refuse = [&](AuthFailure failure, std::string detail) {
+    reject(failure, std::move(detail), effects);
+    return false;
+  };
+  if (hello.key == key_.public_key()) return refuse(AuthFailure::reflected, "the peer presents our own key");
+  if (!is_acceptable(hello.key)) return refuse(AuthFailure::weak_key, "not a key that an honest node can have");
   if (dialled_ && hello.name != *dialled_) {
-    return fail(AuthFailure::name_not_dialled, "dialled " + dialled_->string() + ", reached " + hello.name.string(), effects), false;
+    return refuse(AuthFailure::name_not_dialled, "dialled " + dialled_->string() + ", reached " + hello.name.string());
   }
   if (const auto pinned = trust_.find(hello.name)) {
-    if (*pinned != hello.key) return fail(AuthFailure::key_mismatch, "the pinned key differs", effects), false;
+    if (*pinned != hello.key)
+      return refuse(AuthFailure::key_mismatch, "another key is pinned for " + hello.name.string());
   } else if (trust_.mode() == TrustMode::strict) {
-    return fail(AuthFailure::untrusted_key, "no pin, and the trust mode is strict", effects), false;
-  }
-  if (const auto other = trust_.other_name_of(hello.key, hello.name)) {
-    const std::string text = "the key of " + hello.name.string() + " is pinned for " + other->string() + " too";
-    if (settings_.refuse_shared_keys) return fail(AuthFailure::shared_key, text, effects), false;
-    warnings_.push_back(text);
+    return refuse(AuthFailure::untrusted_key,
+                  "no key is pinned for " + hello.name.string() + ", and the trust mode is strict");
   }
   return true;
 }
 
-void Authentication::on_hello(const AuthHello& hello, AuthNow /*now*/, AuthEffects& effects) {
+void Authentication::on_hello(const AuthHello& hello, AuthNow now, AuthEffects& effects) {
   peer_ = hello;
+  if (hello.name == settings_.own_name)
+    return reject(AuthFailure::reflected, "the peer presents our own name", effects);
   if (role_ == AuthRole::responder && matches_any(hello.name.text(), settings_.cookie_only_nodes)) {
-    if (hello.name == settings_.own_name) return fail(AuthFailure::reflected, "the peer presents our own name", effects);
-    peer_->key = {};
     send(AuthOk{}, effects);
-    state_ = State::done;
-    effects.emplace_back(AuthFinish{});
-    effects.emplace_back(AuthSucceeded{hello.name, std::nullopt, {"accepted " + hello.name.string() + " by its name and the cookie alone (cookie_only_nodes)"}});
-    return;
+    return accept_by_cookie(hello.name, "accepted " + hello.name.string() + " by the cookie alone (cookie_only_nodes)",
+                            effects);
   }
   if (!admit(hello, effects)) return;
   if (role_ == AuthRole::responder) send(AuthHello{settings_.own_name, key_.public_key()}, effects);
-  send(own_challenge_, effects);
+  send_challenge(now, effects);
   state_ = State::challenge;
 }
 
 void Authentication::on_challenge(const AuthChallenge& challenge, AuthNow now, AuthEffects& effects) {
-  if (challenge.nonce == own_challenge_.nonce) return fail(AuthFailure::reflected, "the peer presents our own nonce", effects);
-  const auto window = static_cast<std::uint64_t>(2 * settings_.timestamp_window.count());
-  const auto wall = static_cast<std::uint64_t>(now.wall);
-  const std::uint64_t distance = challenge.unix_milliseconds > wall ? challenge.unix_milliseconds - wall : wall - challenge.unix_milliseconds;
-  if (distance > window) {
-    return fail(AuthFailure::clock_skew, "the clocks differ by " + std::to_string(distance) + " ms: synchronise them (NTP)", effects);
+  if (challenge.nonce == own_challenge_.nonce)
+    return reject(AuthFailure::reflected, "the peer presents our own nonce", effects);
+  const auto allowed = 2 * static_cast<std::uint64_t>(settings_.timestamp_window.count());
+  const auto own = static_cast<std::uint64_t>(now.wall);
+  const auto theirs = challenge.unix_milliseconds;
+  const std::uint64_t distance = theirs > own ? theirs - own : own - theirs;
+  if (distance > allowed) {
+    return reject(AuthFailure::clock_skew,
+                  "the clocks differ by " + std::to_string(distance) + " ms: synchronise them (NTP)", effects);
   }
   peer_challenge_ = challenge;
   if (role_ == AuthRole::responder) send_response(effects);
@@ -200,41 +236,56 @@ void Authentication::on_challenge(const AuthChallenge& challenge, AuthNow now, A
 }
 
 void Authentication::on_response(const AuthResponse& response, AuthNow now, AuthEffects& effects) {
-  const bool in_time = now.monotonic - started_ <= settings_.timestamp_window;
-  if (!in_time || !verify(peer_->key, signed_text(own_challenge_, peer_->key, binding_), response.signature)) {
-    return fail(AuthFailure::signature_invalid, "the signature does not fit: another key, or another certificate in between", effects);
+  if (now.monotonic - challenged_ > settings_.timestamp_window) {
+    return reject(AuthFailure::signature_invalid, "the signature came later than auth_timestamp_window allows",
+                  effects);
+  }
+  if (!verify(peer_->key, signed_text(own_challenge_, peer_->key, binding_), response.signature)) {
+    return reject(AuthFailure::signature_invalid,
+                  "the signature does not fit: another key, or another certificate in between", effects);
   }
   if (role_ == AuthRole::initiator) {
     send_response(effects);
     state_ = State::ok;
     return;
   }
-  // Reserved before OK: whoever loses a race for a name is told so.
-  if (!reserve(now, effects)) return;
-  send(AuthOk{}, effects);
-  succeed(effects);
-}
-
-bool Authentication::reserve(AuthNow now, AuthEffects& effects) {
-  const auto reserved = trust_.reserve(peer_->name, peer_->key, now.monotonic);
-  if (reserved) return true;
-  const auto code = reserved.error().code();
-  const auto failure = code == Errc::key_mismatch    ? AuthFailure::key_mismatch
-                       : code == Errc::untrusted_key ? AuthFailure::untrusted_key
-                                                     : AuthFailure::too_many_pins;
-  fail(failure, reserved.error().context(), effects);
-  return false;
+  // Held before OK: whoever loses a race for a name is told so.
+  if (auto pin = reserve(now, effects)) {
+    send(AuthOk{}, effects);
+    succeed(std::move(*pin), effects);
+  }
 }
 
 void Authentication::on_ok(AuthNow now, AuthEffects& effects) {
   if (state_ == State::hello) {
-    if (!dialled_ || !matches_any(dialled_->text(), settings_.cookie_only_nodes)) {
-      return fail(AuthFailure::unexpected_ok, "the peer takes us for cookie-only, and is not in our cookie_only_nodes", effects);
+    if (!matches_any(dialled_->text(), settings_.cookie_only_nodes)) {
+      return reject(AuthFailure::unexpected_ok,
+                    "the peer takes us for cookie-only, and is not in our cookie_only_nodes", effects);
     }
-    warnings_.push_back("connected to " + dialled_->string() + " by the cookie alone (cookie_only_nodes)");
-    return succeed(effects);
+    return accept_by_cookie(*dialled_,
+                            "connected to " + dialled_->string() + " by the cookie alone (cookie_only_nodes)", effects);
   }
-  if (reserve(now, effects)) succeed(effects);
+  if (auto pin = reserve(now, effects)) succeed(std::move(*pin), effects);
+}
+
+std::optional<PinReservation> Authentication::reserve(AuthNow now, AuthEffects& effects) {
+  // Not before the key is proven: a claim alone must not cost a look at every pin, nor a line in the log.
+  if (const auto other = trust_.other_name_of(peer_->key, peer_->name)) {
+    std::string text = "the key of " + peer_->name.string() + " is pinned for " + other->string() + " too";
+    if (settings_.refuse_shared_keys) {
+      reject(AuthFailure::shared_key, std::move(text), effects);
+      return std::nullopt;
+    }
+    warnings_.push_back(std::move(text));
+  }
+  auto pin = trust_.reserve(peer_->name, peer_->key, now.monotonic, now.wall);
+  if (pin) return std::move(*pin);
+  const auto code = pin.error().code();
+  const auto failure = code == Errc::key_mismatch    ? AuthFailure::key_mismatch
+                       : code == Errc::untrusted_key ? AuthFailure::untrusted_key
+                                                     : AuthFailure::too_many_pins;
+  reject(failure, pin.error().context(), effects);
+  return std::nullopt;
 }
 
 }  // namespace distribution

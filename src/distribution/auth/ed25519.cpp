@@ -4,9 +4,14 @@
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <memory>
+#include <new>
 #include <stdexcept>
+#include <string_view>
+#include <type_traits>
 
 #include "base/random.hpp"
 
@@ -16,7 +21,7 @@ namespace distribution {
 namespace {
 
 gnutls_datum_t datum(ByteView bytes) {
-  return {const_cast<unsigned char*>(bytes.data()), static_cast<unsigned>(bytes.size())};  // NOLINT: GnuTLS only reads
+  return {const_cast<unsigned char*>(bytes.data()), static_cast<unsigned>(bytes.size())};  // GnuTLS only reads
 }
 
 /// Encodings of the points whose order divides 8, canonical and not, with the sign bit cleared.
@@ -38,7 +43,8 @@ constexpr std::array<std::array<std::uint8_t, 32>, 7> small_order{{
 /// y < 2^255 - 19.
 bool is_canonical(std::array<std::uint8_t, 32> point) noexcept {
   point[31] &= 0x7F;
-  if (point[31] != 0x7F || !std::all_of(point.begin() + 1, point.end() - 1, [](auto byte) { return byte == 0xFF; })) return true;
+  if (point[31] != 0x7F || !std::all_of(point.begin() + 1, point.end() - 1, [](auto byte) { return byte == 0xFF; }))
+    return true;
   return point[0] < 0xED;
 }
 
@@ -59,65 +65,90 @@ bool is_canonical_scalar(std::span<const std::uint8_t, 32> scalar) noexcept {
   return false;
 }
 
-class Native {
- public:
-  explicit Native(const Seed& seed, const PublicKey& key) {
-    gnutls_privkey_init(&key_);
-    const auto k = datum(seed);
-    const auto x = datum(key);
-    code_ = gnutls_privkey_import_ecc_raw(key_, GNUTLS_ECC_CURVE_ED25519, &x, nullptr, &k);
-  }
-  ~Native() { gnutls_privkey_deinit(key_); }
-  Native(const Native&) = delete;
-  Native& operator=(const Native&) = delete;
-  gnutls_privkey_t key_ = nullptr;
-  int code_ = 0;
+struct PrivkeyDeleter {
+  void operator()(gnutls_privkey_t key) const noexcept { gnutls_privkey_deinit(key); }
 };
+struct X509PrivkeyDeleter {
+  void operator()(gnutls_x509_privkey_t key) const noexcept { gnutls_x509_privkey_deinit(key); }
+};
+struct PubkeyDeleter {
+  void operator()(gnutls_pubkey_t key) const noexcept { gnutls_pubkey_deinit(key); }
+};
+using Privkey = std::unique_ptr<std::remove_pointer_t<gnutls_privkey_t>, PrivkeyDeleter>;
+using X509Privkey = std::unique_ptr<std::remove_pointer_t<gnutls_x509_privkey_t>, X509PrivkeyDeleter>;
+using Pubkey = std::unique_ptr<std::remove_pointer_t<gnutls_pubkey_t>, PubkeyDeleter>;
+
+void require(int code, const char* what) {
+  if (code < 0) throw std::runtime_error(std::string(what) + ": " + gnutls_strerror(code));
+}
+
+/// A seed in a page of its own.
+std::shared_ptr<const Seed> guarded(const Seed& seed) {
+  const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  void* page = ::mmap(nullptr, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) throw std::bad_alloc();
+  // Both are best effort: RLIMIT_MEMLOCK may be 0, and the key works without.
+  static_cast<void>(::mlock(page, page_bytes));
+  static_cast<void>(::madvise(page, page_bytes, MADV_DONTDUMP));
+  const auto release = [page_bytes](Seed* kept) {
+    wipe(*kept);
+    ::munmap(kept, page_bytes);
+  };
+  return {new (page) Seed(seed), release};
+}
 
 PublicKey derive(const Seed& seed) {
-  // RFC 5958 form of the private key alone: GnuTLS computes the public half.
-  Bytes der{0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20};
-  der.insert(der.end(), seed.begin(), seed.end());
-  gnutls_x509_privkey_t key = nullptr;
-  gnutls_x509_privkey_init(&key);
+  // The private key alone in the form of RFC 5958: GnuTLS computes the public half, which its import of raw keys
+  // demands.
+  constexpr std::array<std::uint8_t, 16> head{0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
+                                              0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20};
+  std::array<std::uint8_t, head.size() + std::tuple_size_v<Seed>> der{};
+  std::ranges::copy(seed, std::ranges::copy(head, der.begin()).out);
+  gnutls_x509_privkey_t raw = nullptr;
+  require(gnutls_x509_privkey_init(&raw), "cannot make a key");
+  const X509Privkey key(raw);
   const auto data = datum(der);
+  const int imported = gnutls_x509_privkey_import_pkcs8(raw, &data, GNUTLS_X509_FMT_DER, nullptr, GNUTLS_PKCS_PLAIN);
+  wipe(der);
+  require(imported, "Ed25519 is not available");
   gnutls_ecc_curve_t curve = GNUTLS_ECC_CURVE_INVALID;
   gnutls_datum_t x{};
+  require(gnutls_x509_privkey_export_ecc_raw(raw, &curve, &x, nullptr, nullptr), "cannot derive a public key");
   PublicKey made{};
-  int code = gnutls_x509_privkey_import_pkcs8(key, &data, GNUTLS_X509_FMT_DER, nullptr, GNUTLS_PKCS_PLAIN);
-  if (code == 0) code = gnutls_x509_privkey_export_ecc_raw(key, &curve, &x, nullptr, nullptr);
-  if (code == 0 && x.size == made.size()) std::copy_n(x.data, made.size(), made.begin());
+  if (x.size == made.size()) std::copy_n(x.data, made.size(), made.begin());
   gnutls_free(x.data);
-  gnutls_x509_privkey_deinit(key);
-  gnutls_memset(der.data(), 0, der.size());
-  if (code != 0) throw std::runtime_error(std::string("Ed25519 is not available: ") + gnutls_strerror(code));
   return made;
 }
 
 }  // namespace
 
+void wipe(std::span<std::uint8_t> secret) noexcept { gnutls_memset(secret.data(), 0, secret.size()); }
+
 PrivateKey PrivateKey::generate() {
   Seed seed{};
   fill_random(seed);
   PrivateKey key(seed);
-  gnutls_memset(seed.data(), 0, seed.size());
+  wipe(seed);
   return key;
 }
 
-PrivateKey::PrivateKey(const Seed& seed) : seed_(seed), public_(derive(seed)) { mlock(seed_.data(), seed_.size()); }
-PrivateKey::PrivateKey(const PrivateKey& other) : seed_(other.seed_), public_(other.public_) { mlock(seed_.data(), seed_.size()); }
-PrivateKey::~PrivateKey() { gnutls_memset(seed_.data(), 0, seed_.size()); }
+PrivateKey::PrivateKey(const Seed& seed) : seed_(guarded(seed)), public_(derive(seed)) {}
 
 Signature PrivateKey::sign(ByteView message) const {
-  const Native native(seed_, public_);
+  gnutls_privkey_t raw = nullptr;
+  require(gnutls_privkey_init(&raw), "cannot make a key");
+  const Privkey key(raw);
+  const auto k = datum(*seed_);
+  const auto x = datum(public_);
+  require(gnutls_privkey_import_ecc_raw(raw, GNUTLS_ECC_CURVE_ED25519, &x, nullptr, &k), "Ed25519 is not available");
   const auto data = datum(message);
   gnutls_datum_t out{};
-  int code = native.code_;
-  if (code == 0) code = gnutls_privkey_sign_data2(native.key_, GNUTLS_SIGN_EDDSA_ED25519, 0, &data, &out);
+  require(gnutls_privkey_sign_data2(raw, GNUTLS_SIGN_EDDSA_ED25519, 0, &data, &out), "Ed25519 cannot sign");
   Signature signature{};
-  if (code == 0 && out.size == signature.size()) std::copy_n(out.data, signature.size(), signature.begin());
+  const bool fits = out.size == signature.size();
+  if (fits) std::copy_n(out.data, signature.size(), signature.begin());
   gnutls_free(out.data);
-  if (code != 0) throw std::runtime_error(std::string("Ed25519 cannot sign: ") + gnutls_strerror(code));
+  if (!fits) throw std::runtime_error("Ed25519 made a signature of a wrong size");
   return signature;
 }
 
@@ -128,20 +159,20 @@ bool verify(const PublicKey& key, ByteView message, const Signature& signature) 
   std::copy_n(signature.begin(), r.size(), r.begin());
   if (!is_good_point(key) || !is_good_point(r)) return false;
   if (!is_canonical_scalar(std::span<const std::uint8_t, 32>(signature.data() + 32, 32))) return false;
-  gnutls_pubkey_t native = nullptr;
-  gnutls_pubkey_init(&native);
+  gnutls_pubkey_t raw = nullptr;
+  require(gnutls_pubkey_init(&raw), "cannot make a key");
+  const Pubkey native(raw);
   const auto x = datum(key);
+  if (gnutls_pubkey_import_ecc_raw(raw, GNUTLS_ECC_CURVE_ED25519, &x, nullptr) < 0) return false;
   const auto data = datum(message);
   const auto sig = datum(signature);
-  int code = gnutls_pubkey_import_ecc_raw(native, GNUTLS_ECC_CURVE_ED25519, &x, nullptr);
-  if (code == 0) code = gnutls_pubkey_verify_data2(native, GNUTLS_SIGN_EDDSA_ED25519, 0, &data, &sig);
-  gnutls_pubkey_deinit(native);
-  return code >= 0;
+  return gnutls_pubkey_verify_data2(raw, GNUTLS_SIGN_EDDSA_ED25519, 0, &data, &sig) >= 0;
 }
 
 Digest sha256(ByteView bytes) {
   Digest digest{};
-  if (gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes.data(), bytes.size(), digest.data()) != 0) throw std::runtime_error("SHA-256 is not available");
+  if (gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes.data(), bytes.size(), digest.data()) != 0)
+    throw std::runtime_error("SHA-256 is not available");
   return digest;
 }
 

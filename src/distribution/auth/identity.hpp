@@ -1,36 +1,29 @@
-// The long-term key of a node and its certificate, on disk.
+// The long-term key of a node, on disk.
 //
-//   KEYDIR/node.key, node.pub     Ed25519 seed and public key, 32 raw bytes each (the form of the Erlang library)
-//   CERTDIR/node.crt, node.key    TLS certificate and key, PEM
+//   KEYDIR/node.key   Ed25519 seed, 32 raw bytes, mode 0600
+//   KEYDIR/node.pub   public key, 32 raw bytes; for people and for provisioning, we derive it from the seed
 //
-// Source: protocol document 02, sections 2, 3 and 15.
+// The form is that of the Erlang library. An identity is never replaced silently: peers have pinned it. Source:
+// protocol document 02, sections 2.1 and 15 (A13, A14, A16). Blocks for the disk.
 #pragma once
 
 #include <barrel_p2p/error.hpp>
 #include <filesystem>
-#include <string>
 
-#include "base/clock.hpp"
 #include "distribution/auth/ed25519.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
 
-/// Loads the key pair, or makes one when neither file exists. A missing node.pub is derived again. Errors: `corrupt` (the files do not
-/// belong together, or only node.pub exists: an identity is never replaced silently), `permission_denied` (others may read the key),
-/// `io_error`.
+/// Loads the key pair; writes a missing node.pub again. Errors: `not_found` (there is no identity yet), `corrupt` (the
+/// files do not belong together, or only node.pub exists), `permission_denied` (others may read the key), `io_error`.
+/// Each says what to do.
+Result<PrivateKey> load_identity(const std::filesystem::path& key_dir);
+
+/// The same, and makes an identity when neither file exists. Of two processes that do so at once, both get the same
+/// one.
 Result<PrivateKey> load_or_create_identity(const std::filesystem::path& key_dir);
-
-struct Certificate {
-  std::string certificate_pem;
-  std::string key_pem;
-  bool renewed = false;  ///< Made now, since there was none or it was about to expire.
-};
-
-/// Loads the certificate, or makes a self-signed one: when there is none, and when it expires within a month and is one that we made.
-/// Errors: `corrupt` (certificate and key do not belong together), `permission_denied`, `io_error`.
-Result<Certificate> load_or_create_certificate(const std::filesystem::path& certificate_dir, WallMilliseconds now);
 
 }  // namespace distribution
 }  // namespace v0

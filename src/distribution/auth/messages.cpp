@@ -100,26 +100,27 @@ Result<AuthMessage> decode_auth_message(ByteView message) {
   }
 }
 
-void AuthFrameReader::feed(ByteView bytes) {
-  // One byte more than the largest frame is enough to see that it is too large.
-  constexpr std::size_t kept_max = 4 * (message_bytes_max + length_bytes);
-  const std::size_t room = kept_max - std::min(buffer_.size(), kept_max);
-  bytes = bytes.first(std::min(bytes.size(), room));
-  buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+Result<std::optional<Bytes>> AuthFrameReader::next(ByteView& input) {
+  while (!input.empty()) {
+    const std::size_t size =
+        buffer_.size() < length_bytes ? 0 : static_cast<std::size_t>(get(ByteView(buffer_).first(length_bytes)));
+    const auto piece = input.first(std::min(input.size(), length_bytes + size - buffer_.size()));
+    input = input.subspan(piece.size());
+    buffer_.insert(buffer_.end(), piece.begin(), piece.end());
+    if (buffer_.size() < length_bytes) continue;
+    const auto announced = static_cast<std::size_t>(get(ByteView(buffer_).first(length_bytes)));
+    if (announced > message_bytes_max)
+      return fail(Errc::limit_exceeded, "a message of " + std::to_string(announced) + " bytes is announced");
+    if (buffer_.size() < length_bytes + announced) continue;
+    Bytes message(buffer_.begin() + length_bytes, buffer_.end());
+    buffer_.clear();
+    return message;
+  }
+  return std::nullopt;
 }
 
-Result<std::optional<Bytes>> AuthFrameReader::next() {
-  if (buffer_.size() < length_bytes) return std::nullopt;
-  const auto size = static_cast<std::size_t>(get(ByteView(buffer_).first(length_bytes)));
-  if (size > message_bytes_max) return fail(Errc::limit_exceeded, "a message of " + std::to_string(size) + " bytes is announced");
-  if (buffer_.size() < length_bytes + size) return std::nullopt;
-  const auto begin = buffer_.begin() + length_bytes;
-  Bytes message(begin, begin + static_cast<std::ptrdiff_t>(size));
-  buffer_.erase(buffer_.begin(), begin + static_cast<std::ptrdiff_t>(size));
-  return message;
-}
-
-std::array<std::uint8_t, 104> signed_text(const AuthChallenge& challenge, const PublicKey& signer, const Digest& binding) {
+std::array<std::uint8_t, 104> signed_text(const AuthChallenge& challenge, const PublicKey& signer,
+                                          const Digest& binding) {
   std::array<std::uint8_t, 104> text{};
   auto at = std::ranges::copy(challenge.nonce, text.begin()).out;
   for (unsigned byte = 8; byte-- > 0;) *at++ = static_cast<std::uint8_t>(challenge.unix_milliseconds >> (8U * byte));

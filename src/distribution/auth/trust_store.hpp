@@ -1,21 +1,27 @@
 // Which key belongs to which node name.
 //
-// On disk: KEYDIR/trusted/<node name>.pub with the raw 32 bytes, the form of the Erlang library; names too long for a file name are
-// kept under their SHA-256 with the name inside. A key is pinned in two steps: `reserve` when the authentication succeeded (in
-// memory, the first one wins), `commit` when the distribution handshake did too (on disk). So nobody without the cookie makes pins.
+// On disk: KEYDIR/trusted/<node name>.pub with the raw 32 bytes, the form of the Erlang library. Names too long for a
+// file name are kept as sha256-<SHA-256 of the name>.pub: key, then name.
 //
-// Thread safe. Only `open`, `reload`, `commit`, `pin` and `unpin` touch the disk. Source: protocol document 02, sections 2.2, 7.2 and 15.
+// A key is pinned in two steps: `reserve` when the authentication succeeded (in memory, the first one wins),
+// `PinReservation::commit` when the distribution handshake did too (on disk). So nobody without the cookie makes pins;
+// what such a peer can do is to hold a name that is not pinned yet for as long as its handshake may last.
+//
+// Thread safe. Only `open`, `reload`, `commit`, `pin` and `unpin` touch the disk, and block for it (two fsync a pin, at
+// first contact only). Source: protocol document 02, sections 2.2, 7.2 and 15 (A5, A6, A8, A11, A17, A18).
 #pragma once
 
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/node_config.hpp>
 #include <barrel_p2p/node_name.hpp>
+#include <cstddef>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -28,60 +34,102 @@ namespace distribution {
 struct PinnedKey {
   NodeName name;
   PublicKey key;
-  WallMilliseconds added = 0;  ///< When it was pinned, or read from disk.
-  WallMilliseconds seen = 0;   ///< When it was last proven, or read from disk.
-  bool permanent = false;      ///< Placed by an operator, or read from disk.
+  WallMilliseconds added = 0;            ///< When it was pinned; of a file: when that was written.
+  std::optional<WallMilliseconds> seen;  ///< When a peer last proved it to this process.
+  bool learned = false;                  ///< By tofu, in this process. Else placed by an operator, or read from disk.
 };
 
-class TrustStore {
+class TrustStore;
+
+/// A name that is held for a key until the pin is committed, or the reservation goes and the name is free again. A
+/// movable handle; one thread at a time. Keeps the store alive. Of a name that was pinned before, or of a default
+/// constructed one, it holds nothing.
+class PinReservation {
  public:
+  PinReservation() noexcept = default;
+  PinReservation(PinReservation&& other) noexcept;
+  PinReservation& operator=(PinReservation&& other) noexcept;
+  ~PinReservation() { drop(); }
+
+  /// Pins. Errors: `key_mismatch` or `untrusted_key` when an operator pinned another key, or went over to strict, in
+  /// the meantime: close the channel. `io_error`: pinned in memory, but not on disk; go on, and tell the operator.
+  /// Later calls do nothing.
+  Result<void> commit();
+  void drop() noexcept;
+  [[nodiscard]] bool holds() const noexcept { return store_ != nullptr; }
+
+ private:
+  friend class TrustStore;
+  PinReservation(std::shared_ptr<TrustStore> store, NodeName name, WallMilliseconds now);
+  std::shared_ptr<TrustStore> store_;
+  std::optional<NodeName> name_;
+  WallMilliseconds now_ = 0;
+};
+
+class TrustStore : public std::enable_shared_from_this<TrustStore> {
+ public:
+  /// What tofu may make. Bounds files and memory against floods of new names.
   struct Limits {
     std::size_t pins_max = 10'000;
     std::size_t pins_per_minute_max = 600;
   };
+  /// Receives sentences for the operator's log. Must not call the store.
   using Warn = std::function<void(const std::string&)>;
 
   /// Reads KEYDIR/trusted, which is made when it is absent. Files that are no pins are skipped with a warning.
-  static Result<std::shared_ptr<TrustStore>> open(const std::filesystem::path& key_dir, TrustMode mode, Limits limits, Warn warn);
+  static Result<std::shared_ptr<TrustStore>> open(const std::filesystem::path& key_dir, TrustMode mode, Limits limits,
+                                                  Warn warn);
   /// Without a disk, for tests and simulations.
   static std::shared_ptr<TrustStore> in_memory(TrustMode mode, Limits limits);
 
   [[nodiscard]] TrustMode mode() const;
+  /// Counts for every exchange that has not been decided yet.
   void set_mode(TrustMode mode);
   [[nodiscard]] std::optional<PublicKey> find(const NodeName& name) const;
-  /// Another name under which this key is pinned.
+  /// Another name under which this key is pinned. Looks at every pin.
   [[nodiscard]] std::optional<NodeName> other_name_of(const PublicKey& key, const NodeName& name) const;
+  /// In the order of the names.
   [[nodiscard]] std::vector<PinnedKey> list() const;
 
-  /// Claims a name for a key until `commit` or `release`. Errors: `key_mismatch` (pinned or claimed with another key), `untrusted_key`
-  /// (strict and not pinned), `limit_exceeded` (too many pins, or too many in this minute).
-  Result<void> reserve(const NodeName& name, const PublicKey& key, MonotonicTime now);
-  Result<void> commit(const NodeName& name, const PublicKey& key);
-  void release(const NodeName& name, const PublicKey& key);
+  /// The decision about a proven key. Errors: `key_mismatch` (pinned or held with another key), `untrusted_key` (strict
+  /// and not pinned), `limit_exceeded` (too many pins, or too many in this minute).
+  Result<PinReservation> reserve(const NodeName& name, const PublicKey& key, MonotonicTime now, WallMilliseconds wall);
 
-  /// By an operator: replaces any pin. Errors: `invalid_argument` for a key that cannot be honest, `io_error`.
+  /// By an operator: replaces any pin, whatever the limits. Errors: `invalid_argument` for a key that cannot be honest,
+  /// `io_error` (nothing changed).
   Result<void> pin(const NodeName& name, const PublicKey& key);
-  /// Errors: `not_found`, `io_error`.
+  /// Errors: `not_found`; `io_error` (nothing changed). Channels that are up stay up.
   Result<void> unpin(const NodeName& name);
-  /// Reads the directory again.
+  /// Reads the directory again: what an operator placed or removed there counts from now on.
   Result<void> reload();
 
  private:
+  friend class PinReservation;
   struct Claim {
     PublicKey key;
     std::size_t holders = 0;
   };
+  struct Pin {
+    PinnedKey pinned;
+    bool saved = true;  ///< False: the disk refused it; `reload` keeps it.
+  };
+  using Pins = std::map<NodeName, Pin>;
+
   TrustStore(std::filesystem::path directory, TrustMode mode, Limits limits, Warn warn);
-  void read_file(const std::filesystem::path& file);
+  void read_file(const std::filesystem::path& file, Pins& pins) const;
   Result<void> save(const NodeName& name, const PublicKey& key) const;
   [[nodiscard]] std::filesystem::path file_of(const NodeName& name) const;
+  Result<void> commit(const NodeName& name, WallMilliseconds now);
+  /// Gives up one hold on the name and returns the key that it was held for.
+  PublicKey release(const NodeName& name);
 
   const std::filesystem::path directory_;  ///< Empty: in memory.
   const Limits limits_;
   const Warn warn_;
+  std::mutex disk_mutex_;  ///< Orders what is done to the directory. Taken before `mutex_`.
   mutable std::mutex mutex_;
   TrustMode mode_;
-  std::map<NodeName, PinnedKey> pins_;
+  Pins pins_;
   std::map<NodeName, Claim> claims_;
   MonotonicTime minute_{};
   std::size_t pins_in_minute_ = 0;

@@ -1,0 +1,41 @@
+// The TLS certificate of a node, on disk.
+//
+//   CERTDIR/node.crt   PEM; the first certificate counts
+//   CERTDIR/node.key   PEM: EC, RSA or PKCS#8, not encrypted, mode 0600
+//
+// Peers check no chain, no name and no dates: they hash the certificate into the authentication exchange. Source:
+// protocol document 02, sections 3 and 15 (A15). Blocks for the disk.
+#pragma once
+
+#include <barrel_p2p/bytes.hpp>
+#include <barrel_p2p/error.hpp>
+#include <filesystem>
+#include <string>
+
+#include "base/clock.hpp"
+#include "distribution/auth/ed25519.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace distribution {
+
+struct Certificate {
+  std::string certificate_pem;
+  std::string key_pem;
+  Bytes leaf_der;    ///< As it goes over the wire.
+  Digest binding{};  ///< SHA-256 of `leaf_der`: what both signatures of the exchange cover.
+  WallMilliseconds expires =
+      0;                 ///< In the past: an operator's certificate that ran out. Peers do not mind; warn about it.
+  bool renewed = false;  ///< Made now.
+};
+
+/// Loads the certificate, or makes a self-signed one for a P-256 key, valid for 365 days, as Erlang nodes do. One that
+/// we (or an Erlang node) made is made anew when it ends within 30 days, or does not fit its key: for the same key, so
+/// that only one file changes and a crash leaves a pair that works. One of an operator is never touched. Errors:
+/// `corrupt` (certificate and key do not belong together, or cannot be read), `permission_denied` (others may read the
+/// key), `io_error`.
+Result<Certificate> load_or_create_certificate(const std::filesystem::path& certificate_dir, WallMilliseconds now);
+
+}  // namespace distribution
+}  // namespace v0
+}  // namespace barrel_p2p
