@@ -57,7 +57,11 @@ void round_trip(caf::scoped_actor& self, const caf::actor& peer) {
   for (int round = 0; round < 22'000; ++round) {
     const auto start = Clock::now();
     self->request(peer, caf::infinite, ping_message::value, data)
-        .receive([&](const Data& back) { if (back != data) std::abort(); }, [](const caf::error&) { std::abort(); });
+        .receive(
+            [&](const Data& back) {
+              if (back != data) std::abort();
+            },
+            [](const caf::error&) { std::abort(); });
     if (round >= 2000) times.push_back(seconds_since(start) * 1e6);
   }
   std::sort(times.begin(), times.end());
@@ -72,7 +76,9 @@ void one_way(caf::scoped_actor& self, const caf::actor& peer, std::size_t size, 
   auto handle = self->request(peer, caf::infinite, begin_message::value, count);
   for (std::uint64_t sent = 0; sent < count; ++sent) self->send(peer, message);
   handle.receive(
-      [&](std::uint64_t bytes, std::uint64_t sum) { if (bytes != size * count || sum != 7 * count) std::abort(); },
+      [&](std::uint64_t bytes, std::uint64_t sum) {
+        if (bytes != size * count || sum != 7 * count) std::abort();
+      },
       [](const caf::error&) { std::abort(); });
   const double seconds = seconds_since(start);
   const auto name = "one_way_" + std::to_string(size);
@@ -86,7 +92,9 @@ caf::behavior local_sink(caf::stateful_actor<SinkState>* self) {
         self->state = SinkState{count, 0, 0, self->make_response_promise()};
         return self->state.done;
       },
-      [self](data_message, std::uint64_t) { if (--self->state.left == 0) self->state.done.deliver(std::uint64_t{0}, std::uint64_t{0}); },
+      [self](data_message, std::uint64_t) {
+        if (--self->state.left == 0) self->state.done.deliver(std::uint64_t{0}, std::uint64_t{0});
+      },
   };
 }
 

@@ -12,15 +12,15 @@
 namespace barrel_p2p {
 inline namespace v0 {
 
-/// 1 to 255 bytes, exactly one `@`, both parts of `A-Z a-z 0-9 _ . -` and not beginning with `.` or `-`. Case matters. A
-/// value; cheap to copy. Source: protocol document 02, section 7.1.
+/// 1 to 255 bytes, exactly one `@`, both parts of `A-Z a-z 0-9 _ . -` and not beginning with `.` or `-`. Case matters.
+/// A value; cheap to copy. Source: protocol document 02, section 7.1.
 class BARREL_P2P_API NodeName {
  public:
   static constexpr std::size_t bytes_max = 255;
 
   /// Throws std::invalid_argument: use `parse` for input that is not a literal.
-  NodeName(std::string_view text);                                   // NOLINT(google-explicit-constructor)
-  NodeName(const char* text) : NodeName(std::string_view(text)) {}   // NOLINT(google-explicit-constructor)
+  NodeName(std::string_view text);                                         // NOLINT(google-explicit-constructor)
+  NodeName(const char* text) : NodeName(std::string_view(text)) {}         // NOLINT(google-explicit-constructor)
   NodeName(const std::string& text) : NodeName(std::string_view(text)) {}  // NOLINT(google-explicit-constructor)
   /// Error: `invalid_node_name`, with what is wrong.
   static Result<NodeName> parse(std::string_view text);
@@ -32,7 +32,9 @@ class BARREL_P2P_API NodeName {
   [[nodiscard]] const Atom& atom() const noexcept { return atom_; }
 
   friend bool operator==(const NodeName&, const NodeName&) noexcept = default;
-  friend std::strong_ordering operator<=>(const NodeName& left, const NodeName& right) noexcept { return left.atom_ <=> right.atom_; }
+  friend std::strong_ordering operator<=>(const NodeName& left, const NodeName& right) noexcept {
+    return left.atom_ <=> right.atom_;
+  }
 
  private:
   explicit NodeName(Atom atom) noexcept : atom_(std::move(atom)) {}

@@ -200,8 +200,14 @@ class BARREL_P2P_API Term {
   static Term bitstring(ByteView bytes, std::size_t bit_count);
   static Term tuple(std::vector<Term> elements);
   static Term tuple(std::initializer_list<Term> elements);
+  /// `tuple_of(a, b)` is `tuple({a, b})`. Use it inside of coroutines: g++ 12 cannot compile braced lists beside a
+  /// `co_await`.
+  template <class... T>
+  static Term tuple_of(T&&... elements);
   static Term list(std::vector<Term> elements);
   static Term list(std::initializer_list<Term> elements);
+  template <class... T>
+  static Term list_of(T&&... elements);
   /// `[elements... | tail]`. A tail that is a list is concatenated.
   static Term list(std::vector<Term> elements, Term tail);
   /// The list of the code points, what Erlang writes as "text". Throws std::invalid_argument on invalid UTF-8.
@@ -300,6 +306,21 @@ class BARREL_P2P_API Term {
   };
 };
 static_assert(sizeof(Term) == 16);
+
+template <class... T>
+Term Term::tuple_of(T&&... elements) {
+  std::vector<Term> terms;
+  terms.reserve(sizeof...(T));
+  (terms.emplace_back(std::forward<T>(elements)), ...);
+  return tuple(std::move(terms));
+}
+template <class... T>
+Term Term::list_of(T&&... elements) {
+  std::vector<Term> terms;
+  terms.reserve(sizeof...(T));
+  (terms.emplace_back(std::forward<T>(elements)), ...);
+  return list(std::move(terms));
+}
 
 /// Erlang's `==`: like exact equality, but numbers compare by value.
 [[nodiscard]] BARREL_P2P_API bool equals(const Term& left, const Term& right) noexcept;

@@ -8,8 +8,8 @@ inline namespace v0 {
 namespace {
 
 bool is_allowed(char character) noexcept {
-  return (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z') || (character >= '0' && character <= '9') ||
-         character == '_' || character == '.' || character == '-';
+  return (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z') ||
+         (character >= '0' && character <= '9') || character == '_' || character == '.' || character == '-';
 }
 
 bool is_part(std::string_view part) noexcept {
@@ -25,7 +25,8 @@ Result<NodeName> NodeName::parse(std::string_view text) {
   };
   if (text.empty() || text.size() > bytes_max) return bad("a node name has 1 to 255 bytes");
   const auto at = text.find('@');
-  if (at == std::string_view::npos || text.find('@', at + 1) != std::string_view::npos) return bad("a node name has the form name@host");
+  if (at == std::string_view::npos || text.find('@', at + 1) != std::string_view::npos)
+    return bad("a node name has the form name@host");
   if (!is_part(text.substr(0, at)) || !is_part(text.substr(at + 1))) {
     return bad("both parts consist of A-Z a-z 0-9 _ . - and do not begin with . or -");
   }
