@@ -119,7 +119,7 @@ const T& box(const Term& term) noexcept {
   return static_cast<const T&>(*Box::of(term));
 }
 
-/// The order of map keys: the term order, but an integer stands before an equal float.
+/// The order of map keys: the term order, but every integer stands before every float.
 std::strong_ordering compare_keys(const Term& left, const Term& right) noexcept;
 /// A map from pairs that are not sorted. Of equal keys the last one counts, or `duplicate` is set.
 Term make_map(std::vector<TermPair> pairs, bool* duplicate = nullptr);

@@ -144,8 +144,8 @@ void append_list(const Term& list, std::string& out) {
   out.push_back(']');
 }
 
+/// `text` is valid UTF-8.
 bool printable_utf8(std::string_view text) noexcept {
-  if (!detail::utf8_length(text)) return false;
   while (!text.empty()) {
     if (!printable(detail::next_code_point(text))) return false;
   }
@@ -154,14 +154,20 @@ bool printable_utf8(std::string_view text) noexcept {
 
 void append_bits(const detail::BitsBox& value, std::string& out) {
   out += "<<";
-  if (value.bits % 8 == 0 && value.bits != 0 && std::ranges::all_of(value.view, printable)) {
+  // What is valid UTF-8 is never taken for Latin-1, even where Latin-1 alone would be printable.
+  const bool whole = value.bits % 8 == 0 && value.bits != 0;
+  const bool utf8 = whole && detail::utf8_length(as_text(value.view)).has_value();
+  if (utf8 && printable_utf8(as_text(value.view))) {
+    std::size_t characters = 0;
+    out.push_back('"');
+    for (auto text = as_text(value.view); !text.empty(); ++characters) {
+      append_escaped(detail::next_code_point(text), '"', out);
+    }
+    out += characters == value.view.size() ? "\"" : "\"/utf8";
+  } else if (whole && !utf8 && std::ranges::all_of(value.view, printable)) {
     out.push_back('"');
     for (const auto byte : value.view) append_escaped(byte, '"', out);
     out.push_back('"');
-  } else if (value.bits % 8 == 0 && value.bits != 0 && printable_utf8(as_text(value.view))) {
-    out.push_back('"');
-    for (auto text = as_text(value.view); !text.empty();) append_escaped(detail::next_code_point(text), '"', out);
-    out += "\"/utf8";
   } else {
     for (std::size_t at = 0; at < value.view.size(); ++at) {
       if (at > 0) out.push_back(',');

@@ -595,7 +595,7 @@ std::strong_ordering compare_bits(const detail::BitsBox& left, const detail::Bit
   return left.bits <=> right.bits;
 }
 
-/// `exact`: integers and floats differ, an integer stands before an equal float (the order of map keys).
+/// `exact`: the order of map keys, in which every integer stands before every float, inside of keys, too.
 std::strong_ordering order(const Term& left, const Term& right, bool exact) noexcept;
 
 std::strong_ordering compare_all(std::span<const Term> left, std::span<const Term> right, bool exact) noexcept {
@@ -662,12 +662,11 @@ std::strong_ordering order(const Term& left, const Term& right, bool exact) noex
     case Kind::integer:
     case Kind::big:
     case Kind::floating: {
+      if (exact && (a == Kind::floating) != (b == Kind::floating))
+        return (a == Kind::floating) <=> (b == Kind::floating);
       const auto result = compare_numbers(left, right);
-      if (result != 0 || !exact) return result;
-      if (a == Kind::floating && b == Kind::floating) {
-        return std::signbit(Box::floating_of(right)) <=> std::signbit(Box::floating_of(left));  // -0.0 before 0.0
-      }
-      return (a == Kind::floating) <=> (b == Kind::floating);
+      if (result != 0 || !exact || a != Kind::floating) return result;
+      return std::signbit(Box::floating_of(right)) <=> std::signbit(Box::floating_of(left));  // -0.0 before 0.0
     }
     case Kind::atom: return Box::atom_text(left) <=> Box::atom_text(right);
     case Kind::reference: return box<detail::RefBox>(left).value <=> box<detail::RefBox>(right).value;
