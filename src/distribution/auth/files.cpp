@@ -51,21 +51,30 @@ bool write_all(int descriptor, ByteView bytes) {
 
 }  // namespace
 
+namespace {
+
+/// What is to be said about something that exists.
+Result<void> check_private_directory(const fs::path& directory, const struct stat& info) {
+  if (!S_ISDIR(info.st_mode)) return fail(Errc::io_error, directory.string() + " is not a directory");
+  if ((info.st_mode & S_IWOTH) == 0) return {};
+  return fail(Errc::permission_denied,
+              "everybody may write to " + directory.string() + ", which holds keys: chmod 700 " + directory.string());
+}
+
+}  // namespace
+
 Result<void> make_private_directory(const fs::path& directory) {
   struct stat info{};
-  if (::stat(directory.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
-    if ((info.st_mode & S_IWOTH) == 0) return {};
-    return fail(Errc::permission_denied,
-                "everybody may write to " + directory.string() + ", which holds keys: chmod 700 " + directory.string());
-  }
+  if (::stat(directory.c_str(), &info) == 0) return check_private_directory(directory, info);
   const fs::path parent = directory.parent_path();
   std::error_code error;
   if (!parent.empty() && !fs::exists(parent, error)) {
     if (auto made = make_private_directory(parent); !made) return made;
   }
-  if (::mkdir(directory.c_str(), S_IRWXU) != 0 && errno != EEXIST)
-    return io_error("cannot make the directory", directory);
-  return {};
+  if (::mkdir(directory.c_str(), S_IRWXU) == 0) return {};
+  // Another process may have been faster.
+  if (errno != EEXIST || ::stat(directory.c_str(), &info) != 0) return io_error("cannot make the directory", directory);
+  return check_private_directory(directory, info);
 }
 
 namespace {

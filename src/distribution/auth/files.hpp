@@ -12,8 +12,8 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
 
-/// Makes the directory and its missing parents with mode 0700. Error: `permission_denied` when everybody may write to
-/// it.
+/// Makes the directory and its missing parents with mode 0700. Errors: `permission_denied` when everybody may write to
+/// it; `io_error` when something else has the name; `not_found` for a link that leads nowhere.
 Result<void> make_private_directory(const std::filesystem::path& directory);
 
 /// Replaces the file in one step: a new file beside it with a name nobody can guess, mode 0600 from the start, fsync of
