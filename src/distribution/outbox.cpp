@@ -11,7 +11,7 @@ Outbox::Snapshot Outbox::snapshot() const {
   return {state_, epoch_, flags_};
 }
 
-Outbox::PushResult Outbox::push(std::uint64_t epoch, OutgoingMessage message, bool essential) {
+Outbox::PushResult Outbox::push(std::uint64_t epoch, OutgoingMessage&& message, bool essential) {
   const std::lock_guard lock(mutex_);
   if (state_ != State::up || epoch != epoch_) return {Pushed::stale};
   if (!essential && queued() >= limits_.bytes_max) return {Pushed::full};
@@ -23,7 +23,7 @@ Outbox::PushResult Outbox::push(std::uint64_t epoch, OutgoingMessage message, bo
   return {Pushed::busy, wake};
 }
 
-Outbox::PushResult Outbox::push_waiting(WaitingSignal signal, std::size_t bytes, bool essential, bool may_dial,
+Outbox::PushResult Outbox::push_waiting(WaitingSignal&& signal, std::size_t bytes, bool essential, bool may_dial,
                                         MonotonicTime now) {
   const std::lock_guard lock(mutex_);
   if (state_ == State::up) return {Pushed::stale};
@@ -36,6 +36,11 @@ Outbox::PushResult Outbox::push_waiting(WaitingSignal signal, std::size_t bytes,
   if (queued() <= limits_.busy_bytes) return {Pushed::accepted, wake};
   senders_wait_ = true;
   return {Pushed::busy, wake};
+}
+
+bool Outbox::may_be_forgotten(MonotonicTime now) const {
+  const std::lock_guard lock(mutex_);
+  return state_ == State::down && now >= retry_at_;
 }
 
 void Outbox::set_dialing() {

@@ -59,12 +59,18 @@ class Outbox {
   [[nodiscard]] Snapshot snapshot() const;
   /// Queues an encoded message for the channel `epoch`; `stale` when that channel is gone. Essential messages (answers,
   /// exit signals) are accepted above the upper bound: their number is bounded by what the peer asked for.
-  PushResult push(std::uint64_t epoch, OutgoingMessage message, bool essential);
+  PushResult push(std::uint64_t epoch, OutgoingMessage&& message, bool essential);
   /// Queues a signal while no channel is up, and asks for a dial when none is in progress. `stale`: a channel came up
   /// meanwhile. `refused`: the last dial failed a moment ago, or dialing is not wanted.
-  PushResult push_waiting(WaitingSignal signal, std::size_t bytes, bool essential, bool may_dial, MonotonicTime now);
+  /// `signal` is moved from only when it was accepted (or busy).
+  PushResult push_waiting(WaitingSignal&& signal, std::size_t bytes, bool essential, bool may_dial, MonotonicTime now);
+
+  /// A number for a message that is sent in fragments, unique on the channel.
+  std::uint64_t next_sequence() noexcept { return sequence_.fetch_add(1, std::memory_order_relaxed); }
 
   // Transport thread.
+  /// Down, empty, and no back-off to remember.
+  [[nodiscard]] bool may_be_forgotten(MonotonicTime now) const;
   void set_dialing();
   /// Returns what waited for the channel, to be encoded and pushed before anything else: the caller holds the transport
   /// thread, and other threads go on pushing to the waiting queue until it is empty (`set_up` returns an empty deque
@@ -82,6 +88,7 @@ class Outbox {
   [[nodiscard]] std::size_t queued() const noexcept { return bytes_ + transport_bytes_; }
 
   const Limits limits_;
+  std::atomic<std::uint64_t> sequence_{1};
   mutable std::mutex mutex_;
   State state_ = State::down;
   MonotonicTime retry_at_{};

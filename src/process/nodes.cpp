@@ -1,0 +1,106 @@
+#include "process/nodes.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace process {
+
+std::shared_ptr<Peer>& Peers::entry(const Atom& node) {
+  auto& peer = peers_[node];
+  if (!peer) peer = std::make_shared<Peer>(node);
+  return peer;
+}
+
+void Peers::forget_if_idle(const Atom& node) {
+  const auto found = peers_.find(node);
+  if (found == peers_.end()) return;
+  const Peer& peer = *found->second;
+  const bool idle = peer.watchers_.empty() && peer.senders_.empty() && peer.monitors_.empty();
+  if (idle && peer.epoch.load() == 0) peers_.erase(found);
+}
+
+std::shared_ptr<Peer> Peers::watch(const Atom& node, const Pid& pid) {
+  const std::lock_guard lock(mutex_);
+  auto peer = entry(node);
+  peer->watchers_.insert(pid);
+  return peer;
+}
+
+void Peers::unwatch(const std::shared_ptr<Peer>& peer, const Pid& pid) {
+  const std::lock_guard lock(mutex_);
+  peer->watchers_.erase(pid);
+  forget_if_idle(peer->node);
+}
+
+bool Peers::wait_writable(const Atom& node, const Pid& pid, std::uint64_t count) {
+  const std::lock_guard lock(mutex_);
+  if (writable_.load() != count) return false;
+  entry(node)->senders_.push_back(pid);
+  return true;
+}
+
+std::vector<Pid> Peers::take_senders(const Atom& node) {
+  const std::lock_guard lock(mutex_);
+  writable_.fetch_add(1);
+  const auto found = peers_.find(node);
+  if (found == peers_.end()) return {};
+  auto senders = std::exchange(found->second->senders_, {});
+  forget_if_idle(node);
+  return senders;
+}
+
+bool Peers::monitor(const Atom& node, const Pid& pid) {
+  const std::lock_guard lock(mutex_);
+  const auto found = peers_.find(node);
+  if (found == peers_.end() || found->second->epoch.load() == 0) return false;
+  found->second->monitors_.push_back(pid);
+  return true;
+}
+
+void Peers::up(const Atom& node, std::uint64_t epoch, std::uint32_t creation, std::uint64_t flags) {
+  const std::lock_guard lock(mutex_);
+  Peer& peer = *entry(node);
+  peer.creation_ = creation;
+  peer.flags_ = flags;
+  peer.epoch.store(epoch);
+}
+
+Peers::Gone Peers::down(const Atom& node, std::uint64_t epoch) {
+  const std::lock_guard lock(mutex_);
+  const auto found = peers_.find(node);
+  if (found == peers_.end()) return {};
+  Peer& peer = *found->second;
+  if (peer.epoch.load() != epoch) return {};
+  peer.epoch.store(0);
+  Gone gone;
+  gone.was_up = epoch != 0;
+  gone.generation = peer.generation.fetch_add(1);
+  gone.watchers.assign(peer.watchers_.begin(), peer.watchers_.end());
+  gone.monitors = std::exchange(peer.monitors_, {});
+  forget_if_idle(node);
+  return gone;
+}
+
+std::vector<Atom> Peers::connected() const {
+  std::vector<Atom> list;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [node, peer] : peers_) {
+      if (peer->epoch.load() != 0) list.push_back(node);
+    }
+  }
+  std::ranges::sort(list);
+  return list;
+}
+
+std::uint64_t Peers::flags(const Atom& node) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = peers_.find(node);
+  return found == peers_.end() || found->second->epoch.load() == 0 ? 0 : found->second->flags_;
+}
+
+}  // namespace process
+}  // namespace v0
+}  // namespace barrel_p2p

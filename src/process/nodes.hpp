@@ -1,0 +1,79 @@
+// What the processes of this node have to do with other nodes: who must hear when a node goes, who waits to send to it.
+//
+// Every time a channel ends, or a dial fails, the node's generation grows. A process writes the generation beside each
+// link and monitor it makes, so that the news of an end takes with it what was made before, and nothing else. Source:
+// protocol document 08, sections 4.2 and 5.6.
+#pragma once
+
+#include <atomic>
+#include <barrel_p2p/term.hpp>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace process {
+
+/// One other node, as long as it is connected or a process has to do with it.
+struct Peer {
+  explicit Peer(Atom name) noexcept : node(std::move(name)) {}
+  const Atom node;
+  std::atomic<std::uint64_t> epoch{0};  ///< Of the channel; 0: not connected.
+  std::atomic<std::uint64_t> generation{1};
+
+ private:
+  friend class Peers;
+  // Guarded by the mutex of the table.
+  std::uint32_t creation_ = 0;
+  std::uint64_t flags_ = 0;
+  std::unordered_set<Pid> watchers_;
+  std::vector<Pid> senders_;
+  std::vector<Pid> monitors_;
+};
+
+/// Thread safe.
+class Peers {
+ public:
+  /// From now on the process hears of the node's end.
+  std::shared_ptr<Peer> watch(const Atom& node, const Pid& pid);
+  void unwatch(const std::shared_ptr<Peer>& peer, const Pid& pid);
+
+  /// How often any node became writable: read before sending, hand to `wait_writable`.
+  [[nodiscard]] std::uint64_t writable_count() const noexcept { return writable_.load(); }
+  /// False: a node became writable since the count was read; do not wait.
+  bool wait_writable(const Atom& node, const Pid& pid, std::uint64_t count);
+  std::vector<Pid> take_senders(const Atom& node);
+
+  /// False: not connected.
+  bool monitor(const Atom& node, const Pid& pid);
+
+  void up(const Atom& node, std::uint64_t epoch, std::uint32_t creation, std::uint64_t flags);
+  struct Gone {
+    std::uint64_t generation = 0;  ///< What is of this generation or older is gone.
+    std::vector<Pid> watchers;
+    std::vector<Pid> monitors;
+    bool was_up = false;
+  };
+  /// The channel `epoch` ended; with epoch 0, a dial failed. A channel that is not the current one is ignored.
+  Gone down(const Atom& node, std::uint64_t epoch);
+
+  [[nodiscard]] std::vector<Atom> connected() const;
+  /// The flags in force, 0 when not connected.
+  [[nodiscard]] std::uint64_t flags(const Atom& node) const;
+
+ private:
+  std::shared_ptr<Peer>& entry(const Atom& node);
+  void forget_if_idle(const Atom& node);
+
+  mutable std::mutex mutex_;
+  std::unordered_map<Atom, std::shared_ptr<Peer>> peers_;
+  std::atomic<std::uint64_t> writable_{0};
+};
+
+}  // namespace process
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,138 @@
+#include "process/scheduler.hpp"
+
+#include <algorithm>
+
+#include "process/state.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace process {
+
+thread_local Scheduler::Place Scheduler::place;
+
+Scheduler::Scheduler(unsigned workers) {
+  for (unsigned queue = 0; queue <= workers; ++queue) queues_.push_back(std::make_unique<Queue>());
+}
+
+bool Scheduler::on_worker() const noexcept { return place.scheduler == this; }
+
+void Scheduler::start() {
+  for (std::size_t worker = 0; worker + 1 < queues_.size(); ++worker) {
+    threads_.emplace_back([this, worker] { work(*queues_[worker]); });
+  }
+}
+
+void Scheduler::stop() {
+  {
+    const std::lock_guard lock(rest_mutex_);
+    stopping_ = true;
+  }
+  rest_.notify_all();
+  for (auto& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void Scheduler::schedule(State& state) {
+  const bool own = on_worker();
+  Queue& queue = own ? *place.queue : *queues_.back();
+  std::size_t size = 0;
+  {
+    const std::lock_guard lock(queue.mutex);
+    queue.states.push_back(&state);
+    size = queue.states.size();
+  }
+  if (idle_.load() == 0) return;
+  if (own && size == 1 && vigilant_.load()) {
+    kept_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  wake_one();
+}
+
+void Scheduler::wake_one() {
+  {
+    const std::lock_guard lock(rest_mutex_);
+    if (wake_ups_ >= idle_.load()) return;
+    ++wake_ups_;
+  }
+  rest_.notify_one();
+}
+
+void Scheduler::work(Queue& own) {
+  place = {this, &own};
+  bool stopped = false;
+  while (!stopped) {
+    State* state = next(own);
+    if (state == nullptr) state = rest(own, stopped);
+    if (state == nullptr) continue;
+    own.turns.fetch_add(1, std::memory_order_relaxed);
+    state->run();
+  }
+  place = {};
+}
+
+State* Scheduler::pop(Queue& queue) {
+  const std::lock_guard lock(queue.mutex);
+  if (queue.states.empty()) return nullptr;
+  State* state = queue.states.front();
+  queue.states.pop_front();
+  return state;
+}
+
+State* Scheduler::steal(const Queue& own) {
+  for (const auto& queue : queues_) {
+    if (queue.get() == &own) continue;
+    if (State* state = pop(*queue)) return state;
+  }
+  return nullptr;
+}
+
+State* Scheduler::next(Queue& own) {
+  if (own.turns.load(std::memory_order_relaxed) % shared_first_every == 0) {
+    if (State* state = pop(*queues_.back())) return state;
+  }
+  if (State* state = pop(own)) return state;
+  return steal(own);
+}
+
+State* Scheduler::rest(Queue& own, bool& stopped) {
+  std::unique_lock lock(rest_mutex_);
+  idle_.fetch_add(1);
+  // Who pushed before it saw us idle wakes nobody: look once more.
+  State* found = steal(own);
+  if (found == nullptr && !stopping_ && wake_ups_ == 0) {
+    if (!vigilant_.exchange(true)) found = look_around(lock, own);
+    if (found == nullptr) rest_.wait(lock, [&] { return wake_ups_ > 0 || stopping_; });
+  }
+  idle_.fetch_sub(1);
+  if (wake_ups_ > 0) --wake_ups_;
+  if (found == nullptr && stopping_) {
+    found = steal(own);
+    stopped = found == nullptr;
+  }
+  return found;
+}
+
+State* Scheduler::look_around(std::unique_lock<std::mutex>& lock, const Queue& own) {
+  std::vector<std::uint64_t> turns(queues_.size());
+  std::uint64_t kept = kept_.load();
+  int quiet = 0;
+  State* found = nullptr;
+  while (found == nullptr && quiet < quiet_rounds_max) {
+    for (std::size_t at = 0; at < queues_.size(); ++at) turns[at] = queues_[at]->turns.load(std::memory_order_relaxed);
+    if (rest_.wait_for(lock, look_around_every, [&] { return wake_ups_ > 0 || stopping_; })) break;
+    for (std::size_t at = 0; at < queues_.size() && found == nullptr; ++at) {
+      // A queue whose worker had no turn for a whole round is held back by what the worker runs.
+      if (turns[at] == queues_[at]->turns.load(std::memory_order_relaxed)) found = pop(*queues_[at]);
+    }
+    quiet = kept_.load() == kept ? quiet + 1 : 0;
+    kept = kept_.load();
+  }
+  vigilant_ = false;
+  // Who kept a process back because we were vigilant must not be forgotten.
+  return found != nullptr ? found : steal(own);
+}
+
+}  // namespace process
+}  // namespace v0
+}  // namespace barrel_p2p

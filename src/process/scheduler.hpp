@@ -1,0 +1,82 @@
+// Which process runs next, on which thread.
+//
+// Every worker has a queue of its own; what other threads make runnable goes to a shared one; a worker without work
+// takes from the others. A worker that makes a single process runnable keeps it for itself and wakes nobody: it will
+// get to it in a moment, and a message to and fro between two processes then costs no wake-up. So that a process that
+// computes for long does not hold such a one back, the last worker that went idle looks around every millisecond, until
+// nothing was kept back for 20 ms; then it sleeps too. Nothing spins.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/clock.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace process {
+
+class State;
+
+/// Thread safe.
+class Scheduler {
+ public:
+  explicit Scheduler(unsigned workers);
+  ~Scheduler() { stop(); }
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  void start();
+  /// Runs what is runnable until nothing is, and ends the workers.
+  void stop();
+  /// The process must live until it has run.
+  void schedule(State& state);
+  [[nodiscard]] bool on_worker() const noexcept;
+
+ private:
+  static constexpr std::chrono::milliseconds look_around_every{1};
+  static constexpr int quiet_rounds_max = 20;
+  static constexpr std::uint64_t shared_first_every = 61;  ///< Turns; a worker's own queue must not starve the shared.
+
+  struct Queue {
+    std::mutex mutex;
+    std::deque<State*> states;
+    std::atomic<std::uint64_t> turns{0};
+  };
+  struct Place {
+    const Scheduler* scheduler = nullptr;
+    Queue* queue = nullptr;
+  };
+  static thread_local Place place;
+
+  void work(Queue& own);
+  State* next(Queue& own);
+  static State* pop(Queue& queue);
+  State* steal(const Queue& own);
+  /// Returns something to run, or nullptr to look again; sets `stopped` at the end.
+  State* rest(Queue& own, bool& stopped);
+  State* look_around(std::unique_lock<std::mutex>& lock, const Queue& own);
+  void wake_one();
+
+  std::vector<std::unique_ptr<Queue>> queues_;  ///< One a worker, and the shared one at the end.
+  std::vector<std::thread> threads_;
+  std::atomic<int> idle_{0};
+  std::atomic<bool> vigilant_{false};   ///< An idle worker looks around.
+  std::atomic<std::uint64_t> kept_{0};  ///< How often a process was made runnable without a wake-up.
+  std::mutex rest_mutex_;
+  std::condition_variable rest_;
+  int wake_ups_ = 0;  ///< Guarded by rest_mutex_.
+  std::atomic<bool> stopping_{false};
+};
+
+}  // namespace process
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,295 @@
+// Processes that every node has, and the functions that peers may run. Source: protocol document 08,
+// sections 4.5, 6.2, 7.2, 7.4, 7.5.
+#include <utility>
+
+#include "process/state.hpp"
+#include "process/system.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace process {
+namespace {
+
+using distribution::Signal;
+using distribution::SpawnReply;
+using distribution::SpawnRequest;
+
+/// Answers `net_adm:ping/1`.
+Task<> net_kernel(Process& self) {
+  for (;;) {
+    const Term message = co_await self.receive();
+    const auto call = as_call(message);
+    if (call && call->second.is_tagged("is_auth", 2)) co_await reply(self, call->first, Atom("yes"));
+  }
+}
+
+/// Answers the capability probe of every Erlang node that comes up.
+Task<> rex(Process& self) {
+  for (;;) {
+    const Term message = co_await self.receive();
+    if (message.is_tuple(2) && message[0].is_pid() && message[1].is_atom("features_request")) {
+      co_await self.send(*message[0].as_pid(),
+                         Term::tuple_of(Atom("features_reply"), self.pid().node, Term::list_of(Atom("erpc"))));
+    }
+  }
+}
+
+/// Text of an io request, as far as it is text; formats are shown with their arguments.
+Term io_answer(const Term& request, const System& system) {
+  const auto print = [&](const std::string& text) {
+    if (system.config().log_output) system.config().log_output(text);
+    return Term(Atom("ok"));
+  };
+  if (request.is_tagged("put_chars", 3) || request.is_tagged("put_chars", 2)) {
+    const Term& characters = request[request.size() - 1];
+    return print(characters.as_string().value_or(to_text(characters)));
+  }
+  if (request.is_tagged("put_chars", 5) || request.is_tagged("put_chars", 4)) {
+    const Term& arguments = request[request.size() - 1];
+    std::string text;
+    for (const auto& argument : arguments.elements())
+      text += (text.empty() ? "" : " ") + argument.as_string().value_or(to_text(argument));
+    return print(text);
+  }
+  if (request.is_atom("getopts")) {
+    return Term::list_of(Term::tuple_of(Atom("binary"), true), Term::tuple_of(Atom("encoding"), Atom("unicode")));
+  }
+  if (request.is_tagged("setopts", 2)) return Atom("ok");
+  if (request.is_tagged("get_geometry", 2)) return Term::tuple_of(Atom("error"), Atom("enotsup"));
+  if (request.is_tuple() && request.size() > 0 && request[0].is_atom() &&
+      request[0].as_atom()->text().starts_with("get_"))
+    return Atom("eof");
+  if (request.is_tagged("requests", 2)) {
+    Term last = Term(Atom("ok"));
+    for (const auto& one : request[1].elements()) last = io_answer(one, system);
+    return last;
+  }
+  return Term::tuple_of(Atom("error"), Atom("request"));
+}
+
+Task<> group_leader(Process& self, System& system) {
+  for (;;) {
+    const Term message = co_await self.receive();
+    if (!message.is_tagged("io_request", 4) || !message[1].is_pid()) continue;
+    co_await self.send(*message[1].as_pid(),
+                       Term::tuple_of(Atom("io_reply"), message[2], io_answer(message[3], system)));
+  }
+}
+
+/// Log events of processes on other nodes whose output is ours.
+Task<> logger_proxy(Process& self, System& system) {
+  for (;;) {
+    const Term message = co_await self.receive();
+    constexpr std::size_t shown_max = 2000;
+    if (system.config().log_output && message.is_tuple())
+      system.config().log_output(to_text(message).substr(0, shown_max));
+  }
+}
+
+struct RemoteCall {
+  Term reference;  ///< `[]` for a cast.
+  Atom module;
+  Atom function;
+  Term arguments;
+};
+
+std::optional<RemoteCall> as_remote_call(const Term& arguments, bool cast) {
+  const std::size_t first = cast ? 0 : 1;
+  if (!arguments.is_proper_list() || arguments.size() != first + 3) return std::nullopt;
+  const auto module = arguments[first].as_atom();
+  const auto function = arguments[first + 1].as_atom();
+  if (!module || !function || !arguments[first + 2].is_proper_list()) return std::nullopt;
+  return RemoteCall{cast ? Term() : arguments[0], *module, *function, arguments[first + 2]};
+}
+
+/// What an Erlang node answers when it has no such function.
+Term undefined(const RemoteCall& call) {
+  return Term::list_of(Term::tuple_of(call.module, call.function, call.arguments, Term()));
+}
+
+std::vector<Term> to_vector(const Term& list) { return {list.elements().begin(), list.elements().end()}; }
+
+/// Runs an exported function. How it ended goes to the caller of `erpc` as `{Ref, Kind, ...}`.
+Task<Term> run_call(Process& self, System& system, RemoteCall call) {
+  const auto function = system.exported(call.module, call.function);
+  if (!function) co_return Term::tuple_of(call.reference, Atom("error"), Atom("undef"), undefined(call));
+  std::optional<Term> failed;
+  try {
+    auto result = co_await (*function)(self, to_vector(call.arguments));
+    if (result) co_return Term::tuple_of(call.reference, Atom("return"), std::move(*result));
+    if (result.error() == Errc::undefined_function) {
+      co_return Term::tuple_of(call.reference, Atom("error"), Atom("undef"), undefined(call));
+    }
+    const Term reason = Term::tuple_of(Atom(name(result.error().code())), result.error().context());
+    failed = Term::tuple_of(call.reference, Atom("error"), reason, Term());
+  } catch (const ExitProcess& exit) {
+    failed = Term::tuple_of(call.reference, Atom("exit"), exit.reason);
+  } catch (const ThrowTerm& thrown) {
+    failed = Term::tuple_of(call.reference, Atom("throw"), thrown.value);
+  } catch (const ErrorTerm& error) {
+    failed = Term::tuple_of(call.reference, Atom("error"), error.reason, error.stack);
+  } catch (const std::exception& error) {
+    const Term reason = Term::tuple_of(Atom("exception"), std::string_view(error.what()));
+    failed = Term::tuple_of(call.reference, Atom("error"), reason, Term());
+  }
+  co_return std::move(*failed);
+}
+
+/// Runs an exported function as the process that a peer spawned.
+Task<> run_spawned(Process& self, System& system, Atom module, Atom function, Term arguments) {
+  const auto exported = system.exported(module, function);
+  if (exported) {
+    const auto result = co_await (*exported)(self, to_vector(arguments));
+    if (result || result.error() != Errc::undefined_function) co_return;
+  }
+  const RemoteCall call{Term(), std::move(module), std::move(function), std::move(arguments)};
+  throw ExitProcess{Term::tuple_of(Atom("undef"), undefined(call))};
+}
+
+/// The process that a spawn request makes.
+Task<> run_request(Process& self, System& system, SpawnRequest request, distribution::Payload payload) {
+  const bool cast = request.module == "erpc" && request.function == "execute_cast" && request.arity == 3;
+  const bool call = request.module == "erpc" && request.function == "execute_call" && request.arity == 4;
+  auto arguments = distribution::decode_payload(payload);
+  if (!arguments || !arguments->is_proper_list()) throw ExitProcess{Atom("badarg")};
+  if (!cast && !call) {
+    co_await run_spawned(self, system, request.module, request.function, std::move(*arguments));
+    co_return;
+  }
+  auto remote = as_remote_call(*arguments, cast);
+  if (!remote) throw ExitProcess{Atom("badarg")};
+  Term outcome = co_await run_call(self, system, std::move(*remote));
+  if (call) throw ExitProcess{std::move(outcome)};
+}
+
+ExportedFunction plain(std::function<Result<Term>(const std::vector<Term>&)> function) {
+  return [function = std::move(function)](Process& /*self*/, std::vector<Term> arguments) -> Task<Result<Term>> {
+    co_return function(arguments);
+  };
+}
+
+std::unexpected<Error> undefined_arity() { return fail(Errc::undefined_function); }
+
+/// A destination as `gen_server` takes it: a pid, a name, `{Name, Node}`.
+std::optional<Destination> as_destination(const Term& term) {
+  if (term.as_pid() != nullptr) return *term.as_pid();
+  if (const auto name = term.as_atom()) return *name;
+  if (term.is_tuple(2) && term[0].is_atom() && term[1].is_atom()) {
+    const auto node = NodeName::parse(term[1].as_atom()->text());
+    if (node) return RemoteName{*term[0].as_atom(), *node};
+  }
+  return std::nullopt;
+}
+
+Task<Result<Term>> gen_call(Process& self, std::vector<Term> arguments) {
+  if (arguments.size() < 2 || arguments.size() > 3) co_return undefined_arity();
+  const auto server = as_destination(arguments[0]);
+  const auto limit = arguments.size() == 3 ? arguments[2].as_int64() : std::optional<std::int64_t>(5000);
+  if (!server || !limit || *limit < 0)
+    co_return fail(Errc::invalid_argument, "gen_server:call(Server, Request, Milliseconds)");
+  co_return co_await self.call(*server, arguments[1], std::chrono::milliseconds(*limit));
+}
+
+Task<Result<Term>> gen_cast(Process& self, std::vector<Term> arguments) {
+  if (arguments.size() != 2) co_return undefined_arity();
+  const auto server = as_destination(arguments[0]);
+  if (!server) co_return fail(Errc::invalid_argument, "gen_server:cast(Server, Request)");
+  co_await self.cast(*server, arguments[1]);
+  co_return Term(Atom("ok"));
+}
+
+void export_basics(System& system) {
+  system.export_function("erlang", "node", plain([&system](const auto& arguments) -> Result<Term> {
+                           if (!arguments.empty()) return undefined_arity();
+                           return Term(system.config().node);
+                         }));
+  system.export_function("erlang", "nodes", plain([&system](const auto& arguments) -> Result<Term> {
+                           if (!arguments.empty()) return undefined_arity();
+                           std::vector<Term> list;
+                           for (const auto& node : system.nodes()) list.emplace_back(node);
+                           return Term::list(std::move(list));
+                         }));
+  system.export_function("erlang", "whereis", plain([&system](const auto& arguments) -> Result<Term> {
+                           if (arguments.size() != 1 || !arguments[0].is_atom()) return undefined_arity();
+                           const auto pid = system.whereis(*arguments[0].as_atom());
+                           return pid ? Term(*pid) : Term(Atom("undefined"));
+                         }));
+  system.export_function("gen_server", "call", gen_call);
+  system.export_function("gen_server", "cast", gen_cast);
+}
+
+/// `link` and `monitor` of the options; nothing for options that OTP refuses.
+std::optional<std::pair<bool, bool>> read_options(const Term& options) {
+  if (!options.is_proper_list()) return std::nullopt;
+  std::pair<bool, bool> found{false, false};
+  for (const auto& option : options.elements()) {
+    const bool monitor = option.is_atom("monitor") || option.is_tagged("monitor", 2);
+    const bool tuning =
+        option.is_tuple(2) && option[0].is_atom() && !option.is_tagged("reply", 2) && !option.is_tagged("reply_tag", 2);
+    if (option.is_atom("link")) {
+      found.first = true;
+    } else if (monitor) {
+      found.second = true;
+    } else if (!tuning) {
+      return std::nullopt;
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+void System::handle_spawn(Signal&& signal, const Origin& origin) {
+  const auto request = std::get<SpawnRequest>(signal.control);
+  const Atom from = request.from.node;
+  const auto refuse_with = [&](const char* why) {
+    counters_.refused_spawns.fetch_add(1, std::memory_order_relaxed);
+    route(nobody(), from, Signal{SpawnReply{request.request, request.from, 0, Atom(why)}, {}});
+  };
+  const auto options = read_options(request.options);
+  if (!options) return refuse_with("badopt");
+  if (remote_spawns_.load(std::memory_order_relaxed) >= config_.remote_spawns_max) return refuse_with("system_limit");
+  const auto state = make([this, request, payload = std::move(signal.payload)](Process& self) {
+    return run_request(self, *this, request, payload);
+  });
+  remote_spawns_.fetch_add(1, std::memory_order_relaxed);
+  state->on_end =
+      std::make_unique<std::function<void()>>([this] { remote_spawns_.fetch_sub(1, std::memory_order_relaxed); });
+  state->set_group_leader(request.group_leader);
+  const Peer* peer = state->watch(from);
+  const std::uint64_t generation = peer == nullptr ? 0 : peer->generation.load();
+  std::uint32_t flags = 0;
+  if (options->first) {
+    state->add_link(request.from, generation);
+    flags |= SpawnReply::flag_link;
+  }
+  if (options->second) {
+    state->add_watcher(request.request, request.from, generation);
+    flags |= SpawnReply::flag_monitor;
+  }
+  // The reply leaves before the process can send anything.
+  route(state->pid(), from, Signal{SpawnReply{request.request, request.from, flags, state->pid()}, {}});
+  begin(*state);
+  // The channel may have ended before the process was listed as one that hears of it.
+  if (peer != nullptr && origin.epoch != 0 && peer->epoch.load() != origin.epoch) {
+    state->tell(new Event(NodeGone{from, generation}));
+  }
+}
+
+void start_services(System& system) {
+  export_basics(system);
+  const std::vector<std::pair<const char*, ProcessFunction>> services{
+      {"net_kernel", net_kernel},
+      {"rex", rex},
+      {"user", [&system](Process& self) { return group_leader(self, system); }},
+      {"logger_proxy", [&system](Process& self) { return logger_proxy(self, system); }},
+  };
+  for (const auto& [name, function] : services) {
+    const Pid pid = system.spawn(function);
+    if (const auto registered = system.register_name(Atom(name), pid); !registered) system.exit(pid, Atom("kill"));
+  }
+}
+
+}  // namespace process
+}  // namespace v0
+}  // namespace barrel_p2p

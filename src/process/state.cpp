@@ -1,0 +1,422 @@
+#include "process/state.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <stdexcept>
+#include <utility>
+
+#include "process/system.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace process {
+
+using distribution::Signal;
+
+State::State(System& system, Pid pid, ProcessFunction function)
+    : process(*this), system_(system), pid_(std::move(pid)), task_(main(std::move(function))) {
+  waiting_.handle = task_.handle();
+}
+
+State::~State() { destroy_list(first_); }
+
+bool State::push(Node* node) {
+  const auto pushed = inbox_.push(node);
+  if (pushed == Inbox::Pushed::wake) system_.schedule(*this);
+  return pushed != Inbox::Pushed::closed;
+}
+
+void State::tell(Node* node) {
+  if (!push(node)) destroy(node);
+}
+
+void State::consumed(std::size_t bytes) {
+  if (bytes == 0) return;
+  const std::size_t left = remote_bytes_.fetch_sub(bytes) - bytes;
+  if (left <= system_.config().mailbox_bytes_max / 2 && congested.load()) system_.relieve(*this);
+}
+
+// The turn.
+
+void State::run() {
+  turn_ = 0;
+  for (;;) {
+    if (!handle_all(inbox_.take())) return;
+    if (ready_ || poll_) resume();
+    if (over()) return finish(nullptr);
+    const bool wants_more = ready_ || poll_;
+    if (!wants_more && inbox_.park()) return;
+    if (turn_ > turn_max) return system_.schedule(*this);
+  }
+}
+
+/// False when the process has ended.
+bool State::handle_all(Node* list) {
+  while (list != nullptr) {
+    Node* node = std::exchange(list, list->next);
+    bool alive = true;
+    try {
+      ++turn_;
+      alive = handle(node);
+    } catch (...) {  // what a matcher threw
+      exit_reason_ = reason_of_exception();
+      alive = false;
+    }
+    if (alive) continue;
+    finish(list);
+    return false;
+  }
+  return true;
+}
+
+void State::resume() {
+  ready_ = false;
+  poll_ = false;
+  const auto handle = std::exchange(waiting_, Waiting{}).handle;
+  handle.resume();
+}
+
+Task<> State::main(ProcessFunction function) {
+  try {
+    co_await function(process);
+  } catch (...) {
+    exit_reason_ = reason_of_exception();
+  }
+}
+
+Term State::reason_of_exception() {
+  Term reason;
+  Term stack;
+  try {
+    throw;
+  } catch (const ExitProcess& exit) {
+    return exit.reason;
+  } catch (const ThrowTerm& thrown) {
+    reason = Term::tuple({Atom("nocatch"), thrown.value});
+  } catch (const ErrorTerm& error) {
+    reason = error.reason;
+    stack = error.stack;
+  } catch (const std::exception& error) {
+    reason = Term::tuple({Atom("exception"), std::string_view(error.what())});
+  } catch (...) {
+    reason = Term::tuple({Atom("exception"), "of unknown type"});
+  }
+  system_.mutable_counters().crashed.fetch_add(1, std::memory_order_relaxed);
+  const auto& log = system_.config().log_crash;
+  if (log) log(to_text(Term(pid_)) + " ended with an exception: " + to_text(reason));
+  return Term::tuple({std::move(reason), std::move(stack)});
+}
+
+// The end.
+
+void State::finish(Node* rest) {
+  task_ = {};  // destroys what the coroutine holds, while the process can still send
+  ended_.store(true);
+  Node* late = inbox_.close();
+  const auto keep = system_.ended(*this);
+  if (last_timer_ != 0) system_.timers().cancel(*this);
+  const Term reason = exit_reason_.value_or(Term(Atom("normal")));
+  if (relations_) tell_relations(reason);
+  for (Node* list : {rest, late}) {
+    while (list != nullptr) {
+      Node* node = std::exchange(list, list->next);
+      if (!node->is_message) {
+        auto* signal = std::get_if<Signal>(&static_cast<Event*>(node)->what);
+        if (signal != nullptr) system_.answer_absent(std::move(*signal));
+      }
+      destroy(node);
+    }
+  }
+  if (relations_) forget_peers();
+  if (congested.load()) system_.relieve(*this);
+  if (on_end) (*on_end)();
+}
+
+void State::tell_relations(const Term& reason) {
+  for (const auto& [other, link] : relations_->links) {
+    if (link.unlink_id != 0 || !still_there(other.node, link.generation)) continue;
+    system_.route(pid_, other.node, Signal{distribution::Exit{pid_, other}, reason});
+  }
+  for (const auto& [ref, watcher] : relations_->watchers) {
+    const Pid& to = watcher.watcher;
+    if (!still_there(to.node, watcher.generation)) continue;
+    system_.route(pid_, to.node, Signal{distribution::MonitorExit{watcher.as, to, ref}, reason});
+  }
+  for (const auto& [ref, monitored] : relations_->monitors) {
+    if (monitored.kind == Monitored::Kind::spawn || !still_there(monitored.node, monitored.generation)) continue;
+    system_.route(pid_, monitored.node, Signal{distribution::Demonitor{pid_, monitored.target, ref}, {}});
+  }
+}
+
+void State::forget_peers() {
+  for (const auto& [node, peer] : relations_->peers) system_.peers().unwatch(peer, pid_);
+}
+
+// Signals.
+
+bool State::handle(Node* node) {
+  if (node->is_message) return deliver(static_cast<Message*>(node)), true;
+  const std::unique_ptr<Event> event(static_cast<Event*>(node));
+  if (std::holds_alternative<Signal>(event->what)) return handle_signal(*event);
+  if (const auto* gone = std::get_if<NodeGone>(&event->what)) return on_node_gone(*gone);
+  if (const auto* fired = std::get_if<TimerFired>(&event->what)) {
+    if (waiting_.handle && waiting_.timer == fired->id) ready_ = true;
+    return true;
+  }
+  if (std::holds_alternative<Writable>(event->what)) {
+    if (waiting_.writable) ready_ = true;
+    return true;
+  }
+  if (std::holds_alternative<Start>(event->what)) return ready_ = true;
+  exit_reason_ = Term(Atom("shutdown"));  // Stop
+  return false;
+}
+
+bool State::handle_signal(Event& event) {
+  using namespace distribution;
+  Signal& signal = std::get<Signal>(event.what);
+  struct Visitor {
+    State& state;
+    Event& event;
+    Signal& signal;
+    bool operator()(Send& /*s*/) const { return state.on_message(event, signal); }
+    bool operator()(SendName& /*s*/) const { return state.on_message(event, signal); }
+    bool operator()(SendAlias& /*s*/) const { return state.on_message(event, signal); }
+    bool operator()(Link& s) const { return state.on(s, event); }
+    bool operator()(Unlink& s) const { return state.on(s); }
+    bool operator()(UnlinkAck& s) const { return state.on(s); }
+    bool operator()(Monitor& s) const { return state.on(s, event); }
+    bool operator()(Demonitor& s) const { return state.on(s); }
+    bool operator()(SpawnReply& s) const { return state.on(s); }
+    bool operator()(Exit& /*s*/) const { return state.on_reason(event, signal); }
+    bool operator()(Exit2& /*s*/) const { return state.on_reason(event, signal); }
+    bool operator()(MonitorExit& /*s*/) const { return state.on_reason(event, signal); }
+    bool operator()(GroupLeader& s) const { return state.set_group_leader(s.from), true; }
+    bool operator()(SpawnRequest& /*s*/) const { return true; }  // for the node, not for a process
+  };
+  return std::visit(Visitor{*this, event, signal}, signal.control);
+}
+
+std::optional<Term> State::payload(Signal& signal, const Event& event) {
+  if (auto* term = std::get_if<Term>(&signal.payload)) return std::move(*term);
+  auto term = distribution::decode_payload(signal.payload);
+  if (term) return std::move(*term);
+  system_.mutable_counters().dropped_malformed.fetch_add(1, std::memory_order_relaxed);
+  const auto& report = system_.remote().report_malformed;
+  if (report) report(event.node, event.epoch, "a payload: " + term.error().message());
+  return std::nullopt;
+}
+
+bool State::on_message(Event& event, Signal& signal) {
+  if (const auto* to = std::get_if<distribution::SendAlias>(&signal.control)) {
+    const bool known = relations_ && relations_->aliases.contains(to->alias);
+    if (!known) {
+      system_.mutable_counters().dropped_dead_alias.fetch_add(1, std::memory_order_relaxed);
+      consumed(event.bytes);
+      return true;
+    }
+    const auto found = relations_->aliases.find(to->alias);
+    if (found->second) relations_->aliases.erase(found);
+  }
+  auto term = payload(signal, event);
+  if (!term) return consumed(event.bytes), true;
+  auto* message = new Message(std::move(*term));
+  message->bytes = event.bytes;
+  deliver(message);
+  return true;
+}
+
+void State::deliver(Message* message) {
+  Receive* receive = waiting_.receive;
+  if (receive != nullptr && !ready_) {
+    bool wanted = false;
+    try {
+      wanted = !receive->matcher_ || receive->matcher_(message->term);
+    } catch (...) {
+      destroy(message);
+      throw;
+    }
+    if (wanted) {
+      receive->result_ = std::move(message->term);
+      ready_ = true;
+      consumed(message->bytes);
+      return destroy(message);
+    }
+  }
+  message->next = nullptr;
+  (last_ == nullptr ? first_ : reinterpret_cast<Message*&>(last_->next)) = message;
+  last_ = message;
+  ++mailbox_size_;
+}
+
+bool State::note_peer(const Event& event, const Atom& node, std::uint64_t& generation) {
+  const Peer* peer = watch(node);
+  generation = peer == nullptr ? 0 : peer->generation.load();
+  return peer == nullptr || event.epoch == 0 || peer->epoch.load() == event.epoch;
+}
+
+bool State::still_there(const Atom& node, std::uint64_t generation) const {
+  if (node == pid_.node) return true;
+  const auto found = relations_->peers.find(node);
+  return found != relations_->peers.end() && found->second->generation.load() == generation;
+}
+
+bool State::on(distribution::Link& link, const Event& event) {
+  std::uint64_t generation = 0;
+  if (!note_peer(event, link.from.node, generation)) return true;  // its channel is gone already
+  relations().links.try_emplace(link.from, LinkState{0, generation});
+  return true;
+}
+
+bool State::on(distribution::Unlink& unlink) {
+  if (relations_) {
+    const auto found = relations_->links.find(unlink.from);
+    if (found != relations_->links.end() && found->second.unlink_id == 0) relations_->links.erase(found);
+  }
+  system_.route(pid_, unlink.from.node, Signal{distribution::UnlinkAck{unlink.id, pid_, unlink.from}, {}});
+  return true;
+}
+
+bool State::on(distribution::UnlinkAck& ack) {
+  if (!relations_) return true;
+  const auto found = relations_->links.find(ack.from);
+  if (found != relations_->links.end() && found->second.unlink_id == ack.id && ack.id != 0) {
+    relations_->links.erase(found);
+  }
+  return true;
+}
+
+bool State::on(distribution::Monitor& monitor, const Event& event) {
+  std::uint64_t generation = 0;
+  if (!note_peer(event, monitor.from.node, generation)) return true;
+  relations().watchers.emplace(monitor.ref, Watcher{monitor.from, monitor.target, generation});
+  return true;
+}
+
+bool State::on(distribution::Demonitor& demonitor) {
+  if (!relations_) return true;
+  auto [at, end] = relations_->watchers.equal_range(demonitor.ref);
+  while (at != end) at = at->second.watcher == demonitor.from ? relations_->watchers.erase(at) : std::next(at);
+  return true;
+}
+
+bool State::on_reason(Event& event, Signal& signal) {
+  const auto reason = payload(signal, event);
+  consumed(event.bytes);
+  if (!reason) return true;
+  if (const auto* exit = std::get_if<distribution::Exit>(&signal.control)) return on_exit(exit->from, *reason, true);
+  if (const auto* exit = std::get_if<distribution::Exit2>(&signal.control)) return on_exit(exit->from, *reason, false);
+  return on_down(std::get<distribution::MonitorExit>(signal.control), *reason);
+}
+
+bool State::on_exit(const Pid& from, const Term& reason, bool by_link) {
+  if (by_link) {
+    if (!relations_) return true;
+    const auto found = relations_->links.find(from);
+    if (found == relations_->links.end()) return hold_early_exit(from, reason), true;
+    const bool active = found->second.unlink_id == 0;
+    relations_->links.erase(found);
+    if (!active) return true;
+  } else if (reason.is_atom("kill")) {
+    exit_reason_ = Term(Atom("killed"));
+    return false;
+  }
+  if (trap_exit) return deliver(Term::tuple({Atom("EXIT"), from, reason})), true;
+  if (reason.is_atom("normal") && (by_link || from != pid_)) return true;
+  exit_reason_ = reason;
+  return false;
+}
+
+/// Erlang nodes may let the exit of a new process overtake the news that it exists (protocol document 08, section 5.2).
+void State::hold_early_exit(const Pid& from, const Term& reason) {
+  const bool expected = std::ranges::any_of(relations_->monitors, [&](const auto& entry) {
+    return entry.second.kind == Monitored::Kind::spawn && entry.second.link && entry.second.node == from.node;
+  });
+  auto& held = relations_->early_exits;
+  if (expected && held.size() < Relations::early_exits_max) held.emplace_back(from, reason);
+}
+
+bool State::on_down(const distribution::MonitorExit& exit, const Term& reason) {
+  if (!relations_) return true;
+  const auto found = relations_->monitors.find(exit.ref);
+  if (found == relations_->monitors.end()) return true;
+  const Monitored monitored = std::move(found->second);
+  relations_->monitors.erase(found);
+  const bool spawn = monitored.kind == Monitored::Kind::spawn;
+  const distribution::PidOrName& who = spawn ? exit.from : monitored.target;
+  const auto* pid = std::get_if<Pid>(&who);
+  Term what = pid != nullptr ? Term(*pid) : Term::tuple({std::get<Atom>(who), monitored.node});
+  deliver(Term::tuple({Atom("DOWN"), exit.ref, Atom("process"), std::move(what), reason}));
+  return true;
+}
+
+bool State::on(distribution::SpawnReply& reply) {
+  using distribution::SpawnReply;
+  const bool monitored = (reply.flags & SpawnReply::flag_monitor) != 0;
+  const bool linked = (reply.flags & SpawnReply::flag_link) != 0;
+  auto* entries = relations_ ? &relations_->monitors : nullptr;
+  const auto found = entries != nullptr ? entries->find(reply.request) : decltype(entries->find(reply.request)){};
+  const bool wanted = entries != nullptr && found != entries->end() && found->second.kind == Monitored::Kind::spawn;
+  const auto* pid = std::get_if<Pid>(&reply.result);
+  if (!wanted) {  // given up meanwhile
+    if (pid == nullptr) return true;
+    if (monitored) system_.route(pid_, pid->node, Signal{distribution::Demonitor{pid_, *pid, reply.request}, {}});
+    if (linked) system_.route(pid_, pid->node, Signal{distribution::Unlink{++last_unlink_, pid_, *pid}, {}});
+    return true;
+  }
+  const Monitored request = found->second;
+  if (pid == nullptr || !monitored) {
+    entries->erase(found);
+  } else {
+    found->second.kind = Monitored::Kind::process;
+    found->second.target = *pid;
+  }
+  if (pid == nullptr || request.tell) {
+    Term result = pid != nullptr ? Term(*pid) : Term(std::get<Atom>(reply.result));
+    deliver(
+        Term::tuple({Atom("spawn_reply"), reply.request, Atom(pid != nullptr ? "ok" : "error"), std::move(result)}));
+  }
+  if (pid == nullptr || !linked) return true;
+  relations_->links.try_emplace(*pid, LinkState{0, request.generation});
+  auto& held = relations_->early_exits;
+  const auto early = std::ranges::find(held, *pid, &std::pair<Pid, Term>::first);
+  if (early == held.end()) return true;
+  const Term reason = early->second;
+  held.erase(early);
+  return on_exit(*pid, reason, true);
+}
+
+bool State::on_node_gone(const NodeGone& gone) {
+  if (!relations_) return true;
+  const Term reason(Atom("noconnection"));
+  const auto lost = [&](const Atom& node, std::uint64_t generation) {
+    return node == gone.node && generation <= gone.generation;
+  };
+  std::erase_if(relations_->watchers,
+                [&](const auto& entry) { return lost(entry.second.watcher.node, entry.second.generation); });
+  std::vector<Pid> broken;
+  for (const auto& [other, link] : relations_->links) {
+    if (lost(other.node, link.generation)) broken.push_back(other);
+  }
+  for (const auto& other : broken) {
+    if (!on_exit(other, reason, true)) return false;
+  }
+  std::vector<std::pair<Ref, Monitored>> ended;
+  for (const auto& [ref, monitored] : relations_->monitors) {
+    if (lost(monitored.node, monitored.generation)) ended.emplace_back(ref, monitored);
+  }
+  std::ranges::stable_partition(ended, [](const auto& entry) { return entry.second.kind == Monitored::Kind::process; });
+  for (const auto& [ref, monitored] : ended) {
+    if (monitored.kind == Monitored::Kind::process) {
+      on_down({monitored.target, pid_, ref}, reason);
+    } else {
+      distribution::SpawnReply failed{ref, pid_, 0, Atom("noconnection")};
+      on(failed);
+    }
+  }
+  return true;
+}
+
+}  // namespace process
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,186 @@
+// One process: its signals, its mailbox, its links and monitors, its coroutine. Private to the process room.
+//
+// Memory: a process that waits takes about 250 bytes, its table entry, and its coroutine frame. Links, monitors and
+// aliases are kept in a block of their own that most processes never need. Source: protocol document 08, sections 4, 5.
+#pragma once
+
+#include <atomic>
+#include <barrel_p2p/process.hpp>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "distribution/control.hpp"
+#include "process/inbox.hpp"
+#include "process/nodes.hpp"
+#include "process/timers.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace process {
+
+class System;
+
+/// A link is absent, active, or being taken back (`unlink_id`, until the other side has said that it knows).
+struct LinkState {
+  std::uint64_t unlink_id = 0;  ///< 0: active.
+  std::uint64_t generation = 0;
+};
+/// Somebody watches us.
+struct Watcher {
+  Pid watcher;
+  distribution::PidOrName as;
+  std::uint64_t generation = 0;
+};
+/// We watch somebody, or asked a node for a process.
+struct Monitored {
+  enum class Kind : std::uint8_t { process, spawn };
+  Kind kind = Kind::process;
+  bool tell = false;  ///< Spawn: a message `{spawn_reply, Ref, ok, Pid}` is wanted.
+  bool link = false;  ///< Spawn.
+  distribution::PidOrName target;
+  Atom node;
+  std::uint64_t generation = 0;
+};
+
+struct Relations {
+  static constexpr std::size_t early_exits_max = 64;
+  std::unordered_map<Pid, LinkState> links;
+  std::unordered_map<Ref, Monitored> monitors;
+  std::unordered_multimap<Ref, Watcher> watchers;
+  std::unordered_map<Ref, bool> aliases;  ///< Value: ends with the first message, and with its monitor.
+  std::unordered_map<Atom, std::shared_ptr<Peer>> peers;
+  std::vector<std::pair<Pid, Term>> early_exits;  ///< Of processes whose spawn reply has not come yet.
+  std::optional<Pid> group_leader;
+};
+
+class State : public std::enable_shared_from_this<State> {
+ public:
+  State(System& system, Pid pid, ProcessFunction function);
+  ~State();
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  // Any thread.
+  /// False when the process has ended: the node still belongs to the caller.
+  bool push(Node* node);
+  /// Like `push`; what comes too late vanishes.
+  void tell(Node* node);
+  [[nodiscard]] const Pid& pid() const noexcept { return pid_; }
+  [[nodiscard]] System& system() noexcept { return system_; }
+  /// Bytes from other nodes that were not consumed. `count` returns the sum.
+  std::size_t count(std::size_t bytes) noexcept { return remote_bytes_.fetch_add(bytes) + bytes; }
+  [[nodiscard]] std::size_t remote_bytes() const noexcept { return remote_bytes_.load(); }
+  [[nodiscard]] bool ended() const noexcept { return ended_.load(); }
+  std::atomic<bool> congested{false};  ///< Set by the system: somebody waits until the mailbox is shorter.
+  std::atomic<bool> named{false};
+  Timers::Slot timer;
+
+  /// A worker runs the process until it waits, or its turn is over. The process may be gone afterwards.
+  void run();
+
+  // Before it was scheduled for the first time, or from its own coroutine.
+  void add_link(const Pid& other, std::uint64_t generation) { relations().links[other] = {0, generation}; }
+  void add_watcher(const Ref& ref, const Pid& watcher, std::uint64_t generation) {
+    relations().watchers.emplace(ref, Watcher{watcher, pid_, generation});
+  }
+  void set_group_leader(const Pid& pid) { relations().group_leader = pid; }
+  /// The generation of a node; from now on the process hears of its end. 0 for our own.
+  Peer* watch(const Atom& node);
+  /// Called once, when the process has ended.
+  std::unique_ptr<std::function<void()>> on_end;
+
+  // From its own coroutine.
+  bool take(Receive& receive);
+  void wait(std::coroutine_handle<> handle, Receive* receive, std::optional<Process::Duration> limit);
+  void wait_writable(std::coroutine_handle<> handle);
+  /// Others first, then this again.
+  void yield(std::coroutine_handle<> handle);
+  bool turn_is_over() noexcept { return ++turn_ > turn_max; }
+  [[nodiscard]] Node* mark() const noexcept { return last_; }
+  [[nodiscard]] std::size_t mailbox_size() const noexcept { return mailbox_size_; }
+  [[nodiscard]] std::optional<Pid> group_leader() const { return relations_ ? relations_->group_leader : std::nullopt; }
+
+  void link(const Pid& other);
+  void unlink(const Pid& other);
+  Ref monitor(const Destination& target, bool with_alias);
+  void demonitor(const Ref& ref, bool flush);
+  Ref alias();
+  bool unalias(const Ref& alias);
+  void expect_spawn(const Ref& request, const Atom& node, bool tell, bool link);
+  /// Returns true when the sender must wait for the node.
+  bool send(const Destination& to, Term&& message);
+  bool trap_exit = false;
+  Process process;
+
+ private:
+  static constexpr std::size_t turn_max = 256;  ///< Signals and messages in one turn, before others run.
+  struct Waiting {
+    std::coroutine_handle<> handle;
+    Receive* receive = nullptr;
+    std::uint64_t timer = 0;
+    bool writable = false;
+  };
+
+  Relations& relations() {
+    if (!relations_) relations_ = std::make_unique<Relations>();
+    return *relations_;
+  }
+  Task<> main(ProcessFunction function);
+  Term reason_of_exception();
+  void resume();
+  [[nodiscard]] bool over() const { return exit_reason_ || task_.handle().done(); }
+  bool handle_all(Node* list);
+  void finish(Node* rest);
+  void tell_relations(const Term& reason);
+  void forget_peers();
+
+  // Each returns false when the process dies of it.
+  bool handle(Node* node);
+  bool handle_signal(Event& event);
+  bool on_message(Event& event, distribution::Signal& signal);
+  bool on(distribution::Link& link, const Event& event);
+  bool on(distribution::Unlink& unlink);
+  bool on(distribution::UnlinkAck& ack);
+  bool on(distribution::Monitor& monitor, const Event& event);
+  bool on(distribution::Demonitor& demonitor);
+  bool on(distribution::SpawnReply& reply);
+  bool on_reason(Event& event, distribution::Signal& signal);
+  bool on_exit(const Pid& from, const Term& reason, bool by_link);
+  bool on_down(const distribution::MonitorExit& exit, const Term& reason);
+  bool on_node_gone(const NodeGone& gone);
+  std::optional<Term> payload(distribution::Signal& signal, const Event& event);
+  void deliver(Message* message);
+  void deliver(Term&& message) { deliver(new Message(std::move(message))); }
+  void consumed(std::size_t bytes);
+  void hold_early_exit(const Pid& from, const Term& reason);
+  [[nodiscard]] bool still_there(const Atom& node, std::uint64_t generation) const;
+  /// The channel that a signal of a peer came on is the current one; the generation goes to `generation`.
+  bool note_peer(const Event& event, const Atom& node, std::uint64_t& generation);
+
+  System& system_;
+  const Pid pid_;
+  Inbox inbox_;
+  std::atomic<std::size_t> remote_bytes_{0};
+  std::atomic<bool> ended_{false};
+
+  // Used by the worker that runs the process only.
+  bool ready_ = false;
+  bool poll_ = false;  ///< Go on after the next look into the inbox.
+  std::uint32_t mailbox_size_ = 0;
+  std::size_t turn_ = 0;
+  Message* first_ = nullptr;  ///< The mailbox, the oldest first.
+  Message* last_ = nullptr;
+  Waiting waiting_;
+  std::uint64_t last_timer_ = 0;
+  std::uint64_t last_unlink_ = 0;
+  Task<> task_;
+  std::optional<Term> exit_reason_;
+  std::unique_ptr<Relations> relations_;
+};
+
+}  // namespace process
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,167 @@
+// What the coroutine of a process asks for.
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "process/state.hpp"
+#include "process/system.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace process {
+
+using distribution::Signal;
+
+bool State::take(Receive& receive) {
+  Message* before = receive.only_new_ ? static_cast<Message*>(receive.after_) : nullptr;
+  Message* at = before == nullptr ? first_ : static_cast<Message*>(before->next);
+  for (; at != nullptr; before = std::exchange(at, static_cast<Message*>(at->next))) {
+    if (receive.matcher_ && !receive.matcher_(at->term)) continue;
+    receive.result_ = std::move(at->term);
+    auto* next = static_cast<Message*>(at->next);
+    if (before == nullptr) {
+      first_ = next;
+    } else {
+      before->next = next;
+    }
+    if (last_ == at) last_ = before;
+    --mailbox_size_;
+    consumed(at->bytes);
+    destroy(at);
+    return true;
+  }
+  return false;
+}
+
+void State::wait(std::coroutine_handle<> handle, Receive* receive, std::optional<Process::Duration> limit) {
+  waiting_ = {handle, receive, 0, false};
+  if (!limit) return;
+  if (limit->count() <= 0) {
+    poll_ = true;  // what came already may still lie in the inbox
+    return;
+  }
+  constexpr std::chrono::hours limit_max{24 * 365};
+  waiting_.timer = ++last_timer_;
+  system_.timers().arm(*this, monotonic_now() + std::min<Process::Duration>(*limit, limit_max), last_timer_);
+}
+
+void State::wait_writable(std::coroutine_handle<> handle) { waiting_ = {handle, nullptr, 0, true}; }
+
+void State::yield(std::coroutine_handle<> handle) {
+  waiting_ = {handle, nullptr, 0, false};
+  ready_ = true;
+}
+
+Peer* State::watch(const Atom& node) {
+  if (node == pid_.node) return nullptr;
+  auto& peer = relations().peers[node];
+  if (!peer) peer = system_.peers().watch(node, pid_);
+  return peer.get();
+}
+
+void State::link(const Pid& other) {
+  if (other == pid_) return;
+  const Peer* peer = watch(other.node);
+  const std::uint64_t generation = peer == nullptr ? 0 : peer->generation.load();
+  const auto [found, added] = relations().links.try_emplace(other, LinkState{0, generation});
+  if (!added && found->second.unlink_id == 0) return;
+  found->second = {0, generation};
+  system_.route(pid_, other.node, Signal{distribution::Link{pid_, other}, {}});
+}
+
+void State::unlink(const Pid& other) {
+  if (!relations_) return;
+  const auto found = relations_->links.find(other);
+  if (found == relations_->links.end() || found->second.unlink_id != 0) return;
+  found->second.unlink_id = ++last_unlink_;
+  system_.route(pid_, other.node, Signal{distribution::Unlink{last_unlink_, pid_, other}, {}});
+}
+
+Ref State::monitor(const Destination& target, bool with_alias) {
+  Monitored monitored;
+  monitored.node = pid_.node;
+  if (const auto* pid = std::get_if<Pid>(&target)) {
+    monitored.target = *pid;
+    monitored.node = pid->node;
+  } else if (const auto* name = std::get_if<Atom>(&target)) {
+    monitored.target = *name;
+  } else if (const auto* remote = std::get_if<RemoteName>(&target)) {
+    monitored.target = remote->name;
+    monitored.node = remote->node.atom();
+  } else {
+    throw std::invalid_argument("an alias cannot be monitored");
+  }
+  const Ref ref = system_.make_ref(with_alias ? &pid_ : nullptr);
+  if (const Peer* peer = watch(monitored.node)) monitored.generation = peer->generation.load();
+  if (with_alias) relations().aliases.emplace(ref, true);
+  distribution::Monitor signal{pid_, monitored.target, ref};
+  const Atom node = monitored.node;
+  relations().monitors.emplace(ref, std::move(monitored));
+  system_.route(pid_, node, Signal{std::move(signal), {}});
+  return ref;
+}
+
+void State::demonitor(const Ref& ref, bool flush) {
+  if (!relations_) return;
+  relations_->aliases.erase(ref);
+  const auto found = relations_->monitors.find(ref);
+  if (found != relations_->monitors.end()) {
+    const Monitored monitored = std::move(found->second);
+    relations_->monitors.erase(found);
+    if (monitored.kind == Monitored::Kind::spawn) return;
+    system_.route(pid_, monitored.node, Signal{distribution::Demonitor{pid_, monitored.target, ref}, {}});
+  } else if (flush) {
+    Receive down(
+        *this,
+        [&ref](const Term& message) {
+          return message.is_tagged("DOWN", 5) && message[1].as_reference() != nullptr &&
+                 *message[1].as_reference() == ref;
+        },
+        std::nullopt);
+    (void)take(down);
+  }
+}
+
+Ref State::alias() {
+  const Ref ref = system_.make_ref(&pid_);
+  relations().aliases.emplace(ref, false);
+  return ref;
+}
+
+bool State::unalias(const Ref& alias) { return relations_ && relations_->aliases.erase(alias) > 0; }
+
+void State::expect_spawn(const Ref& request, const Atom& node, bool tell, bool link) {
+  Monitored monitored;
+  monitored.kind = Monitored::Kind::spawn;
+  monitored.tell = tell;
+  monitored.link = link;
+  monitored.node = node;
+  if (const Peer* peer = watch(node)) monitored.generation = peer->generation.load();
+  relations().monitors.emplace(request, std::move(monitored));
+}
+
+bool State::send(const Destination& to, Term&& message) {
+  const Atom* node = &pid_.node;
+  distribution::Control control;
+  if (const auto* pid = std::get_if<Pid>(&to)) {
+    if (pid->node == pid_.node) return system_.send_local(*pid, std::move(message)), false;
+    node = &pid->node;
+    control = distribution::Send{pid_, *pid};
+  } else if (const auto* name = std::get_if<Atom>(&to)) {
+    return system_.send_name(*name, std::move(message)), false;
+  } else if (const auto* remote = std::get_if<RemoteName>(&to)) {
+    if (remote->node.atom() == pid_.node) return system_.send_name(remote->name, std::move(message)), false;
+    node = &remote->node.atom();
+    control = distribution::SendName{pid_, remote->name};
+  } else {
+    node = &std::get<Ref>(to).node;
+    control = distribution::SendAlias{pid_, std::get<Ref>(to)};
+  }
+  const std::uint64_t count = system_.peers().writable_count();
+  const auto outcome = system_.route(pid_, *node, Signal{std::move(control), std::move(message)});
+  return outcome == distribution::SendOutcome::busy && system_.peers().wait_writable(*node, pid_, count);
+}
+
+}  // namespace process
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,437 @@
+#include "process/system.hpp"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "base/random.hpp"
+#include "distribution/stream_choice.hpp"
+#include "process/state.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace process {
+
+using distribution::Control;
+using distribution::DeliverOutcome;
+using distribution::SendOutcome;
+using distribution::Signal;
+
+namespace {
+
+constexpr std::uint32_t id_bits = 28;
+constexpr std::uint32_t id_mask = (1U << id_bits) - 1;
+
+std::size_t bytes_of(const Signal& signal) {
+  const auto* encoded = std::get_if<distribution::EncodedTerm>(&signal.payload);
+  return encoded == nullptr ? 0 : encoded->bytes.size();
+}
+
+/// Whether somebody waits for an answer when the signal cannot leave.
+bool owes_answer(const Control& control) {
+  return std::holds_alternative<distribution::Link>(control) ||
+         std::holds_alternative<distribution::Monitor>(control) ||
+         std::holds_alternative<distribution::SpawnRequest>(control);
+}
+
+unsigned workers_of(const SystemConfig& config) {
+  constexpr unsigned workers_max = 8;
+  return config.workers != 0 ? config.workers : std::clamp(std::thread::hardware_concurrency(), 1U, workers_max);
+}
+
+/// Finds the local process that a signal is for.
+class Addressee {
+ public:
+  Addressee(const System& system, SystemCounters& counters) : system_(system), counters_(counters) {}
+  template <class T>
+  std::optional<Pid> operator()(const T& signal) const {
+    return signal.to;
+  }
+  std::optional<Pid> operator()(const distribution::SendName& signal) const {
+    auto pid = system_.whereis(signal.name);
+    if (!pid) counters_.dropped_no_name.fetch_add(1, std::memory_order_relaxed);
+    return pid;
+  }
+  std::optional<Pid> operator()(const distribution::SendAlias& signal) const {
+    const Ref& alias = signal.alias;
+    const bool ours = alias.node == system_.config().node && alias.creation == system_.config().creation;
+    if (!ours || alias.count != Ref::words_max) {
+      counters_.dropped_dead_alias.fetch_add(1, std::memory_order_relaxed);
+      return std::nullopt;
+    }
+    return Pid{alias.node, alias.words[3], alias.words[4], alias.creation};
+  }
+  std::optional<Pid> operator()(const distribution::Monitor& signal) const { return resolve(signal.target); }
+  std::optional<Pid> operator()(const distribution::Demonitor& signal) const { return resolve(signal.target); }
+  std::optional<Pid> operator()(const distribution::SpawnRequest& /*signal*/) const { return std::nullopt; }
+
+ private:
+  [[nodiscard]] std::optional<Pid> resolve(const distribution::PidOrName& target) const {
+    if (const auto* pid = std::get_if<Pid>(&target)) return *pid;
+    return system_.whereis(std::get<Atom>(target));
+  }
+  const System& system_;
+  SystemCounters& counters_;
+};
+
+}  // namespace
+
+System::System(SystemConfig config)
+    : config_(std::move(config)), reference_base_(random_uint64()), scheduler_(workers_of(config_)) {}
+
+System::~System() { stop(); }
+
+void System::start() {
+  scheduler_.start();
+  timers_.start();
+  start_services(*this);
+}
+
+void System::stop() {
+  stopping_.store(true);
+  std::vector<std::shared_ptr<State>> all;
+  for (auto& shard : shards_) {
+    const std::lock_guard lock(shard.mutex);
+    for (const auto& [number, state] : shard.states) all.push_back(state);
+  }
+  for (const auto& state : all) state->tell(new Event(Stop{}));
+  all.clear();
+  scheduler_.stop();
+  timers_.stop();
+  // Without workers (never started) processes are still in the table; what they hold may look into it.
+  for (auto& shard : shards_) {
+    std::unordered_map<std::uint64_t, std::shared_ptr<State>> rest;
+    {
+      const std::lock_guard lock(shard.mutex);
+      rest.swap(shard.states);
+    }
+  }
+}
+
+// The table.
+
+std::uint64_t System::number_of(const Pid& pid) noexcept { return std::uint64_t{pid.serial} << id_bits | pid.id; }
+
+std::shared_ptr<State> System::make(ProcessFunction function) {
+  std::uint64_t number = 0;
+  while ((number & id_mask) == 0) number = next_process_.fetch_add(1, std::memory_order_relaxed);
+  const Pid pid{config_.node, static_cast<std::uint32_t>(number & id_mask),
+                static_cast<std::uint32_t>(number >> id_bits), config_.creation};
+  auto state = std::make_shared<State>(*this, pid, std::move(function));
+  Shard& shard = shards_[number % shard_count];
+  const std::lock_guard lock(shard.mutex);
+  shard.states.emplace(number, state);
+  counters_.spawned.fetch_add(1, std::memory_order_relaxed);
+  return state;
+}
+
+void System::begin(State& state) {
+  state.tell(new Event(Start{}));
+  if (stopping_.load()) state.tell(new Event(Stop{}));
+}
+
+Pid System::spawn(ProcessFunction function) {
+  const auto state = make(std::move(function));
+  begin(*state);
+  return state->pid();
+}
+
+std::shared_ptr<State> System::find(const Pid& pid) const {
+  if (pid.node != config_.node || pid.creation != config_.creation) return nullptr;
+  const std::uint64_t number = number_of(pid);
+  const Shard& shard = shards_[number % shard_count];
+  const std::lock_guard lock(shard.mutex);
+  const auto found = shard.states.find(number);
+  return found == shard.states.end() ? nullptr : found->second;
+}
+
+std::size_t System::process_count() const {
+  std::size_t count = 0;
+  for (const auto& shard : shards_) {
+    const std::lock_guard lock(shard.mutex);
+    count += shard.states.size();
+  }
+  return count;
+}
+
+bool System::is_alive(const Pid& pid) const { return find(pid) != nullptr; }
+
+std::shared_ptr<State> System::ended(State& state) {
+  const std::uint64_t number = number_of(state.pid());
+  std::shared_ptr<State> keep;
+  {
+    Shard& shard = shards_[number % shard_count];
+    const std::lock_guard lock(shard.mutex);
+    const auto found = shard.states.find(number);
+    if (found != shard.states.end()) {
+      keep = std::move(found->second);
+      shard.states.erase(found);
+    }
+  }
+  if (state.named.load()) {
+    const std::unique_lock lock(names_mutex_);
+    std::erase_if(names_, [&](const auto& entry) { return entry.second == state.pid(); });
+  }
+  return keep;
+}
+
+Ref System::make_ref(const Pid* owner) {
+  constexpr unsigned first_word_bits = 18;
+  const std::uint64_t number = next_reference_.fetch_add(1, std::memory_order_relaxed);
+  const std::uint64_t rest = (number >> first_word_bits) ^ reference_base_;
+  Ref ref{config_.node,
+          config_.creation,
+          3,
+          {static_cast<std::uint32_t>(number & ((1U << first_word_bits) - 1)), static_cast<std::uint32_t>(rest),
+           static_cast<std::uint32_t>(rest >> 32U), 0, 0}};
+  if (owner != nullptr) {
+    ref.count = Ref::words_max;
+    ref.words[3] = owner->id;
+    ref.words[4] = owner->serial;
+  }
+  return ref;
+}
+
+// Names.
+
+Result<void> System::register_name(const Atom& name, const Pid& pid) {
+  if (name.text().empty() || name == "undefined") return fail(Errc::invalid_argument, "not a name for a process");
+  const std::unique_lock lock(names_mutex_);
+  const auto state = find(pid);
+  if (!state) return fail(Errc::no_process, "no such process here");
+  if (names_.contains(name)) return fail(Errc::already_registered, name.string() + " is registered");
+  if (state->named.exchange(true)) return fail(Errc::already_registered, "the process has a name already");
+  names_.emplace(name, pid);
+  // Its end takes the name away only if it saw `named`.
+  if (state->ended()) names_.erase(name);
+  return {};
+}
+
+bool System::unregister_name(const Atom& name) {
+  const std::unique_lock lock(names_mutex_);
+  const auto found = names_.find(name);
+  if (found == names_.end()) return false;
+  if (const auto state = find(found->second)) state->named.store(false);
+  names_.erase(found);
+  return true;
+}
+
+std::optional<Pid> System::whereis(const Atom& name) const {
+  const std::shared_lock lock(names_mutex_);
+  const auto found = names_.find(name);
+  return found == names_.end() ? std::nullopt : std::optional(found->second);
+}
+
+void System::export_function(const Atom& module, const Atom& function, ExportedFunction implementation) {
+  const std::unique_lock lock(exports_mutex_);
+  exports_.insert_or_assign({module, function}, std::move(implementation));
+}
+
+std::optional<ExportedFunction> System::exported(const Atom& module, const Atom& function) const {
+  const std::shared_lock lock(exports_mutex_);
+  const auto found = exports_.find({module, function});
+  return found == exports_.end() ? std::nullopt : std::optional(found->second);
+}
+
+// Signals that leave.
+
+SendOutcome System::route(const Pid& from, const Atom& node, Signal&& signal) {
+  if (node == config_.node) {
+    (void)deliver_local(std::move(signal), Origin{config_.node});
+    return SendOutcome::accepted;
+  }
+  std::optional<Control> waited_for;
+  if (owes_answer(signal.control)) waited_for = signal.control;
+  const auto outcome = remote_.send ? remote_.send(node, std::move(signal), from) : SendOutcome::refused;
+  if (outcome == SendOutcome::refused || outcome == SendOutcome::full) {
+    counters_.dropped_by_channel.fetch_add(1, std::memory_order_relaxed);
+    if (waited_for) refuse(std::move(*waited_for));
+  }
+  return outcome;
+}
+
+void System::refuse(Control&& control) {
+  using namespace distribution;
+  const Term reason(Atom("noconnection"));
+  const Origin here{config_.node};
+  if (const auto* link = std::get_if<Link>(&control)) {
+    (void)deliver_local(Signal{Exit{link->to, link->from}, reason}, here);
+  } else if (const auto* monitor = std::get_if<Monitor>(&control)) {
+    (void)deliver_local(Signal{MonitorExit{monitor->target, monitor->from, monitor->ref}, reason}, here);
+  } else if (const auto* request = std::get_if<SpawnRequest>(&control)) {
+    (void)deliver_local(Signal{SpawnReply{request->request, request->from, 0, Atom("noconnection")}, {}}, here);
+  }
+}
+
+Result<void> System::send(const Destination& to, Term message) {
+  SendOutcome outcome = SendOutcome::accepted;
+  if (const auto* pid = std::get_if<Pid>(&to)) {
+    if (pid->node == config_.node) return send_local(*pid, std::move(message)), Result<void>();
+    outcome = route(nobody(), pid->node, Signal{distribution::Send{nobody(), *pid}, std::move(message)});
+  } else if (const auto* name = std::get_if<Atom>(&to)) {
+    const auto process = whereis(*name);
+    if (!process) return fail(Errc::no_process, name->string() + " is not registered");
+    send_local(*process, std::move(message));
+  } else if (const auto* remote = std::get_if<RemoteName>(&to)) {
+    if (remote->node.atom() == config_.node) return send(remote->name, std::move(message));
+    outcome = route(nobody(), remote->node.atom(),
+                    Signal{distribution::SendName{nobody(), remote->name}, std::move(message)});
+  } else {
+    const auto& alias = std::get<Ref>(to);
+    outcome = route(nobody(), alias.node, Signal{distribution::SendAlias{nobody(), alias}, std::move(message)});
+  }
+  if (outcome == SendOutcome::full) {
+    return fail(Errc::overloaded, "limits.send_queue_bytes_max is reached for this node: send less, or wait");
+  }
+  if (outcome == SendOutcome::refused) {
+    return fail(Errc::no_connection, "the node is not connected and could not be reached a moment ago");
+  }
+  return {};
+}
+
+void System::exit(const Pid& target, const Term& reason) {
+  route(nobody(), target.node, Signal{distribution::Exit2{nobody(), target}, reason});
+}
+
+void System::send_local(const Pid& to, Term&& message) {
+  const auto state = find(to);
+  if (state) return state->tell(new Message(std::move(message)));
+  counters_.dropped_no_process.fetch_add(1, std::memory_order_relaxed);
+}
+
+void System::send_name(const Atom& name, Term&& message) {
+  if (const auto pid = whereis(name)) return send_local(*pid, std::move(message));
+  counters_.dropped_no_name.fetch_add(1, std::memory_order_relaxed);
+}
+
+// Signals that arrive.
+
+void System::answer_absent(Signal&& signal) {
+  using namespace distribution;
+  const Term reason(Atom("noproc"));
+  if (const auto* link = std::get_if<Link>(&signal.control)) {
+    route(link->to, link->from.node, Signal{Exit{link->to, link->from}, reason});
+  } else if (const auto* unlink = std::get_if<Unlink>(&signal.control)) {
+    route(unlink->to, unlink->from.node, Signal{UnlinkAck{unlink->id, unlink->to, unlink->from}, {}});
+  } else if (const auto* monitor = std::get_if<Monitor>(&signal.control)) {
+    const auto* process = std::get_if<Pid>(&monitor->target);
+    const MonitorExit answer{monitor->target, monitor->from, monitor->ref};
+    route(process != nullptr ? *process : stream_key(answer), monitor->from.node, Signal{answer, reason});
+  } else if (const auto* reply = std::get_if<SpawnReply>(&signal.control)) {
+    const auto* child = std::get_if<Pid>(&reply->result);
+    if (child != nullptr && (reply->flags & SpawnReply::flag_monitor) != 0) {
+      route(reply->to, child->node, Signal{Demonitor{reply->to, *child, reply->request}, {}});
+    }
+    if (child != nullptr && (reply->flags & SpawnReply::flag_link) != 0) {
+      route(reply->to, child->node, Signal{Exit{reply->to, *child}, reason});
+    }
+  } else {
+    counters_.dropped_no_process.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+DeliverOutcome System::deliver_local(Signal&& signal, const Origin& origin) {
+  if (std::holds_alternative<distribution::SpawnRequest>(signal.control)) {
+    handle_spawn(std::move(signal), origin);
+    return DeliverOutcome::accepted;
+  }
+  const auto target = std::visit(Addressee(*this, counters_), signal.control);
+  if (target && target->creation != config_.creation) {
+    counters_.dropped_stale_creation.fetch_add(1, std::memory_order_relaxed);
+  }
+  const auto state = target ? find(*target) : nullptr;
+  if (!state) return answer_absent(std::move(signal)), DeliverOutcome::accepted;
+  const std::size_t bytes = origin.epoch == 0 ? 0 : bytes_of(signal);
+  auto* event = new Event(std::move(signal));
+  event->bytes = bytes;
+  if (origin.epoch != 0) {
+    event->node = origin.node;
+    event->epoch = origin.epoch;
+  }
+  const std::size_t waiting = bytes == 0 ? 0 : state->count(bytes);
+  if (!state->push(event)) {
+    answer_absent(std::move(std::get<Signal>(event->what)));
+    destroy(event);
+    return DeliverOutcome::accepted;
+  }
+  return waiting > config_.mailbox_bytes_max ? note_congestion(*state, origin) : DeliverOutcome::accepted;
+}
+
+DeliverOutcome System::note_congestion(State& state, const Origin& origin) {
+  const std::lock_guard lock(congestion_mutex_);
+  state.congested.store(true);
+  // The process looks at the mark after it consumed, or ended: what it did before it saw the mark we see here.
+  if (state.ended() || state.remote_bytes() <= config_.mailbox_bytes_max / 2) return DeliverOutcome::accepted;
+  congested_[state.pid()].emplace_back(origin.node, origin.epoch);
+  return DeliverOutcome::congested;
+}
+
+void System::relieve(State& state) {
+  std::vector<std::pair<Atom, std::uint64_t>> channels;
+  {
+    const std::lock_guard lock(congestion_mutex_);
+    state.congested.store(false);
+    const auto found = congested_.find(state.pid());
+    if (found == congested_.end()) return;
+    channels = std::move(found->second);
+    congested_.erase(found);
+  }
+  if (!remote_.resume_reading) return;
+  for (const auto& [node, epoch] : channels) remote_.resume_reading(node, epoch);
+}
+
+DeliverOutcome System::deliver(const Atom& node, std::uint64_t epoch, Signal&& signal) {
+  return deliver_local(std::move(signal), Origin{node, epoch});
+}
+
+// Nodes.
+
+void System::tell(const std::vector<Pid>& pids, const std::function<Node*()>& make) {
+  for (const auto& pid : pids) {
+    if (const auto state = find(pid)) state->tell(make());
+  }
+}
+
+void System::node_up(const Atom& node, std::uint64_t epoch, std::uint32_t creation, std::uint64_t flags) {
+  peers_.up(node, epoch, creation, flags);
+  tell_subscribers("nodeup", node);
+}
+
+void System::node_down(const Atom& node, std::uint64_t epoch) {
+  const auto gone = peers_.down(node, epoch);
+  tell(gone.watchers, [&] { return new Event(NodeGone{node, gone.generation}); });
+  if (gone.was_up) {
+    tell(gone.monitors, [&] { return new Message(Term::tuple({Atom("nodedown"), node})); });
+    tell_subscribers("nodedown", node);
+  }
+  node_writable(node);
+}
+
+void System::unreachable(const Atom& node) { node_down(node, 0); }
+
+void System::tell_subscribers(const char* what, const Atom& node) {
+  std::vector<Pid> subscribers;
+  {
+    const std::lock_guard lock(subscribers_mutex_);
+    std::erase_if(subscribers_, [&](const Pid& pid) { return find(pid) == nullptr; });
+    subscribers = subscribers_;
+  }
+  tell(subscribers, [&] { return new Message(Term::tuple({Atom(what), node})); });
+}
+
+void System::node_writable(const Atom& node) {
+  tell(peers_.take_senders(node), [] { return new Event(Writable{}); });
+}
+
+void System::subscribe_nodes(const Pid& pid) {
+  const std::lock_guard lock(subscribers_mutex_);
+  if (std::ranges::find(subscribers_, pid) == subscribers_.end()) subscribers_.push_back(pid);
+}
+
+void System::monitor_node(const Atom& node, const Pid& pid) {
+  if (!peers_.monitor(node, pid)) send_local(pid, Term::tuple({Atom("nodedown"), node}));
+}
+
+}  // namespace process
+}  // namespace v0
+}  // namespace barrel_p2p

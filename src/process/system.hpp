@@ -1,0 +1,189 @@
+// All processes of one node: table, scheduler, timers, names, and the signals between processes here and elsewhere.
+//
+// Signals are the control messages of the distribution protocol, also between local processes, so that there is one
+// semantics: what arrives from a peer goes through `deliver`, what goes to a peer through `RemotePort::send`. Every
+// process handles its signals itself, in the order in which they arrived, on a worker thread.
+//
+// Thread safe unless said otherwise. Source: protocol document 08, sections 4 to 7.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <barrel_p2p/process.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "distribution/control.hpp"
+#include "distribution/outcome.hpp"
+#include "process/nodes.hpp"
+#include "process/scheduler.hpp"
+#include "process/timers.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace process {
+
+class State;
+
+/// A function that peers may call (`rpc`, `erpc`) or spawn; it runs on a process of its own.
+using ExportedFunction = std::function<Task<Result<Term>>(Process&, std::vector<Term>)>;
+
+/// The way to other nodes.
+struct RemotePort {
+  std::function<distribution::SendOutcome(const Atom& node, distribution::Signal&&, const Pid& stream_key)> send;
+  /// After `DeliverOutcome::congested`: the receiver has room again.
+  std::function<void(const Atom& node, std::uint64_t epoch)> resume_reading;
+  /// A payload of this channel could not be decoded.
+  std::function<void(const Atom& node, std::uint64_t epoch, std::string what)> report_malformed;
+};
+
+struct SystemConfig {
+  Atom node;
+  std::uint32_t creation = 4;
+  unsigned workers = 0;  ///< 0: one a core, at most 8.
+  std::size_t mailbox_bytes_max = 256UL * 1024 * 1024;
+  std::size_t remote_spawns_max = 10'000;
+  std::function<void(const std::string&)> log_crash;   ///< A process ended with an exception.
+  std::function<void(const std::string&)> log_output;  ///< Output of functions that run on other nodes for us.
+};
+
+/// What happened, and what was dropped, by reason.
+struct SystemCounters {
+  std::atomic<std::uint64_t> spawned{0};
+  std::atomic<std::uint64_t> crashed{0};
+  std::atomic<std::uint64_t> dropped_no_process{0};
+  std::atomic<std::uint64_t> dropped_no_name{0};
+  std::atomic<std::uint64_t> dropped_stale_creation{0};
+  std::atomic<std::uint64_t> dropped_dead_alias{0};
+  std::atomic<std::uint64_t> dropped_by_channel{0};
+  std::atomic<std::uint64_t> dropped_malformed{0};
+  std::atomic<std::uint64_t> refused_spawns{0};
+};
+
+class System {
+ public:
+  explicit System(SystemConfig config);
+  ~System();
+  System(const System&) = delete;
+  System& operator=(const System&) = delete;
+
+  /// Before the first signal goes out.
+  void set_remote(RemotePort port) { remote_ = std::move(port); }
+  /// Starts the workers and the services (`net_kernel`, `rex`, the group leader, `logger_proxy`).
+  void start();
+  /// Kills all processes and ends the workers. Blocks until it is done; must not be called from a process.
+  void stop();
+
+  [[nodiscard]] const SystemConfig& config() const noexcept { return config_; }
+  [[nodiscard]] const SystemCounters& counters() const noexcept { return counters_; }
+  [[nodiscard]] std::size_t process_count() const;
+
+  Pid spawn(ProcessFunction function);
+  /// Errors: `overloaded` (the channel's upper bound is reached), `no_connection` (not connected and not being
+  /// dialled), `no_process` (a name of this node that nobody bears).
+  Result<void> send(const Destination& to, Term message);
+  void exit(const Pid& target, const Term& reason);
+  /// Errors: `already_registered` (the name is taken, or the process has one), `no_process`, `invalid_argument`.
+  Result<void> register_name(const Atom& name, const Pid& pid);
+  bool unregister_name(const Atom& name);
+  [[nodiscard]] std::optional<Pid> whereis(const Atom& name) const;
+  [[nodiscard]] bool is_alive(const Pid& pid) const;
+  void export_function(const Atom& module, const Atom& function, ExportedFunction implementation);
+  [[nodiscard]] std::optional<ExportedFunction> exported(const Atom& module, const Atom& function) const;
+  [[nodiscard]] std::vector<Atom> nodes() const { return peers_.connected(); }
+
+  // From the transport thread.
+  distribution::DeliverOutcome deliver(const Atom& node, std::uint64_t epoch, distribution::Signal&& signal);
+  void node_up(const Atom& node, std::uint64_t epoch, std::uint32_t creation, std::uint64_t flags);
+  void node_down(const Atom& node, std::uint64_t epoch);
+  /// A dial failed: what was sent since it began is lost.
+  void unreachable(const Atom& node);
+  /// Senders that wait for the node may go on.
+  void node_writable(const Atom& node);
+
+  // For processes.
+  /// An alias carries its owner.
+  Ref make_ref(const Pid* owner = nullptr);
+  /// Sends a signal on behalf of a local process. Who waits for an answer to a signal that cannot leave gets it at
+  /// once.
+  distribution::SendOutcome route(const Pid& from, const Atom& node, distribution::Signal&& signal);
+  void send_local(const Pid& to, Term&& message);
+  void send_name(const Atom& name, Term&& message);
+  /// A process that does not run yet; `begin` starts it.
+  std::shared_ptr<State> make(ProcessFunction function);
+  void begin(State& state);
+  void schedule(State& state) { scheduler_.schedule(state); }
+  [[nodiscard]] Timers& timers() noexcept { return timers_; }
+  [[nodiscard]] Peers& peers() noexcept { return peers_; }
+  [[nodiscard]] const RemotePort& remote() const noexcept { return remote_; }
+  SystemCounters& mutable_counters() noexcept { return counters_; }
+  /// Takes the process out of the tables. It lives as long as what is returned.
+  std::shared_ptr<State> ended(State& state);
+  /// What the absent receiver of a signal owes its sender.
+  void answer_absent(distribution::Signal&& signal);
+  /// The mailbox is short again: the channels that wait for it are read on.
+  void relieve(State& state);
+  void subscribe_nodes(const Pid& pid);
+  void monitor_node(const Atom& node, const Pid& pid);
+
+ private:
+  static constexpr std::size_t shard_count = 64;
+  struct Shard {
+    mutable std::mutex mutex;
+    std::unordered_map<std::uint64_t, std::shared_ptr<State>> states;
+  };
+  struct Origin {
+    const Atom& node;
+    std::uint64_t epoch = 0;
+  };
+
+  [[nodiscard]] std::shared_ptr<State> find(const Pid& pid) const;
+  distribution::DeliverOutcome deliver_local(distribution::Signal&& signal, const Origin& origin);
+  distribution::DeliverOutcome note_congestion(State& state, const Origin& origin);
+  void refuse(distribution::Control&& control);
+  void handle_spawn(distribution::Signal&& signal, const Origin& origin);
+  void tell(const std::vector<Pid>& pids, const std::function<Node*()>& make);
+  void tell_subscribers(const char* what, const Atom& node);
+  [[nodiscard]] Pid nobody() const { return {config_.node, 0, 0, config_.creation}; }
+  static std::uint64_t number_of(const Pid& pid) noexcept;
+
+  SystemConfig config_;
+  RemotePort remote_;
+  SystemCounters counters_;
+  std::array<Shard, shard_count> shards_;
+  std::atomic<std::uint64_t> next_process_{1};
+  std::atomic<std::uint64_t> next_reference_{1};
+  std::uint64_t reference_base_ = 0;
+  std::atomic<std::size_t> remote_spawns_{0};
+  std::atomic<bool> stopping_{false};
+
+  mutable std::shared_mutex names_mutex_;
+  std::unordered_map<Atom, Pid> names_;
+  mutable std::shared_mutex exports_mutex_;
+  std::map<std::pair<Atom, Atom>, ExportedFunction> exports_;
+
+  Peers peers_;
+  std::mutex subscribers_mutex_;
+  std::vector<Pid> subscribers_;
+  std::mutex congestion_mutex_;
+  std::unordered_map<Pid, std::vector<std::pair<Atom, std::uint64_t>>>
+      congested_;  ///< Channels that wait for a process.
+
+  Timers timers_;
+  Scheduler scheduler_;
+};
+
+/// Processes that every node has: see protocol document 08, sections 6.2, 7.2, 7.4 and 7.5.
+void start_services(System& system);
+
+}  // namespace process
+}  // namespace v0
+}  // namespace barrel_p2p

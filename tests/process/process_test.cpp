@@ -1,0 +1,466 @@
+// Processes of one system, and of two systems that are joined without a network.
+#include <gtest/gtest.h>
+#include <barrel_p2p/process.hpp>
+#include <barrel_p2p/server.hpp>
+
+#include <future>
+
+#include "distribution/control.hpp"
+#include "process/system.hpp"
+
+namespace barrel_p2p::process {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// One system, or two that hand each other encoded signals on a thread of their own, as a network would.
+class Processes : public testing::Test {
+ protected:
+  Processes() {
+    for (auto* system : {&a, &b}) {
+      RemotePort port;
+      System& other = system == &a ? b : a;
+      port.send = [this, system, &other](const Atom& node, distribution::Signal&& signal, const Pid& /*key*/) {
+        if (cut || node != other.config().node) return distribution::SendOutcome::refused;
+        if (const auto* term = std::get_if<Term>(&signal.payload)) {
+          auto bytes = std::make_shared<Bytes>(encode_term(*term, {.version_byte = false}));
+          signal.payload = distribution::EncodedTerm{*bytes, bytes};
+        }
+        other.deliver(system->config().node, 1, std::move(signal));
+        return distribution::SendOutcome::accepted;
+      };
+      system->set_remote(std::move(port));
+      system->start();
+    }
+    a.node_up("b@test", 1, 77, 0);
+    b.node_up("a@test", 1, 77, 0);
+  }
+  ~Processes() override {
+    a.stop();
+    b.stop();
+  }
+
+  static SystemConfig config(const char* node) {
+    SystemConfig config;
+    config.node = Atom(node);
+    config.creation = 77;
+    config.workers = 2;
+    return config;
+  }
+
+  void disconnect() {
+    cut = true;
+    a.node_down("b@test", 1);
+    b.node_down("a@test", 1);
+  }
+
+  /// Runs a process on `system` and returns what it gives back.
+  template <class T>
+  T run(System& system, std::function<Task<T>(Process&)> function) {
+    auto promise = std::make_shared<std::promise<T>>();
+    auto future = promise->get_future();
+    system.spawn([promise, function](Process& self) -> Task<> { promise->set_value(co_await function(self)); });
+    if (future.wait_for(20s) != std::future_status::ready) throw std::runtime_error("the process did not finish");
+    return future.get();
+  }
+
+  static Task<> echo(Process& self) {
+    for (;;) {
+      const Term message = co_await self.receive();
+      if (message.is_tagged("stop", 1)) co_return;
+      if (message.is_tuple(2) && message[0].is_pid()) co_await self.send(*message[0].as_pid(), Term(message[1]));
+    }
+  }
+
+  std::atomic<bool> cut{false};
+  System a{config("a@test")};
+  System b{config("b@test")};
+};
+
+TEST_F(Processes, send_and_receive_on_one_node) {
+  const Pid server = a.spawn(echo);
+  const auto answer = run<Term>(a, [server](Process& self) -> Task<Term> {
+    co_await self.send(server, Term::tuple_of(self.pid(), 42));
+    co_return co_await self.receive();
+  });
+  EXPECT_EQ(answer, Term(42));
+}
+
+TEST_F(Processes, send_and_receive_over_nodes) {
+  const Pid server = b.spawn(echo);
+  const auto answer = run<Term>(a, [server](Process& self) -> Task<Term> {
+    co_await self.send(server, Term::tuple_of(self.pid(), "over there"));
+    co_return co_await self.receive();
+  });
+  EXPECT_EQ(answer, Term("over there"));
+}
+
+TEST_F(Processes, a_selective_receive_leaves_the_others_in_order) {
+  const auto order = run<Term>(a, [](Process& self) -> Task<Term> {
+    for (int number = 0; number < 5; ++number) co_await self.send(self.pid(), Term(number));
+    std::vector<Term> got;
+    got.push_back(*co_await self.receive([](const Term& message) { return message == Term(3); }));
+    for (int left = 0; left < 4; ++left) got.push_back(co_await self.receive());
+    co_return Term::list(std::move(got));
+  });
+  EXPECT_EQ(to_text(order), "[3,0,1,2,4]");
+}
+
+TEST_F(Processes, a_receive_gives_up_after_its_limit) {
+  const auto got = run<bool>(a, [](Process& self) -> Task<bool> {
+    const auto message = co_await self.receive_for(5ms);
+    co_return message.has_value();
+  });
+  EXPECT_FALSE(got);
+}
+
+TEST_F(Processes, an_exit_travels_over_a_link_and_can_be_trapped) {
+  for (System* where : {&a, &b}) {
+    const Pid victim = where->spawn([](Process& self) -> Task<> {
+      co_await self.receive();
+      throw ExitProcess{Atom("boom")};
+    });
+    const auto message = run<Term>(a, [victim](Process& self) -> Task<Term> {
+      self.trap_exit(true);
+      self.link(victim);
+      co_await self.send(victim, Atom("go"));
+      co_return co_await self.receive();
+    });
+    EXPECT_EQ(message, Term::tuple({Atom("EXIT"), victim, Atom("boom")}));
+  }
+}
+
+TEST_F(Processes, an_exception_ends_its_process_only_and_is_the_reason_that_monitors_see) {
+  const auto reason = run<Term>(a, [](Process& self) -> Task<Term> {
+    const auto [pid, ref] = self.spawn_monitor([](Process& /*self*/) -> Task<> {
+      throw std::runtime_error("out of ideas");
+      co_return;
+    });
+    const Term down = co_await self.receive();
+    co_return down[4];
+  });
+  EXPECT_EQ(to_text(reason), "{{exception,<<\"out of ideas\">>},[]}");
+  EXPECT_EQ(a.counters().crashed.load(), 1U);
+}
+
+TEST_F(Processes, monitors_report_noproc_normal_ends_and_lost_nodes) {
+  const Pid dead = b.spawn([](Process& /*self*/) -> Task<> { co_return; });
+  const auto first = run<Term>(a, [dead](Process& self) -> Task<Term> {
+    self.monitor(dead);
+    const Term down = co_await self.receive();
+    const bool ended = down[4].is_atom("noproc") || down[4].is_atom("normal");
+    self.monitor(RemoteName{"nobody", "b@test"});
+    const Term named = co_await self.receive();
+    co_return Term::tuple_of(ended, named[3], named[4]);
+  });
+  EXPECT_EQ(to_text(first), "{true,{nobody,b@test},noproc}");
+
+  const Pid server = b.spawn(echo);
+  auto ready = std::make_shared<std::promise<void>>();
+  auto lost = std::make_shared<std::promise<Term>>();
+  a.spawn([=](Process& self) -> Task<> {
+    self.monitor_nodes();
+    self.monitor(server);
+    self.trap_exit(true);
+    self.link(server);
+    co_await self.send(server, Term::tuple_of(self.pid(), 1));
+    co_await self.receive();
+    ready->set_value();
+    std::vector<Term> got;
+    for (int count = 0; count < 3; ++count) got.push_back(co_await self.receive());
+    lost->set_value(Term::list(std::move(got)));
+  });
+  ASSERT_EQ(ready->get_future().wait_for(10s), std::future_status::ready);
+  disconnect();
+  auto future = lost->get_future();
+  ASSERT_EQ(future.wait_for(10s), std::future_status::ready);
+  const Term got = future.get();
+  EXPECT_EQ(got[0], Term::tuple({Atom("EXIT"), server, Atom("noconnection")}));
+  EXPECT_TRUE(got[1].is_tagged("DOWN", 5));
+  EXPECT_EQ(got[1][4], Term(Atom("noconnection")));
+  EXPECT_EQ(to_text(got[2]), "{nodedown,b@test}") << "after everything that the connection had brought";
+}
+
+TEST_F(Processes, unlink_means_that_no_exit_comes_any_more) {
+  const auto quiet = run<bool>(a, [this](Process& self) -> Task<bool> {
+    const Pid victim = b.spawn(echo);
+    self.trap_exit(true);
+    self.link(victim);
+    self.unlink(victim);
+    self.exit(victim, Atom("kill"));
+    self.monitor(victim);
+    const Term message = co_await self.receive();
+    co_return message.is_tagged("DOWN", 5);
+  });
+  EXPECT_TRUE(quiet);
+}
+
+TEST_F(Processes, kill_cannot_be_trapped) {
+  const auto reason = run<Term>(a, [this](Process& self) -> Task<Term> {
+    const Pid stubborn = b.spawn([](Process& inner) -> Task<> {
+      inner.trap_exit(true);
+      for (;;) co_await inner.receive();
+    });
+    self.monitor(stubborn);
+    self.exit(stubborn, Atom("kill"));
+    const Term down = co_await self.receive();
+    co_return down[4];
+  });
+  EXPECT_EQ(reason, Term(Atom("killed")));
+}
+
+Task<> counter(Process& self) {
+  std::int64_t count = 0;
+  for (;;) {
+    const Term message = co_await self.receive();
+    if (const auto call = as_call(message)) {
+      if (call->second.is_atom("stop")) {
+        co_await reply(self, call->first, Atom("stopped"));
+        co_return;
+      }
+      if (call->second.is_atom("get")) co_await reply(self, call->first, count);
+    } else if (as_cast(message)) {
+      ++count;
+    }
+  }
+}
+
+TEST_F(Processes, calls_and_casts_reach_servers_here_and_there) {
+  const Pid here = a.spawn(counter);
+  const Pid there = b.spawn(counter);
+  ASSERT_TRUE(b.register_name("counter", there).has_value());
+  const auto answers = run<Term>(a, [=](Process& self) -> Task<Term> {
+    co_await self.cast(here, Atom("bump"));
+    co_await self.cast(RemoteName{"counter", "b@test"}, Atom("bump"));
+    co_await self.cast(RemoteName{"counter", "b@test"}, Atom("bump"));
+    const auto one = co_await self.call(here, Atom("get"));
+    const auto two = co_await self.call(RemoteName{"counter", "b@test"}, Atom("get"));
+    const auto stopped = co_await self.call(there, Atom("stop"));
+    const auto gone = co_await self.call(there, Atom("get"));
+    const auto nobody = co_await self.call(Atom("no_such_name"), Atom("get"));
+    co_return Term::list_of(*one, *two, *stopped, Atom(name(gone.error().code())), Atom(name(nobody.error().code())));
+  });
+  EXPECT_EQ(to_text(answers), "[1,2,stopped,noproc,noproc]");
+}
+
+TEST_F(Processes, a_call_that_is_not_answered_times_out_and_its_late_answer_vanishes) {
+  const Pid slow = b.spawn([](Process& self) -> Task<> {
+    const Term message = co_await self.receive();
+    const auto call = as_call(message);
+    co_await self.receive();
+    co_await reply(self, call->first, Atom("late"));
+  });
+  const auto outcome = run<Term>(a, [=](Process& self) -> Task<Term> {
+    const auto answer = co_await self.call(slow, Atom("x"), 10ms);
+    self.monitor(slow);
+    co_await self.send(slow, Atom("go on"));
+    const Term next = co_await self.receive();
+    co_return Term::tuple_of(Atom(name(answer.error().code())), next[0]);
+  });
+  EXPECT_EQ(to_text(outcome), "{timeout,'DOWN'}");
+}
+
+TEST_F(Processes, functions_are_called_on_other_nodes_if_they_are_exported) {
+  b.export_function("math", "add", [](Process& /*self*/, std::vector<Term> arguments) -> Task<Result<Term>> {
+    co_return Term(*arguments[0].as_int64() + *arguments[1].as_int64());
+  });
+  b.export_function("math", "fail", [](Process& /*self*/, std::vector<Term> /*arguments*/) -> Task<Result<Term>> {
+    throw std::runtime_error("no");
+    co_return Term();
+  });
+  const auto outcomes = run<Term>(a, [](Process& self) -> Task<Term> {
+    std::vector<Term> two;
+    two.emplace_back(2);
+    two.emplace_back(3);
+    const auto sum = co_await self.call_function("b@test", "math", "add", two);
+    const auto failed = co_await self.call_function("b@test", "math", "fail", {});
+    const auto missing = co_await self.call_function("b@test", "os", "cmd", {});
+    const auto node = co_await self.call_function("b@test", "erlang", "node", {});
+    const auto nowhere = co_await self.call_function("c@test", "erlang", "node", {});
+    co_return Term::list_of(*sum, Atom(name(failed.error().code())), Atom(name(missing.error().code())), *node,
+                            Atom(name(nowhere.error().code())));
+  });
+  EXPECT_EQ(to_text(outcomes), "[5,remote_exit,undef,b@test,noconnection]");
+}
+
+TEST_F(Processes, net_adm_ping_is_answered) {
+  const auto answer = run<Term>(a, [](Process& self) -> Task<Term> {
+    const auto yes =
+        co_await self.call(RemoteName{"net_kernel", "b@test"}, Term::tuple_of(Atom("is_auth"), Atom("a@test")));
+    co_return *yes;
+  });
+  EXPECT_EQ(answer, Term(Atom("yes")));
+}
+
+TEST_F(Processes, a_thousand_processes_that_are_linked_over_nodes_die_together) {
+  constexpr int count = 1000;
+  const auto downs = run<std::int64_t>(a, [this](Process& self) -> Task<std::int64_t> {
+    const Pid root = b.spawn([](Process& inner) -> Task<> {
+      co_await inner.receive();
+      throw ExitProcess{Atom("all")};
+    });
+    for (int number = 0; number < count; ++number) {
+      const auto made = self.spawn_monitor([root](Process& inner) -> Task<> {
+        inner.link(root);
+        for (;;) co_await inner.receive();
+      });
+      (void)made;
+    }
+    const auto in_line =
+        co_await self.call(RemoteName{"net_kernel", "b@test"}, Term::tuple_of(Atom("is_auth"), Atom("a@test")));
+    (void)in_line;
+    co_await self.send(root, Atom("now"));
+    std::int64_t all = 0;
+    for (int number = 0; number < count; ++number) {
+      const Term down = co_await self.receive();
+      if (down[4].is_atom("all") || down[4].is_atom("noproc")) ++all;
+    }
+    co_return all;
+  });
+  EXPECT_EQ(downs, count);
+}
+
+TEST_F(Processes, signals_between_two_processes_keep_their_order) {
+  constexpr std::int64_t count = 20'000;
+  const auto in_order = run<bool>(a, [this](Process& self) -> Task<bool> {
+    const Pid boss = self.pid();
+    const Pid sender = b.spawn([boss](Process& inner) -> Task<> {
+      for (std::int64_t number = 0; number < count; ++number) co_await inner.send(boss, Term(number));
+    });
+    (void)sender;
+    for (std::int64_t number = 0; number < count; ++number) {
+      const Term message = co_await self.receive();
+      if (message != Term(number)) co_return false;
+    }
+    co_return true;
+  });
+  EXPECT_TRUE(in_order);
+}
+
+TEST_F(Processes, names_are_unique_and_end_with_their_process) {
+  const auto outcome = run<Term>(a, [this](Process& self) -> Task<Term> {
+    const bool first = self.register_name("unique").has_value();
+    const Pid other = a.spawn(echo);
+    const bool second = a.register_name("unique", other).has_value();
+    co_return Term::tuple_of(first, second);
+  });
+  EXPECT_EQ(to_text(outcome), "{true,false}");
+}
+
+struct Account : Server {
+  std::int64_t total = 0;
+  Task<std::optional<Term>> handle_call(Process& self, Term request, CallFrom from) override {
+    if (request.is_atom("later")) {  // answered by somebody else
+      self.spawn([from](Process& other) -> Task<> { co_await reply(other, from, Atom("done")); });
+      co_return std::nullopt;
+    }
+    co_return std::optional<Term>(total);
+  }
+  Task<> handle_cast(Process& /*self*/, Term request) override {
+    total += request.as_int64().value_or(0);
+    co_return;
+  }
+  [[nodiscard]] Term state() const override { return total; }
+};
+
+TEST_F(Processes, a_server_answers_calls_casts_and_system_messages) {
+  const Pid server = b.spawn(serve([] { return std::make_unique<Account>(); }));
+  const auto outcome = run<Term>(a, [server](Process& self) -> Task<Term> {
+    co_await self.cast(server, Term(40));
+    co_await self.cast(server, Term(2));
+    const auto total = co_await self.call(server, Atom("total"));
+    const auto later = co_await self.call(server, Atom("later"));
+    const auto ask = [&self, server](Term request) -> Task<Term> {
+      const Ref tag = self.make_ref();
+      co_await self.send(server, Term::tuple_of(Atom("system"), Term::tuple_of(self.pid(), tag), request));
+      const Term answer = co_await self.receive();
+      co_return answer[1];
+    };
+    const Term state = co_await ask(Term(Atom("get_state")));
+    const Term status = co_await ask(Term(Atom("get_status")));
+    const Term suspended = co_await ask(Term(Atom("suspend")));
+    co_await self.cast(server, Term(100));
+    const Term still = co_await ask(Term(Atom("get_state")));
+    const Term resumed = co_await ask(Term(Atom("resume")));
+    const auto more = co_await self.call(server, Atom("total"));
+    const Term unknown = co_await ask(Term(Atom("what")));
+    self.monitor(server);
+    const Term stopped = co_await ask(Term::tuple_of(Atom("terminate"), Atom("shutdown")));
+    const Term down = co_await self.receive();
+    co_return Term::list_of(*total, *later, state, status[0], suspended, still, resumed, *more, unknown, stopped,
+                            down[4]);
+  });
+  EXPECT_EQ(to_text(outcome),
+            "[42,done,{ok,42},status,ok,{ok,42},ok,142,{error,{unknown_system_msg,what}},ok,shutdown]");
+}
+
+TEST_F(Processes, a_process_is_spawned_on_another_node) {
+  b.export_function("jobs", "wait", [](Process& self, std::vector<Term> arguments) -> Task<Result<Term>> {
+    co_await self.send(*arguments[0].as_pid(), Atom("ready"));
+    throw ExitProcess{co_await self.receive()};
+  });
+  const auto outcome = run<Term>(a, [](Process& self) -> Task<Term> {
+    Process::SpawnOptions options;
+    options.monitor = true;
+    const auto made =
+        co_await self.spawn_on("b@test", RemoteFunction("jobs", "wait", std::vector<Term>(1, self.pid())), options);
+    const Term ready = co_await self.receive();
+    co_await self.send(made->pid, Atom("over"));
+    const Term down = co_await self.receive();
+    const auto missing = co_await self.spawn_on("b@test", RemoteFunction("no", "such"), options);
+    const Term undef = co_await self.receive();
+    const auto nowhere = co_await self.spawn_on("c@test", RemoteFunction("no", "such"), options);
+    co_return Term::list_of(ready, down[4], undef[4][0], Atom(name(nowhere.error().code())), missing.has_value());
+  });
+  EXPECT_EQ(to_text(outcome), "[ready,over,undef,noconnection,true]");
+}
+
+TEST_F(Processes, a_mailbox_that_is_full_holds_the_channel_back_until_it_is_read) {
+  SystemConfig small = config("small@test");
+  small.mailbox_bytes_max = 1000;
+  System system(small);
+  std::promise<std::uint64_t> resumed;
+  RemotePort port;
+  port.resume_reading = [&](const Atom& /*node*/, std::uint64_t epoch) { resumed.set_value(epoch); };
+  port.send = [](const Atom& /*node*/, distribution::Signal&& /*signal*/, const Pid& /*key*/) {
+    return distribution::SendOutcome::accepted;
+  };
+  system.set_remote(std::move(port));
+  system.start();
+  system.node_up("b@test", 7, 77, 0);
+  const Pid reader = system.spawn([](Process& self) -> Task<> {
+    const auto go = co_await self.receive(tagged("go", 1));
+    (void)go;
+    for (;;) co_await self.receive();
+  });
+  const auto bytes = std::make_shared<Bytes>(encode_term(Term::binary(Bytes(600, 1)), {.version_byte = false}));
+  const auto deliver = [&] {
+    distribution::Signal signal{distribution::Send{std::nullopt, reader}, distribution::EncodedTerm{*bytes, bytes}};
+    return system.deliver("b@test", 7, std::move(signal));
+  };
+  EXPECT_EQ(deliver(), distribution::DeliverOutcome::accepted);
+  EXPECT_EQ(deliver(), distribution::DeliverOutcome::congested);
+  ASSERT_TRUE(system.send(reader, Term::tuple({Atom("go")})).has_value());
+  auto future = resumed.get_future();
+  ASSERT_EQ(future.wait_for(10s), std::future_status::ready);
+  EXPECT_EQ(future.get(), 7U);
+  system.stop();
+}
+
+TEST(System, stops_with_many_live_processes) {
+  SystemConfig config;
+  config.node = Atom("stop@test");
+  config.workers = 2;
+  System system(config);
+  system.start();
+  for (int number = 0; number < 10'000; ++number) {
+    system.spawn([](Process& self) -> Task<> {
+      for (;;) co_await self.receive();
+    });
+  }
+  system.stop();
+  EXPECT_EQ(system.process_count(), 0U);
+}
+
+}  // namespace
+}  // namespace barrel_p2p::process
