@@ -136,7 +136,7 @@ TEST(Identity, a_missing_public_half_is_written_again) {
   const ScratchDirectory scratch;
   write_file(scratch.path() / "node.key", key_of(5).seed());
   ASSERT_TRUE(load_identity(scratch.path()));
-  const auto& expected = key_of(5).public_key();
+  const auto expected = key_of(5).public_key();
   EXPECT_EQ(read_file(scratch.path() / "node.pub"), Bytes(expected.begin(), expected.end()));
 }
 
@@ -148,8 +148,8 @@ TEST(Identity, is_never_replaced_when_half_of_it_is_lost) {
 }
 
 TEST(Identity, halves_that_do_not_fit_are_refused_and_left_alone) {
-  for (const Bytes& stored : {Bytes(key_of(6).public_key().begin(), key_of(6).public_key().end()), Bytes(), Bytes(31),
-                              Bytes(33), Bytes(1000)}) {
+  const auto other = key_of(6).public_key();
+  for (const Bytes& stored : {Bytes(other.begin(), other.end()), Bytes(), Bytes(31), Bytes(33), Bytes(1000)}) {
     const ScratchDirectory scratch;
     write_file(scratch.path() / "node.key", key_of(5).seed());
     write_file(scratch.path() / "node.pub", stored);
