@@ -397,7 +397,8 @@ TEST_F(Processes, a_server_answers_calls_casts_and_system_messages) {
 TEST_F(Processes, a_process_is_spawned_on_another_node) {
   b.export_function("jobs", "wait", [](Process& self, std::vector<Term> arguments) -> Task<Result<Term>> {
     co_await self.send(*arguments[0].as_pid(), Atom("ready"));
-    throw ExitProcess{co_await self.receive()};
+    const Term reason = co_await self.receive();
+    throw ExitProcess{reason};
   });
   const auto outcome = run<Term>(a, [](Process& self) -> Task<Term> {
     Process::SpawnOptions options;
