@@ -1,10 +1,10 @@
 // Frames of a data stream, and the messages inside of them.
 //
 //   frame:    length(4) payload(length)                              length 0: a tick, ignored
-//   payload:  131 68 0 control [message]                             FRAGMENTS in force: terms without version byte
-//             131 69 sequence(8) count(8) 0 control first-part       first of `count` fragments, the whole control
-//             tuple in it 131 70 sequence(8) left(8) part                        the others; `left` counts down to 1
-//             112 131 control [131 message]                          FRAGMENTS not in force ("pass-through")
+//   payload:  131 68 0 control [message]                        FRAGMENTS in force: terms without version byte
+//             131 69 sequence(8) count(8) 0 control first-part  first of `count`, the whole control tuple in it
+//             131 70 sequence(8) left(8) part                   the others; `left` counts down to 1
+//             112 131 control [131 message]                     FRAGMENTS not in force ("pass-through")
 //
 // Which form is used is fixed for a channel by its flags; the other one is malformed, and so is a header that names
 // atoms of a cache, which we never agree to. Sources: protocol document 01, sections 6.1 to 6.3; protocol document 08,
@@ -25,6 +25,13 @@
 namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
+
+/// The first bytes of payloads; 131 is the version byte of terms too.
+inline constexpr std::uint8_t envelope_version = 131;
+inline constexpr std::uint8_t envelope_whole = 68;
+inline constexpr std::uint8_t envelope_first_fragment = 69;
+inline constexpr std::uint8_t envelope_next_fragment = 70;
+inline constexpr std::uint8_t envelope_pass_through = 112;
 
 /// Bytes in front of every frame.
 inline constexpr std::size_t frame_header_bytes = 4;

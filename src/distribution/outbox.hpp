@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/shared_bytes.hpp"
 #include "distribution/control.hpp"
 
 namespace barrel_p2p {
@@ -25,7 +26,7 @@ namespace distribution {
 /// One or more complete frames for one data stream. Buffers are shared with the QUIC send queue, never copied.
 struct OutgoingMessage {
   std::uint32_t stream_index = 0;  ///< Of the pool of data streams that we opened.
-  std::vector<std::shared_ptr<const Bytes>> buffers;
+  std::vector<SharedBytes> buffers;
   std::size_t bytes = 0;
 };
 
