@@ -295,6 +295,14 @@ TEST(AuthKeys, encodings_that_are_not_canonical_are_refused) {
   }
 }
 
+TEST(AuthKeys, a_signature_whose_r_has_small_order_is_refused) {
+  // Made with the private key, R = identity and S = k * a: it satisfies the equation of RFC 8032, section 5.1.7.
+  const auto signature = array_of_hex<Signature>(
+      "0100000000000000000000000000000000000000000000000000000000000000"
+      "fba97ef6bd87c30ebd9e29cb0328f74233b4412b33d87c48214d109967ca6209");
+  EXPECT_FALSE(verify(key_of(1).public_key(), as_bytes("text"), signature));
+}
+
 TEST(AuthKeys, a_generated_key_proves_what_it_signed_and_nothing_else) {
   const auto key = PrivateKey::generate();
   const auto other = PrivateKey::generate();
