@@ -6,7 +6,7 @@
 
 #include <spdlog/spdlog.h>
 
-#include <barrel_p2p/version.hpp>
+#include <barrel_p2p/node_config.hpp>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -23,8 +23,11 @@ using Logger = std::shared_ptr<spdlog::logger>;
 
 /// A logger that writes to standard error. `name` stands in each line.
 Logger make_stderr_logger(const std::string& name);
+/// A logger that hands every line to `sink`, one at a time.
+Logger make_callback_logger(const std::string& name, LogSink sink);
 /// A logger that drops everything.
 Logger make_null_logger();
+void set_level(const Logger& logger, LogLevel level);
 
 /// Lets `burst` events through at once and then one every `period`. Thread safe.
 class RateLimit {

@@ -8,7 +8,7 @@ namespace distribution {
 
 Outbox::Snapshot Outbox::snapshot() const {
   const std::lock_guard lock(mutex_);
-  return {state_, epoch_, flags_};
+  return {state_, epoch_, flags_, peer_creation_};
 }
 
 Outbox::PushResult Outbox::push(std::uint64_t epoch, OutgoingMessage&& message, bool essential) {
@@ -48,7 +48,7 @@ void Outbox::set_dialing() {
   if (state_ == State::down) state_ = State::dialing;
 }
 
-std::deque<WaitingSignal> Outbox::set_up(std::uint64_t epoch, std::uint64_t flags) {
+std::deque<WaitingSignal> Outbox::set_up(std::uint64_t epoch, std::uint64_t flags, std::uint32_t peer_creation) {
   const std::lock_guard lock(mutex_);
   if (!waiting_.empty()) {
     bytes_ = 0;
@@ -59,6 +59,7 @@ std::deque<WaitingSignal> Outbox::set_up(std::uint64_t epoch, std::uint64_t flag
   state_ = State::up;
   epoch_ = epoch;
   flags_ = flags;
+  peer_creation_ = peer_creation;
   return {};
 }
 

@@ -53,6 +53,7 @@ class Outbox {
     State state;
     std::uint64_t epoch;
     std::uint64_t flags;
+    std::uint32_t peer_creation;
   };
 
   explicit Outbox(Limits limits) noexcept : limits_(limits) {}
@@ -76,7 +77,7 @@ class Outbox {
   /// Returns what waited for the channel, to be encoded and pushed before anything else: the caller holds the transport
   /// thread, and other threads go on pushing to the waiting queue until it is empty (`set_up` returns an empty deque
   /// and the state is up).
-  std::deque<WaitingSignal> set_up(std::uint64_t epoch, std::uint64_t flags);
+  std::deque<WaitingSignal> set_up(std::uint64_t epoch, std::uint64_t flags, std::uint32_t peer_creation);
   /// Drops everything. Returns how many messages were dropped. No send asks for a dial before `retry_at`.
   std::size_t set_down(MonotonicTime retry_at);
   /// Takes all messages of the channel that is up.
@@ -95,6 +96,7 @@ class Outbox {
   MonotonicTime retry_at_{};
   std::uint64_t epoch_ = 0;
   std::uint64_t flags_ = 0;
+  std::uint32_t peer_creation_ = 0;
   std::vector<OutgoingMessage> messages_;
   std::deque<WaitingSignal> waiting_;
   std::size_t bytes_ = 0;            ///< In messages_ and waiting_.

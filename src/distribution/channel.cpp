@@ -1,0 +1,386 @@
+#include "distribution/channel.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/random.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace distribution {
+namespace {
+
+constexpr StreamId control_stream = 0;
+constexpr StreamId stream_step = 4;  ///< Ids of one kind grow by four.
+/// The first stream that carries no signals, by the side that opened it: the pool is 4..64 and 1..61.
+constexpr StreamId user_streams_of_initiator = stream_step * (StreamId{data_stream_count} + 1);
+constexpr StreamId user_streams_of_acceptor = 1 + stream_step * StreamId{data_stream_count};
+constexpr std::uint64_t no_acceptor = 0x100;  ///< Reset code for user streams that nobody takes.
+constexpr std::size_t frame_overhead_bytes = 4096;
+
+constexpr bool is_unidirectional(StreamId id) noexcept { return (id & 2) != 0; }
+constexpr bool is_of_acceptor(StreamId id) noexcept { return (id & 1) != 0; }
+
+Error authentication_error(const AuthFailed& failed) {
+  Errc code = Errc::auth_failed;
+  if (failed.failure == AuthFailure::key_mismatch) code = Errc::key_mismatch;
+  if (failed.failure == AuthFailure::untrusted_key) code = Errc::untrusted_key;
+  std::string text = std::string(name(failed.failure)) + ": " + failed.detail;
+  if (failed.claimed) text += " (the peer claims to be " + failed.claimed->string() + ")";
+  return {code, std::move(text)};
+}
+
+ChannelEnd::Cause cause_of(HandshakeFailure failure) {
+  switch (failure) {
+    case HandshakeFailure::keep_waiting:
+    case HandshakeFailure::given_up: return ChannelEnd::Cause::keep_waiting;
+    case HandshakeFailure::timeout: return ChannelEnd::Cause::lost;
+    default: return ChannelEnd::Cause::handshake;
+  }
+}
+
+}  // namespace
+
+Channel::Channel(const ChannelSettings& settings, bool initiator, Atom peer, ChannelEvents events, Logger logger)
+    : settings_(settings),
+      initiator_(initiator),
+      peer_(std::move(peer)),
+      events_(std::move(events)),
+      logger_(std::move(logger)) {}
+
+Channel::~Channel() = default;
+
+Result<std::shared_ptr<Channel>> Channel::dial(const ChannelSettings& settings, quic::Endpoint& endpoint,
+                                               const quic::Address& address, const std::string& server_name,
+                                               const Atom& peer, ChannelEvents events, Logger logger) {
+  std::shared_ptr<Channel> channel(new Channel(settings, true, peer, std::move(events), std::move(logger)));
+  auto connection = endpoint.connect(address, server_name, channel->connection_events());
+  if (!connection) return std::unexpected(connection.error());
+  channel->connection_ = std::move(*connection);
+  return channel;
+}
+
+std::shared_ptr<Channel> Channel::accept(const ChannelSettings& settings, std::shared_ptr<quic::Connection> connection,
+                                         ChannelEvents events, Logger logger) {
+  std::shared_ptr<Channel> channel(new Channel(settings, false, Atom(), std::move(events), std::move(logger)));
+  channel->connection_ = std::move(connection);
+  channel->connection_->set_events(channel->connection_events());
+  channel->on_established();
+  return channel;
+}
+
+quic::ConnectionEvents Channel::connection_events() {
+  const std::weak_ptr<Channel> weak = weak_from_this();
+  quic::ConnectionEvents events;
+  events.on_established = [weak] {
+    if (const auto self = weak.lock()) self->on_established();
+  };
+  events.on_stream_data = [weak](StreamId id, ByteView bytes, bool fin) {
+    if (const auto self = weak.lock()) self->on_stream_data(id, bytes, fin);
+  };
+  events.on_stream_acked = [weak](StreamId id, std::uint64_t bytes) {
+    if (const auto self = weak.lock()) self->on_stream_acked(id, bytes);
+  };
+  events.on_drained = [weak] {
+    const auto self = weak.lock();
+    if (self && self->stage_ == ChannelStage::up && self->events_.drained) self->events_.drained(*self);
+  };
+  events.on_stream_reset = [weak](StreamId id, std::uint64_t code) {
+    if (const auto self = weak.lock()) self->on_stream_reset(id, code);
+  };
+  events.on_closed = [weak](const quic::CloseReason& reason) {
+    if (const auto self = weak.lock()) self->on_closed(reason);
+  };
+  return events;
+}
+
+std::string Channel::address() const { return connection_->remote().to_string(); }
+
+// The end.
+
+void Channel::close(const std::string& reason) {
+  if (stage_ == ChannelStage::closed) return;
+  stage_ = ChannelStage::closed;
+  connection_->close(0, reason);
+}
+
+void Channel::fail(ChannelEnd::Cause cause, Error error) {
+  if (stage_ == ChannelStage::closed) return;
+  const auto self = shared_from_this();
+  const ChannelEnd end{stage_, cause, std::move(error), name_sent_};
+  // Strangers learn no more than that it is over; FAIL of the authentication said what the protocol wants said.
+  close("");
+  if (events_.ended) events_.ended(self, end);
+}
+
+void Channel::on_closed(const quic::CloseReason& reason) {
+  if (stage_ == ChannelStage::closed) return;
+  const auto self = shared_from_this();
+  using Kind = quic::CloseReason::Kind;
+  const bool said = reason.kind == Kind::peer_application || reason.kind == Kind::peer_transport;
+  ChannelEnd::Cause cause = said ? ChannelEnd::Cause::peer_closed : ChannelEnd::Cause::lost;
+  if (reason.kind == Kind::protocol) cause = ChannelEnd::Cause::protocol;
+  std::string text = said ? "the peer closed the connection" : "the connection was lost";
+  if (!reason.text.empty()) text += ": " + reason.text;
+  const Errc code = stage_ == ChannelStage::connecting ? Errc::connection_refused : Errc::closed;
+  const ChannelEnd end{std::exchange(stage_, ChannelStage::closed), cause, Error(code, std::move(text)), name_sent_};
+  if (events_.ended) events_.ended(self, end);
+}
+
+void Channel::tick(MonotonicTime at) {
+  if (authentication_ && stage_ == ChannelStage::authenticating) apply(authentication_->tick({at, wall_now()}));
+  if (handshake_ && stage_ == ChannelStage::handshaking) apply(handshake_->tick(at));
+}
+
+// Authentication.
+
+void Channel::on_established() {
+  if (stage_ != ChannelStage::connecting) return;
+  stage_ = ChannelStage::authenticating;
+  if (settings_.authenticate) {
+    start_authentication();
+  } else {
+    start_handshake();
+  }
+}
+
+void Channel::start_authentication() {
+  const Bytes certificate = initiator_ ? connection_->peer_certificate_der() : connection_->local_certificate_der();
+  if (certificate.empty()) {
+    return fail(ChannelEnd::Cause::authentication, Error(Errc::auth_failed, "the peer showed no certificate"));
+  }
+  std::optional<NodeName> dialled;
+  if (initiator_) dialled = NodeName(peer_.text());
+  Nonce nonce{};
+  fill_random(nonce);
+  authentication_ =
+      std::make_unique<Authentication>(initiator_ ? AuthRole::initiator : AuthRole::responder, settings_.authentication,
+                                       *settings_.key, *settings_.trust, dialled, sha256(certificate), nonce);
+  apply(authentication_->start(now()));
+}
+
+void Channel::apply(AuthEffects&& effects) {
+  for (auto& effect : effects) {
+    if (stage_ == ChannelStage::closed) return;
+    if (auto* send = std::get_if<AuthSend>(&effect)) {
+      if (!own_auth_stream_) {
+        const auto opened = connection_->open_uni();
+        if (!opened) {
+          return fail(ChannelEnd::Cause::authentication,
+                      Error(Errc::auth_failed, "open_auth_stream_failed: " + opened.error().message()));
+        }
+        own_auth_stream_ = *opened;
+      }
+      connection_->write(*own_auth_stream_, SharedBytes(std::move(send->bytes)));
+    } else if (std::holds_alternative<AuthFinish>(effect)) {
+      if (own_auth_stream_) connection_->write(*own_auth_stream_, SharedBytes(), {.fin = true, .own_packet = false});
+    } else if (auto* success = std::get_if<AuthSucceeded>(&effect)) {
+      for (const auto& warning : success->warnings) logger_->warn("{}: {}", success->name.text(), warning);
+      if (!success->key) logger_->warn("{} is let in by the cookie alone: it proved no key", success->name.text());
+      proven_ = success->name;
+      pin_ = std::move(success->pin);
+      start_handshake();
+    } else if (const auto* failed = std::get_if<AuthFailed>(&effect)) {
+      return fail(failed->failure == AuthFailure::timeout ? ChannelEnd::Cause::lost : ChannelEnd::Cause::authentication,
+                  authentication_error(*failed));
+    }
+  }
+}
+
+// The distribution handshake.
+
+void Channel::start_handshake() {
+  stage_ = ChannelStage::handshaking;
+  if (initiator_ && !open_data_streams()) return;
+  HandshakeConfig config;
+  config.role = initiator_ ? HandshakeRole::initiator : HandshakeRole::acceptor;
+  config.own_name = settings_.name;
+  if (initiator_) config.dialled = peer_;
+  if (proven_) config.proven = proven_->atom();
+  config.flags = settings_.flags;
+  config.creation = settings_.creation;
+  config.cookie = settings_.cookie;
+  config.challenge = random_uint32();
+  config.timeout = settings_.handshake_timeout;
+  handshake_ = std::make_unique<Handshake>(std::move(config));
+  apply(handshake_->start(monotonic_now()));
+}
+
+/// The initiator opens the control stream too, so that ids are the same on every stack.
+bool Channel::open_data_streams() {
+  const std::size_t wanted = data_stream_count + (initiator_ ? 1 : 0);
+  for (std::size_t number = 0; number < wanted; ++number) {
+    const auto opened = connection_->open_bidi();
+    if (!opened) {
+      fail(ChannelEnd::Cause::protocol, Error(Errc::handshake_failed, "the peer allows too few streams"));
+      return false;
+    }
+    if (*opened != control_stream) data_streams_.push_back(*opened);
+  }
+  return true;
+}
+
+void Channel::apply(HandshakeEffects&& effects) {
+  for (auto& effect : effects) {
+    if (stage_ == ChannelStage::closed) return;
+    if (auto* send = std::get_if<HandshakeSend>(&effect)) {
+      name_sent_ = true;
+      handshake_sent_ += send->bytes.size();
+      if (send->status) status_acked_at_ = handshake_sent_;
+      connection_->write(control_stream, SharedBytes(std::move(send->bytes)), {.fin = false, .own_packet = true});
+    } else if (const auto* received = std::get_if<HandshakeNameReceived>(&effect)) {
+      peer_ = received->name;
+      const auto answer = events_.name_received ? events_.name_received(shared_from_this(), peer_)
+                                                : HandshakeAnswer::not_allowed;
+      apply(handshake_->answer(answer, monotonic_now()));
+    } else if (std::holds_alternative<HandshakeAlive>(effect)) {
+      // The peer still has a channel that we do not have any more, or we would not have dialled.
+      apply(handshake_->answer_alive(true, monotonic_now()));
+    } else if (const auto* up = std::get_if<HandshakeUp>(&effect)) {
+      handshake_up(*up);
+    } else if (const auto* failed = std::get_if<HandshakeFailed>(&effect)) {
+      return fail(cause_of(failed->failure),
+                  Error(failed->failure == HandshakeFailure::timeout ? Errc::timeout : Errc::handshake_failed,
+                        std::string(name(failed->failure)) + ": " + failed->detail));
+    }
+  }
+}
+
+void Channel::on_stream_acked(StreamId id, std::uint64_t bytes) {
+  if (id != control_stream || !status_acked_at_ || bytes < *status_acked_at_) return;
+  status_acked_at_.reset();
+  if (handshake_ && stage_ == ChannelStage::handshaking) apply(handshake_->status_acked(monotonic_now()));
+}
+
+void Channel::handshake_up(const HandshakeUp& up) {
+  if (const auto pinned = pin_.commit(); !pinned) {
+    if (pinned.error().code() != Errc::io_error) {
+      return fail(ChannelEnd::Cause::authentication, pinned.error());
+    }
+    logger_->error("the key of {} is pinned in memory only: {}", up.peer.text(), pinned.error().message());
+  }
+  peer_ = up.peer;
+  flags_ = up.flags;
+  peer_creation_ = up.peer_creation;
+  if (const auto degraded = degraded_features(flags_); !degraded.empty()) {
+    logger_->warn("{} does without {}", peer_.text(), degraded);
+  }
+  if (!initiator_ && !open_data_streams()) return;
+  FragmentLimits limits;
+  limits.message_bytes_max = settings_.message_bytes_max;
+  limits.open_bytes_max = 2 * settings_.message_bytes_max;
+  messages_ = std::make_unique<MessageReader>(
+      ChannelNodes{settings_.name, peer_, settings_.creation, peer_creation_}, flags_, limits);
+  stage_ = ChannelStage::up;
+  last_signal_ = monotonic_now();
+  authentication_.reset();
+  handshake_.reset();
+  const auto self = shared_from_this();
+  if (events_.up) events_.up(self);
+  early_bytes_ = 0;
+  for (const auto& [id, bytes] : std::exchange(early_, {})) {
+    if (stage_ == ChannelStage::up) read_frames(id, bytes);
+  }
+}
+
+// Data.
+
+bool Channel::is_data_stream(StreamId id) const noexcept {
+  if (is_unidirectional(id) || id == control_stream) return false;
+  return id < (is_of_acceptor(id) ? user_streams_of_acceptor : user_streams_of_initiator);
+}
+
+void Channel::on_stream_data(StreamId id, ByteView bytes, bool fin) {
+  if (stage_ == ChannelStage::closed) return;
+  const auto self = shared_from_this();
+  if (settings_.authenticate && id == peer_auth_stream()) {
+    connection_->consume(id, bytes.size());
+    if (stage_ != ChannelStage::authenticating) return;  // what follows the exchange on its stream is dropped
+    if (!bytes.empty()) apply(authentication_->receive(bytes, now()));
+    if (fin && authentication_ && stage_ == ChannelStage::authenticating) apply(authentication_->stream_ended(now()));
+    return;
+  }
+  if (stage_ == ChannelStage::authenticating || is_unidirectional(id)) {
+    return fail(ChannelEnd::Cause::protocol,
+                Error(Errc::auth_failed, "data on stream " + std::to_string(id) + " before the peer authenticated"));
+  }
+  if (id == control_stream) {
+    connection_->consume(id, bytes.size());
+    // Once the channel is up only ticks come here, and they need no answer.
+    if (stage_ == ChannelStage::handshaking) apply(handshake_->receive(bytes, monotonic_now()));
+    return;
+  }
+  if (!is_data_stream(id)) {
+    connection_->consume(id, bytes.size());
+    return connection_->reset(id, no_acceptor);
+  }
+  if (fin) {
+    return fail(ChannelEnd::Cause::protocol, Error(Errc::closed, "the peer finished a data stream"));
+  }
+  if (stage_ == ChannelStage::handshaking) return hold_early(id, bytes);
+  read_frames(id, bytes);
+}
+
+void Channel::on_stream_reset(StreamId id, std::uint64_t code) {
+  if (stage_ == ChannelStage::closed) return;
+  if (settings_.authenticate && id == peer_auth_stream() && stage_ == ChannelStage::authenticating) {
+    return apply(authentication_->stream_ended(now()));
+  }
+  if (id == control_stream || is_data_stream(id)) {
+    fail(ChannelEnd::Cause::protocol,
+         Error(Errc::closed, "the peer reset stream " + std::to_string(id) + " with code " + std::to_string(code)));
+  }
+}
+
+/// The peer may be up before we are, and streams are not ordered among each other.
+void Channel::hold_early(StreamId id, ByteView bytes) {
+  early_bytes_ += bytes.size();
+  if (early_bytes_ > settings_.early_bytes_max) {
+    return fail(ChannelEnd::Cause::protocol, Error(Errc::limit_exceeded, "too much data before the handshake was done"));
+  }
+  early_.emplace_back(id, Bytes(bytes.begin(), bytes.end()));
+}
+
+void Channel::read_frames(StreamId id, ByteView bytes) {
+  auto& reader = readers_.try_emplace(id, settings_.message_bytes_max + frame_overhead_bytes).first->second;
+  frames_.clear();
+  const auto fed = reader.feed(bytes, frames_);
+  // A frame handler may end the channel: whoever holds it keeps it alive, and the loop looks at the stage.
+  auto frames = std::exchange(frames_, {});
+  for (auto& frame : frames) {
+    auto signal = messages_->read(static_cast<std::uint64_t>(id), std::move(frame));
+    if (!signal) return fail(ChannelEnd::Cause::protocol, signal.error());
+    if (!*signal) continue;
+    last_signal_ = monotonic_now();
+    if (events_.signal && events_.signal(*this, std::move(**signal)) == DeliverOutcome::congested) congested_ = true;
+    if (stage_ != ChannelStage::up) return;
+  }
+  frames.clear();
+  frames_ = std::move(frames);
+  if (!fed) return fail(ChannelEnd::Cause::protocol, fed.error());
+  credit(id, bytes.size());
+}
+
+void Channel::credit(StreamId id, std::size_t bytes) {
+  if (congested_) {
+    uncredited_[id] += bytes;
+  } else {
+    connection_->consume(id, bytes);
+  }
+}
+
+void Channel::resume_reading() {
+  if (stage_ != ChannelStage::up) return;
+  congested_ = false;
+  for (const auto& [id, bytes] : std::exchange(uncredited_, {})) connection_->consume(id, bytes);
+}
+
+void Channel::send(OutgoingMessage&& message) {
+  if (stage_ != ChannelStage::up) return;
+  const StreamId id = data_streams_[message.stream_index % data_streams_.size()];
+  for (auto& buffer : message.buffers) connection_->write(id, std::move(buffer));
+}
+
+}  // namespace distribution
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,175 @@
+// One QUIC connection on its way from a handshake to a distribution channel, and the channel itself.
+//
+//   connecting -> authenticating -> handshaking -> up -> closed
+//
+// The channel drives the pure machines (Authentication, Handshake, FrameReader, MessageReader) with what the connection
+// delivers and writes what they answer. Before `up` nothing that the peer says reaches anybody but these machines:
+// streams other than the one of the current stage are refused, and what arrives early is bounded. Every end closes the
+// connection with a word to the peer. Source: protocol document 01, sections 3 to 8.
+//
+// Transport thread only.
+#pragma once
+
+#include <barrel_p2p/term.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/log.hpp"
+#include "distribution/auth/authentication.hpp"
+#include "distribution/auth/trust_store.hpp"
+#include "distribution/control.hpp"
+#include "distribution/fragments.hpp"
+#include "distribution/framing.hpp"
+#include "distribution/handshake.hpp"
+#include "distribution/outbox.hpp"
+#include "distribution/outcome.hpp"
+#include "distribution/stream_choice.hpp"
+#include "quic/connection.hpp"
+#include "quic/endpoint.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace distribution {
+
+using quic::StreamId;
+
+/// Shared by all channels of a node.
+struct ChannelSettings {
+  Atom name;  ///< Our own.
+  std::string cookie;
+  std::uint32_t creation = 0;
+  Flags flags = offered_flags;
+  bool authenticate = true;  ///< False: the cookie alone decides.
+  AuthSettings authentication;
+  std::optional<PrivateKey> key;  ///< Present when `authenticate` is set, as is `trust`.
+  std::shared_ptr<TrustStore> trust;
+  Milliseconds handshake_timeout{7000};  ///< The distribution handshake alone (`net_setuptime`).
+  std::size_t message_bytes_max = 128UL * 1024 * 1024;
+  std::size_t early_bytes_max = 1024UL * 1024;  ///< Data that may overtake the last message of the handshake.
+};
+
+enum class ChannelStage : std::uint8_t { connecting, authenticating, handshaking, up, closed };
+
+/// Why a channel ended, for people and for whoever decides whether to dial again.
+struct ChannelEnd {
+  ChannelStage stage = ChannelStage::connecting;  ///< Where it ended.
+  enum class Cause : std::uint8_t {
+    local,           ///< We closed it.
+    peer_closed,     ///< The peer said so.
+    lost,            ///< Time-out, reset, no answer.
+    authentication,  ///< Authentication failed: `error` says how.
+    handshake,       ///< The distribution handshake failed: `error` says how.
+    keep_waiting,    ///< The peer prefers its own attempt (`nok`).
+    protocol,        ///< The peer broke the protocol.
+  } cause = Cause::local;
+  Error error{Errc::closed};
+  bool name_sent = false;  ///< We had sent our name: the peer may have closed in favour of its own attempt.
+};
+
+class Channel;
+
+struct ChannelEvents {
+  /// What the connection table wants to do with a peer that told its name.
+  std::function<HandshakeAnswer(const std::shared_ptr<Channel>&, const Atom& name)> name_received;
+  std::function<void(const std::shared_ptr<Channel>&)> up;
+  std::function<DeliverOutcome(Channel&, Signal&&)> signal;
+  std::function<void(Channel&)> drained;  ///< The send queue became shorter.
+  std::function<void(const std::shared_ptr<Channel>&, const ChannelEnd&)> ended;
+};
+
+class Channel : public std::enable_shared_from_this<Channel> {
+ public:
+  /// Starts to dial `peer`. The result of everything comes through the events.
+  static Result<std::shared_ptr<Channel>> dial(const ChannelSettings& settings, quic::Endpoint& endpoint,
+                                               const quic::Address& address, const std::string& server_name,
+                                               const Atom& peer, ChannelEvents events, Logger logger);
+  /// Takes over a connection whose QUIC handshake is complete.
+  static std::shared_ptr<Channel> accept(const ChannelSettings& settings, std::shared_ptr<quic::Connection> connection,
+                                         ChannelEvents events, Logger logger);
+  ~Channel();
+
+  [[nodiscard]] ChannelStage stage() const noexcept { return stage_; }
+  [[nodiscard]] bool initiator() const noexcept { return initiator_; }
+  /// The dialled name, or the name that the handshake told; empty before.
+  [[nodiscard]] const Atom& peer() const noexcept { return peer_; }
+  [[nodiscard]] Flags flags() const noexcept { return flags_; }                  ///< In force; valid when up.
+  [[nodiscard]] std::uint32_t peer_creation() const noexcept { return peer_creation_; }  ///< Valid when up.
+  [[nodiscard]] MonotonicTime last_heard() const noexcept { return connection_->last_receive_time(); }
+  [[nodiscard]] MonotonicTime last_signal() const noexcept { return last_signal_; }
+  [[nodiscard]] std::string address() const;
+  [[nodiscard]] std::size_t queued_bytes() const noexcept { return connection_->queued_bytes(); }
+  [[nodiscard]] quic::Connection& connection() noexcept { return *connection_; }
+
+  void send(OutgoingMessage&& message);
+  /// Credits what was read while the receiver was congested.
+  void resume_reading();
+  /// Checks the deadlines of the stages before `up`.
+  void tick(MonotonicTime now);
+  /// Ends the channel from our side; `ended` is not called.
+  void close(const std::string& reason);
+  /// Ends the channel because of what the peer did; `ended` is called.
+  void fail(ChannelEnd::Cause cause, Error error);
+
+  std::uint64_t epoch = 0;  ///< Given by the connection table when the channel is up.
+
+ private:
+  Channel(const ChannelSettings& settings, bool initiator, Atom peer, ChannelEvents events, Logger logger);
+  quic::ConnectionEvents connection_events();
+
+  void on_established();
+  void on_stream_data(StreamId id, ByteView bytes, bool fin);
+  void on_stream_acked(StreamId id, std::uint64_t bytes);
+  void on_stream_reset(StreamId id, std::uint64_t code);
+  void on_closed(const quic::CloseReason& reason);
+
+  void start_authentication();
+  void apply(AuthEffects&& effects);
+  void start_handshake();
+  void apply(HandshakeEffects&& effects);
+  void handshake_up(const HandshakeUp& up);
+  bool open_data_streams();
+  [[nodiscard]] StreamId peer_auth_stream() const noexcept { return initiator_ ? 3 : 2; }
+  [[nodiscard]] bool is_data_stream(StreamId id) const noexcept;
+  void hold_early(StreamId id, ByteView bytes);
+  void read_frames(StreamId id, ByteView bytes);
+  void credit(StreamId id, std::size_t bytes);
+  [[nodiscard]] static AuthNow now() { return {monotonic_now(), wall_now()}; }
+
+  const ChannelSettings& settings_;
+  const bool initiator_;
+  Atom peer_;
+  ChannelEvents events_;
+  Logger logger_;
+  std::shared_ptr<quic::Connection> connection_;
+  ChannelStage stage_ = ChannelStage::connecting;
+  MonotonicTime last_signal_ = monotonic_now();
+
+  std::unique_ptr<Authentication> authentication_;
+  std::unique_ptr<Handshake> handshake_;
+  std::optional<NodeName> proven_;
+  PinReservation pin_;
+  std::optional<StreamId> own_auth_stream_;
+  std::uint64_t handshake_sent_ = 0;                ///< Bytes written to stream 0.
+  std::optional<std::uint64_t> status_acked_at_;    ///< The status has arrived when these are acknowledged.
+  bool name_sent_ = false;
+  Flags flags_ = 0;
+  std::uint32_t peer_creation_ = 0;
+  std::vector<StreamId> data_streams_;  ///< Ours, by index.
+
+  std::unordered_map<StreamId, FrameReader> readers_;
+  std::vector<FramePayload> frames_;  ///< Kept for its memory.
+  std::unique_ptr<MessageReader> messages_;
+  std::vector<std::pair<StreamId, Bytes>> early_;
+  std::size_t early_bytes_ = 0;
+  bool congested_ = false;
+  std::unordered_map<StreamId, std::size_t> uncredited_;
+};
+
+}  // namespace distribution
+}  // namespace v0
+}  // namespace barrel_p2p

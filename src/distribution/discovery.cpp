@@ -1,0 +1,240 @@
+#include "distribution/discovery.hpp"
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <cerrno>
+#include <charconv>
+#include <mutex>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "distribution/auth/files.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace distribution {
+namespace {
+
+constexpr std::size_t endpoint_bytes_max = 4096;
+constexpr std::size_t addresses_max = 8;
+
+/// An address tuple `{127,0,0,1}` or `{0,0,0,0,0,0,0,1}` as text.
+std::optional<std::string> address_text(const Term& tuple) {
+  constexpr std::size_t ipv4_parts = 4;
+  constexpr std::size_t ipv6_parts = 8;
+  constexpr int hexadecimal = 16;
+  if (!tuple.is_tuple(ipv4_parts) && !tuple.is_tuple(ipv6_parts)) return std::nullopt;
+  const bool ipv4 = tuple.size() == ipv4_parts;
+  std::string text;
+  for (const auto& part : tuple.elements()) {
+    const auto number = part.as_int64();
+    if (!number || *number < 0 || *number > (ipv4 ? 0xFF : 0xFFFF)) return std::nullopt;
+    std::array<char, 8> digits{};
+    const auto [end, error] =
+        std::to_chars(digits.data(), digits.data() + digits.size(), *number, ipv4 ? 10 : hexadecimal);
+    if (!text.empty()) text += ipv4 ? '.' : ':';
+    text.append(digits.data(), end);
+  }
+  return text;
+}
+
+Result<std::uint16_t> parse_port(std::string_view text) {
+  unsigned port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error != std::errc() || end != text.data() + text.size() || port == 0 || port > UINT16_MAX) {
+    return fail(Errc::invalid_argument, "a port is a number from 1 to 65535, not \"" + std::string(text) + "\"");
+  }
+  return static_cast<std::uint16_t>(port);
+}
+
+/// Whether this machine has the address: only then a socket can be bound to it.
+bool is_local(const quic::Address& address) {
+  const int descriptor = ::socket(address.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) return false;
+  const auto any_port = quic::Address::make(address.host(), 0);
+  const bool bound = any_port && ::bind(descriptor, any_port->data(), any_port->size()) == 0;
+  ::close(descriptor);
+  return bound;
+}
+
+Result<DiscoveredAddresses> look_up(const HostPort& where) {
+  if (const auto literal = quic::Address::make(where.host, where.port)) return DiscoveredAddresses{{*literal, ""}};
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_DGRAM;
+  hints.ai_flags = AI_ADDRCONFIG;
+  addrinfo* list = nullptr;
+  const int code = ::getaddrinfo(where.host.c_str(), std::to_string(where.port).c_str(), &hints, &list);
+  if (code != 0) return fail(Errc::unreachable, where.host + ": " + ::gai_strerror(code));
+  DiscoveredAddresses found;
+  for (const addrinfo* entry = list; entry != nullptr && found.size() < addresses_max; entry = entry->ai_next) {
+    found.push_back({quic::Address(entry->ai_addr, entry->ai_addrlen), where.host});
+  }
+  ::freeaddrinfo(list);
+  if (found.empty()) return fail(Errc::unreachable, where.host + ": no address");
+  return found;
+}
+
+Result<void> write_text(const std::filesystem::path& file, const std::string& text) {
+  const auto failed = [&](const char* what) {
+    return fail(Errc::io_error, std::string(what) + " " + file.string() + ": " +
+                                    std::system_category().message(errno));
+  };
+  constexpr mode_t mode = 0644;
+  const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+  if (descriptor < 0) return failed("cannot create");
+  const auto written = ::write(descriptor, text.data(), text.size());
+  const bool complete = written >= 0 && static_cast<std::size_t>(written) == text.size();
+  ::close(descriptor);
+  if (!complete) return failed("cannot write");
+  return {};
+}
+
+}  // namespace
+
+Result<HostPort> parse_endpoint(std::string_view text) {
+  const auto term = parse_term(text);
+  if (!term) return std::unexpected(term.error());
+  const auto bad = [] { return fail(Errc::malformed_term, "an endpoint is {\"HOST\",PORT}."); };
+  if (!term->is_tuple(2)) return bad();
+  const auto port = (*term)[1].as_int64();
+  if (!port || *port < 1 || *port > UINT16_MAX) return bad();
+  const Term& host = (*term)[0];
+  auto name = host.is_tuple() ? address_text(host) : host.as_string();
+  if (!name || name->empty()) return bad();
+  return HostPort{std::move(*name), static_cast<std::uint16_t>(*port)};
+}
+
+std::string format_endpoint(const HostPort& endpoint) {
+  return "{\"" + endpoint.host + "\"," + std::to_string(endpoint.port) + "}.\n";
+}
+
+Result<HostPort> parse_host_port(std::string_view text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) {
+    return fail(Errc::invalid_argument, "\"" + std::string(text) + "\" is not of the form host:port");
+  }
+  const auto port = parse_port(text.substr(colon + 1));
+  if (!port) return std::unexpected(port.error());
+  std::string_view host = text.substr(0, colon);
+  if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  return HostPort{std::string(host), *port};
+}
+
+struct Discovery::Shared {
+  explicit Shared(DiscoveryConfig given) : config(std::move(given)) {}
+
+  const DiscoveryConfig config;
+  std::atomic<std::uint16_t> own_port{0};
+  std::atomic<bool> stopped{false};
+  std::mutex mutex;
+  std::filesystem::path published;  ///< Empty: nothing.
+  std::string content;
+  static constexpr std::size_t threads = 4;  ///< A name server that does not answer holds one of them.
+  boost::asio::thread_pool pool{threads};
+
+  [[nodiscard]] std::filesystem::path file_of(std::string_view node) const {
+    return config.directory / (std::string(node) + ".endpoint");
+  }
+
+  [[nodiscard]] Result<HostPort> ask(const std::string& backend, const NodeName& node) const {
+    if (backend == "static") {
+      const auto found = config.static_nodes.find(node.string());
+      if (found == config.static_nodes.end()) return fail(Errc::not_found, "not in the table");
+      return parse_host_port(found->second);
+    }
+    if (backend == "file") {
+      const auto file = file_of(node.text());
+      const auto content_now = read_small_file(file, endpoint_bytes_max, FileCare::any);
+      if (!content_now) return std::unexpected(content_now.error());
+      return parse_endpoint(std::string(content_now->begin(), content_now->end()));
+    }
+    return HostPort{std::string(node.host()), config.dns_port};
+  }
+
+  [[nodiscard]] bool is_own(const quic::Address& address) const {
+    return address.port() == own_port.load() && is_local(address);
+  }
+
+  [[nodiscard]] Result<DiscoveredAddresses> resolve(const NodeName& node) const {
+    std::string said;
+    bool own = false;
+    for (const auto& backend : config.backends) {
+      Result<DiscoveredAddresses> found = DiscoveredAddresses();
+      const auto where = ask(backend, node);
+      if (where) found = look_up(*where);
+      const Error* error = !where ? &where.error() : (!found ? &found.error() : nullptr);
+      if (error == nullptr) {
+        own = std::erase_if(*found, [&](const auto& one) { return is_own(one.address); }) > 0 || own;
+        if (!found->empty()) return found;
+      }
+      said += (said.empty() ? "" : "; ") + backend + ": " + (error != nullptr ? error->message() : "our own address");
+    }
+    return fail(own ? Errc::cannot_connect_self : Errc::unreachable,
+                "no address is known for " + node.string() + " (" + said + ")");
+  }
+};
+
+Discovery::Discovery(DiscoveryConfig config) : shared_(std::make_shared<Shared>(std::move(config))) {}
+
+Discovery::~Discovery() {
+  unpublish();
+  shared_->stopped.store(true);
+  shared_->pool.stop();
+  shared_->pool.join();
+}
+
+void Discovery::set_own_port(std::uint16_t port) { shared_->own_port.store(port); }
+
+void Discovery::resolve(const Atom& node, Callback callback) {
+  const auto name = NodeName::parse(node.text());
+  if (!name) return callback(std::unexpected(name.error()));
+  boost::asio::post(shared_->pool, [shared = shared_.get(), node = *name, callback = std::move(callback)] {
+    if (shared->stopped.load()) return;
+    auto found = shared->resolve(node);
+    if (!shared->stopped.load()) callback(std::move(found));
+  });
+}
+
+Result<void> Discovery::publish(const NodeName& node, const HostPort& endpoint) {
+  if (std::ranges::find(shared_->config.backends, "file") == shared_->config.backends.end()) return {};
+  const std::lock_guard lock(shared_->mutex);
+  std::error_code code;
+  std::filesystem::create_directories(shared_->config.directory, code);
+  if (code) {
+    return fail(Errc::io_error, "cannot make the directory " + shared_->config.directory.string() + ": " +
+                                    code.message() + "; set discovery_dir");
+  }
+  const auto file = shared_->file_of(node.text());
+  const std::filesystem::path temporary = file.string() + ".tmp";
+  std::string content = format_endpoint(endpoint);
+  if (auto written = write_text(temporary, content); !written) return written;
+  std::filesystem::rename(temporary, file, code);
+  if (code) return fail(Errc::io_error, "cannot rename to " + file.string() + ": " + code.message());
+  shared_->published = file;
+  shared_->content = std::move(content);
+  return {};
+}
+
+void Discovery::unpublish() {
+  const std::lock_guard lock(shared_->mutex);
+  const auto file = std::exchange(shared_->published, {});
+  if (file.empty()) return;
+  const auto content = read_small_file(file, endpoint_bytes_max, FileCare::any);
+  if (!content || std::string(content->begin(), content->end()) != shared_->content) return;
+  std::error_code ignored;  // a file that stays is stale, nothing worse
+  std::filesystem::remove(file, ignored);
+}
+
+}  // namespace distribution
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,84 @@
+// Where a node can be reached.
+//
+// A chain of backends is asked in order, the first answer counts: `static` (a table in the configuration), `file`
+// (endpoint files in a directory that the nodes of a machine, or of a shared file system, have in common), `dns` (the
+// host part of the name, with a port that the configuration gives). Erlang nodes read and write the same files:
+//
+//   DIRECTORY/NAME.endpoint   {"HOST",PORT}.
+//
+// Thread safe. Files and DNS are asked on threads of its own; callbacks come from there, or from the caller's. Source:
+// protocol document 01, sections 9 and 17.1 item 18.
+#pragma once
+
+#include <barrel_p2p/error.hpp>
+#include <barrel_p2p/node_name.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quic/address.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace distribution {
+
+struct HostPort {
+  std::string host;
+  std::uint16_t port = 0;
+};
+
+/// What an endpoint file says: a term `{Host, Port}` with a full stop; the host as string, binary or address tuple.
+/// Error: `malformed_term`.
+Result<HostPort> parse_endpoint(std::string_view text);
+std::string format_endpoint(const HostPort& endpoint);
+/// `host:port`, `[::1]:port`. Error: `invalid_argument`.
+Result<HostPort> parse_host_port(std::string_view text);
+
+struct DiscoveredAddress {
+  quic::Address address;
+  std::string server_name;  ///< The host, when it is a name; empty for an IP literal.
+};
+/// At least one, in the order in which they should be tried.
+using DiscoveredAddresses = std::vector<DiscoveredAddress>;
+
+struct DiscoveryConfig {
+  std::vector<std::string> backends{"static", "file", "dns"};
+  std::map<std::string, std::string> static_nodes;  ///< Node name to `host:port`.
+  std::filesystem::path directory;
+  std::uint16_t dns_port = 4433;
+};
+
+class Discovery {
+ public:
+  using Callback = std::function<void(Result<DiscoveredAddresses>)>;
+
+  explicit Discovery(DiscoveryConfig config);
+  /// Waits for the question that is being asked. Callbacks that have not come yet do not come.
+  ~Discovery();
+  Discovery(const Discovery&) = delete;
+  Discovery& operator=(const Discovery&) = delete;
+
+  /// Errors: `invalid_node_name`; `unreachable`, with what each backend said; `cannot_connect_self` when all that is
+  /// known is our own address.
+  void resolve(const Atom& node, Callback callback);
+
+  /// Answers that name this port on an address of this machine are refused: nobody dials itself.
+  void set_own_port(std::uint16_t port);
+  /// Writes the endpoint file of this node, if `file` is among the backends.
+  Result<void> publish(const NodeName& node, const HostPort& endpoint);
+  /// Removes it, unless somebody else has written another one.
+  void unpublish();
+
+ private:
+  struct Shared;
+  std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace distribution
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,575 @@
+#include "distribution/network.hpp"
+
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <mutex>
+#include <utility>
+
+#include "base/random.hpp"
+#include "distribution/encode.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace distribution {
+
+namespace asio = boost::asio;
+
+/// A dial in progress: resolving, or one attempt after the other, or waiting for the peer's own attempt.
+struct Network::Dial {
+  explicit Dial(asio::io_context& context) : timer(context) {}
+  MonotonicTime deadline{};
+  std::shared_ptr<Channel> channel;  ///< The current attempt.
+  asio::steady_timer timer;          ///< Of the current attempt, or of the next one.
+  Error last_error{Errc::timeout};
+  std::size_t attempts = 0;
+  std::uint64_t number = 0;  ///< Tells a late answer of the resolver from a current one.
+};
+
+struct Network::Peer {
+  explicit Peer(Atom node) : name(std::move(node)) {}
+  Atom name;
+  std::shared_ptr<Outbox> outbox;
+  std::shared_ptr<Channel> up;
+  std::shared_ptr<Channel> incoming;  ///< Told this name, is not up yet.
+  std::unique_ptr<Dial> dial;
+  std::vector<ConnectCallback> waiters;
+  unsigned failures = 0;
+  std::optional<MonotonicTime> probe_sent;
+};
+
+struct Network::Timer {
+  explicit Timer(asio::io_context& context) : timer(context) {}
+  asio::steady_timer timer;
+};
+
+namespace {
+
+/// The process that asks peers whether their distribution layer is alive. No process has id 0.
+Pid probe_pid(const ChannelSettings& settings) { return {settings.name, 0, 0, settings.creation}; }
+
+/// A name that nobody registers: the answer to a monitor on it is a DOWN with `noproc`, from every node.
+const Atom& probe_name() {
+  static const Atom name("barrel_p2p_probe");
+  return name;
+}
+
+bool essential(const Control& control) {
+  return !std::holds_alternative<Send>(control) && !std::holds_alternative<SendName>(control) &&
+         !std::holds_alternative<SendAlias>(control) && !std::holds_alternative<SpawnRequest>(control);
+}
+
+/// What a signal that waits for its channel is taken to weigh.
+std::size_t weight(const Signal& signal) {
+  constexpr std::size_t control_bytes = 128;
+  if (const auto* term = std::get_if<Term>(&signal.payload)) return control_bytes + encoded_size(*term, false);
+  if (const auto* encoded = std::get_if<EncodedTerm>(&signal.payload)) return control_bytes + encoded->bytes.size();
+  return control_bytes;
+}
+
+Atom down_reason(const ChannelEnd& end) {
+  switch (end.cause) {
+    case ChannelEnd::Cause::local: return Atom("disconnect");
+    case ChannelEnd::Cause::lost: return Atom("net_tick_timeout");
+    case ChannelEnd::Cause::peer_closed:
+    case ChannelEnd::Cause::authentication:
+    case ChannelEnd::Cause::handshake:
+    case ChannelEnd::Cause::keep_waiting:
+    case ChannelEnd::Cause::protocol: return Atom("connection_closed");
+  }
+  return Atom("connection_closed");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Network>> Network::open(asio::io_context& context, NetworkConfig config,
+                                               ChannelSettings settings, quic::EndpointConfig endpoint_config,
+                                               Discovery& discovery, NetworkEvents events, Logger logger) {
+  if (auto valid = validate(config.detector); !valid) return std::unexpected(valid.error());
+  std::unique_ptr<Network> network(
+      new Network(context, config, std::move(settings), discovery, std::move(events), std::move(logger)));
+  quic::EndpointEvents endpoint_events;
+  endpoint_events.on_accept = [raw = network.get()](std::shared_ptr<quic::Connection> connection) {
+    raw->accept(std::move(connection));
+  };
+  endpoint_events.on_warning = [log = network->logger_](const std::string& text) { log->warn("{}", text); };
+  auto endpoint = quic::Endpoint::open(context, std::move(endpoint_config), std::move(endpoint_events));
+  if (!endpoint) return std::unexpected(endpoint.error());
+  network->endpoint_ = std::move(*endpoint);
+  network->schedule_tick();
+  return network;
+}
+
+Network::Network(asio::io_context& context, NetworkConfig config, ChannelSettings settings, Discovery& discovery,
+                 NetworkEvents events, Logger logger)
+    : context_(context),
+      config_(config),
+      settings_(std::move(settings)),
+      discovery_(discovery),
+      events_(std::move(events)),
+      logger_(std::move(logger)),
+      detector_(config.detector),
+      timer_(std::make_unique<Timer>(context)) {}
+
+Network::~Network() {
+  stop();
+  alive_.reset();
+}
+
+void Network::post(std::function<void()> work) {
+  asio::post(context_, [alive = std::weak_ptr<int>(alive_), work = std::move(work)] {
+    if (!alive.expired()) work();
+  });
+}
+
+// Sending.
+
+std::shared_ptr<Outbox> Network::outbox_of(const Atom& node) {
+  {
+    const std::shared_lock lock(table_mutex_);
+    if (const auto found = outboxes_.find(node); found != outboxes_.end()) return found->second;
+  }
+  const std::unique_lock lock(table_mutex_);
+  auto& outbox = outboxes_[node];
+  if (!outbox) outbox = std::make_shared<Outbox>(config_.outbox);
+  return outbox;
+}
+
+/// What an Erlang node would close the channel for is dropped, as a signal to a process that is gone.
+bool Network::may_leave(const Signal& signal, const Atom& node, std::uint32_t peer_creation, Flags flags) {
+  const auto allowed = check_outgoing(signal, {settings_.name, node, settings_.creation, peer_creation}, flags);
+  if (allowed) return true;
+  counters_.signals_dropped += 1;
+  logger_->debug("a signal to {} is dropped: {}", node.text(), allowed.error().message());
+  return false;
+}
+
+SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_key) {
+  if (node == settings_.name) return SendOutcome::refused;
+  const auto outbox = outbox_of(node);
+  const bool must = essential(signal.control);
+  Outbox::PushResult pushed{Outbox::Pushed::stale};
+  // A channel may come or go between the look and the push; then look again. Bounded: each round needs such a change.
+  constexpr int rounds_max = 100;
+  for (int round = 0; pushed.outcome == Outbox::Pushed::stale && round < rounds_max; ++round) {
+    const auto snapshot = outbox->snapshot();
+    if (snapshot.state == Outbox::State::up) {
+      if (!may_leave(signal, node, snapshot.peer_creation, snapshot.flags)) return SendOutcome::accepted;
+      auto message = encode_message(signal, snapshot.flags, stream_key, outbox->next_sequence());
+      pushed = outbox->push(snapshot.epoch, std::move(message), must);
+      if (pushed.wake) post([this, node, outbox] { flush(node, outbox); });
+    } else {
+      const std::size_t bytes = weight(signal);
+      pushed =
+          outbox->push_waiting({std::move(signal), stream_key}, bytes, must, config_.auto_connect, monotonic_now());
+      if (pushed.wake) post([this, node] { start_dial(node, false); });
+    }
+  }
+  switch (pushed.outcome) {
+    case Outbox::Pushed::accepted: return SendOutcome::accepted;
+    case Outbox::Pushed::busy: return SendOutcome::busy;
+    case Outbox::Pushed::full: counters_.signals_dropped += 1; return SendOutcome::full;
+    case Outbox::Pushed::stale:
+    case Outbox::Pushed::refused: break;
+  }
+  counters_.signals_dropped += 1;
+  return SendOutcome::refused;
+}
+
+void Network::flush(const Atom& node, const std::shared_ptr<Outbox>& outbox) {
+  const auto found = peers_.find(node);
+  if (found == peers_.end() || !found->second->up) return;
+  const auto channel = found->second->up;
+  for (auto& message : outbox->take()) channel->send(std::move(message));
+  if (outbox->set_transport_queue(channel->queued_bytes()) && events_.writable) events_.writable(node);
+}
+
+// The table.
+
+Network::Peer& Network::peer_of(const Atom& node) {
+  auto& peer = peers_[node];
+  if (!peer) {
+    peer = std::make_unique<Peer>(node);
+    peer->outbox = outbox_of(node);
+  }
+  return *peer;
+}
+
+void Network::forget_if_idle(const Atom& node) {
+  const auto found = peers_.find(node);
+  if (found == peers_.end()) return;
+  const Peer& peer = *found->second;
+  if (peer.up || peer.incoming || peer.dial || !peer.waiters.empty()) return;
+  const std::unique_lock lock(table_mutex_);
+  const auto outbox = outboxes_.find(node);
+  const bool unused = outbox == outboxes_.end() || outbox->second.use_count() <= 2;  // the table and the peer
+  if (!unused || !peer.outbox->may_be_forgotten(monotonic_now())) return;
+  outboxes_.erase(node);
+  peers_.erase(found);
+}
+
+std::vector<PeerInfo> Network::nodes() const {
+  std::vector<PeerInfo> list;
+  {
+    const std::shared_lock lock(table_mutex_);
+    list.reserve(up_.size());
+    for (const auto& [name, info] : up_) list.push_back(info);
+  }
+  std::ranges::sort(list, {}, &PeerInfo::node);
+  return list;
+}
+
+// Dialing.
+
+void Network::connect(const Atom& node, ConnectCallback callback) {
+  post([this, node, callback = std::move(callback)]() mutable {
+    if (stopped_) return callback(fail(Errc::stopped, "the node is stopping"));
+    if (node == settings_.name) return callback(fail(Errc::cannot_connect_self, "a node is not its own peer"));
+    Peer& peer = peer_of(node);
+    if (peer.up) return callback({});
+    peer.waiters.push_back(std::move(callback));
+    start_dial(node, true);
+  });
+}
+
+void Network::start_dial(const Atom& node, bool explicit_wish) {
+  if (stopped_) return;
+  Peer& peer = peer_of(node);
+  if (peer.up || peer.dial) return;
+  counters_.dials += 1;
+  if (explicit_wish) peer.outbox->set_dialing();
+  peer.dial = std::make_unique<Dial>(context_);
+  peer.dial->number = next_epoch_++;
+  peer.dial->deadline = monotonic_now() + config_.setup_timeout;
+  if (peer.incoming) return retry_dial(peer, config_.attempt_timeout);  // the peer is about to come up by itself
+  resolve(peer);
+}
+
+void Network::resolve(Peer& peer) {
+  const Atom node = peer.name;
+  const std::uint64_t number = peer.dial->number;
+  discovery_.resolve(node, [this, alive = std::weak_ptr<int>(alive_), node, number](Result<DiscoveredAddresses> answer) {
+    if (alive.expired()) return;
+    post([this, node, number, addresses = std::move(answer)] {
+      const auto found = peers_.find(node);
+      if (stopped_ || found == peers_.end() || !found->second->dial || found->second->dial->number != number) return;
+      if (!addresses) return finish_dial(*found->second, std::unexpected(addresses.error()));
+      attempt(*found->second, *addresses);
+    });
+  });
+}
+
+void Network::attempt(Peer& peer, const DiscoveredAddresses& addresses) {
+  const DiscoveredAddress& address = addresses[peer.dial->attempts++ % addresses.size()];
+  auto channel =
+      Channel::dial(settings_, *endpoint_, address.address, address.server_name, peer.name, events_for(), logger_);
+  if (!channel) return finish_dial(peer, std::unexpected(channel.error()));
+  peer.dial->channel = *channel;
+  // The timer ends an attempt whose QUIC handshake hangs; the later stages have their own deadlines within the same
+  // total.
+  peer.dial->timer.expires_after(
+      std::min<MonotonicTime::duration>(config_.attempt_timeout, peer.dial->deadline - monotonic_now()));
+  peer.dial->timer.async_wait(
+      [this, alive = std::weak_ptr<int>(alive_), weak = std::weak_ptr<Channel>(*channel)](auto error) {
+        if (error || alive.expired()) return;
+        const auto attempted = weak.lock();
+        if (attempted && attempted->stage() == ChannelStage::connecting) {
+          attempted->fail(ChannelEnd::Cause::lost,
+                          Error(Errc::timeout, "no answer to the QUIC handshake from " + attempted->address()));
+        }
+      });
+}
+
+void Network::dial_ended(Peer& peer, const std::shared_ptr<Channel>& channel, const ChannelEnd& end) {
+  if (!peer.dial || peer.dial->channel != channel) return;
+  peer.dial->channel.reset();
+  peer.dial->last_error = end.error;
+  const auto now = monotonic_now();
+  const bool keeps_waiting =
+      end.cause == ChannelEnd::Cause::keep_waiting || (end.cause == ChannelEnd::Cause::peer_closed && end.name_sent);
+  if (end.cause == ChannelEnd::Cause::authentication || end.cause == ChannelEnd::Cause::handshake ||
+      end.cause == ChannelEnd::Cause::protocol || now >= peer.dial->deadline) {
+    return finish_dial(peer, std::unexpected(end.error));
+  }
+  // The peer prefers its own attempt, which is under way: give it time before we try again. Else try again soon.
+  retry_dial(peer, keeps_waiting ? Milliseconds(random_between(300, 600)) : Milliseconds(random_between(50, 200)));
+}
+
+void Network::retry_dial(Peer& peer, Milliseconds delay) {
+  peer.dial->timer.expires_after(delay);
+  peer.dial->timer.async_wait(
+      [this, alive = std::weak_ptr<int>(alive_), node = peer.name, number = peer.dial->number](auto error) {
+        if (error || alive.expired()) return;
+        const auto found = peers_.find(node);
+        if (stopped_ || found == peers_.end() || !found->second->dial || found->second->dial->number != number) return;
+        Peer& waiting = *found->second;
+        if (monotonic_now() >= waiting.dial->deadline)
+          return finish_dial(waiting, std::unexpected(waiting.dial->last_error));
+        if (waiting.incoming) return retry_dial(waiting, Milliseconds(200));
+        resolve(waiting);
+      });
+}
+
+void Network::finish_dial(Peer& peer, Result<void> result) {
+  const auto dial = std::move(peer.dial);
+  if (dial) {
+    dial->timer.cancel();
+    if (dial->channel && dial->channel != peer.up)
+      dial->channel->close("another connection to this node was preferred");
+  }
+  auto waiters = std::exchange(peer.waiters, {});
+  if (!result && !peer.up) {
+    counters_.dials_failed += 1;
+    peer.failures = std::min(peer.failures + 1, 16U);
+    const auto back_off =
+        std::min<Milliseconds>(config_.retry_after_min * (1LL << (peer.failures - 1)), config_.retry_after_max);
+    counters_.signals_dropped += peer.outbox->set_down(monotonic_now() + back_off);
+    logger_->info("cannot connect to {}: {}", peer.name.text(), result.error().message());
+    if (events_.unreachable) events_.unreachable(peer.name, result.error());
+    if (events_.writable) events_.writable(peer.name);
+  }
+  for (auto& waiter : waiters) waiter(result);
+}
+
+// Accepting.
+
+void Network::accept(std::shared_ptr<quic::Connection> connection) {
+  if (stopped_) return connection->close(0, "shutting down");
+  counters_.accepted += 1;
+  unnamed_.push_back(Channel::accept(settings_, std::move(connection), events_for(), logger_));
+}
+
+ChannelEvents Network::events_for() {
+  ChannelEvents events;
+  events.name_received = [this](const std::shared_ptr<Channel>& channel, const Atom& name) {
+    return decide(channel, name);
+  };
+  events.up = [this](const std::shared_ptr<Channel>& channel) { channel_up(channel); };
+  events.signal = [this](Channel& channel, Signal&& signal) { return channel_signal(channel, std::move(signal)); };
+  events.drained = [this](Channel& channel) {
+    const auto found = peers_.find(channel.peer());
+    if (found == peers_.end() || found->second->up.get() != &channel) return;
+    if (found->second->outbox->set_transport_queue(channel.queued_bytes()) && events_.writable)
+      events_.writable(channel.peer());
+  };
+  events.ended = [this](const std::shared_ptr<Channel>& channel, const ChannelEnd& end) {
+    channel_ended(channel, end);
+  };
+  return events;
+}
+
+HandshakeAnswer Network::decide(const std::shared_ptr<Channel>& channel, const Atom& name) {
+  if (stopped_ || name == settings_.name) return HandshakeAnswer::close;
+  Peer& peer = peer_of(name);
+  std::erase(unnamed_, channel);
+  if (peer.incoming && peer.incoming != channel) {
+    // The peer began anew, so its earlier connection is of no use to it.
+    std::exchange(peer.incoming, nullptr)->close("a newer connection of this node came");
+  }
+  peer.incoming = channel;
+  if (peer.up) return HandshakeAnswer::alive;
+  const auto own = peer.dial ? peer.dial->channel : nullptr;
+  if (!own) return HandshakeAnswer::ok;
+  if (own->stage() == ChannelStage::handshaking && settings_.name > name) {
+    // The greater name's attempt wins. Never `nok`: a BEAM would wait for ever (protocol document 01, section 5.5).
+    peer.incoming.reset();
+    return HandshakeAnswer::close;
+  }
+  peer.dial->channel.reset();
+  own->close("the connection of the peer is preferred");
+  retry_dial(peer, config_.attempt_timeout);  // in case that the peer's attempt fails
+  return HandshakeAnswer::ok_simultaneous;
+}
+
+// Up and down.
+
+void Network::channel_up(const std::shared_ptr<Channel>& channel) {
+  Peer& peer = peer_of(channel->peer());
+  if (peer.up && peer.up != channel) {
+    counters_.replaced += 1;
+    const auto old = peer.up;
+    take_down(peer, Atom("connection_closed"));
+    old->close("replaced by a newer connection");
+  }
+  if (peer.incoming == channel) peer.incoming.reset();
+  channel->epoch = next_epoch_++;
+  peer.up = channel;
+  peer.failures = 0;
+  peer.probe_sent.reset();
+  const PeerInfo info{channel->peer(),  channel->epoch,       channel->peer_creation(),
+                      channel->flags(), channel->initiator(), channel->address()};
+  {
+    const std::unique_lock lock(table_mutex_);
+    up_[info.node] = info;
+  }
+  logger_->info("node {} is up ({}, {})", info.node.text(), info.address, info.initiator ? "dialled" : "accepted");
+  if (events_.node_up) events_.node_up(info);
+  const auto next = [&] { return peer.outbox->set_up(channel->epoch, channel->flags(), channel->peer_creation()); };
+  for (auto waiting = next(); !waiting.empty(); waiting = next()) {
+    for (const auto& [signal, key] : waiting) {
+      if (!may_leave(signal, peer.name, channel->peer_creation(), channel->flags())) continue;
+      channel->send(encode_message(signal, channel->flags(), key, peer.outbox->next_sequence()));
+    }
+  }
+  if (peer.outbox->set_transport_queue(channel->queued_bytes()) && events_.writable) events_.writable(peer.name);
+  if (peer.dial && peer.dial->channel == channel) peer.dial->channel.reset();
+  finish_dial(peer, {});
+}
+
+void Network::take_down(Peer& peer, const Atom& reason) {
+  const auto channel = std::exchange(peer.up, nullptr);
+  {
+    const std::unique_lock lock(table_mutex_);
+    up_.erase(peer.name);
+  }
+  counters_.signals_dropped += peer.outbox->set_down(MonotonicTime{});
+  logger_->info("node {} is down: {}", peer.name.text(), reason.text());
+  if (events_.node_down) events_.node_down(peer.name, channel->epoch, reason);
+  if (events_.writable) events_.writable(peer.name);
+}
+
+void Network::channel_ended(const std::shared_ptr<Channel>& channel, const ChannelEnd& end) {
+  std::erase(unnamed_, channel);
+  if (!channel->initiator() && end.stage != ChannelStage::up) counters_.accepts_failed += 1;
+  const Atom node = channel->peer();
+  const auto found = peers_.find(node);
+  if (found == peers_.end()) return;
+  Peer& peer = *found->second;
+  if (peer.up == channel) {
+    take_down(peer, down_reason(end));
+  } else if (peer.incoming == channel) {
+    peer.incoming.reset();
+    if (peer.dial && !peer.dial->channel) retry_dial(peer, Milliseconds(random_between(0, 100)));
+  } else {
+    dial_ended(peer, channel, end);
+  }
+}
+
+void Network::disconnect(const Atom& node) {
+  post([this, node] {
+    const auto found = peers_.find(node);
+    if (found == peers_.end() || !found->second->up) return;
+    const auto channel = found->second->up;
+    take_down(*found->second, Atom("disconnect"));
+    channel->close("disconnect");
+  });
+}
+
+DeliverOutcome Network::channel_signal(Channel& channel, Signal&& signal) {
+  const auto found = peers_.find(channel.peer());
+  if (found == peers_.end() || found->second->up.get() != &channel) return DeliverOutcome::accepted;
+  found->second->probe_sent.reset();
+  if (const auto* answer = std::get_if<MonitorExit>(&signal.control);
+      answer != nullptr && answer->to == probe_pid(settings_)) {
+    return DeliverOutcome::accepted;
+  }
+  return events_.deliver ? events_.deliver(channel.peer(), channel.epoch, std::move(signal)) : DeliverOutcome::accepted;
+}
+
+void Network::resume_reading(const Atom& node, std::uint64_t epoch) {
+  post([this, node, epoch] {
+    const auto found = peers_.find(node);
+    if (found != peers_.end() && found->second->up && found->second->up->epoch == epoch)
+      found->second->up->resume_reading();
+  });
+}
+
+void Network::report_malformed(const Atom& node, std::uint64_t epoch, std::string what) {
+  post([this, node, epoch, what = std::move(what)] {
+    const auto found = peers_.find(node);
+    if (found == peers_.end() || !found->second->up || found->second->up->epoch != epoch) return;
+    const auto channel = found->second->up;
+    channel->fail(ChannelEnd::Cause::protocol, Error(Errc::malformed_term, what));
+  });
+}
+
+// Time.
+
+void Network::schedule_tick() {
+  timer_->timer.expires_after(config_.detector.tick);
+  timer_->timer.async_wait([this, alive = std::weak_ptr<int>(alive_)](auto error) {
+    if (error || alive.expired() || stopped_) return;
+    tick();
+    schedule_tick();
+  });
+}
+
+void Network::tick() {
+  const auto now = monotonic_now();
+  if (const auto paused = detector_.tick(now)) {
+    counters_.pauses += 1;
+    logger_->warn("this process did not run for {} ms: no peer is accused for the time it missed", paused->count());
+    if (events_.paused) events_.paused(*paused);
+  }
+  // Copies, since what is found out changes the tables.
+  for (const auto& channel : std::vector(unnamed_)) channel->tick(now);
+  std::vector<Atom> names;
+  names.reserve(peers_.size());
+  for (const auto& [name, peer] : peers_) names.push_back(name);
+  for (const auto& name : names) {
+    const auto found = peers_.find(name);
+    if (found == peers_.end()) continue;
+    Peer& peer = *found->second;
+    if (const auto incoming = peer.incoming) incoming->tick(now);
+    if (const auto dialled = peer.dial ? peer.dial->channel : nullptr) {
+      dialled->tick(now);
+      if (now >= peer.dial->deadline && peer.dial->channel == dialled) {
+        dialled->fail(ChannelEnd::Cause::lost, Error(Errc::timeout, "the set-up took longer than setup_timeout_ms"));
+      }
+    }
+    if (peer.up) probe(peer, now);
+    forget_if_idle(name);
+  }
+}
+
+void Network::probe(Peer& peer, MonotonicTime now) {
+  const auto channel = peer.up;
+  if (detector_.is_dead(channel->last_heard(), now)) {
+    counters_.detector_downs += 1;
+    logger_->warn("nothing heard from {} for {} ms", peer.name.text(),
+                  detector_.silence(channel->last_heard(), now).count());
+    return channel->fail(ChannelEnd::Cause::lost,
+                         Error(Errc::timeout, "silent for longer than detector.dead_after_ms"));
+  }
+  const auto& config = config_.detector;
+  if (config.probe_after.count() == 0) return;
+  if (peer.probe_sent) {
+    if (detector_.silence(*peer.probe_sent, now) < config.probe_timeout) return;
+    counters_.probe_downs += 1;
+    logger_->warn("the distribution layer of {} does not answer", peer.name.text());
+    return channel->fail(ChannelEnd::Cause::lost, Error(Errc::timeout, "no answer within detector.probe_timeout_ms"));
+  }
+  if (detector_.silence(channel->last_signal(), now) < config.probe_after) return;
+  peer.probe_sent = now;
+  const Pid self = probe_pid(settings_);
+  const Ref reference{settings_.name,
+                      settings_.creation,
+                      3,
+                      {static_cast<std::uint32_t>(channel->epoch) & 0x3ffffU, random_uint32(), random_uint32(), 0, 0}};
+  channel->send(encode_message(Signal{Monitor{self, probe_name(), reference}, {}}, channel->flags(), self,
+                               peer.outbox->next_sequence()));
+}
+
+void Network::stop() {
+  if (stopped_) return;
+  stopped_ = true;
+  timer_->timer.cancel();
+  for (const auto& channel : std::exchange(unnamed_, {})) channel->close("shutting down");
+  std::vector<Atom> names;
+  for (const auto& [name, peer] : peers_) names.push_back(name);
+  for (const auto& name : names) {
+    Peer& peer = *peers_.at(name);
+    if (const auto incoming = std::exchange(peer.incoming, nullptr)) incoming->close("shutting down");
+    if (peer.dial) finish_dial(peer, fail(Errc::stopped, "the node is stopping"));
+    if (const auto channel = peer.up) {
+      take_down(peer, Atom("shutdown"));
+      channel->close("shutting down");
+    }
+  }
+  if (endpoint_) endpoint_->close_all();
+}
+
+}  // namespace distribution
+}  // namespace v0
+}  // namespace barrel_p2p

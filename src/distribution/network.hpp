@@ -1,0 +1,176 @@
+// All channels of one node: who is connected, who is being dialled, who just failed.
+//
+// At most one channel per peer name. A send to a node that is not connected dials it and waits in the peer's outbox.
+// Rules of simultaneous dials, of replacement and of set-up times: protocol document 01, sections 5.3, 5.5, 5.6 and 8.
+//
+// Threads: everything runs on the transport thread (the io_context), except `send`, `connect`, `disconnect`, `nodes`,
+// `resume_reading` and the counters, which any thread may call. Events are called on the transport thread and must not
+// block.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/log.hpp"
+#include "distribution/channel.hpp"
+#include "distribution/detector.hpp"
+#include "distribution/discovery.hpp"
+#include "distribution/outbox.hpp"
+#include "distribution/outcome.hpp"
+#include "quic/endpoint.hpp"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace distribution {
+
+struct PeerInfo {
+  Atom node;
+  std::uint64_t epoch = 0;  ///< Number of the channel; grows with each channel of this node.
+  std::uint32_t creation = 0;
+  std::uint64_t flags = 0;  ///< In force on the channel.
+  bool initiator = false;   ///< We dialled.
+  std::string address;
+};
+
+struct NetworkEvents {
+  /// Comes before every signal of the channel.
+  std::function<void(const PeerInfo&)> node_up;
+  /// Comes after every signal of the channel. `reason` is one of the words of `net_kernel:monitor_nodes`.
+  std::function<void(const Atom& node, std::uint64_t epoch, const Atom& reason)> node_down;
+  /// A dial failed: what was sent since it began is lost.
+  std::function<void(const Atom& node, const Error& error)> unreachable;
+  std::function<DeliverOutcome(const Atom& node, std::uint64_t epoch, Signal&&)> deliver;
+  /// Senders that were told `busy` may go on.
+  std::function<void(const Atom& node)> writable;
+  /// This process did not run for a while.
+  std::function<void(Milliseconds paused)> paused;
+};
+
+struct NetworkConfig {
+  DetectorConfig detector;
+  Outbox::Limits outbox{1024UL * 1024, 64UL * 1024 * 1024};
+  Milliseconds setup_timeout{7000};    ///< A dial with everything in it (`net_setuptime`).
+  Milliseconds attempt_timeout{2500};  ///< One QUIC handshake within it: a BEAM never repeats a lost handshake packet.
+  Milliseconds retry_after_min{
+      200};  ///< After a failed dial no send dials for this long, doubled with each failure ...
+  Milliseconds retry_after_max{10'000};  ///< ... up to this.
+  bool auto_connect = true;
+};
+
+/// Counted since start. Read from any thread.
+struct NetworkCounters {
+  std::atomic<std::uint64_t> dials{0};
+  std::atomic<std::uint64_t> dials_failed{0};
+  std::atomic<std::uint64_t> accepted{0};
+  std::atomic<std::uint64_t> accepts_failed{0};
+  std::atomic<std::uint64_t> replaced{0};
+  std::atomic<std::uint64_t> detector_downs{0};
+  std::atomic<std::uint64_t> probe_downs{0};
+  std::atomic<std::uint64_t> pauses{0};
+  std::atomic<std::uint64_t> signals_dropped{0};  ///< Lost with a channel, or not accepted.
+};
+
+class Network {
+ public:
+  using ConnectCallback = std::function<void(Result<void>)>;
+
+  /// `endpoint_config` is completed with the events; the discovery must outlive the network.
+  static Result<std::unique_ptr<Network>> open(boost::asio::io_context& context, NetworkConfig config,
+                                               ChannelSettings settings, quic::EndpointConfig endpoint_config,
+                                               Discovery& discovery, NetworkEvents events, Logger logger);
+  ~Network();
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
+
+  // Any thread.
+  /// `stream_key`: the local process on whose behalf the signal goes out; all of its signals take one stream, so they
+  /// keep their order.
+  SendOutcome send(const Atom& node, Signal&& signal, const Pid& stream_key);
+  /// Dials unless the node is connected. The callback runs on the transport thread, exactly once.
+  void connect(const Atom& node, ConnectCallback callback);
+  /// Closes the channel, if there is one.
+  void disconnect(const Atom& node);
+  /// Connected nodes, in the order of their names.
+  [[nodiscard]] std::vector<PeerInfo> nodes() const;
+  /// After `DeliverOutcome::congested`: go on reading from the channel.
+  void resume_reading(const Atom& node, std::uint64_t epoch);
+  /// A payload of this channel could not be decoded: close it.
+  void report_malformed(const Atom& node, std::uint64_t epoch, std::string what);
+  [[nodiscard]] const NetworkCounters& counters() const noexcept { return counters_; }
+
+  // Transport thread.
+  [[nodiscard]] quic::Endpoint& endpoint() noexcept { return *endpoint_; }
+  /// Closes every channel with a word to the peer, refuses new ones, and lets go of everything. `node_down` comes for
+  /// each.
+  void stop();
+
+ private:
+  struct Peer;
+  struct Dial;
+
+  Network(boost::asio::io_context& context, NetworkConfig config, ChannelSettings settings, Discovery& discovery,
+          NetworkEvents events, Logger logger);
+
+  std::shared_ptr<Outbox> outbox_of(const Atom& node);
+  bool may_leave(const Signal& signal, const Atom& node, std::uint32_t peer_creation, Flags flags);
+  void flush(const Atom& node, const std::shared_ptr<Outbox>& outbox);
+  Peer& peer_of(const Atom& node);
+
+  void start_dial(const Atom& node, bool explicit_wish);
+  void resolve(Peer& peer);
+  void attempt(Peer& peer, const DiscoveredAddresses& addresses);
+  void dial_ended(Peer& peer, const std::shared_ptr<Channel>& channel, const ChannelEnd& end);
+  void retry_dial(Peer& peer, Milliseconds delay);
+  void finish_dial(Peer& peer, Result<void> result);
+
+  void accept(std::shared_ptr<quic::Connection> connection);
+  HandshakeAnswer decide(const std::shared_ptr<Channel>& channel, const Atom& name);
+  ChannelEvents events_for();
+  void channel_up(const std::shared_ptr<Channel>& channel);
+  void channel_ended(const std::shared_ptr<Channel>& channel, const ChannelEnd& end);
+  DeliverOutcome channel_signal(Channel& channel, Signal&& signal);
+  void take_down(Peer& peer, const Atom& reason);
+  void forget_if_idle(const Atom& node);
+
+  void schedule_tick();
+  void tick();
+  void probe(Peer& peer, MonotonicTime now);
+  void post(std::function<void()> work);
+
+  boost::asio::io_context& context_;
+  const NetworkConfig config_;
+  ChannelSettings settings_;
+  Discovery& discovery_;
+  NetworkEvents events_;
+  Logger logger_;
+  NetworkCounters counters_;
+  std::unique_ptr<quic::Endpoint> endpoint_;
+  Detector detector_;
+  std::uint64_t next_epoch_ = 1;
+  bool stopped_ = false;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);  ///< Work that was posted checks that we still exist.
+
+  std::unordered_map<Atom, std::unique_ptr<Peer>> peers_;
+  std::vector<std::shared_ptr<Channel>> unnamed_;  ///< Accepted, their handshake has not told a name yet.
+
+  mutable std::shared_mutex table_mutex_;  ///< Guards outboxes_ and up_.
+  std::unordered_map<Atom, std::shared_ptr<Outbox>> outboxes_;
+  std::unordered_map<Atom, PeerInfo> up_;
+
+  struct Timer;
+  std::unique_ptr<Timer> timer_;
+};
+
+}  // namespace distribution
+}  // namespace v0
+}  // namespace barrel_p2p
