@@ -15,7 +15,8 @@ Error inside(std::string_view step, const Error& error) {
   if (error.code() != Errc::type_mismatch) return error;
   const std::string& context = error.context();
   const std::string path(step);
-  if (context.starts_with("at ")) return {error.code(), "at " + path + context.substr(3)};
+  if (context.starts_with("at [")) return {error.code(), "at " + path + context.substr(3)};
+  if (context.starts_with("at ")) return {error.code(), "at " + path + "." + context.substr(3)};
   return {error.code(), "at " + path + ": " + context};
 }
 

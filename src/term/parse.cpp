@@ -243,7 +243,7 @@ class Parser {
       }
       codes.push_back(character());
     }
-    ++at_;
+    if (!error_) ++at_;
     return codes;
   }
 
@@ -398,7 +398,10 @@ class Parser {
 
   /// The inside of `<node.1.2.3/4>` up to the `>`: the node (which may have dots), the numbers, the creation.
   bool identifier(Atom& node, std::vector<std::uint64_t>& numbers, std::uint32_t& creation, std::size_t count) {
-    const auto close = text_.find('>', peek() == '\'' ? text_.find('\'', at_ + 1) : at_);
+    const bool is_quoted = peek() == '\'';
+    if (is_quoted) node = atom();
+    if (error_) return false;
+    const auto close = text_.find('>', at_);
     if (close == std::string_view::npos) {
       bad("expected '>'");
       return false;
@@ -422,10 +425,8 @@ class Parser {
       bad("too few numbers");
       return false;
     }
-    if (inside.starts_with('\'')) {
-      Parser name(inside);
-      node = name.atom();
-      if (name.error_ || name.at_ != inside.size()) bad("bad node name");
+    if (is_quoted) {
+      if (!inside.empty()) bad("bad node name");
     } else if (auto made = Atom::make(inside)) {
       node = std::move(*made);
     } else {

@@ -33,7 +33,10 @@ Atom any_atom() {
   return one_of<Atom>({"ok", "", "true", "A b", "fun", "quote'd", "back\\slash", "\n", "\xc3\xa9t\xc3\xa9", "\xce\xbb",
                        "\xf0\x9f\x90\x9d", "a@h", Atom(std::string(255, 'x'))});
 }
-Atom any_node() { return one_of<Atom>({"a@127.0.0.1", "b@h", "node.with.dots@x-y", "A b@h", "a>b@h", "5", ""}); }
+Atom any_node() {
+  return one_of<Atom>(
+      {"a@127.0.0.1", "b@h", "node.with.dots@x-y", "A b@h", "a>b@h", "5", "", "it's>1.2/3@h", "back\\slash@h"});
+}
 
 Term any_integer() {
   switch (*gen::inRange(0, 4)) {
@@ -413,6 +416,26 @@ TEST(TermConversions, an_error_names_the_place_that_did_not_fit) {
   EXPECT_TRUE(limits.error().context().starts_with("at limits[2]: expected")) << limits.error().context();
   EXPECT_TRUE(limits.error().context().ends_with("got many")) << limits.error().context();
   EXPECT_EQ(term.get<int>(Atom("other")).error(), Errc::not_found);
+}
+
+TEST(TermConversions, the_path_to_a_nested_struct_names_each_step) {
+  const auto term = parse_term("#{outer => #{x => no, y => 1.0}}").value();
+  const auto point = term.get<Point>(Atom("outer"));
+  ASSERT_FALSE(point);
+  EXPECT_TRUE(point.error().context().starts_with("at outer.x: expected")) << point.error().context();
+}
+
+TEST(TermConversions, times_that_do_not_fit_are_refused) {
+  const Term longest(std::numeric_limits<std::int64_t>::max());
+  EXPECT_TRUE(longest.to<std::chrono::milliseconds>());
+  EXPECT_FALSE(longest.to<std::chrono::nanoseconds>());
+  EXPECT_FALSE(Term(std::numeric_limits<std::int64_t>::min()).to<std::chrono::microseconds>());
+}
+
+TEST(TermText, a_quote_that_is_not_closed_is_an_error_wherever_it_stands) {
+  for (const auto* const text : {"'", "['", "{'a", "#{'", "<'a.1.2/3>", "[\"", "<<\"", "fun 'a", "['\\"}) {
+    EXPECT_EQ(parse_term(text).error(), Errc::malformed_term) << text;
+  }
 }
 
 // Bounds.
