@@ -211,6 +211,9 @@ struct TermCodec<std::chrono::duration<Rep, Period>> {
   static Result<Duration> decode(const Term& term) {
     const auto value = term.as_int64();
     if (!value) return detail::wrong_type("an integer", term);
+    // A finer unit has a smaller range.
+    const std::chrono::duration<long double, Period> wide = std::chrono::milliseconds(*value);
+    if (wide < Duration::min() || wide > Duration::max()) return detail::wrong_type("milliseconds that fit", term);
     return std::chrono::duration_cast<Duration>(std::chrono::milliseconds(*value));
   }
 };

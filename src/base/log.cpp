@@ -23,7 +23,7 @@ LogLevel level_of(spdlog::level::level_enum level) {
 
 class CallbackSink : public spdlog::sinks::base_sink<std::mutex> {
  public:
-  explicit CallbackSink(LogSink sink) : sink_(std::move(sink)) {}
+  explicit CallbackSink(LogSink callback) : sink_(std::move(callback)) {}
 
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {

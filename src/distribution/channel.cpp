@@ -107,7 +107,7 @@ void Channel::close(const std::string& reason) {
 void Channel::fail(ChannelEnd::Cause cause, Error error) {
   if (stage_ == ChannelStage::closed) return;
   const auto self = shared_from_this();
-  const ChannelEnd end{stage_, cause, std::move(error), name_sent_};
+  const ChannelEnd end{stage_, cause, std::move(error), undecided()};
   // Strangers learn no more than that it is over; FAIL of the authentication said what the protocol wants said.
   close("");
   if (events_.ended) events_.ended(self, end);
@@ -122,8 +122,14 @@ void Channel::on_closed(const quic::CloseReason& reason) {
   if (reason.kind == Kind::protocol) cause = ChannelEnd::Cause::protocol;
   std::string text = said ? "the peer closed the connection" : "the connection was lost";
   if (!reason.text.empty()) text += ": " + reason.text;
-  const Errc code = stage_ == ChannelStage::connecting ? Errc::connection_refused : Errc::closed;
-  const ChannelEnd end{std::exchange(stage_, ChannelStage::closed), cause, Error(code, std::move(text)), name_sent_};
+  Errc code = stage_ == ChannelStage::connecting ? Errc::connection_refused : Errc::closed;
+  const bool open = undecided();
+  if (stage_ == ChannelStage::handshaking && initiator_ && said && !open) {
+    cause = ChannelEnd::Cause::handshake;
+    code = Errc::handshake_failed;
+    text += " after our answer to its challenge: do both nodes have the same cookie?";
+  }
+  const ChannelEnd end{std::exchange(stage_, ChannelStage::closed), cause, Error(code, std::move(text)), open};
   if (events_.ended) events_.ended(self, end);
 }
 
@@ -224,14 +230,13 @@ void Channel::apply(HandshakeEffects&& effects) {
   for (auto& effect : effects) {
     if (stage_ == ChannelStage::closed) return;
     if (auto* send = std::get_if<HandshakeSend>(&effect)) {
-      name_sent_ = true;
       handshake_sent_ += send->bytes.size();
       if (send->status) status_acked_at_ = handshake_sent_;
       connection_->write(control_stream, SharedBytes(std::move(send->bytes)), {.fin = false, .own_packet = true});
     } else if (const auto* received = std::get_if<HandshakeNameReceived>(&effect)) {
       peer_ = received->name;
-      const auto answer = events_.name_received ? events_.name_received(shared_from_this(), peer_)
-                                                : HandshakeAnswer::not_allowed;
+      const auto answer =
+          events_.name_received ? events_.name_received(shared_from_this(), peer_) : HandshakeAnswer::not_allowed;
       apply(handshake_->answer(answer, monotonic_now()));
     } else if (std::holds_alternative<HandshakeAlive>(effect)) {
       // The peer still has a channel that we do not have any more, or we would not have dialled.
@@ -269,8 +274,8 @@ void Channel::handshake_up(const HandshakeUp& up) {
   FragmentLimits limits;
   limits.message_bytes_max = settings_.message_bytes_max;
   limits.open_bytes_max = 2 * settings_.message_bytes_max;
-  messages_ = std::make_unique<MessageReader>(
-      ChannelNodes{settings_.name, peer_, settings_.creation, peer_creation_}, flags_, limits);
+  messages_ = std::make_unique<MessageReader>(ChannelNodes{settings_.name, peer_, settings_.creation, peer_creation_},
+                                              flags_, limits);
   stage_ = ChannelStage::up;
   last_signal_ = monotonic_now();
   authentication_.reset();
@@ -336,7 +341,8 @@ void Channel::on_stream_reset(StreamId id, std::uint64_t code) {
 void Channel::hold_early(StreamId id, ByteView bytes) {
   early_bytes_ += bytes.size();
   if (early_bytes_ > settings_.early_bytes_max) {
-    return fail(ChannelEnd::Cause::protocol, Error(Errc::limit_exceeded, "too much data before the handshake was done"));
+    return fail(ChannelEnd::Cause::protocol,
+                Error(Errc::limit_exceeded, "too much data before the handshake was done"));
   }
   early_.emplace_back(id, Bytes(bytes.begin(), bytes.end()));
 }

@@ -68,7 +68,8 @@ struct ChannelEnd {
     protocol,        ///< The peer broke the protocol.
   } cause = Cause::local;
   Error error{Errc::closed};
-  bool name_sent = false;  ///< We had sent our name: the peer may have closed in favour of its own attempt.
+  bool undecided =
+      false;  ///< The peer knew our name and had not answered: it may have closed in favour of its own attempt.
 };
 
 class Channel;
@@ -97,7 +98,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   [[nodiscard]] bool initiator() const noexcept { return initiator_; }
   /// The dialled name, or the name that the handshake told; empty before.
   [[nodiscard]] const Atom& peer() const noexcept { return peer_; }
-  [[nodiscard]] Flags flags() const noexcept { return flags_; }                  ///< In force; valid when up.
+  [[nodiscard]] Flags flags() const noexcept { return flags_; }                          ///< In force; valid when up.
   [[nodiscard]] std::uint32_t peer_creation() const noexcept { return peer_creation_; }  ///< Valid when up.
   [[nodiscard]] MonotonicTime last_heard() const noexcept { return connection_->last_receive_time(); }
   [[nodiscard]] MonotonicTime last_signal() const noexcept { return last_signal_; }
@@ -126,6 +127,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   void on_stream_acked(StreamId id, std::uint64_t bytes);
   void on_stream_reset(StreamId id, std::uint64_t code);
   void on_closed(const quic::CloseReason& reason);
+  [[nodiscard]] bool undecided() const noexcept { return handshake_ && handshake_->awaits_status(); }
 
   void start_authentication();
   void apply(AuthEffects&& effects);
@@ -154,9 +156,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   std::optional<NodeName> proven_;
   PinReservation pin_;
   std::optional<StreamId> own_auth_stream_;
-  std::uint64_t handshake_sent_ = 0;                ///< Bytes written to stream 0.
-  std::optional<std::uint64_t> status_acked_at_;    ///< The status has arrived when these are acknowledged.
-  bool name_sent_ = false;
+  std::uint64_t handshake_sent_ = 0;              ///< Bytes written to stream 0.
+  std::optional<std::uint64_t> status_acked_at_;  ///< The status has arrived when these are acknowledged.
   Flags flags_ = 0;
   std::uint32_t peer_creation_ = 0;
   std::vector<StreamId> data_streams_;  ///< Ours, by index.

@@ -86,8 +86,7 @@ Result<DiscoveredAddresses> look_up(const HostPort& where) {
 
 Result<void> write_text(const std::filesystem::path& file, const std::string& text) {
   const auto failed = [&](const char* what) {
-    return fail(Errc::io_error, std::string(what) + " " + file.string() + ": " +
-                                    std::system_category().message(errno));
+    return fail(Errc::io_error, std::string(what) + " " + file.string() + ": " + std::system_category().message(errno));
   };
   constexpr mode_t mode = 0644;
   const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);

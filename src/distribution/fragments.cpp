@@ -98,7 +98,8 @@ Result<std::optional<Signal>> MessageReader::read(std::uint64_t stream, FramePay
   const auto envelope = read_envelope(frame.bytes, effective_);
   if (!envelope) return std::unexpected(envelope.error());
   if (const auto* message = std::get_if<WholeMessage>(&*envelope)) return whole(*message, std::move(frame));
-  if (const auto* fragment = std::get_if<NextFragment>(&*envelope)) return assembled(fragments_.next(stream, *fragment));
+  if (const auto* fragment = std::get_if<NextFragment>(&*envelope))
+    return assembled(fragments_.next(stream, *fragment));
   const auto& fragment = std::get<FirstFragment>(*envelope);
   auto decoded = control_.decode(fragment.body);
   if (!decoded) return std::unexpected(decoded.error());

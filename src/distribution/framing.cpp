@@ -37,8 +37,8 @@ Result<Envelope> read_fragment(ByteView payload) {
 Result<std::size_t> FrameReader::announced(const std::uint8_t* header) const {
   const std::size_t length = read_be(header, frame_header_bytes);
   if (length <= frame_bytes_max_) return length;
-  return fail(Errc::limit_exceeded, "a frame of " + std::to_string(length) + " bytes; limits.message_bytes_max allows " +
-                                        std::to_string(frame_bytes_max_));
+  return fail(Errc::limit_exceeded, "a frame of " + std::to_string(length) +
+                                        " bytes; limits.message_bytes_max allows " + std::to_string(frame_bytes_max_));
 }
 
 Result<ByteView> FrameReader::continue_partial(ByteView piece, std::vector<FramePayload>& frames) {

@@ -61,8 +61,7 @@ void Handshake::send(Bytes message, HandshakeEffects& effects, bool status) cons
   if (config_.framing == HandshakeFraming::prefixed) {
     constexpr unsigned byte_bits = 8;
     const std::size_t size = message.size();
-    message.insert(message.begin(),
-                   {static_cast<std::uint8_t>(size >> byte_bits), static_cast<std::uint8_t>(size)});
+    message.insert(message.begin(), {static_cast<std::uint8_t>(size >> byte_bits), static_cast<std::uint8_t>(size)});
   }
   effects.emplace_back(HandshakeSend{std::move(message), status});
 }
@@ -236,7 +235,8 @@ bool Handshake::check_peer(const Atom& peer, HandshakeEffects& effects) {
     fail(HandshakeFailure::own_name, "the peer bears our own name, " + peer.string(), effects);
   } else if (config_.proven && peer != *config_.proven) {
     fail(HandshakeFailure::name_not_proven,
-         "the peer authenticated as " + config_.proven->string() + " and now says that it is " + peer.string(), effects);
+         "the peer authenticated as " + config_.proven->string() + " and now says that it is " + peer.string(),
+         effects);
   } else if (config_.dialled && peer != *config_.dialled) {
     fail(HandshakeFailure::name_not_dialled,
          config_.dialled->string() + " was dialled and " + peer.string() + " answered", effects);

@@ -130,6 +130,8 @@ class Handshake {
 
   /// When `tick` must be called at the latest; nothing when the handshake has ended.
   [[nodiscard]] std::optional<MonotonicTime> deadline() const noexcept;
+  /// Initiator: the peer has not said yet what it thinks of the attempt. If it closes now, it may prefer its own one.
+  [[nodiscard]] bool awaits_status() const noexcept { return state_ == State::waiting_for_status; }
   [[nodiscard]] bool finished() const noexcept { return state_ == State::up || state_ == State::failed; }
 
  private:

@@ -162,7 +162,8 @@ Result<ReplyMessage> decode_reply(ByteView message) {
 }
 
 Result<AckMessage> decode_ack(ByteView message) {
-  if (message.size() != ack_bytes || message[0] != handshake_tag::ack) return bad("a message that is no acknowledgement");
+  if (message.size() != ack_bytes || message[0] != handshake_tag::ack)
+    return bad("a message that is no acknowledgement");
   AckMessage ack;
   std::copy_n(message.begin() + 1, ack.digest.size(), ack.digest.begin());
   return ack;

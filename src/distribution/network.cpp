@@ -249,15 +249,17 @@ void Network::start_dial(const Atom& node, bool explicit_wish) {
 void Network::resolve(Peer& peer) {
   const Atom node = peer.name;
   const std::uint64_t number = peer.dial->number;
-  discovery_.resolve(node, [this, alive = std::weak_ptr<int>(alive_), node, number](Result<DiscoveredAddresses> answer) {
-    if (alive.expired()) return;
-    post([this, node, number, addresses = std::move(answer)] {
-      const auto found = peers_.find(node);
-      if (stopped_ || found == peers_.end() || !found->second->dial || found->second->dial->number != number) return;
-      if (!addresses) return finish_dial(*found->second, std::unexpected(addresses.error()));
-      attempt(*found->second, *addresses);
-    });
-  });
+  discovery_.resolve(
+      node, [this, alive = std::weak_ptr<int>(alive_), node, number](Result<DiscoveredAddresses> answer) {
+        if (alive.expired()) return;
+        post([this, node, number, addresses = std::move(answer)] {
+          const auto found = peers_.find(node);
+          if (stopped_ || found == peers_.end() || !found->second->dial || found->second->dial->number != number)
+            return;
+          if (!addresses) return finish_dial(*found->second, std::unexpected(addresses.error()));
+          attempt(*found->second, *addresses);
+        });
+      });
 }
 
 void Network::attempt(Peer& peer, const DiscoveredAddresses& addresses) {
@@ -287,7 +289,7 @@ void Network::dial_ended(Peer& peer, const std::shared_ptr<Channel>& channel, co
   peer.dial->last_error = end.error;
   const auto now = monotonic_now();
   const bool keeps_waiting =
-      end.cause == ChannelEnd::Cause::keep_waiting || (end.cause == ChannelEnd::Cause::peer_closed && end.name_sent);
+      end.cause == ChannelEnd::Cause::keep_waiting || (end.cause == ChannelEnd::Cause::peer_closed && end.undecided);
   if (end.cause == ChannelEnd::Cause::authentication || end.cause == ChannelEnd::Cause::handshake ||
       end.cause == ChannelEnd::Cause::protocol || now >= peer.dial->deadline) {
     return finish_dial(peer, std::unexpected(end.error));

@@ -1,0 +1,203 @@
+#include <algorithm>
+#include <barrel_p2p/node.hpp>
+#include <utility>
+
+#include "node/parts.hpp"
+#include "node/validate.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace {
+
+Result<distribution::PublicKey> parse_key(const std::string& hex) {
+  distribution::PublicKey key{};
+  const auto digit = [](char character) -> int {
+    if (character >= '0' && character <= '9') return character - '0';
+    constexpr int ten = 10;
+    if (character >= 'a' && character <= 'f') return character - 'a' + ten;
+    if (character >= 'A' && character <= 'F') return character - 'A' + ten;
+    return -1;
+  };
+  constexpr unsigned digit_bits = 4;
+  bool good = hex.size() == 2 * key.size();
+  for (std::size_t at = 0; good && at < key.size(); ++at) {
+    const int high = digit(hex[2 * at]);
+    const int low = digit(hex[2 * at + 1]);
+    good = high >= 0 && low >= 0;
+    if (good)
+      key[at] = static_cast<std::uint8_t>(static_cast<unsigned>(high) << digit_bits | static_cast<unsigned>(low));
+  }
+  if (!good) return fail(Errc::invalid_argument, "a public key is 64 hex digits");
+  return key;
+}
+
+std::unexpected<Error> no_authentication() { return fail(Errc::invalid_config, "authentication is off"); }
+
+}  // namespace
+
+Node::Node(std::unique_ptr<Parts> parts) noexcept : parts_(std::move(parts)) {}
+Node::~Node() = default;
+Node::Node(Node&&) noexcept = default;
+Node& Node::operator=(Node&&) noexcept = default;
+
+Result<Node> Node::start(NodeConfig config) {
+  if (auto valid = node::validate(config); !valid) return std::unexpected(valid.error());
+  auto parts = std::make_unique<Parts>(std::move(config));
+  if (auto started = parts->start(); !started) return std::unexpected(started.error());
+  return Node(std::move(parts));
+}
+
+void Node::stop() { parts_->stop(); }
+
+const NodeName& Node::name() const noexcept { return parts_->name; }
+std::uint16_t Node::port() const noexcept { return parts_->port; }
+std::uint32_t Node::creation() const noexcept { return parts_->creation; }
+Node::Duration Node::detection_worst_case() const noexcept {
+  return parts_->config.detector.dead_after + parts_->config.detector.tick;
+}
+
+// Nodes.
+
+Result<void> Node::connect(const NodeName& node, Duration limit) {
+  auto promise = std::make_shared<std::promise<Result<void>>>();
+  auto future = promise->get_future();
+  connect(node, [promise](Result<void> result) { promise->set_value(std::move(result)); });
+  if (future.wait_for(limit) == std::future_status::ready) return future.get();
+  return fail(Errc::timeout, "no connection to " + node.string() + " within " + std::to_string(limit.count()) + " ms");
+}
+
+void Node::connect(const NodeName& node, std::function<void(Result<void>)> done) {
+  parts_->network->connect(node.atom(), std::move(done));
+}
+
+void Node::disconnect(const NodeName& node) { parts_->network->disconnect(node.atom()); }
+
+std::vector<NodeName> Node::nodes() const {
+  std::vector<NodeName> names;
+  for (const auto& peer : parts_->network->nodes()) names.emplace_back(peer.node.text());
+  return names;
+}
+
+std::vector<PeerStatus> Node::peers() const {
+  std::vector<PeerStatus> list;
+  for (const auto& peer : parts_->network->nodes()) {
+    list.push_back({NodeName(peer.node.text()), peer.address, peer.creation, peer.initiator});
+  }
+  return list;
+}
+
+Subscription Node::monitor_nodes(std::function<void(const NodeEvent&)> callback) {
+  return parts_->events.add(std::move(callback));
+}
+
+Result<std::chrono::microseconds> Node::ping(const NodeName& node, Duration limit) {
+  const auto from = monotonic_now();
+  const auto answer = call(RemoteName(Atom("net_kernel"), node), Term::tuple({Atom("is_auth"), name().atom()}), limit);
+  if (!answer) return std::unexpected(answer.error());
+  if (!answer->is_atom("yes")) return fail(Errc::remote_exit, "the node answered " + to_text(*answer));
+  return std::chrono::duration_cast<std::chrono::microseconds>(monotonic_now() - from);
+}
+
+// Processes.
+
+Pid Node::spawn(ProcessFunction function) { return parts_->system->spawn(std::move(function)); }
+Result<void> Node::send(const Destination& to, Term message) { return parts_->system->send(to, std::move(message)); }
+void Node::exit(const Pid& process, const Term& reason) { parts_->system->exit(process, reason); }
+Result<void> Node::register_process(const Atom& name, const Pid& process) {
+  return parts_->system->register_name(name, process);
+}
+bool Node::unregister_process(const Atom& name) { return parts_->system->unregister_name(name); }
+std::optional<Pid> Node::whereis(const Atom& name) const { return parts_->system->whereis(name); }
+bool Node::is_alive(const Pid& process) const { return parts_->system->is_alive(process); }
+
+Result<Term> Node::call(const Destination& server, Term request, Duration limit) {
+  auto answer = parts_->wait_for<Result<Term>>(
+      [server, request = std::move(request), limit](Process& self) { return self.call(server, request, limit); });
+  return answer ? std::move(*answer) : std::unexpected(answer.error());
+}
+
+Result<void> Node::cast(const Destination& server, Term request) {
+  return send(server, Term::tuple({Atom("$gen_cast"), std::move(request)}));
+}
+
+CallOutcome Node::run_function(const NodeName& node, RemoteFunction what, Duration limit) {
+  auto outcome = parts_->wait_for<CallOutcome>(
+      [node, what = std::move(what), limit](Process& self) { return self.run_function(node, what, limit); });
+  if (outcome) return std::move(*outcome);
+  CallOutcome stopped;
+  stopped.kind = CallOutcome::Kind::stopped;
+  return stopped;
+}
+
+Result<Term> Node::call_function(const NodeName& node, const Atom& module, const Atom& function,
+                                 std::vector<Term> arguments, Duration limit) {
+  return run_function(node, RemoteFunction(module, function, std::move(arguments)), limit).result();
+}
+
+void Node::export_function(const Atom& module, const Atom& name, RemoteCallable function) {
+  parts_->system->export_function(module, name, std::move(function));
+}
+
+void Node::export_function(const Atom& module, const Atom& name, PlainCallable function) {
+  export_function(module, name,
+                  RemoteCallable([function = std::move(function)](Process& /*self*/, std::vector<Term> arguments)
+                                     -> Task<Result<Term>> { co_return function(arguments); }));
+}
+
+// Keys.
+
+std::string Node::public_key() const { return parts_->key ? distribution::to_hex(parts_->key->public_key()) : ""; }
+std::string Node::fingerprint() const {
+  return parts_->key ? distribution::to_hex(distribution::fingerprint(parts_->key->public_key())) : "";
+}
+
+std::vector<TrustedKey> Node::keys() const {
+  std::vector<TrustedKey> list;
+  if (!parts_->trust) return list;
+  for (const auto& pin : parts_->trust->list()) {
+    list.push_back({pin.name, distribution::to_hex(pin.key), distribution::to_hex(distribution::fingerprint(pin.key)),
+                    pin.learned});
+  }
+  return list;
+}
+
+Result<void> Node::pin(const NodeName& node, const std::string& key) {
+  if (!parts_->trust) return no_authentication();
+  const auto parsed = parse_key(key);
+  if (!parsed) return std::unexpected(parsed.error());
+  return parts_->trust->pin(node, *parsed);
+}
+
+Result<void> Node::unpin(const NodeName& node) {
+  if (!parts_->trust) return no_authentication();
+  return parts_->trust->unpin(node);
+}
+
+void Node::set_trust_mode(TrustMode mode) {
+  if (parts_->trust) parts_->trust->set_mode(mode);
+}
+
+NodeStatistics Node::statistics() const {
+  NodeStatistics all;
+  const auto& network = parts_->network->counters();
+  all.dials = network.dials;
+  all.dials_failed = network.dials_failed;
+  all.accepted = network.accepted;
+  all.accepts_failed = network.accepts_failed;
+  all.silent_peers = network.detector_downs + network.probe_downs;
+  all.pauses = network.pauses;
+  const auto& system = parts_->system->counters();
+  all.signals_dropped = network.signals_dropped + system.dropped_no_process + system.dropped_no_name +
+                        system.dropped_stale_creation + system.dropped_dead_alias + system.dropped_malformed;
+  const auto endpoint = parts_->endpoint_statistics();
+  all.datagrams_received = endpoint.datagrams_received;
+  all.datagrams_sent = endpoint.datagrams_sent;
+  all.refused_connections = endpoint.refused_connections;
+  all.connections = endpoint.connections;
+  all.half_open = endpoint.half_open;
+  all.processes = parts_->system->process_count();
+  return all;
+}
+
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,234 @@
+#include "node/parts.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include "base/random.hpp"
+#include "distribution/auth/certificate.hpp"
+#include "distribution/auth/identity.hpp"
+#include "node/validate.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace {
+
+std::filesystem::path directory_of(const NodeConfig& config, const std::filesystem::path& given, const char* name) {
+  return given.empty() ? config.data_dir / name : given;
+}
+
+/// Numbers below 4 mean something else to Erlang nodes.
+std::uint32_t new_creation() {
+  constexpr std::uint32_t least = 4;
+  return static_cast<std::uint32_t>(random_between(least, UINT32_MAX));
+}
+
+distribution::DetectorConfig detector_config(const FailureDetectorConfig& config) {
+  distribution::DetectorConfig detector;
+  detector.keep_alive = config.keep_alive;
+  detector.dead_after = config.dead_after;
+  detector.tick = config.tick;
+  detector.pause_threshold = config.pause_threshold;
+  detector.probe_after = config.probe_after;
+  detector.probe_timeout = config.probe_timeout;
+  return detector;
+}
+
+}  // namespace
+
+Node::Parts::Parts(NodeConfig given)
+    : config(std::move(given)),
+      name(config.name),
+      logger(config.log_sink ? make_callback_logger(config.name, config.log_sink) : make_stderr_logger(config.name)),
+      creation(new_creation()) {
+  set_level(logger, config.log_level);
+}
+
+Node::Parts::~Parts() { stop(); }
+
+Result<void> Node::Parts::load_keys() {
+  const auto directory = directory_of(config, config.authentication.key_dir, "keys");
+  auto identity = distribution::load_or_create_identity(directory);
+  if (!identity) return std::unexpected(identity.error());
+  key = std::move(*identity);
+  distribution::TrustStore::Limits limits;
+  limits.pins_max = config.authentication.pins_max;
+  limits.pins_per_minute_max = config.authentication.pins_per_minute_max;
+  auto store = distribution::TrustStore::open(directory, config.authentication.trust_mode, limits,
+                                              [log = logger](const std::string& text) { log->warn("{}", text); });
+  if (!store) return std::unexpected(store.error());
+  trust = std::move(*store);
+  return {};
+}
+
+Result<std::shared_ptr<const quic::Credentials>> Node::Parts::load_credentials() {
+  const auto directory = directory_of(config, config.certificate_dir, "quic");
+  const auto certificate = distribution::load_or_create_certificate(directory, wall_now());
+  if (!certificate) return std::unexpected(certificate.error());
+  if (certificate->expires < wall_now()) {
+    logger->warn("the certificate in {} has expired; peers do not mind, but replace it", directory.string());
+  }
+  return quic::Credentials::from_pem(certificate->certificate_pem, certificate->key_pem);
+}
+
+void Node::Parts::start_system() {
+  process::SystemConfig settings;
+  settings.node = name.atom();
+  settings.creation = creation;
+  settings.workers = config.workers;
+  settings.mailbox_bytes_max = config.limits.mailbox_bytes_max;
+  settings.remote_spawns_max = config.limits.remote_spawns_max;
+  settings.log_crash = [log = logger](const std::string& text) { log->error("{}", text); };
+  settings.log_output = [log = logger](const std::string& text) { log->info("output: {}", text); };
+  system = std::make_unique<process::System>(std::move(settings));
+}
+
+distribution::NetworkEvents Node::Parts::network_events() {
+  distribution::NetworkEvents network_events;
+  network_events.node_up = [this](const distribution::PeerInfo& peer) {
+    system->node_up(peer.node, peer.epoch, peer.creation, peer.flags);
+    events.tell({NodeEvent::Kind::up, NodeName(peer.node.text()), ""});
+  };
+  network_events.node_down = [this](const Atom& node, std::uint64_t epoch, const Atom& reason) {
+    system->node_down(node, epoch);
+    events.tell({NodeEvent::Kind::down, NodeName(node.text()), reason.string()});
+  };
+  network_events.unreachable = [this](const Atom& node, const Error& /*error*/) { system->unreachable(node); };
+  network_events.deliver = [this](const Atom& node, std::uint64_t epoch, distribution::Signal&& signal) {
+    return system->deliver(node, epoch, std::move(signal));
+  };
+  network_events.writable = [this](const Atom& node) { system->node_writable(node); };
+  return network_events;
+}
+
+Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credentials>& credentials) {
+  distribution::ChannelSettings channel;
+  channel.name = name.atom();
+  channel.cookie = config.cookie;
+  channel.creation = creation;
+  channel.authenticate = config.authentication.enabled;
+  channel.authentication.own_name = name;
+  channel.authentication.timeout = config.authentication.handshake_timeout;
+  channel.authentication.timestamp_window = config.authentication.timestamp_window;
+  channel.authentication.cookie_only_nodes = config.authentication.cookie_only_nodes;
+  channel.authentication.refuse_shared_keys = config.authentication.refuse_shared_keys;
+  channel.key = key;
+  channel.trust = trust;
+  channel.handshake_timeout = config.setup_timeout;
+  channel.message_bytes_max = config.limits.message_bytes_max;
+
+  distribution::NetworkConfig settings;
+  settings.detector = detector_config(config.detector);
+  settings.outbox = {config.limits.send_queue_bytes, config.limits.send_queue_bytes_max};
+  settings.setup_timeout = config.setup_timeout;
+  settings.auto_connect = config.auto_connect;
+
+  quic::EndpointConfig endpoint;
+  endpoint.credentials = credentials;
+  endpoint.keep_alive = config.detector.keep_alive;
+  endpoint.connections_max = config.limits.connections_max;
+  endpoint.half_open_max = config.limits.half_open_max;
+  endpoint.half_open_per_address_max = config.limits.half_open_per_address_max;
+
+  const auto open = [&](const std::string& address) -> Result<void> {
+    auto listen = quic::Address::make(address, config.port);
+    if (!listen) return std::unexpected(listen.error());
+    endpoint.listen = *listen;
+    auto opened =
+        distribution::Network::open(context, settings, channel, endpoint, *discovery_, network_events(), logger);
+    if (!opened) return std::unexpected(opened.error());
+    network = std::move(*opened);
+    return {};
+  };
+  auto opened = open(config.listen);
+  // A machine without IPv6 cannot have the default.
+  if (!opened && config.listen == "::") opened = open("0.0.0.0");
+  return opened;
+}
+
+Result<void> Node::Parts::publish() {
+  port = network->endpoint().local_address().port();
+  discovery_->set_own_port(port);
+  const std::uint16_t advertised = config.advertise_port != 0 ? config.advertise_port : port;
+  const std::string host = config.advertise.empty() ? std::string(name.host()) : config.advertise;
+  return discovery_->publish(name, {host, advertised});
+}
+
+void Node::Parts::describe() const {
+  const auto worst = detector_config(config.detector);
+  logger->info("listening on {}, {}", network->endpoint().local_address().to_string(),
+               network->endpoint().statistics().segmentation_offload ? "with segmentation offload"
+                                                                     : "without segmentation offload");
+  if (key) {
+    logger->info("key {} (SHA-256), {}", distribution::to_hex(distribution::fingerprint(key->public_key())),
+                 config.authentication.trust_mode == TrustMode::strict ? "strict: only pinned keys are let in"
+                                                                       : "tofu: a name's first key is pinned");
+  } else {
+    logger->warn("authentication is off: whoever has the cookie is let in");
+  }
+  if (config.cookie == NodeConfig().cookie) logger->warn("the cookie is the public default: set dist_cookie");
+  logger->info("a peer that was killed, frozen or cut off is down after {} ms at the latest",
+               distribution::Detector(worst).worst_case().count());
+}
+
+Result<void> Node::Parts::start() {
+  if (config.authentication.enabled) {
+    if (auto loaded = load_keys(); !loaded) return loaded;
+  }
+  const auto credentials = load_credentials();
+  if (!credentials) return std::unexpected(credentials.error());
+  distribution::DiscoveryConfig where;
+  where.backends = config.discovery_backends;
+  where.static_nodes = config.static_nodes;
+  where.directory = directory_of(config, config.discovery_dir, "discovery");
+  where.dns_port = config.dns_port;
+  discovery_ = std::make_unique<distribution::Discovery>(std::move(where));
+  start_system();
+  if (auto opened = open_network(*credentials); !opened) return opened;
+  process::RemotePort remote;
+  remote.send = [this](const Atom& node, distribution::Signal&& signal, const Pid& stream_key) {
+    return network->send(node, std::move(signal), stream_key);
+  };
+  remote.resume_reading = [this](const Atom& node, std::uint64_t epoch) { network->resume_reading(node, epoch); };
+  remote.report_malformed = [this](const Atom& node, std::uint64_t epoch, std::string what) {
+    network->report_malformed(node, epoch, std::move(what));
+  };
+  system->set_remote(std::move(remote));
+  system->start();
+  work_.emplace(context.get_executor());
+  transport_ = std::thread([this] { context.run(); });
+  if (auto published = publish(); !published) return published;
+  describe();
+  return {};
+}
+
+void Node::Parts::stop() {
+  const std::lock_guard lock(stop_mutex_);
+  if (std::exchange(stopped_, true)) return;
+  if (discovery_) discovery_->unpublish();
+  // What the processes say when they end goes out before the channels close: both pass through the same thread.
+  if (system) system->stop();
+  if (transport_.joinable()) {
+    std::promise<void> closed;
+    boost::asio::post(context, [&] {
+      network->stop();
+      closed.set_value();
+    });
+    closed.get_future().wait();
+    work_.reset();
+    context.stop();
+    transport_.join();
+  }
+  discovery_.reset();  // its threads must not call a network that is gone
+  if (network) logger->info("stopped");
+}
+
+quic::EndpointStatistics Node::Parts::endpoint_statistics() {
+  if (context.get_executor().running_in_this_thread()) return network->endpoint().statistics();
+  const std::lock_guard lock(stop_mutex_);
+  if (stopped_) return network->endpoint().statistics();
+  std::promise<quic::EndpointStatistics> promise;
+  boost::asio::post(context, [&] { promise.set_value(network->endpoint().statistics()); });
+  return promise.get_future().get();
+}
+
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,84 @@
+// The parts of a node, and how they are put together. Private to the node room.
+//
+// Threads: the transport thread runs the io_context with the network; the workers run processes. Parts are stopped in
+// the order in which they depend on each other: processes, channels, the thread, and then everything is let go.
+#pragma once
+
+#include <barrel_p2p/node.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <future>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "base/log.hpp"
+#include "distribution/auth/ed25519.hpp"
+#include "distribution/auth/trust_store.hpp"
+#include "distribution/network.hpp"
+#include "node/subscribers.hpp"
+#include "process/system.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+
+class Node::Parts {
+ public:
+  explicit Parts(NodeConfig given);
+  ~Parts();
+  Parts(const Parts&) = delete;
+  Parts& operator=(const Parts&) = delete;
+
+  Result<void> start();
+  void stop();
+  /// Asks the transport thread, unless it is the caller or gone.
+  [[nodiscard]] quic::EndpointStatistics endpoint_statistics();
+
+  /// Runs a function on a process and waits for what it returns.
+  template <class T>
+  Result<T> wait_for(std::function<Task<T>(Process&)> function) {
+    auto promise = std::make_shared<std::promise<T>>();
+    auto future = promise->get_future();
+    system->spawn([promise = std::move(promise), function = std::move(function)](Process& self) -> Task<> {
+      T result = co_await function(self);
+      promise->set_value(std::move(result));
+    });
+    try {
+      return future.get();  // bounded by the limit of what the process waits for
+    } catch (const std::future_error&) {
+      return fail(Errc::stopped, "the node is stopping");  // the process was killed
+    }
+  }
+
+  boost::asio::io_context context{1};  ///< Before everything that lives on it.
+  const NodeConfig config;
+  const NodeName name;
+  Logger logger;
+  std::uint32_t creation = 0;
+  std::uint16_t port = 0;
+  std::optional<distribution::PrivateKey> key;
+  std::shared_ptr<distribution::TrustStore> trust;
+  std::unique_ptr<process::System> system;
+  std::unique_ptr<distribution::Network> network;
+  node::Subscribers<NodeEvent> events;
+
+ private:
+  Result<void> load_keys();
+  Result<std::shared_ptr<const quic::Credentials>> load_credentials();
+  void start_system();
+  Result<void> open_network(const std::shared_ptr<const quic::Credentials>& credentials);
+  [[nodiscard]] distribution::NetworkEvents network_events();
+  Result<void> publish();
+  void describe() const;
+
+  std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
+  std::unique_ptr<distribution::Discovery> discovery_;
+  std::thread transport_;
+  std::mutex stop_mutex_;
+  bool stopped_ = false;
+};
+
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,15 @@
+// What a configuration must satisfy to work at all.
+#pragma once
+
+#include <barrel_p2p/node_config.hpp>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace node {
+
+/// Error: `invalid_config`, with the key, what is wrong with it and what to write instead.
+Result<void> validate(const NodeConfig& config);
+
+}  // namespace node
+}  // namespace v0
+}  // namespace barrel_p2p

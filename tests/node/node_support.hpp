@@ -1,0 +1,138 @@
+// Nodes for tests: in one process, on loopback, with directories of their own that vanish with them.
+#pragma once
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <barrel_p2p/node.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+
+namespace barrel_p2p::test {
+
+/// What `monitor_nodes` told, one text an event.
+class EventLog {
+ public:
+  void add(const NodeEvent& event) {
+    const bool up = event.kind == NodeEvent::Kind::up;
+    const std::lock_guard lock(mutex_);
+    lines_.push_back((up ? "up " : "down ") + event.node.string() + (up ? "" : " " + event.reason));
+    added_.notify_all();
+  }
+  /// Waits for the next event.
+  std::string next(std::chrono::seconds limit = std::chrono::seconds(10)) {
+    std::unique_lock lock(mutex_);
+    if (!added_.wait_for(lock, limit, [&] { return !lines_.empty(); })) return "nothing";
+    std::string line = lines_.front();
+    lines_.pop_front();
+    return line;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable added_;
+  std::deque<std::string> lines_;
+};
+
+class Cluster {
+ public:
+  using Change = std::function<void(NodeConfig&)>;
+
+  Cluster() : root_(std::filesystem::temp_directory_path() / unique_name()) {
+    std::filesystem::create_directories(root_);
+  }
+  ~Cluster() {
+    nodes_.clear();
+    std::error_code ignored;
+    std::filesystem::remove_all(root_, ignored);
+  }
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  [[nodiscard]] NodeConfig config(const std::string& short_name) const {
+    NodeConfig config;
+    config.name = short_name + "@127.0.0.1";
+    config.cookie = "test";
+    config.data_dir = data(short_name);
+    config.discovery_dir = root_ / "discovery";
+    config.discovery_backends = {"static", "file"};
+    config.workers = 2;
+    config.log_level = LogLevel::debug;
+    config.log_sink = [](LogLevel level, std::string_view line) {
+      if (std::getenv("BARREL_P2P_TEST_LOG") != nullptr || level == LogLevel::error) {
+        std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+      }
+    };
+    return config;
+  }
+  Node& start(const std::string& short_name, const Change& change = {}) {
+    NodeConfig wanted = config(short_name);
+    if (change) change(wanted);
+    auto node = Node::start(wanted);
+    if (!node) throw std::runtime_error("cannot start " + short_name + ": " + node.error().message());
+    return nodes_.insert_or_assign(short_name, std::move(*node)).first->second;
+  }
+  void stop(const std::string& short_name) { nodes_.erase(short_name); }
+  [[nodiscard]] std::filesystem::path data(const std::string& short_name) const { return root_ / short_name; }
+
+  /// Connects, trying again while an attempt of the other side, or a refusal of a moment ago, is in the way.
+  static bool connects(Node& from, Node& to) {
+    for (int attempt = 0; attempt < 20; ++attempt) {
+      if (from.connect(to.name())) return true;
+    }
+    return false;
+  }
+  /// Waits until each lists the other.
+  static bool settles(Node& one, Node& other) { return await(one, other, true); }
+  /// Disconnects and waits until neither lists the other.
+  static void part(Node& one, Node& other) {
+    one.disconnect(other.name());
+    if (!await(one, other, false)) throw std::runtime_error("the nodes did not part");
+  }
+
+ private:
+  static bool lists(const Node& node, const NodeName& other) {
+    const auto nodes = node.nodes();
+    return std::ranges::find(nodes, other) != nodes.end();
+  }
+  static bool await(Node& one, Node& other, bool connected) {
+    std::mutex mutex;
+    std::condition_variable changed;
+    const auto wake = [&](const NodeEvent& /*event*/) {
+      const std::lock_guard lock(mutex);
+      changed.notify_all();
+    };
+    const Subscription first = one.monitor_nodes(wake);
+    const Subscription second = other.monitor_nodes(wake);
+    std::unique_lock lock(mutex);
+    const auto done = [&] { return lists(one, other.name()) == connected && lists(other, one.name()) == connected; };
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (!done()) {
+      // The event comes a moment after the list has changed, on another thread: look again soon.
+      if (changed.wait_for(lock, std::chrono::milliseconds(20)) == std::cv_status::timeout &&
+          std::chrono::steady_clock::now() > end) {
+        return done();
+      }
+    }
+    return true;
+  }
+  static std::string unique_name() {
+    static std::atomic<int> number{0};
+    return "barrel_p2p-test-" + std::to_string(::getpid()) + "-" + std::to_string(++number);
+  }
+
+  std::filesystem::path root_;
+  std::map<std::string, Node> nodes_;
+};
+
+}  // namespace barrel_p2p::test

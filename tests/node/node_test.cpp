@@ -1,0 +1,255 @@
+// Whole nodes in one process, over real QUIC on loopback.
+#include <gtest/gtest.h>
+
+#include <barrel_p2p/node.hpp>
+#include <filesystem>
+#include <future>
+
+#include "node/node_support.hpp"
+
+namespace barrel_p2p {
+namespace {
+
+using namespace std::chrono_literals;
+using test::Cluster;
+
+TEST(Node, two_nodes_connect_and_exchange_messages_by_pid_and_by_name) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+  const auto connected = a.connect(b.name());
+  ASSERT_TRUE(connected.has_value()) << connected.error().message();
+  EXPECT_EQ(a.nodes(), std::vector<NodeName>{b.name()});
+
+  const Pid echo = b.spawn([](Process& self) -> Task<> {
+    for (;;) {
+      const Term message = co_await self.receive();
+      co_await self.send(*message[0].as_pid(), Term::tuple_of(self.pid(), message[1]));
+    }
+  });
+  ASSERT_TRUE(b.register_process("echo", echo).has_value());
+  std::promise<Term> promise;
+  a.spawn([&](Process& self) -> Task<> {
+    co_await self.send(echo, Term::tuple_of(self.pid(), "by pid"));
+    const Term first = co_await self.receive();
+    co_await self.send(RemoteName("echo", "b@127.0.0.1"), Term::tuple_of(self.pid(), "by name"));
+    const Term second = co_await self.receive();
+    promise.set_value(Term::tuple_of(first[1], second[1], first[0]));
+  });
+  auto future = promise.get_future();
+  ASSERT_EQ(future.wait_for(10s), std::future_status::ready);
+  EXPECT_EQ(future.get(), Term::tuple({"by pid", "by name", echo}));
+}
+
+TEST(Node, a_send_dials_and_ping_answers) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+  const auto time = a.ping(b.name());
+  ASSERT_TRUE(time.has_value()) << time.error().message();
+  EXPECT_EQ(b.nodes(), std::vector<NodeName>{a.name()});
+}
+
+TEST(Node, large_messages_arrive_whole_in_both_directions) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+  b.export_function("test", "reverse", PlainCallable([](const std::vector<Term>& arguments) -> Result<Term> {
+                      const auto bytes = arguments[0].as_binary();
+                      return Term::binary(Bytes(bytes->rbegin(), bytes->rend()));
+                    }));
+  for (const std::size_t size : {10UL, 65'000UL, 66'000UL, 1'000'000UL, 16'000'000UL}) {
+    Bytes bytes(size);
+    for (std::size_t at = 0; at < size; ++at) bytes[at] = static_cast<std::uint8_t>(at * 7 + at / 251);
+    const auto answer = a.call_function(b.name(), "test", "reverse", {Term::binary(bytes)}, 20s);
+    ASSERT_TRUE(answer.has_value()) << size << ": " << answer.error().message();
+    std::ranges::reverse(bytes);
+    EXPECT_EQ(*answer, Term::binary(bytes)) << size;
+  }
+}
+
+TEST(Node, who_has_another_cookie_is_not_let_in) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b", [](NodeConfig& config) { config.cookie = "other"; });
+  const auto connected = a.connect(b.name());
+  ASSERT_FALSE(connected.has_value());
+  EXPECT_EQ(connected.error().code(), Errc::handshake_failed) << connected.error().message();
+  EXPECT_TRUE(b.nodes().empty());
+  EXPECT_TRUE(b.keys().empty()) << "no pin before the cookie was proven";
+}
+
+TEST(Node, a_name_keeps_its_key) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  cluster.start("b");
+  ASSERT_TRUE(a.connect("b@127.0.0.1").has_value());
+  ASSERT_EQ(a.keys().size(), 1U);
+  const auto first = a.keys()[0].key;
+  cluster.stop("b");
+  std::filesystem::remove_all(cluster.data("b"));  // another identity under the same name
+  Node& impostor = cluster.start("b");
+  EXPECT_NE(impostor.public_key(), first);
+  const auto refused = a.connect("b@127.0.0.1");
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), Errc::key_mismatch) << refused.error().message();
+  ASSERT_TRUE(a.unpin("b@127.0.0.1").has_value());
+  ASSERT_TRUE(impostor.unpin("a@127.0.0.1").has_value() || impostor.keys().empty());
+  EXPECT_TRUE(cluster.connects(a, impostor));
+}
+
+TEST(Node, strict_trust_lets_only_pinned_keys_in) {
+  Cluster cluster;
+  const auto strict = [](NodeConfig& config) { config.authentication.trust_mode = TrustMode::strict; };
+  Node& a = cluster.start("a", strict);
+  Node& b = cluster.start("b", strict);
+  const auto refused = a.connect(b.name());
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_TRUE(refused.error() == Errc::untrusted_key || refused.error() == Errc::closed ||
+              refused.error() == Errc::auth_failed)
+      << refused.error().message();
+  ASSERT_TRUE(a.pin(b.name(), b.public_key()).has_value());
+  ASSERT_TRUE(b.pin(a.name(), a.public_key()).has_value());
+  EXPECT_TRUE(cluster.connects(a, b));
+}
+
+TEST(Node, nodes_are_monitored_and_disconnected) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+  test::EventLog events;
+  const auto subscription = a.monitor_nodes([&](const NodeEvent& event) { events.add(event); });
+  ASSERT_TRUE(a.connect(b.name()).has_value());
+  EXPECT_EQ(events.next(), "up b@127.0.0.1");
+  b.disconnect(a.name());
+  EXPECT_EQ(events.next(), "down b@127.0.0.1 connection_closed");
+  EXPECT_TRUE(a.nodes().empty());
+  ASSERT_TRUE(cluster.connects(b, a));
+  EXPECT_EQ(events.next(), "up b@127.0.0.1");
+  cluster.stop("b");
+  EXPECT_EQ(events.next(), "down b@127.0.0.1 connection_closed");
+}
+
+TEST(Node, nodes_that_do_not_exist_or_are_ourselves_are_errors) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  const auto self = a.connect(a.name());
+  ASSERT_FALSE(self.has_value());
+  EXPECT_EQ(self.error(), Errc::cannot_connect_self);
+  const auto nobody = a.connect("nobody@127.0.0.1");
+  ASSERT_FALSE(nobody.has_value());
+  EXPECT_EQ(nobody.error(), Errc::unreachable) << nobody.error().message();
+  const auto call = a.call_function("nobody@127.0.0.1", "erlang", "node", {});
+  ASSERT_FALSE(call.has_value());
+  EXPECT_EQ(call.error(), Errc::no_connection);
+}
+
+TEST(Node, both_nodes_dial_each_other_at_once) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+  constexpr int rounds = 100;
+  for (int round = 0; round < rounds; ++round) {
+    std::promise<Result<void>> from_a;
+    std::promise<Result<void>> from_b;
+    a.connect(b.name(), [&](Result<void> result) { from_a.set_value(std::move(result)); });
+    b.connect(a.name(), [&](Result<void> result) { from_b.set_value(std::move(result)); });
+    auto first = from_a.get_future();
+    auto second = from_b.get_future();
+    ASSERT_EQ(first.wait_for(20s), std::future_status::ready) << round;
+    ASSERT_EQ(second.wait_for(20s), std::future_status::ready) << round;
+    const auto result_a = first.get();
+    const auto result_b = second.get();
+    ASSERT_TRUE(result_a.has_value()) << round << result_a.error().message();
+    ASSERT_TRUE(result_b.has_value()) << round << result_b.error().message();
+    ASSERT_TRUE(cluster.settles(a, b));
+    ASSERT_TRUE(a.ping(b.name()).has_value()) << round;
+    cluster.part(a, b);
+  }
+}
+
+TEST(Node, a_thousand_processes_that_are_linked_over_nodes_die_with_the_connection) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+  ASSERT_TRUE(a.connect(b.name()).has_value());
+  const Pid anchor = b.spawn([](Process& self) -> Task<> {
+    self.trap_exit(true);
+    for (;;) co_await self.receive();
+  });
+  constexpr int count = 1000;
+  std::promise<void> linked;
+  std::promise<std::int64_t> ended;
+  const Matcher is_linked = [](const Term& message) { return message.is_atom("linked"); };
+  a.spawn([&](Process& self) -> Task<> {
+    for (int number = 0; number < count; ++number) {
+      const auto child = self.spawn_monitor([anchor, boss = self.pid()](Process& inner) -> Task<> {
+        inner.link(anchor);
+        co_await inner.send(boss, Atom("linked"));
+        for (;;) co_await inner.receive();
+      });
+      (void)child;
+    }
+    for (int number = 0; number < count; ++number) co_await self.receive(is_linked);
+    linked.set_value();
+    std::int64_t with_noconnection = 0;
+    for (int number = 0; number < count; ++number) {
+      const Term down = co_await self.receive();
+      if (down[4].is_atom("noconnection")) ++with_noconnection;
+    }
+    ended.set_value(with_noconnection);
+  });
+  ASSERT_EQ(linked.get_future().wait_for(20s), std::future_status::ready);
+  cluster.part(a, b);
+  auto future = ended.get_future();
+  ASSERT_EQ(future.wait_for(20s), std::future_status::ready);
+  EXPECT_EQ(future.get(), count);
+}
+
+TEST(Node, a_full_queue_suspends_the_sender_and_nothing_is_lost) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+  ASSERT_TRUE(a.connect(b.name()).has_value());
+  constexpr std::int64_t count = 400;
+  std::promise<std::int64_t> counted;
+  const Pid reader = b.spawn([&](Process& self) -> Task<> {
+    std::int64_t next = 0;
+    while (next < count) {
+      const Term message = co_await self.receive();
+      if (message[0] == Term(next) && message[1].as_binary()->size() == 100'000) ++next;
+    }
+    counted.set_value(next);
+  });
+  a.spawn([&](Process& self) -> Task<> {
+    const Term load = Term::binary(Bytes(100'000, 5));
+    for (std::int64_t number = 0; number < count; ++number) co_await self.send(reader, Term::tuple_of(number, load));
+  });
+  auto future = counted.get_future();
+  ASSERT_EQ(future.wait_for(30s), std::future_status::ready);
+  EXPECT_EQ(future.get(), count);
+}
+
+TEST(Node, start_refuses_what_cannot_work) {
+  Cluster cluster;
+  NodeConfig config = cluster.config("x");
+  config.name = "no-host";
+  EXPECT_EQ(Node::start(config).error(), Errc::invalid_config);
+  config = cluster.config("x");
+  config.cookie = "barrel_p2p";
+  config.authentication.cookie_only_nodes = {"*@host"};
+  EXPECT_EQ(Node::start(config).error(), Errc::invalid_config);
+  config = cluster.config("x");
+  config.detector.dead_after = 100ms;
+  EXPECT_EQ(Node::start(config).error(), Errc::invalid_config);
+  Node& taken = cluster.start("taken");
+  config = cluster.config("y");
+  config.listen = "127.0.0.1";
+  config.port = taken.port();
+  const auto second = Node::start(config);
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error(), Errc::io_error) << second.error().message();
+}
+
+}  // namespace
+}  // namespace barrel_p2p
