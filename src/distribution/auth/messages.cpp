@@ -64,7 +64,8 @@ Result<AuthMessage> decode_hello(ByteView rest) {
 }  // namespace
 
 Bytes encode(const AuthMessage& message) {
-  Bytes out(length_bytes);
+  Bytes out;
+  out.resize(length_bytes);  // constructed with a size, g++ 12 -O2 warns of array bounds, wrongly
   std::visit(Encoder{out}, message);
   const auto size = out.size() - length_bytes;
   out[0] = static_cast<std::uint8_t>(size >> 8U);
