@@ -18,6 +18,9 @@ enum ExitStatus : int {
   exit_usage = 2,   ///< It was not understood; nothing was done.
 };
 
+void add_node(CLI::App& app, int& status);
+void add_call(CLI::App& app, int& status);
+void add_keys(CLI::App& app, int& status);
 void add_term(CLI::App& app, int& status);
 
 }  // namespace barrel_p2p::command

@@ -16,6 +16,9 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", std::string("barrel_p2p " BARREL_P2P_VERSION));
   app.footer("Exit status: 0 success, 1 failure, 2 wrong usage. `barrel_p2p SUBCOMMAND --help` tells more.");
   app.require_subcommand(1);
+  add_node(app, status);
+  add_call(app, status);
+  add_keys(app, status);
   add_term(app, status);
   try {
     app.parse(argc, argv);

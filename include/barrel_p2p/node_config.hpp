@@ -84,8 +84,11 @@ struct NodeConfig {
   FailureDetectorConfig detector;
   LimitsConfig limits;
   std::chrono::milliseconds setup_timeout{7000};  ///< A whole dial: connect, authentication, handshake.
-  bool auto_connect = true;                       ///< A send to a node that is not connected dials it.
-  unsigned workers = 0;                           ///< Threads that run processes. 0: one a core, at most 8.
+  bool publish = true;  ///< Write an endpoint file into `discovery_dir`, for those who are to find this node.
+  bool hidden =
+      false;  ///< Not listed in `nodes()` of Erlang nodes, and no member of their cluster: for tools that look in.
+  bool auto_connect = true;  ///< A send to a node that is not connected dials it.
+  unsigned workers = 0;      ///< Threads that run processes. 0: one a core, at most 8.
   LogLevel log_level = LogLevel::info;
   LogSink log_sink;  ///< Empty: standard error.
 };

@@ -267,7 +267,7 @@ void Channel::handshake_up(const HandshakeUp& up) {
   peer_ = up.peer;
   flags_ = up.flags;
   peer_creation_ = up.peer_creation;
-  if (const auto degraded = degraded_features(flags_); !degraded.empty()) {
+  if (const auto degraded = degraded_features(flags_ | flag::published); !degraded.empty()) {
     logger_->warn("{} does without {}", peer_.text(), degraded);
   }
   if (!initiator_ && !open_data_streams()) return;

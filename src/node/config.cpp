@@ -166,6 +166,8 @@ std::vector<Key> top_level_keys() {
        integer(1, 1'000'000, at(&NodeConfig::authentication, &AuthenticationConfig::pins_per_minute_max))},
       {"", "cookie_only_nodes", strings(at(&NodeConfig::authentication, &AuthenticationConfig::cookie_only_nodes))},
       {"", "setup_timeout_ms", milliseconds(500, 60'000, at(&NodeConfig::setup_timeout))},
+      {"", "publish", boolean(at(&NodeConfig::publish))},
+      {"", "hidden", boolean(at(&NodeConfig::hidden))},
       {"", "auto_connect", boolean(at(&NodeConfig::auto_connect))},
       {"", "workers", integer(0, 1024, at(&NodeConfig::workers))},
       {"", "log_level", choice(levels, at(&NodeConfig::log_level))},

@@ -104,6 +104,7 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
   channel.name = name.atom();
   channel.cookie = config.cookie;
   channel.creation = creation;
+  if (config.hidden) channel.flags &= ~distribution::flag::published;
   channel.authenticate = config.authentication.enabled;
   channel.authentication.own_name = name;
   channel.authentication.timeout = config.authentication.handshake_timeout;
@@ -147,6 +148,7 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
 Result<void> Node::Parts::publish() {
   port = network->endpoint().local_address().port();
   discovery_->set_own_port(port);
+  if (!config.publish) return {};
   const std::uint16_t advertised = config.advertise_port != 0 ? config.advertise_port : port;
   const std::string host = config.advertise.empty() ? std::string(name.host()) : config.advertise;
   return discovery_->publish(name, {host, advertised});

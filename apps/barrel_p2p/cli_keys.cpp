@@ -1,0 +1,60 @@
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "command_line.hpp"
+#include "keys_command.hpp"
+
+namespace barrel_p2p::command {
+namespace {
+
+struct KeysOptions {
+  KeysCommand command;
+  std::string data = "data";
+  std::string key_dir;
+};
+
+CLI::App& add_operation(CLI::App& keys, int& status, const std::shared_ptr<KeysOptions>& options, const char* name,
+                        const char* help, KeysOperation operation) {
+  auto* app = keys.add_subcommand(name, help);
+  app->callback([options, operation, &status] {
+    options->command.operation = operation;
+    options->command.key_dir = options->key_dir.empty() ? std::filesystem::path(options->data) / "keys"
+                                                        : std::filesystem::path(options->key_dir);
+    status = run_keys_command(options->command, std::cout, std::cerr);
+  });
+  return *app;
+}
+
+}  // namespace
+
+void add_keys(CLI::App& app, int& status) {
+  auto options = std::make_shared<KeysOptions>();
+  auto* keys = app.add_subcommand("keys", "The identity of a node and the keys that it trusts");
+  keys->require_subcommand(1);
+  keys->fallthrough();
+  keys->footer(
+      "A key that is unpinned is learned again at the next contact (trust mode tofu), or refused (strict).\n"
+      "A node reads its pins when it starts.");
+  keys->add_option("--data", options->data, "Data directory of the node; ./data by default")->type_name("DIR");
+  keys->add_option("--key-dir", options->key_dir, "Directory of its keys; DATA/keys by default")
+      ->envname("BARREL_P2P_KEY_DIR")
+      ->type_name("DIR");
+  add_operation(*keys, status, options, "show", "Public key and fingerprint of the node; makes them if need be",
+                KeysOperation::show);
+  add_operation(*keys, status, options, "list", "Trusted keys: name, fingerprint, key", KeysOperation::list);
+  auto& pin =
+      add_operation(*keys, status, options, "pin", "Trust a key for a name, in place of any other", KeysOperation::pin);
+  pin.add_option("node", options->command.node, "Name of the node")->required()->type_name("NODE");
+  pin.add_option("key", options->command.key, "64 hex digits, or a node.pub file")->required()->type_name("KEY");
+  auto& unpin = add_operation(*keys, status, options, "unpin", "Forget the key of a name", KeysOperation::unpin);
+  unpin.add_option("node", options->command.node, "Name of the node")->required()->type_name("NODE");
+  auto& fingerprint =
+      add_operation(*keys, status, options, "fingerprint",
+                    "SHA-256 of the node's key, or of the given one: what people compare", KeysOperation::fingerprint);
+  fingerprint.add_option("key", options->command.key, "64 hex digits, or a node.pub file")->type_name("KEY");
+}
+
+}  // namespace barrel_p2p::command
