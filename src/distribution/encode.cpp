@@ -62,7 +62,10 @@ OutgoingMessage in_fragments(Bytes&& message, std::size_t body, std::size_t payl
 
 OutgoingMessage encode_message(const Signal& signal, Flags effective, const Pid& stream_key, std::uint64_t sequence) {
   const bool pass_through = (effective & flag::fragments) == 0;
-  Bytes bytes(frame_header_bytes);
+  constexpr std::size_t usual_bytes = 256;  // header, control tuple and a small payload
+  Bytes bytes;
+  bytes.reserve(usual_bytes);
+  bytes.resize(frame_header_bytes);
   if (pass_through) {
     bytes.push_back(envelope_pass_through);
     bytes.push_back(envelope_version);

@@ -244,7 +244,11 @@ void State::deliver(Message* message) {
     }
   }
   message->next = nullptr;
-  (last_ == nullptr ? first_ : reinterpret_cast<Message*&>(last_->next)) = message;
+  if (last_ == nullptr) {
+    first_ = message;
+  } else {
+    last_->next = message;
+  }
   last_ = message;
   ++mailbox_size_;
 }
