@@ -38,7 +38,7 @@ std::string optional_text(const json::value& row, std::string_view key) {
 // Text of the vectors as terms.
 
 Ref reference_of(const json::value& container) {
-  Ref reference{text_of(container, "node"), container.at("creation").to_number<std::uint32_t>(), 0, {}};
+  Ref reference{Atom(text_of(container, "node")), container.at("creation").to_number<std::uint32_t>(), 0, {}};
   for (const auto& word : container.at("words").as_array()) {
     reference.words.at(reference.count++) = word.to_number<std::uint32_t>();
   }
@@ -46,7 +46,7 @@ Ref reference_of(const json::value& container) {
 }
 
 Pid pid_of(const json::value& container) {
-  return {text_of(container, "node"), container.at("id").to_number<std::uint32_t>(),
+  return {Atom(text_of(container, "node")), container.at("id").to_number<std::uint32_t>(),
           container.at("serial").to_number<std::uint32_t>(), container.at("creation").to_number<std::uint32_t>()};
 }
 
@@ -90,7 +90,7 @@ std::optional<Term> transport_term(const std::string& text) {
   auto spelt =
       replaced(text, pid, [](const std::smatch& match) { return "<" + match.str(1) + "/" + match.str(2) + ">"; });
   spelt = replaced(spelt, reference, [](const std::smatch& match) {
-    Ref ref{match.str(1), static_cast<std::uint32_t>(std::stoul(match.str(2))), 0, {}};
+    Ref ref{Atom(match.str(1)), static_cast<std::uint32_t>(std::stoul(match.str(2))), 0, {}};
     const std::string words = match.str(3);
     constexpr std::size_t word_digits = 8;
     for (std::size_t at = 0; at < words.size(); at += word_digits) {
@@ -240,6 +240,9 @@ std::pair<std::size_t, std::size_t> check_file(const std::string& file, Flags fl
         text_of(row, "name"),        flags_of(row, flags),       nodes_of(row), from_hex(text_of(row, "frame_hex")),
         stated_term(row, "control"), stated_term(row, "payload")};
     EXPECT_TRUE(message.control.has_value()) << message.name;
+    EXPECT_TRUE(message.term || optional_text(row, "payload").empty() ||
+                optional_text(row, "payload").find("#Fun<") != std::string::npos)
+        << message.name;
     check(message);
     ++controls;
     if (message.term) ++payloads;
@@ -250,19 +253,19 @@ std::pair<std::size_t, std::size_t> check_file(const std::string& file, Flags fl
 using Counts = std::pair<std::size_t, std::size_t>;
 
 TEST(ControlVectors, messages_between_nodes_with_all_flags) {
-  EXPECT_EQ(check_file("dist_ctrl_quic_flags.json", offered_flags), Counts(426, 0));
+  EXPECT_EQ(check_file("dist_ctrl_quic_flags.json", offered_flags), Counts(426, 253));
 }
 
 TEST(ControlVectors, messages_of_a_live_node) {
-  EXPECT_EQ(check_file("dist_ctrl_quic_live.json", offered_flags), Counts(77, 0));
+  EXPECT_EQ(check_file("dist_ctrl_quic_live.json", offered_flags), Counts(77, 49));
 }
 
 TEST(ControlVectors, messages_without_fragments_pass_through) {
-  EXPECT_EQ(check_file("dist_ctrl_pass_through.json", offered_flags & ~flag::fragments), Counts(426, 0));
+  EXPECT_EQ(check_file("dist_ctrl_pass_through.json", offered_flags & ~flag::fragments), Counts(426, 253));
 }
 
 TEST(ControlVectors, messages_with_single_flags_withdrawn_use_the_older_operations) {
-  EXPECT_EQ(check_file("dist_ctrl_reduced_flags.json", 0), Counts(152, 0));
+  EXPECT_EQ(check_file("dist_ctrl_reduced_flags.json", 0), Counts(152, 120));
 }
 
 // Large frames: the vectors have their beginning, size and SHA-256; the rest repeats with a period of 10 bytes.
@@ -280,7 +283,9 @@ std::optional<Bytes> whole_frame(const json::value& row, const std::string& pref
   const auto size = row.at(size_key).to_number<std::size_t>();
   bytes.reserve(size);
   while (bytes.size() < size) bytes.push_back(bytes[bytes.size() - period]);
-  if (sha256_of(bytes) != text_of(row, hash_key)) return std::nullopt;
+  // The pass-through rows of the transport vectors have no hash; their large ones repeat one letter.
+  const std::string hash = optional_text(row, hash_key);
+  if (!hash.empty() && sha256_of(bytes) != hash) return std::nullopt;
   return bytes;
 }
 
@@ -455,8 +460,8 @@ struct Reaction {
 
 Reaction react(const json::value& row, std::string_view direction) {
   const bool to_otp = direction == "to_otp";
-  const Atom otp = text_of(row, "peer_node");
-  const Atom made = text_of(row, "our_node");
+  const Atom otp(text_of(row, "peer_node"));
+  const Atom made(text_of(row, "our_node"));
   const auto otp_creation = row.at("peer_creation").to_number<std::uint32_t>();
   const auto made_creation = row.at("our_creation").to_number<std::uint32_t>();
   const Flags flags = std::stoull(text_of(row, "flags"), nullptr, 16);
@@ -511,7 +516,8 @@ TEST(ControlReactions, what_an_erlang_node_closes_for_is_refused_and_what_it_tol
     }
     EXPECT_EQ(reaction.refused, closed) << name;
     ++(closed ? refused : taken);
-    EXPECT_FALSE(react(row, "from_otp").refused) << name;
+    // An Erlang node answers a link to a name in the name's name; we never link to names.
+    EXPECT_EQ(react(row, "from_otp").refused, name == "link_to_atom") << name;
   }
   EXPECT_EQ(later, refused_later().size());
   EXPECT_EQ(refused, 48U);
