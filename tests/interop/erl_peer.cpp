@@ -13,8 +13,20 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <ostream>
 #include <sstream>
 #include <utility>
+
+namespace barrel_p2p {
+inline namespace v0 {
+
+void PrintTo(const Term& term, std::ostream* out) {
+  constexpr std::size_t shown_max = 2000;
+  *out << to_text(term).substr(0, shown_max);
+}
+
+}  // namespace v0
+}  // namespace barrel_p2p
 
 namespace barrel_p2p::test {
 namespace {

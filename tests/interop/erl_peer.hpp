@@ -9,12 +9,20 @@
 
 #include <barrel_p2p/term.hpp>
 #include <chrono>
+#include <iosfwd>
 #include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
+
+namespace barrel_p2p {
+inline namespace v0 {
+/// What test reports show of a term.
+void PrintTo(const Term& term, std::ostream* out);
+}  // namespace v0
+}  // namespace barrel_p2p
 
 namespace barrel_p2p::test {
 

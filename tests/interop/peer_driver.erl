@@ -7,8 +7,13 @@
 %%
 %%   request  {term | text, Expression :: binary(), Args :: list()}
 %%   answer   {ok, Value}, Value as it is or as the text of ~0tp; {error, Text}
+%%
+%% Beside that: processes for others to talk to (echo/0, wait/0, ...) and a gen_server, start_server/2.
 -module(peer_driver).
+-behaviour(gen_server).
 -export([run/0, text/1, parse/1]).
+-export([echo/0, wait/0, parked/0, ends/1, throws/1, fails/1, exits/1, says/1, numbers/3, in_order/3]).
+-export([start_server/2, init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 run() ->
     register(?MODULE, self()),
@@ -52,3 +57,75 @@ parse(Text) ->
     {ok, Tokens, _} = erl_scan:string(unicode:characters_to_list(Text) ++ "."),
     {ok, Term} = erl_parse:parse_term(Tokens),
     Term.
+
+%% Processes.
+
+%% Sends back what comes with an address; ends when told.
+echo() ->
+    receive
+        {stop, Reason} -> exit(Reason);
+        {To, Message} -> To ! Message, echo()
+    end.
+
+wait() ->
+    receive {stop, Reason} -> exit(Reason) end.
+
+%% Traps exits and tells the process that comes first everything that comes later.
+parked() ->
+    process_flag(trap_exit, true),
+    receive {tell, To} -> To ! ready, tell(To) end.
+
+tell(To) ->
+    receive
+        {link, Pid} -> link(Pid), To ! {linked, Pid}, tell(To);
+        {unlink, Pid} -> unlink(Pid), To ! {unlinked, Pid}, tell(To);
+        {monitor, Item} -> To ! {ref, monitor(process, Item)}, tell(To);
+        {stop, Reason} -> exit(Reason);
+        Message -> To ! {told, Message}, tell(To)
+    end.
+
+ends(Reason) -> exit(Reason).
+throws(Value) -> throw(Value).
+fails(Reason) -> error(Reason).
+exits(Reason) -> exit(Reason).
+
+says(Text) ->
+    io:format("~ts~n", [Text]),
+    {said, node(group_leader())}.
+
+%% Sends From..To.
+numbers(Target, From, To) when From =< To ->
+    Target ! From,
+    numbers(Target, From + 1, To);
+numbers(_, _, _) ->
+    ok.
+
+%% Receives From..To in this order; nothing else may come in between.
+in_order(From, To, _) when From > To ->
+    ok;
+in_order(From, To, Timeout) ->
+    receive
+        From -> in_order(From + 1, To, Timeout);
+        Other when is_integer(Other) -> {expected, From, got, Other}
+    after Timeout -> {timeout_at, From}
+    end.
+
+%% A gen_server.
+
+start_server(Name, State) ->
+    gen_server:start({local, Name}, ?MODULE, State, []).
+
+init(State) -> {ok, State}.
+
+handle_call(get, _, State) -> {reply, State, State};
+handle_call({add, Count}, _, State) -> {reply, State + Count, State + Count};
+handle_call(later, From, State) ->
+    spawn(fun() -> gen_server:reply(From, {later, node(element(1, From))}) end),
+    {noreply, State};
+handle_call(never, _, State) -> {noreply, State};
+handle_call({stop, Reason}, _, State) -> {stop, Reason, State}.
+
+handle_cast({add, Count}, State) -> {noreply, State + Count}.
+
+handle_info({tell, To}, State) -> To ! {state, State}, {noreply, State};
+handle_info(_, State) -> {noreply, State}.

@@ -269,10 +269,12 @@ HandshakeAnswer TcpCarrier::Impl::decide(const Atom& name) const {
 void TcpCarrier::Impl::apply(const LinkPointer& link, HandshakeEffects&& effects) {
   for (auto& effect : effects) {
     if (link->ended) return;
-    if (auto* message = std::get_if<distribution::HandshakeSend>(&effect)) {
-      const bool status = message->status;
-      write(link, {SharedBytes(std::move(message->bytes))});
-      if (status) apply(link, link->handshake->status_acked(monotonic_now()));
+    if (const auto* message = std::get_if<distribution::HandshakeSend>(&effect)) {
+      // At once, also when it is a last word; so small that the kernel takes it.
+      boost::system::error_code error;
+      asio::write(link->socket, asio::buffer(message->bytes), error);
+      if (error) return end(link, "closed: " + error.message());
+      if (message->status) apply(link, link->handshake->status_acked(monotonic_now()));
     } else if (const auto* received = std::get_if<distribution::HandshakeNameReceived>(&effect)) {
       apply(link, link->handshake->answer(decide(received->name), monotonic_now()));
     } else if (std::holds_alternative<distribution::HandshakeAlive>(effect)) {
@@ -280,7 +282,7 @@ void TcpCarrier::Impl::apply(const LinkPointer& link, HandshakeEffects&& effects
     } else if (const auto* up = std::get_if<distribution::HandshakeUp>(&effect)) {
       come_up(link, *up);
     } else if (const auto* failed = std::get_if<distribution::HandshakeFailed>(&effect)) {
-      return end(link, std::string(name(failed->failure)) + ": " + failed->detail);
+      return end(link, std::string(distribution::name(failed->failure)) + ": " + failed->detail);
     }
   }
 }
@@ -312,7 +314,6 @@ void TcpCarrier::Impl::end(const LinkPointer& link, std::string why) {
   if (std::exchange(link->ended, true)) return;
   links_.erase(link);
   {
-    // What was written, a last word of the handshake perhaps, is left to the kernel.
     const std::lock_guard lock(link->mutex);
     link->queue.clear();
     link->queued = 0;
