@@ -342,6 +342,7 @@ Control ControlReader::altact(unsigned arity) {
     Pid to = pid("a signal goes to something that is not a pid");
     drop_unless_ours(to);
     if ((bits & operation::altact_exit) != 0) {
+      if (problem_.empty() && from.node != decoder_.nodes_.peer) bad("its sender belongs to a third node");
       control = Exit2{std::move(from), std::move(to)};
     } else {
       control = Send{std::move(from), std::move(to)};

@@ -549,6 +549,264 @@ TEST(ControlReactions, old_operations_mean_the_same_as_new_ones) {
   EXPECT_EQ(last.at("send_from_not_a_pid"), operation::send);
 }
 
+// What must not be sent, and what a decoder sees beyond the vectors.
+
+const ChannelNodes& sender() {
+  static const ChannelNodes nodes{"a@h", "b@h", 4, 8};
+  return nodes;
+}
+
+Pid ours() { return {"a@h", 1, 0, 4}; }
+Pid theirs() { return {"b@h", 2, 0, 8}; }
+Pid third() { return {"c@h", 3, 0, 9}; }
+/// A process of an earlier incarnation of the peer.
+Pid stale() { return {"b@h", 2, 0, 7}; }
+Ref our_ref() { return {"a@h", 4, 3, {1, 2, 3}}; }
+Ref their_ref() { return {"b@h", 8, 3, {1, 2, 3}}; }
+
+/// `ok`, or why the signal may not go; `payload` is added where one is needed.
+std::string verdict(const Control& control, Flags flags = offered_flags) {
+  Signal signal{control, {}};
+  if (needs_payload(control)) signal.payload = Term("payload");
+  const auto allowed = check_outgoing(signal, sender(), flags);
+  if (allowed) return "ok";
+  EXPECT_EQ(allowed.error(), Errc::invalid_argument);
+  EXPECT_TRUE(allowed.error().context().starts_with(std::string(operation_name(operation_of(control, flags)))));
+  return allowed.error().context();
+}
+
+void expect_refused(const Control& control, std::string_view why, Flags flags = offered_flags) {
+  EXPECT_NE(verdict(control, flags).find(why), std::string::npos) << verdict(control, flags) << " instead of " << why;
+}
+
+TEST(Outgoing, what_an_erlang_node_takes_may_be_sent) {
+  const std::vector<Control> good{Link{ours(), theirs()},
+                                  Link{ours(), stale()},
+                                  Unlink{1, ours(), theirs()},
+                                  UnlinkAck{~std::uint64_t{0}, ours(), theirs()},
+                                  Send{std::nullopt, theirs()},
+                                  Send{ours(), stale()},
+                                  SendName{ours(), "x"},
+                                  SendAlias{ours(), their_ref()},
+                                  Exit{ours(), theirs()},
+                                  Exit2{ours(), stale()},
+                                  Monitor{ours(), theirs(), our_ref()},
+                                  Monitor{ours(), Atom("x"), our_ref()},
+                                  Demonitor{ours(), stale(), our_ref()},
+                                  MonitorExit{ours(), stale(), their_ref()},
+                                  MonitorExit{Atom("x"), theirs(), their_ref()},
+                                  GroupLeader{third(), theirs()},
+                                  SpawnRequest{our_ref(), ours(), third(), "m", "f", 0, Term::list({Atom("link")})},
+                                  SpawnReply{their_ref(), theirs(), 0, Atom("badopt")},
+                                  SpawnReply{their_ref(), theirs(), 3, ours()}};
+  for (std::size_t at = 0; at < good.size(); ++at) EXPECT_EQ(verdict(good[at]), "ok") << at;
+}
+
+TEST(Outgoing, pids_of_third_nodes_and_old_incarnations_are_refused) {
+  constexpr std::string_view target = "its target is not of the peer";
+  constexpr std::string_view source = "its sender is not of this node";
+  constexpr std::string_view earlier = "an earlier incarnation";
+  for (const Pid& from : {third(), theirs()}) {
+    expect_refused(Link{from, theirs()}, source);
+    expect_refused(Unlink{1, from, theirs()}, source);
+    expect_refused(UnlinkAck{1, from, theirs()}, source);
+    expect_refused(Send{from, theirs()}, source);
+    expect_refused(SendName{from, "x"}, source);
+    expect_refused(SendAlias{from, their_ref()}, source);
+    expect_refused(Exit{from, theirs()}, source);
+    expect_refused(Exit2{from, theirs()}, source);
+    expect_refused(Monitor{from, theirs(), our_ref()}, source);
+    expect_refused(Monitor{from, Atom("x"), our_ref()}, source);
+    expect_refused(Demonitor{from, theirs(), our_ref()}, source);
+    expect_refused(MonitorExit{from, theirs(), their_ref()}, source);
+    expect_refused(SpawnRequest{our_ref(), from, ours(), "m", "f", 0, Term()}, source);
+    expect_refused(SpawnReply{their_ref(), theirs(), 0, from}, source);
+  }
+  Pid elsewhere = third();
+  elsewhere.creation = theirs().creation;  // as far as creations tell
+  for (const Pid& to : {elsewhere, ours()}) {
+    expect_refused(Link{ours(), to}, target);
+    expect_refused(Send{ours(), to}, target);
+    expect_refused(Send{std::nullopt, to}, target);
+    expect_refused(Exit2{ours(), to}, target);
+    expect_refused(Monitor{ours(), to, our_ref()}, target);
+    expect_refused(Demonitor{ours(), to, our_ref()}, target);
+    expect_refused(MonitorExit{ours(), to, their_ref()}, target);
+    expect_refused(MonitorExit{Atom("x"), to, their_ref()}, target);
+    expect_refused(GroupLeader{ours(), to}, target);
+    expect_refused(SpawnReply{their_ref(), to, 0, Atom("x")}, target);
+  }
+  expect_refused(Exit{ours(), elsewhere}, target);
+  expect_refused(Unlink{1, ours(), elsewhere}, target);
+  expect_refused(UnlinkAck{1, ours(), elsewhere}, target);
+  expect_refused(SendAlias{ours(), our_ref()}, target);
+  expect_refused(Exit{ours(), stale()}, earlier);
+  expect_refused(Unlink{1, ours(), stale()}, earlier);
+  expect_refused(UnlinkAck{1, ours(), stale()}, earlier);
+}
+
+TEST(Outgoing, numbers_flags_and_payloads_are_checked) {
+  expect_refused(Unlink{0, ours(), theirs()}, "unlink ids start with 1");
+  expect_refused(UnlinkAck{0, ours(), theirs()}, "unlink ids start with 1");
+  for (const std::uint8_t count : {std::uint8_t{0}, std::uint8_t{6}}) {
+    constexpr std::string_view words = "1 to 5 words";
+    const Ref ref{"a@h", 4, count, {}};
+    const Ref alias{"b@h", 8, count, {}};
+    expect_refused(Monitor{ours(), theirs(), ref}, words);
+    expect_refused(Demonitor{ours(), theirs(), ref}, words);
+    expect_refused(MonitorExit{ours(), theirs(), alias}, words);
+    expect_refused(SendAlias{ours(), alias}, words);
+    expect_refused(SpawnRequest{ref, ours(), ours(), "m", "f", 0, Term()}, words);
+    expect_refused(SpawnReply{alias, theirs(), 0, Atom("x")}, words);
+  }
+  for (const Flags lacking : {flag::dist_monitor, flag::dist_monitor_name}) {
+    const Flags flags = offered_flags & ~lacking;
+    expect_refused(Monitor{ours(), theirs(), our_ref()}, "not in force", flags);
+    expect_refused(Demonitor{ours(), theirs(), our_ref()}, "not in force", flags);
+    expect_refused(MonitorExit{ours(), theirs(), their_ref()}, "not in force", flags);
+  }
+  expect_refused(SendAlias{ours(), their_ref()}, "not in force", offered_flags & ~flag::alias);
+  const auto spawn = [](const Term& options) { return SpawnRequest{our_ref(), ours(), ours(), "m", "f", 0, options}; };
+  expect_refused(spawn(Term()), "not in force", offered_flags & ~flag::spawn);
+  for (const auto* option : {"reply", "reply_tag"}) {
+    expect_refused(spawn(Term::list({Atom("link"), Term::tuple({Atom(option), Atom("x")})})),
+                   "stay with the requester");
+  }
+  for (const Control& control : std::vector<Control>{
+           Send{ours(), theirs()}, SendName{ours(), "x"}, Exit{ours(), theirs()}, SendAlias{ours(), their_ref()},
+           Exit2{ours(), theirs()}, MonitorExit{ours(), theirs(), their_ref()}, spawn(Term())}) {
+    EXPECT_FALSE(check_outgoing({control, {}}, sender(), offered_flags).has_value());
+  }
+}
+
+/// The bytes of a control tuple, as the receiver of `sender()` decodes them.
+Result<DecodedControl> decode(const Term& tuple) {
+  ControlDecoder decoder({"b@h", "a@h", 8, 4});
+  return decoder.decode(encode_term(tuple, {.version_byte = false}));
+}
+
+TEST(ControlDecoder, every_cut_is_malformed) {
+  const auto vectors = read_vectors("dist_ctrl_quic_flags.json");
+  std::set<std::uint64_t> seen;
+  for (const auto& row : vectors.as_array()) {
+    const auto tuple = stated_term(row, "control");
+    if (!tuple || !seen.insert(*(*tuple)[0].as_uint64()).second) continue;
+    const Bytes bytes = encode_term(*tuple, {.version_byte = false});
+    ControlDecoder decoder(nodes_of(row));
+    const auto whole = decoder.decode(bytes);
+    ASSERT_TRUE(whole.has_value()) << to_text(*tuple);
+    EXPECT_EQ(whole->used, bytes.size());
+    for (std::size_t size = 0; size < bytes.size(); ++size) {
+      const auto cut = decoder.decode(ByteView(bytes).first(size));
+      ASSERT_FALSE(cut.has_value()) << to_text(*tuple) << " " << size;
+      EXPECT_EQ(cut.error(), Errc::malformed_term);
+    }
+  }
+  EXPECT_EQ(seen.size(), 20U);
+}
+
+TEST(ControlDecoder, every_operation_has_its_number_of_elements) {
+  const auto vectors = read_vectors("dist_ctrl_quic_flags.json");
+  for (const auto& row : vectors.as_array()) {
+    const auto tuple = stated_term(row, "control");
+    if (!tuple) continue;
+    std::vector<Term> elements(tuple->elements().begin(), tuple->elements().end());
+    ControlDecoder decoder(nodes_of(row));
+    elements.emplace_back(Term());
+    EXPECT_FALSE(decoder.decode(encode_term(Term::tuple(elements), {.version_byte = false})).has_value());
+    elements.resize(elements.size() - 2);
+    EXPECT_FALSE(decoder.decode(encode_term(Term::tuple(elements), {.version_byte = false})).has_value());
+  }
+}
+
+TEST(ControlDecoder, old_forms_of_atoms_pids_and_references_are_read) {
+  ControlDecoder decoder({"b@h", "a@h", 8, 4});
+  const std::string a = "640003614068";                       // ATOM_EXT 'a@h'
+  const std::string b = "7303624068";                         // SMALL_ATOM_EXT 'b@h'
+  const std::string old_pid = "67" + a + "0000000100000000";  // and a creation of one byte
+  const std::string new_pid = "58" + b + "000000020000000000000008";
+  const auto decoded = [&](const std::string& hex) {
+    const auto result = decoder.decode(from_hex(hex));
+    return result && result->control ? tuple_of({*result->control, {}}, offered_flags) : Term("refused");
+  };
+  const Pid from{"a@h", 1, 0, 3};
+  EXPECT_EQ(decoded("68036101" + old_pid + "03" + new_pid), Term::tuple({1, from, theirs()}));
+  EXPECT_EQ(decoded("68036101" + old_pid + "04" + new_pid), Term("refused"));
+  EXPECT_EQ(decoded("690000000362"
+                    "00000001" +
+                    old_pid + "03" + new_pid),
+            Term::tuple({1, from, theirs()}));
+  const std::string monitor = "68046113" + old_pid + "03" + new_pid;
+  EXPECT_EQ(decoded(monitor + "65" + a + "0000000703"), Term::tuple({19, from, theirs(), Ref{"a@h", 3, 1, {7}}}));
+  EXPECT_EQ(decoded(monitor + "720002" + a + "030000000700000008"),
+            Term::tuple({19, from, theirs(), Ref{"a@h", 3, 2, {7, 8}}}));
+  EXPECT_EQ(decoded(monitor + "720002" + a + "030004000000000008"), Term("refused")) << "a word of more than 18 bits";
+  EXPECT_EQ(decoded(monitor + "5a0000" + a + "00000004"), Term("refused")) << "no word";
+  EXPECT_EQ(decoded(monitor + "5a0006" + a + "00000004" + std::string(48, '0')), Term("refused")) << "6 words";
+  // Latin-1.
+  EXPECT_EQ(decoded("68046106" + old_pid +
+                    "03"
+                    "7700"
+                    "7301e9"),
+            Term::tuple({6, from, Atom(), Atom("\xc3\xa9")}));
+  EXPECT_EQ(decoded("68046106" + old_pid +
+                    "03"
+                    "7700"
+                    "7701e9"),
+            Term("refused"))
+      << "not UTF-8";
+}
+
+TEST(ControlDecoder, a_node_speaks_for_its_own_processes_only) {
+  for (const auto& tuple :
+       {Term::tuple({24, third(), theirs()}), Term::tuple({26, third(), theirs()}),
+        Term::tuple({3, third(), theirs(), 1}), Term::tuple({8, third(), theirs(), 1}),
+        Term::tuple({28, third(), theirs(), their_ref()}), Term::tuple({35, 1, third(), theirs()}),
+        Term::tuple({36, 1, third(), theirs()}), Term::tuple({20, third(), theirs(), our_ref()}),
+        Term::tuple({29, our_ref(), third(), ours(), Term::tuple({Atom("m"), Atom("f"), 0}), Term()}),
+        Term::tuple({31, their_ref(), theirs(), 0, third()}), Term::tuple({37, 16, third(), theirs()}),
+        Term::tuple({24, theirs(), theirs()})}) {
+    const auto decoded = decode(tuple);
+    ASSERT_FALSE(decoded.has_value()) << to_text(tuple);
+    EXPECT_EQ(decoded.error(), Errc::malformed_term);
+  }
+}
+
+TEST(ControlDecoder, the_signals_of_otp_28_mean_the_same) {
+  const Term token = Term::tuple({0, 17, 1, ours(), 0});
+  const auto as = [](const Term& tuple) {
+    const auto decoded = decode(tuple);
+    if (!decoded) return Term("refused");
+    if (!decoded->control) return Term("dropped");
+    EXPECT_TRUE(decoded->payload_follows);
+    return tuple_of({*decoded->control, {}}, offered_flags);
+  };
+  EXPECT_EQ(as(Term::tuple({37, 0, ours(), theirs()})), Term::tuple({22, ours(), theirs()}));
+  EXPECT_EQ(as(Term::tuple({37, 1, ours(), theirs()})), Term::tuple({22, ours(), theirs()}));
+  EXPECT_EQ(as(Term::tuple({37, 2, ours(), theirs(), token})), Term::tuple({22, ours(), theirs()}));
+  EXPECT_EQ(as(Term::tuple({37, 4, ours(), their_ref()})), Term::tuple({33, ours(), their_ref()}));
+  EXPECT_EQ(as(Term::tuple({37, 8, ours(), Atom("x")})), Term::tuple({6, ours(), Atom(), Atom("x")}));
+  EXPECT_EQ(as(Term::tuple({37, 16, ours(), theirs()})), Term::tuple({26, ours(), theirs()}));
+  EXPECT_EQ(as(Term::tuple({37, 0, ours(), third()})), Term("dropped"));
+  EXPECT_EQ(as(Term::tuple({37, 2, ours(), theirs()})), Term("refused")) << "the token is missing";
+  EXPECT_EQ(as(Term::tuple({37, 0, ours(), theirs(), token})), Term("refused"));
+  EXPECT_EQ(as(Term::tuple({37, 8, ours(), theirs()})), Term("refused"));
+  EXPECT_EQ(as(Term::tuple({37, 4, ours(), theirs()})), Term("refused"));
+}
+
+TEST(ControlDecoder, names_are_told_apart_however_many_there_are) {
+  ControlDecoder decoder({"b@h", "a@h", 8, 4});
+  for (int round = 0; round < 3; ++round) {
+    for (std::size_t number = 0; number < 4 * ControlDecoder::names_max; ++number) {
+      const Atom name("name" + std::to_string(number * 7919));
+      const auto decoded =
+          decoder.decode(encode_term(Term::tuple({6, ours(), Atom(), Term(name)}), {.version_byte = false}));
+      ASSERT_TRUE(decoded.has_value() && decoded->control.has_value());
+      EXPECT_EQ(std::get<SendName>(*decoded->control).name, name);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace distribution
 }  // namespace barrel_p2p
