@@ -1,120 +1,194 @@
 %% The Erlang side of the whole-process comparison: the same work over Erlang's own distribution (TCP or TLS).
 %%
-%%   erl ... -s erlang_peer main server             registers `bench`, serves until it is told to stop
-%%   erl ... -s erlang_peer main client SERVER      runs the work against SERVER, prints one JSON line a figure
+%%   erl ... -run erlang_peer main server                    prints `ready`, serves until it is killed
+%%   erl ... -run erlang_peer main client SERVER DIVISOR     runs the work against SERVER, prints one JSON line a figure
+%%   erl ... -run erlang_peer main credentials DIRECTORY     writes certificates for TLS into DIRECTORY
 -module(erlang_peer).
 -export([main/1]).
 
-main([server]) ->
+-define(BULK_BYTES, (1024 * 1024 * 1024)).
+-define(BULK_MESSAGE_BYTES, 65536).
+
+main(["server"]) ->
     register(bench, self()),
     io:format("ready~n"),
     serve();
-main([client, Server]) ->
-    pong = connect(Server, 50),
-    Peer = {bench, Server},
-    round_trip(Peer, 20000),
-    [one_way(Peer, Size, Count) ||
-        {Size, Count} <- [{64, 400000}, {1024, 200000}, {65536, 8000}, {1048576, 600}]],
-    bulk_and_ping(Peer),
-    local_send(2000000),
-    spawns(200000),
-    Peer ! stop,
-    init:stop().
+main(["client", Name, Divisor]) ->
+    Work = spawn(fun() -> work(list_to_atom(Name), list_to_integer(Divisor)) end),
+    Watch = monitor(process, Work),
+    receive
+        {'DOWN', Watch, _, _, normal} -> halt(0);
+        {'DOWN', Watch, _, _, Reason} -> io:format(standard_error, "~p~n", [Reason]), halt(1)
+    end;
+main(["credentials", Directory]) ->
+    credentials(Directory),
+    halt(0).
 
-connect(_, 0) -> pang;
+work(Server, Divisor) ->
+    connected = connect(Server, 50),
+    Peer = {bench, Server},
+    round_trip(Peer, 20000 div Divisor),
+    [one_way(Peer, Size, Count div Divisor) ||
+        {Size, Count} <- [{64, 400000}, {1024, 200000}, {65536, 8000}, {1048576, 500}]],
+    bulk_and_ping(Peer, Divisor),
+    local_send(1000000 div Divisor),
+    spawns(100000 div Divisor),
+    connects(Server, max(200 div Divisor, 20)).
+
+connect(_, 0) -> no_connection;
 connect(Server, Tries) ->
-    case net_adm:ping(Server) of
-        pong -> pong;
-        pang -> receive after 100 -> connect(Server, Tries - 1) end
+    case net_kernel:connect_node(Server) of
+        true -> connected;
+        false -> receive after 100 -> connect(Server, Tries - 1) end
     end.
+
+%% The server.
 
 serve() ->
     receive
-        {ping, From, Data} -> From ! {pong, Data}, serve();
-        {begin_sink, From, Count} -> From ! ready, sink(From, Count, 0, 0), serve();
-        {sink_process, From} -> From ! {sink, spawn(fun sink_forever/0)}, serve();
-        stop -> init:stop()
-    end.
+        {ping, From, Data} -> From ! {pong, Data};
+        {check, From, Data} -> From ! {sum, erlang:crc32(Data)};
+        {sink, From, Count} -> spawn(fun() -> sink(From, Count) end)
+    end,
+    serve().
 
-sink(From, 0, Bytes, Sum) -> From ! {done, Bytes, Sum};
-sink(From, Count, Bytes, Sum) ->
-    receive {data, Binary} -> sink(From, Count - 1, Bytes + byte_size(Binary), (Sum + binary:last(Binary)) band 16#ffffffff) end.
+sink(To, Count) ->
+    To ! {ready, self()},
+    Start = erlang:monotonic_time(nanosecond),
+    {Bytes, Sum} = sink(Count, 0, 0),
+    To ! {done, Bytes, Sum, erlang:monotonic_time(nanosecond) - Start}.
 
-sink_forever() ->
-    receive
-        {data, _} -> sink_forever();
-        {finish, From} -> From ! finished
-    end.
+sink(0, Bytes, Sum) -> {Bytes, Sum};
+sink(Left, Bytes, Sum) ->
+    receive {data, Binary} -> sink(Left - 1, Bytes + byte_size(Binary), Sum + ends(Binary)) end.
+
+ends(Binary) -> binary:first(Binary) + binary:last(Binary).
+
+pattern(Size) -> << <<(I * 167 + 13)>> || I <- lists:seq(0, Size - 1) >>.
+
+%% The client.
 
 figure(Name, Value, Unit) ->
     io:format("{\"figure\":\"~s\",\"value\":~w,\"unit\":\"~s\"}~n", [Name, Value, Unit]).
 
-percentile(Sorted, P) -> lists:nth(max(1, min(length(Sorted), round(length(Sorted) * P))), Sorted).
+percentile(Sorted, Part) -> lists:nth(min(length(Sorted), trunc(length(Sorted) * Part) + 1), Sorted) / 1000.
 
-pings(Peer, Count) ->
-    Data = binary:copy(<<7>>, 64),
-    lists:sort([begin
-                    Start = erlang:monotonic_time(nanosecond),
-                    Peer ! {ping, self(), Data},
-                    receive {pong, Data} -> ok end,
-                    erlang:monotonic_time(nanosecond) - Start
-                end || _ <- lists:seq(1, Count)]).
+ping(Peer, Data) ->
+    Start = erlang:monotonic_time(nanosecond),
+    Peer ! {ping, self(), Data},
+    receive {pong, Back} -> ok end,
+    Time = erlang:monotonic_time(nanosecond) - Start,
+    Data = Back,
+    Time.
 
 round_trip(Peer, Count) ->
-    _ = pings(Peer, 2000),
-    Times = pings(Peer, Count),
-    figure("round_trip_64_p50", percentile(Times, 0.5) / 1000, "us"),
-    figure("round_trip_64_p99", percentile(Times, 0.99) / 1000, "us").
+    Data = pattern(64),
+    _ = [ping(Peer, Data) || _ <- lists:seq(1, Count div 10)],
+    Times = lists:sort([ping(Peer, Data) || _ <- lists:seq(1, Count)]),
+    figure("round_trip_64_p50", percentile(Times, 0.5), "us"),
+    figure("round_trip_64_p99", percentile(Times, 0.99), "us").
+
+open_sink(Peer, Count) ->
+    Peer ! {sink, self(), Count},
+    receive {ready, Sink} -> Sink end.
+
+%% The seconds that the sink took; fails when something else came than was sent.
+seconds({done, Bytes, Sum, Nanoseconds}, Count, Data) ->
+    Bytes = Count * byte_size(Data),
+    Sum = Count * ends(Data),
+    Nanoseconds / 1.0e9.
 
 one_way(Peer, Size, Count) ->
-    Peer ! {begin_sink, self(), Count},
-    receive ready -> ok end,
-    Data = binary:copy(<<7>>, Size),
-    Start = erlang:monotonic_time(nanosecond),
-    send_all(Peer, {data, Data}, Count),
-    Bytes = Size * Count,
-    Sum = (7 * Count) band 16#ffffffff,
-    receive {done, Bytes, Sum} -> ok end,
-    Seconds = (erlang:monotonic_time(nanosecond) - Start) / 1.0e9,
-    Name = integer_to_list(Size),
-    figure("one_way_" ++ Name ++ "_messages", Count / Seconds, "1/s"),
-    figure("one_way_" ++ Name ++ "_bytes", Bytes / Seconds / 1.0e6, "MB/s").
+    Data = pattern(Size),
+    Peer ! {check, self(), Data},
+    Crc = erlang:crc32(Data),
+    receive {sum, Crc} -> ok end,
+    Sink = open_sink(Peer, Count),
+    send_all(Sink, {data, Data}, Count),
+    Seconds = receive Done when element(1, Done) =:= done -> seconds(Done, Count, Data) end,
+    Name = "one_way_" ++ integer_to_list(Size),
+    figure(Name ++ "_messages", Count / Seconds, "1/s"),
+    figure(Name ++ "_bytes", Count * Size / Seconds / 1.0e6, "MB/s").
 
 send_all(_, _, 0) -> ok;
-send_all(Peer, Message, Count) -> Peer ! Message, send_all(Peer, Message, Count - 1).
+send_all(To, Message, Count) -> To ! Message, send_all(To, Message, Count - 1).
 
-%% p99 of a 64-byte ping while 1 GiB flows to another process of the same node.
-bulk_and_ping(Peer) ->
-    Peer ! {sink_process, self()},
-    Sink = receive {sink, Pid} -> Pid end,
-    Self = self(),
-    Data = binary:copy(<<7>>, 65536),
-    spawn_link(fun() ->
-        send_all(Sink, {data, Data}, 16384),
-        Sink ! {finish, self()},
-        receive finished -> Self ! bulk_done end
-    end),
-    Times = ping_until_done(Peer, []),
-    figure("ping_under_bulk_p99", percentile(lists:sort(Times), 0.99) / 1000, "us").
+%% A 64-byte ping while 64 KiB messages flow to another process of the same node.
+bulk_and_ping(Peer, Divisor) ->
+    Count = ?BULK_BYTES div ?BULK_MESSAGE_BYTES div Divisor,
+    Sink = open_sink(Peer, Count),
+    Bulk = pattern(?BULK_MESSAGE_BYTES),
+    spawn_link(fun() -> send_all(Sink, {data, Bulk}, Count) end),
+    {Done, Times} = ping_until_done(Peer, pattern(64), []),
+    Sorted = lists:sort(Times),
+    figure("ping_under_bulk_p50", percentile(Sorted, 0.5), "us"),
+    figure("ping_under_bulk_p99", percentile(Sorted, 0.99), "us"),
+    figure("bulk_under_ping_bytes", Count * ?BULK_MESSAGE_BYTES / seconds(Done, Count, Bulk) / 1.0e6, "MB/s").
 
-ping_until_done(Peer, Times) ->
-    receive bulk_done -> Times
-    after 0 -> ping_until_done(Peer, pings(Peer, 1) ++ Times)
+ping_until_done(Peer, Data, Times) ->
+    All = [ping(Peer, Data) | Times],
+    receive Done when element(1, Done) =:= done -> {Done, All}
+    after 0 -> ping_until_done(Peer, Data, All)
     end.
 
 local_send(Count) ->
     Self = self(),
-    Sink = spawn_link(fun() -> local_sink(Self, Count) end),
+    Sink = spawn_link(fun() -> Self ! {local_done, take(Count, 0)} end),
     Start = erlang:monotonic_time(nanosecond),
-    send_all(Sink, {data, 1}, Count),
-    receive local_done -> ok end,
+    give(Sink, 1, Count),
+    Sum = Count * (Count + 1) div 2,
+    receive {local_done, Sum} -> ok end,
     figure("local_send", Count * 1.0e9 / (erlang:monotonic_time(nanosecond) - Start), "1/s").
 
-local_sink(To, 0) -> To ! local_done;
-local_sink(To, Count) -> receive {data, _} -> local_sink(To, Count - 1) end.
+give(_, Number, Count) when Number > Count -> ok;
+give(To, Number, Count) -> To ! {data, Number}, give(To, Number + 1, Count).
+
+take(0, Sum) -> Sum;
+take(Left, Sum) -> receive {data, Number} -> take(Left - 1, Sum + Number) end.
 
 spawns(Count) ->
     Start = erlang:monotonic_time(nanosecond),
     lists:foreach(fun(_) -> {_, Ref} = spawn_monitor(fun() -> ok end), receive {'DOWN', Ref, _, _, _} -> ok end end,
                   lists:seq(1, Count)),
     figure("spawn_and_exit", Count * 1.0e9 / (erlang:monotonic_time(nanosecond) - Start), "1/s").
+
+connects(Server, Count) ->
+    ok = net_kernel:monitor_nodes(true, #{node_type => all}),
+    disconnect(Server),
+    Times = [timed_connect(Server) || _ <- lists:seq(1, Count)],
+    case lists:member(failed, Times) of
+        true -> io:format(standard_error, "~s could not connect again~n", [node()]);
+        false -> figure("connects", Count * 1.0e9 / lists:sum(Times), "1/s")
+    end.
+
+timed_connect(Server) ->
+    Start = erlang:monotonic_time(nanosecond),
+    Connected = net_kernel:connect_node(Server),
+    Time = erlang:monotonic_time(nanosecond) - Start,
+    disconnect(Server),
+    case Connected of true -> Time; false -> failed end.
+
+%% The other side needs a moment to see that we are gone; until then it refuses us.
+disconnect(Server) ->
+    erlang:disconnect_node(Server),
+    receive {nodedown, Server, _} -> ok after 1000 -> ok end,
+    receive after 10 -> ok end.
+
+%% Both sides show a certificate and check the other's, as our nodes check each other's keys; the cipher is ours too.
+credentials(Directory) ->
+    Curve = {namedCurve, secp256r1},
+    Options = [{digest, sha256}, {key, Curve}],
+    SubjectAltName = {'Extension', {2, 5, 29, 17}, false, [{iPAddress, <<127, 0, 0, 1>>}, {dNSName, "127.0.0.1"}]},
+    Made = public_key:pkix_test_data(#{root => Options, intermediates => [],
+                                       peer => [{extensions, [SubjectAltName]} | Options]}),
+    Certificate = proplists:get_value(cert, Made),
+    {KeyType, Key} = proplists:get_value(key, Made),
+    [Root | _] = proplists:get_value(cacerts, Made),
+    Pem = fun(Type, Der) -> public_key:pem_encode([{Type, Der, not_encrypted}]) end,
+    File = fun(Name) -> filename:join(Directory, Name) end,
+    ok = file:write_file(File("peer.pem"), [Pem('Certificate', Certificate), Pem(KeyType, Key)]),
+    ok = file:write_file(File("root.pem"), Pem('Certificate', Root)),
+    Common = [{certfile, File("peer.pem")}, {keyfile, File("peer.pem")}, {cacertfile, File("root.pem")},
+              {verify, verify_peer}, {versions, ['tlsv1.3']}, {ciphers, ["TLS_AES_128_GCM_SHA256"]}],
+    Server = [{fail_if_no_peer_cert, true} | Common],
+    ok = file:write_file(File("tls.conf"), io_lib:format("~p.~n", [[{server, Server}, {client, Common}]])).
