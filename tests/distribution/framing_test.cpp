@@ -363,7 +363,9 @@ TEST(Signals, are_cut_exactly_beyond_64_kib) {
   const std::size_t fits = fragment_bytes - control.size() - binary_head;
   for (const std::size_t more : {0U, 1U}) {
     const Signal signal{Send{ours(), theirs()}, Term::binary(Bytes(fits + more, 'x'))};
-    EXPECT_EQ(frames_of(encode_message(signal, offered_flags, ours(), 1)).size(), 1 + more);
+    const auto frames = frames_of(encode_message(signal, offered_flags, ours(), 1));
+    ASSERT_EQ(frames.size(), 1 + more);
+    EXPECT_EQ(frames[0].bytes[1], more == 0 ? envelope_whole : envelope_first_fragment);
   }
 }
 
