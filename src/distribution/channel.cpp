@@ -25,6 +25,7 @@ Error authentication_error(const AuthFailed& failed) {
   Errc code = Errc::auth_failed;
   if (failed.failure == AuthFailure::key_mismatch) code = Errc::key_mismatch;
   if (failed.failure == AuthFailure::untrusted_key) code = Errc::untrusted_key;
+  if (failed.failure == AuthFailure::timeout) code = Errc::timeout;
   std::string text = std::string(name(failed.failure)) + ": " + failed.detail;
   if (failed.claimed) text += " (the peer claims to be " + failed.claimed->string() + ")";
   return {code, std::move(text)};

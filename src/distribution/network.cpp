@@ -516,7 +516,7 @@ void Network::tick() {
     if (const auto incoming = peer.incoming) incoming->tick(now);
     if (const auto dialled = peer.dial ? peer.dial->channel : nullptr) {
       dialled->tick(now);
-      if (now >= peer.dial->deadline && peer.dial->channel == dialled) {
+      if (peer.dial && now >= peer.dial->deadline && peer.dial->channel == dialled) {
         dialled->fail(ChannelEnd::Cause::lost, Error(Errc::timeout, "the set-up took longer than setup_timeout_ms"));
       }
     }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <ostream>
 #include <set>
 
 #include "base/random.hpp"
@@ -491,6 +492,8 @@ struct Stall {
   Step step;
   const char* name;
 };
+void PrintTo(const Stall& stall, std::ostream* out) { *out << stall.name; }
+
 class Silence : public Attack, public testing::WithParamInterface<Stall> {
  protected:
   Silence() { restart_victim(keep_little_time); }
