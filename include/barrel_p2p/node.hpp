@@ -86,6 +86,8 @@ class BARREL_P2P_API Node {
   ~Node();
   Node(Node&&) noexcept;
   Node& operator=(Node&&) noexcept;
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
 
   /// Ends all processes, tells every peer, takes the published address back. Blocks; calling it again does nothing.
   void stop();

@@ -180,6 +180,7 @@ class BARREL_P2P_API Process {
   explicit Process(process::State& state) noexcept : state_(state) {}
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
+  ~Process() = default;
 
   [[nodiscard]] const Pid& pid() const noexcept;
   operator const Pid&() const noexcept { return pid(); }  // NOLINT(google-explicit-constructor): acts for its pid

@@ -1,7 +1,10 @@
 #include "distribution/fragments.hpp"
 
+#include <algorithm>
 #include <string>
 #include <utility>
+
+#include "base/buffer_pool.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -14,7 +17,15 @@ Result<void> Reassembler::append(Open& open, ByteView part) {
   if (part.size() > limits_.open_bytes_max - open_bytes_) {
     return fail(Errc::limit_exceeded, "the messages that are not complete are larger than what a peer may have open");
   }
-  open.message.payload.insert(open.message.payload.end(), part.begin(), part.end());
+  Bytes& payload = open.message.payload;
+  const std::size_t size = payload.size() + part.size();
+  if (payload.capacity() < size) {
+    // Room for what is announced, but never more than some times what has come.
+    Bytes larger = BufferPool::shared().take(std::max(size, std::min(open.expected, growth_max * size)));
+    larger.insert(larger.end(), payload.begin(), payload.end());
+    BufferPool::shared().give_back(std::exchange(payload, std::move(larger)));
+  }
+  payload.insert(payload.end(), part.begin(), part.end());
   open_bytes_ += part.size();
   return {};
 }
@@ -29,6 +40,7 @@ Result<std::optional<Reassembler::Complete>> Reassembler::first(std::uint64_t st
   }
   Open open;
   open.left = fragment.count - 1;
+  open.expected = std::min(static_cast<std::size_t>(fragment.count) * fragment.body.size(), limits_.message_bytes_max);
   open.message.wanted = decoded.control.has_value();
   if (decoded.control) open.message.control = std::move(*decoded.control);
   if (auto appended = append(open, fragment.body.subspan(decoded.used)); !appended) {
@@ -88,7 +100,7 @@ Result<std::optional<Signal>> MessageReader::assembled(Result<std::optional<Reas
   Signal signal{std::move(message.control), {}};
   if (needs_payload(signal.control)) {
     if (message.payload.empty()) return fail(Errc::malformed_term, "a message whose payload is missing");
-    auto owner = std::make_shared<const Bytes>(std::move(message.payload));
+    const auto owner = BufferPool::shared().lend(std::move(message.payload));
     signal.payload = EncodedTerm{*owner, owner};
   }
   return signal;

@@ -48,10 +48,14 @@ class Reassembler {
 
  private:
   struct Open {
-    std::uint64_t left = 0;  ///< Fragments that are still to come.
+    std::uint64_t left = 0;    ///< Fragments that are still to come.
+    std::size_t expected = 0;  ///< Bytes of the payload, by the first fragment; a guess.
     Complete message;
   };
   using Key = std::pair<std::uint64_t, std::uint64_t>;
+
+  /// An announcement alone costs little: at most this many times the memory of what has come is reserved.
+  static constexpr std::size_t growth_max = 16;
 
   Result<void> append(Open& open, ByteView part);
 

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
+
+#include "base/buffer_pool.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -53,7 +56,9 @@ Result<ByteView> FrameReader::continue_partial(ByteView piece, std::vector<Frame
   constexpr std::size_t reserve_least = 65'536;
   if (partial_.capacity() < partial_.size() + take) {
     // At most twice what has come, so that an announcement alone costs nothing.
-    partial_.reserve(std::min(*length, std::max(2 * (partial_.size() + take), reserve_least)));
+    Bytes larger = BufferPool::shared().take(std::min(*length, std::max(2 * (partial_.size() + take), reserve_least)));
+    larger.insert(larger.end(), partial_.begin(), partial_.end());
+    BufferPool::shared().give_back(std::exchange(partial_, std::move(larger)));
   }
   partial_.insert(partial_.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(take));
   piece = piece.subspan(take);
@@ -61,7 +66,7 @@ Result<ByteView> FrameReader::continue_partial(ByteView piece, std::vector<Frame
   if (*length == 0) {
     ++ticks_;
   } else {
-    auto whole = std::make_shared<const Bytes>(std::move(partial_));
+    const auto whole = BufferPool::shared().lend(std::move(partial_));
     frames.push_back({*whole, whole});
   }
   partial_ = {};

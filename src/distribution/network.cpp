@@ -160,9 +160,10 @@ SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_k
       pushed = outbox->push(snapshot.epoch, std::move(message), must);
       if (pushed.wake) post([this, node, outbox] { flush(node, outbox); });
     } else {
+      // NOLINTBEGIN(bugprone-use-after-move): moved from only when it was accepted, and then there is no next round.
       const std::size_t bytes = weight(signal);
-      pushed =
-          outbox->push_waiting({std::move(signal), stream_key}, bytes, must, config_.auto_connect, monotonic_now());
+      pushed = outbox->push_waiting(std::move(signal), stream_key, bytes, must, config_.auto_connect, monotonic_now());
+      // NOLINTEND(bugprone-use-after-move)
       if (pushed.wake) post([this, node] { start_dial(node, false); });
     }
   }
@@ -273,7 +274,7 @@ void Network::attempt(Peer& peer, const DiscoveredAddresses& addresses) {
   peer.dial->timer.expires_after(
       std::min<MonotonicTime::duration>(config_.attempt_timeout, peer.dial->deadline - monotonic_now()));
   peer.dial->timer.async_wait(
-      [this, alive = std::weak_ptr<int>(alive_), weak = std::weak_ptr<Channel>(*channel)](auto error) {
+      [alive = std::weak_ptr<int>(alive_), weak = std::weak_ptr<Channel>(*channel)](auto error) {
         if (error || alive.expired()) return;
         const auto attempted = weak.lock();
         if (attempted && attempted->stage() == ChannelStage::connecting) {
@@ -559,6 +560,7 @@ void Network::stop() {
   timer_->timer.cancel();
   for (const auto& channel : std::exchange(unnamed_, {})) channel->close("shutting down");
   std::vector<Atom> names;
+  names.reserve(peers_.size());
   for (const auto& [name, peer] : peers_) names.push_back(name);
   for (const auto& name : names) {
     Peer& peer = *peers_.at(name);

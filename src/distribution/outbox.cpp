@@ -23,8 +23,8 @@ Outbox::PushResult Outbox::push(std::uint64_t epoch, OutgoingMessage&& message, 
   return {Pushed::busy, wake};
 }
 
-Outbox::PushResult Outbox::push_waiting(WaitingSignal&& signal, std::size_t bytes, bool essential, bool may_dial,
-                                        MonotonicTime now) {
+Outbox::PushResult Outbox::push_waiting(Signal&& signal, const Pid& stream_key, std::size_t bytes, bool essential,
+                                        bool may_dial, MonotonicTime now) {
   const std::lock_guard lock(mutex_);
   if (state_ == State::up) return {Pushed::stale};
   if (state_ == State::down && (!may_dial || now < retry_at_)) return {Pushed::refused};
@@ -32,7 +32,7 @@ Outbox::PushResult Outbox::push_waiting(WaitingSignal&& signal, std::size_t byte
   const bool wake = state_ == State::down;
   state_ = State::dialing;
   bytes_ += bytes;
-  waiting_.push_back(std::move(signal));
+  waiting_.push_back({std::move(signal), stream_key});
   if (queued() <= limits_.busy_bytes) return {Pushed::accepted, wake};
   senders_wait_ = true;
   return {Pushed::busy, wake};

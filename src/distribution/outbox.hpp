@@ -65,7 +65,8 @@ class Outbox {
   /// Queues a signal while no channel is up, and asks for a dial when none is in progress. `stale`: a channel came up
   /// meanwhile. `refused`: the last dial failed a moment ago, or dialing is not wanted.
   /// `signal` is moved from only when it was accepted (or busy).
-  PushResult push_waiting(WaitingSignal&& signal, std::size_t bytes, bool essential, bool may_dial, MonotonicTime now);
+  PushResult push_waiting(Signal&& signal, const Pid& stream_key, std::size_t bytes, bool essential, bool may_dial,
+                          MonotonicTime now);
 
   /// A number for a message that is sent in fragments, unique on the channel.
   std::uint64_t next_sequence() noexcept { return sequence_.fetch_add(1, std::memory_order_relaxed); }

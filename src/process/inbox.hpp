@@ -51,8 +51,12 @@ struct Event final : Node {
   std::variant<distribution::Signal, NodeGone, TimerFired, Writable, Start, Stop> what;
   Atom node;                ///< Where a signal came from; empty for local ones.
   std::uint64_t epoch = 0;  ///< Of the channel that a signal came on.
-  template <class T>
-  explicit Event(T&& content) : Node(false), what(std::forward<T>(content)) {}
+  explicit Event(distribution::Signal&& signal) : Node(false), what(std::move(signal)) {}
+  explicit Event(NodeGone gone) : Node(false), what(std::move(gone)) {}
+  explicit Event(TimerFired fired) : Node(false), what(fired) {}
+  explicit Event(Writable writable) : Node(false), what(writable) {}
+  explicit Event(Start start) : Node(false), what(start) {}
+  explicit Event(Stop stop) : Node(false), what(stop) {}
 };
 
 inline void destroy(Node* node) noexcept {

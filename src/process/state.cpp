@@ -174,7 +174,7 @@ bool State::handle(Node* node) {
 
 bool State::handle_signal(Event& event) {
   using namespace distribution;
-  Signal& signal = std::get<Signal>(event.what);
+  auto& signal = std::get<Signal>(event.what);
   struct Visitor {
     State& state;
     Event& event;

@@ -279,7 +279,7 @@ void Connection::Native::send_close(const NgCloseError& error) {
   close_packet = std::move(packet);
 }
 
-void Connection::Native::closed(CloseReason reason, bool tell) {
+void Connection::Native::closed(const CloseReason& reason, bool tell) {
   if (is_closed) return;
   is_closed = true;
   const auto keep = self.lock();

@@ -52,7 +52,7 @@ struct Connection::Native {
   void flush();
   void arm_timer();
   void on_timer();
-  void closed(CloseReason reason, bool tell);
+  void closed(const CloseReason& reason, bool tell);
   void close_now(std::uint64_t code, const std::string& text);
   void send_close(const NgCloseError& error);
   void library_error(int error);

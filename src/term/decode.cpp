@@ -269,7 +269,7 @@ class Decoder {
     }
     if (error_) return {};
     bool duplicate = false;
-    Term made = detail::make_map(std::move(pairs), &duplicate);
+    const Term made = detail::make_map(std::move(pairs), &duplicate);
     if (duplicate) bad("a map has the same key twice");
     return error_ ? Term() : made;
   }

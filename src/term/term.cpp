@@ -95,7 +95,7 @@ Result<BigInteger> BigInteger::parse(std::string_view decimal) {
   if (decimal.size() > digits_max) return fail(Errc::limit_exceeded, "an integer in text has at most 20000 digits");
   for (const char character : decimal) {
     if (character < '0' || character > '9') return fail(Errc::malformed_term, "not a decimal integer");
-    std::uint32_t carry = static_cast<std::uint32_t>(character - '0');
+    auto carry = static_cast<std::uint32_t>(character - '0');
     for (auto& byte : big.magnitude) {
       carry += byte * 10U;
       byte = static_cast<std::uint8_t>(carry);
@@ -201,6 +201,7 @@ Term::Term(double value) : tag_(static_cast<std::uint64_t>(Kind::floating)), flo
   if (!std::isfinite(value)) throw std::invalid_argument("a term holds finite floats only");
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): the signature is for callers
 Term::Term(Atom atom) noexcept : tag_(static_cast<std::uint64_t>(Kind::atom)), atom_(atom.entry_) {
   if (!atom_->immortal) atom_->references.fetch_add(1, std::memory_order_relaxed);
 }
@@ -703,7 +704,7 @@ std::weak_ordering compare(const Term& left, const Term& right) noexcept { retur
 
 std::size_t Term::hash() const noexcept {
   const Kind kind = kind_of(*this);
-  std::size_t hash = static_cast<std::size_t>(kind);
+  auto hash = static_cast<std::size_t>(kind);
   switch (kind) {
     case Kind::nil: return hash;
     case Kind::integer: return mix(hash, static_cast<std::size_t>(integer_));

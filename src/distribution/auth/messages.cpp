@@ -49,7 +49,7 @@ struct Encoder {
 std::unexpected<Error> bad(std::string what) { return fail(Errc::malformed_term, std::move(what)); }
 
 Result<AuthMessage> decode_hello(ByteView rest) {
-  if (rest.size() < 1) return bad("unknown_message_type 1");
+  if (rest.empty()) return bad("unknown_message_type 1");
   if (rest[0] != version || rest.size() < 3) return bad("unsupported_version " + std::to_string(rest[0]));
   const auto size = static_cast<std::size_t>(get(rest.subspan(1, 2)));
   rest = rest.subspan(3);

@@ -49,6 +49,8 @@ class PinReservation {
   PinReservation() noexcept = default;
   PinReservation(PinReservation&& other) noexcept;
   PinReservation& operator=(PinReservation&& other) noexcept;
+  PinReservation(const PinReservation&) = delete;
+  PinReservation& operator=(const PinReservation&) = delete;
   ~PinReservation() { drop(); }
 
   /// Pins. Errors: `key_mismatch` or `untrusted_key` when an operator pinned another key, or went over to strict, in

@@ -1,0 +1,56 @@
+#include "base/buffer_pool.hpp"
+
+#include <utility>
+
+namespace barrel_p2p {
+inline namespace v0 {
+
+BufferPool& BufferPool::shared() {
+  // Never destroyed: buffers may come back while the program ends.
+  static auto* const pool = new BufferPool;
+  return *pool;
+}
+
+Bytes BufferPool::take(std::size_t bytes) {
+  if (bytes >= buffer_bytes_least && bytes <= buffer_bytes_max) {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t at = kept_.size(); at-- > 0;) {
+      const std::size_t capacity = kept_[at].capacity();
+      if (capacity < bytes || capacity > waste_factor * bytes) continue;
+      Bytes found = std::move(kept_[at]);
+      kept_[at] = std::move(kept_.back());
+      kept_.pop_back();
+      kept_bytes_ -= capacity;
+      return found;
+    }
+  }
+  Bytes fresh;
+  fresh.reserve(bytes);
+  return fresh;
+}
+
+void BufferPool::give_back(Bytes&& buffer) noexcept {
+  Bytes taken = std::move(buffer);
+  const std::size_t capacity = taken.capacity();
+  if (capacity < buffer_bytes_least || capacity > buffer_bytes_max) return;
+  taken.clear();
+  const std::lock_guard lock(mutex_);
+  if (kept_bytes_ + capacity > kept_bytes_max) return;
+  try {
+    kept_.push_back(std::move(taken));
+  } catch (...) {  // no memory: then it is not kept
+    return;
+  }
+  kept_bytes_ += capacity;
+}
+
+std::shared_ptr<const Bytes> BufferPool::lend(Bytes&& buffer) {
+  if (buffer.capacity() < buffer_bytes_least) return std::make_shared<const Bytes>(std::move(buffer));
+  return {new Bytes(std::move(buffer)), [this](Bytes* used) noexcept {
+            give_back(std::move(*used));
+            delete used;
+          }};
+}
+
+}  // namespace v0
+}  // namespace barrel_p2p
