@@ -152,6 +152,7 @@ SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_k
   Outbox::PushResult pushed{Outbox::Pushed::stale};
   // A channel may come or go between the look and the push; then look again. Bounded: each round needs such a change.
   constexpr int rounds_max = 100;
+  // NOLINTBEGIN(bugprone-use-after-move): it is moved from only when it was accepted, and then there is no next round.
   for (int round = 0; pushed.outcome == Outbox::Pushed::stale && round < rounds_max; ++round) {
     const auto snapshot = outbox->snapshot();
     if (snapshot.state == Outbox::State::up) {
@@ -160,13 +161,12 @@ SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_k
       pushed = outbox->push(snapshot.epoch, std::move(message), must);
       if (pushed.wake) post([this, node, outbox] { flush(node, outbox); });
     } else {
-      // NOLINTBEGIN(bugprone-use-after-move): moved from only when it was accepted, and then there is no next round.
       const std::size_t bytes = weight(signal);
       pushed = outbox->push_waiting(std::move(signal), stream_key, bytes, must, config_.auto_connect, monotonic_now());
-      // NOLINTEND(bugprone-use-after-move)
       if (pushed.wake) post([this, node] { start_dial(node, false); });
     }
   }
+  // NOLINTEND(bugprone-use-after-move)
   switch (pushed.outcome) {
     case Outbox::Pushed::accepted: return SendOutcome::accepted;
     case Outbox::Pushed::busy: return SendOutcome::busy;
