@@ -449,7 +449,7 @@ TEST_P(ErlangSignals, erlang_spawns_exported_functions_here) {
 }
 
 TEST_P(ErlangSignals, we_spawn_functions_on_the_erlang_node) {
-  const Term ends = run<Term>([this](Process& self) -> Task<Term> {
+  const Term ends = run<Term>([](Process& self) -> Task<Term> {
     std::vector<Term> said;
     for (int kind = 0; kind < 3; ++kind) {
       Process::SpawnOptions options;
@@ -471,7 +471,7 @@ TEST_P(ErlangSignals, we_spawn_functions_on_the_erlang_node) {
     co_return Term::list(std::move(said));
   });
   EXPECT_EQ(ends, term("['DOWN', {kind, 0}, 'DOWN', {kind, 1}, true, 'EXIT', {kind, 2}]"));
-  const Term undefined = run<Term>([this](Process& self) -> Task<Term> {
+  const Term undefined = run<Term>([](Process& self) -> Task<Term> {
     Process::SpawnOptions options;
     options.monitor = true;
     const RemoteFunction what("peer_driver", "missing");
@@ -486,7 +486,7 @@ TEST_P(ErlangSignals, we_spawn_functions_on_the_erlang_node) {
 // Group leaders.
 
 TEST_P(ErlangSignals, output_of_functions_that_run_for_us_comes_to_us) {
-  const Term said = run<Term>([this](Process& self) -> Task<Term> {
+  const Term said = run<Term>([](Process& self) -> Task<Term> {
     const RemoteFunction what("peer_driver", "says", std::vector<Term>(1, Term("Grüße aus der Ferne")));
     const CallOutcome outcome = co_await self.run_function(theirs(), what);
     co_return outcome.value;
@@ -496,7 +496,7 @@ TEST_P(ErlangSignals, output_of_functions_that_run_for_us_comes_to_us) {
     return std::ranges::any_of(now.output, [](const auto& text) { return text.contains("Grüße aus der Ferne"); });
   }));
   // The log event of a crash goes the same way.
-  (void)run<int>([this](Process& self) -> Task<int> {
+  (void)run<int>([](Process& self) -> Task<int> {
     const RemoteFunction what("peer_driver", "fails", std::vector<Term>(1, Atom("loud_crash")));
     (void)co_await self.spawn_on(theirs(), what, Process::SpawnOptions());
     co_return 0;
