@@ -64,10 +64,13 @@ class Parser {
   }
   static bool is_digit(char character) noexcept { return character >= '0' && character <= '9'; }
 
+  /// Less than terms may have: a level of text takes more stack than one of bytes, and people do not write such text.
+  static constexpr std::size_t text_depth_max = 2500;
+
   Term read(std::size_t depth) {
     skip_space();
     if (error_) return {};
-    if (depth >= Term::depth_max - 1) {
+    if (depth >= text_depth_max) {
       error_ = Error(Errc::limit_exceeded, "the term is nested too deeply");
       return {};
     }
