@@ -41,6 +41,7 @@ struct PeerStatus {
   std::string address;     ///< `127.0.0.1:4433`
   std::uint32_t creation;  ///< Changes with each start of a C++ node; Erlang nodes of this cluster always have 4.
   bool dialled;            ///< We dialled it; else it dialled us.
+  bool hidden;             ///< Not listed in `nodes`: a tool that looks in, or a hidden Erlang node.
 };
 
 struct NodeEvent {
@@ -70,7 +71,7 @@ struct NodeStatistics {
   std::uint64_t datagrams_sent = 0;
   std::uint64_t refused_connections = 0;  ///< By a limit.
   std::size_t connections = 0;            ///< QUIC connections, finished or not.
-  std::size_t half_open = 0;              ///< Accepted ones whose QUIC handshake is not complete.
+  std::size_t half_open = 0;              ///< Accepted ones that are not in yet: in handshake or authentication.
   std::size_t processes = 0;
 };
 
@@ -106,11 +107,12 @@ class BARREL_P2P_API Node {
   void connect(const NodeName& node, std::function<void(Result<void>)> done);
   /// Closes the connection, if there is one. Links and monitors over it end with `noconnection`.
   void disconnect(const NodeName& node);
-  /// Connected nodes, in the order of their names.
+  /// Connected nodes that are not hidden, in the order of their names.
   [[nodiscard]] std::vector<NodeName> nodes() const;
+  /// All of them.
   [[nodiscard]] std::vector<PeerStatus> peers() const;
-  /// Events from now on, on the node's network thread; the callback must not block. (Processes have
-  /// `Process::monitor_nodes`.)
+  /// Events of nodes that are not hidden, from now on, on the node's network thread; the callback must not block.
+  /// (Processes have `Process::monitor_nodes`.)
   Subscription monitor_nodes(std::function<void(const NodeEvent&)> callback);
   /// Round trip to a node's `net_kernel`, connecting if need be (`net_adm:ping`). Blocks. Errors: those of `call`.
   Result<std::chrono::microseconds> ping(const NodeName& node, Duration limit = std::chrono::seconds(5));

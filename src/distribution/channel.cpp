@@ -265,6 +265,7 @@ void Channel::handshake_up(const HandshakeUp& up) {
     }
     logger_->error("the key of {} is pinned in memory only: {}", up.peer.text(), pinned.error().message());
   }
+  connection_->admit();
   peer_ = up.peer;
   flags_ = up.flags;
   peer_creation_ = up.peer_creation;

@@ -94,6 +94,7 @@ Result<std::unique_ptr<Network>> Network::open(asio::io_context& context, Networ
     raw->accept(std::move(connection));
   };
   endpoint_events.on_warning = [log = network->logger_](const std::string& text) { log->warn("{}", text); };
+  endpoint_config.owner_admits = true;
   auto endpoint = quic::Endpoint::open(context, std::move(endpoint_config), std::move(endpoint_events));
   if (!endpoint) return std::unexpected(endpoint.error());
   network->endpoint_ = std::move(*endpoint);

@@ -74,14 +74,15 @@ void Node::disconnect(const NodeName& node) { parts_->network->disconnect(node.a
 
 std::vector<NodeName> Node::nodes() const {
   std::vector<NodeName> names;
-  for (const auto& peer : parts_->network->nodes()) names.emplace_back(peer.node.text());
+  for (const auto& node : parts_->system->nodes()) names.emplace_back(node.text());
   return names;
 }
 
 std::vector<PeerStatus> Node::peers() const {
   std::vector<PeerStatus> list;
   for (const auto& peer : parts_->network->nodes()) {
-    list.push_back({NodeName(peer.node.text()), peer.address, peer.creation, peer.initiator});
+    list.push_back({NodeName(peer.node.text()), peer.address, peer.creation, peer.initiator,
+                    (peer.flags & distribution::flag::published) == 0});
   }
   return list;
 }

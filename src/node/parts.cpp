@@ -85,10 +85,11 @@ distribution::NetworkEvents Node::Parts::network_events() {
   distribution::NetworkEvents network_events;
   network_events.node_up = [this](const distribution::PeerInfo& peer) {
     system->node_up(peer.node, peer.epoch, peer.creation, peer.flags);
+    if ((peer.flags & distribution::flag::published) == 0) return;
     events.tell({NodeEvent::Kind::up, NodeName(peer.node.text()), ""});
   };
   network_events.node_down = [this](const Atom& node, std::uint64_t epoch, const Atom& reason) {
-    system->node_down(node, epoch);
+    if (!system->node_down(node, epoch)) return;
     events.tell({NodeEvent::Kind::down, NodeName(node.text()), reason.string()});
   };
   network_events.unreachable = [this](const Atom& node, const Error& /*error*/) { system->unreachable(node); };
@@ -125,6 +126,7 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
   quic::EndpointConfig endpoint;
   endpoint.credentials = credentials;
   endpoint.keep_alive = config.detector.keep_alive;
+  endpoint.handshake_timeout = config.authentication.handshake_timeout;
   endpoint.connections_max = config.limits.connections_max;
   endpoint.half_open_max = config.limits.half_open_max;
   endpoint.half_open_per_address_max = config.limits.half_open_per_address_max;

@@ -3,9 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "distribution/flags.hpp"
+
 namespace barrel_p2p {
 inline namespace v0 {
 namespace process {
+
+bool Peers::is_visible(const Peer& peer) {
+  return peer.epoch.load() != 0 && (peer.flags_ & distribution::flag::published) != 0;
+}
 
 std::shared_ptr<Peer>& Peers::entry(const Atom& node) {
   auto& peer = peers_[node];
@@ -73,9 +79,9 @@ Peers::Gone Peers::down(const Atom& node, std::uint64_t epoch) {
   if (found == peers_.end()) return {};
   Peer& peer = *found->second;
   if (peer.epoch.load() != epoch) return {};
-  peer.epoch.store(0);
   Gone gone;
-  gone.was_up = epoch != 0;
+  gone.was_visible = is_visible(peer);
+  peer.epoch.store(0);
   gone.generation = peer.generation.fetch_add(1);
   gone.watchers.assign(peer.watchers_.begin(), peer.watchers_.end());
   gone.monitors = std::exchange(peer.monitors_, {});
@@ -83,12 +89,12 @@ Peers::Gone Peers::down(const Atom& node, std::uint64_t epoch) {
   return gone;
 }
 
-std::vector<Atom> Peers::connected() const {
+std::vector<Atom> Peers::visible() const {
   std::vector<Atom> list;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [node, peer] : peers_) {
-      if (peer->epoch.load() != 0) list.push_back(node);
+      if (is_visible(*peer)) list.push_back(node);
     }
   }
   std::ranges::sort(list);

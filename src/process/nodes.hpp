@@ -56,18 +56,20 @@ class Peers {
     std::uint64_t generation = 0;  ///< What is of this generation or older is gone.
     std::vector<Pid> watchers;
     std::vector<Pid> monitors;
-    bool was_up = false;
+    bool was_visible = false;  ///< It was up, and `nodes` listed it.
   };
   /// The channel `epoch` ended; with epoch 0, a dial failed. A channel that is not the current one is ignored.
   Gone down(const Atom& node, std::uint64_t epoch);
 
-  [[nodiscard]] std::vector<Atom> connected() const;
+  /// Those that are not hidden.
+  [[nodiscard]] std::vector<Atom> visible() const;
   /// The flags in force, 0 when not connected.
   [[nodiscard]] std::uint64_t flags(const Atom& node) const;
 
  private:
   std::shared_ptr<Peer>& entry(const Atom& node);
   void forget_if_idle(const Atom& node);
+  [[nodiscard]] static bool is_visible(const Peer& peer);
 
   mutable std::mutex mutex_;
   std::unordered_map<Atom, std::shared_ptr<Peer>> peers_;

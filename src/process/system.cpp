@@ -394,20 +394,19 @@ void System::tell(const std::vector<Pid>& pids, const std::function<Node*()>& ma
 
 void System::node_up(const Atom& node, std::uint64_t epoch, std::uint32_t creation, std::uint64_t flags) {
   peers_.up(node, epoch, creation, flags);
-  tell_subscribers("nodeup", node);
+  if ((flags & distribution::flag::published) != 0) tell_subscribers("nodeup", node);
 }
 
-void System::node_down(const Atom& node, std::uint64_t epoch) {
+bool System::node_down(const Atom& node, std::uint64_t epoch) {
   const auto gone = peers_.down(node, epoch);
   tell(gone.watchers, [&] { return new Event(NodeGone{node, gone.generation}); });
-  if (gone.was_up) {
-    tell(gone.monitors, [&] { return new Message(Term::tuple({Atom("nodedown"), node})); });
-    tell_subscribers("nodedown", node);
-  }
+  tell(gone.monitors, [&] { return new Message(Term::tuple({Atom("nodedown"), node})); });
+  if (gone.was_visible) tell_subscribers("nodedown", node);
   node_writable(node);
+  return gone.was_visible;
 }
 
-void System::unreachable(const Atom& node) { node_down(node, 0); }
+void System::unreachable(const Atom& node) { (void)node_down(node, 0); }
 
 void System::tell_subscribers(const char* what, const Atom& node) {
   std::vector<Pid> subscribers;

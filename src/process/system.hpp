@@ -98,12 +98,14 @@ class System {
   [[nodiscard]] bool is_alive(const Pid& pid) const;
   void export_function(const Atom& module, const Atom& function, ExportedFunction implementation);
   [[nodiscard]] std::optional<ExportedFunction> exported(const Atom& module, const Atom& function) const;
-  [[nodiscard]] std::vector<Atom> nodes() const { return peers_.connected(); }
+  /// Connected, and not hidden.
+  [[nodiscard]] std::vector<Atom> nodes() const { return peers_.visible(); }
 
   // From the transport thread.
   distribution::DeliverOutcome deliver(const Atom& node, std::uint64_t epoch, distribution::Signal&& signal);
   void node_up(const Atom& node, std::uint64_t epoch, std::uint32_t creation, std::uint64_t flags);
-  void node_down(const Atom& node, std::uint64_t epoch);
+  /// Returns whether `nodes` listed it.
+  bool node_down(const Atom& node, std::uint64_t epoch);
   /// A dial failed: what was sent since it began is lost.
   void unreachable(const Atom& node);
   /// Senders that wait for the node may go on.

@@ -1,7 +1,9 @@
 #include "quic/connection.hpp"
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <cstring>
+#include <utility>
 
 #include "base/random.hpp"
 #include "quic/native.hpp"
@@ -32,7 +34,7 @@ Native& of(void* user) { return *static_cast<Native*>(user); }
 int on_handshake_completed(ngtcp2_conn* /*connection*/, void* user) {
   auto& native = of(user);
   native.established = true;
-  native.endpoint.leave_half_open(native);
+  if (!native.endpoint.config.owner_admits) native.endpoint.leave_half_open(native);
   const auto self = native.self.lock();
   if (!native.initiator) {
     if (native.endpoint.events.on_accept && self) native.endpoint.events.on_accept(self);
@@ -158,9 +160,11 @@ Connection::Native::Native(Endpoint::Native& owner, bool initiator_role)
   reference.get_conn = [](ngtcp2_crypto_conn_ref* conn) { return static_cast<Native*>(conn->user_data)->connection; };
 }
 
-Connection::Native::~Native() {
-  if (connection != nullptr) ngtcp2_conn_del(connection);
-  if (tls != nullptr) gnutls_deinit(tls);
+Connection::Native::~Native() { release(); }
+
+void Connection::Native::release() {
+  if (connection != nullptr) ngtcp2_conn_del(std::exchange(connection, nullptr));
+  if (tls != nullptr) gnutls_deinit(std::exchange(tls, nullptr));
 }
 
 Result<void> Connection::Native::start_tls(const std::string& server_name) {
@@ -300,6 +304,9 @@ void Connection::Native::closed(const CloseReason& reason, bool tell) {
     timer.async_wait([keep, alive = std::weak_ptr<int>(endpoint.alive)](auto error) {
       if (!error && !alive.expired()) keep->native_->endpoint.forget(*keep->native_);
     });
+    // The word is all that the wait needs: the rest, some 60 KB, would let who comes and goes quickly fill the memory.
+    // Not now: ngtcp2 may be among our callers.
+    boost::asio::post(endpoint.context, [keep] { keep->native_->release(); });
   }
   if (tell && told.on_closed) told.on_closed(reason);
 }
@@ -477,12 +484,21 @@ Connection::Connection(std::unique_ptr<Native> native) : native_(std::move(nativ
 Connection::~Connection() = default;
 
 void Connection::set_events(ConnectionEvents events) { native_->events = std::move(events); }
+void Connection::admit() {
+  if (native_->is_closed || std::exchange(native_->admitted, true)) return;
+  native_->endpoint.leave_half_open(*native_);
+  const auto& config = native_->endpoint.config;
+  if (!config.owner_admits || config.connection_window_bytes <= config.unadmitted_window_bytes) return;
+  ngtcp2_conn_extend_max_offset(native_->connection, config.connection_window_bytes - config.unadmitted_window_bytes);
+  if (!native_->in_callback) native_->mark_dirty();
+}
 bool Connection::is_initiator() const noexcept { return native_->initiator; }
 bool Connection::is_established() const noexcept { return native_->established; }
 bool Connection::is_closed() const noexcept { return native_->is_closed; }
 const Address& Connection::remote() const noexcept { return native_->remote; }
 
 Bytes Connection::peer_certificate_der() const {
+  if (native_->tls == nullptr) return {};
   unsigned count = 0;
   const gnutls_datum_t* chain = gnutls_certificate_get_peers(native_->tls, &count);
   if (chain == nullptr || count == 0) return {};
@@ -555,7 +571,7 @@ MonotonicTime Connection::last_receive_time() const noexcept { return native_->l
 
 PathStatistics Connection::statistics() const {
   ngtcp2_conn_stat stat{};
-  ngtcp2_conn_get_conn_stat(native_->connection, &stat);
+  if (native_->connection != nullptr) ngtcp2_conn_get_conn_stat(native_->connection, &stat);
   return {std::chrono::microseconds(stat.smoothed_rtt / NGTCP2_MICROSECONDS), stat.cwnd, stat.bytes_in_flight,
           native_->packets_sent, native_->packets_received};
 }

@@ -77,6 +77,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Connection& operator=(const Connection&) = delete;
 
   void set_events(ConnectionEvents events);
+  /// The owner knows who the peer is: from now on it has the whole window, and is half-open no longer. Needed only
+  /// where `EndpointConfig::owner_admits` is set; calling it again does nothing.
+  void admit();
   [[nodiscard]] bool is_initiator() const noexcept;
   [[nodiscard]] bool is_established() const noexcept;
   [[nodiscard]] bool is_closed() const noexcept;

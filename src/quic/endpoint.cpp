@@ -393,12 +393,16 @@ void Endpoint::Native::fill_settings(ngtcp2_settings& settings, ngtcp2_transport
   settings.cc_algo = NGTCP2_CC_ALGO_CUBIC;
   settings.max_tx_udp_payload_size = payload_bytes_max;
   settings.handshake_timeout = static_cast<ngtcp2_duration>(config.handshake_timeout.count()) * NGTCP2_MILLISECONDS;
-  settings.max_window = config.connection_window_bytes;
+  // 0: ngtcp2 grows no window by itself, `Connection::admit` does.
+  settings.max_window = config.owner_admits ? 0 : config.connection_window_bytes;
   settings.max_stream_window = config.stream_window_bytes;
   ngtcp2_transport_params_default(&params);
   params.max_idle_timeout = static_cast<ngtcp2_duration>(config.idle_timeout.count()) * NGTCP2_MILLISECONDS;
   params.max_udp_payload_size = payload_bytes_max;
   params.initial_max_data = config.connection_window_bytes;
+  if (config.owner_admits) {
+    params.initial_max_data = std::min(config.connection_window_bytes, config.unadmitted_window_bytes);
+  }
   params.initial_max_stream_data_bidi_local = config.stream_window_bytes;
   params.initial_max_stream_data_bidi_remote = config.stream_window_bytes;
   params.initial_max_stream_data_uni = config.stream_window_bytes;

@@ -40,6 +40,12 @@ struct EndpointConfig {
   std::uint64_t streams_uni_max = 100;
   int socket_buffer_bytes = 7 * 1024 * 1024;
   std::size_t connections_max = 16'384;
+  /// An accepted connection is half-open until its owner calls `Connection::admit`, not only until the QUIC handshake
+  /// is complete: that one proves nothing about the peer.
+  bool owner_admits = false;
+  /// What a peer may have under way before it is admitted, over all streams: packets that come out of order are kept,
+  /// and nobody reads them. More than a channel takes before it is up (`ChannelSettings::early_bytes_max`).
+  std::uint64_t unadmitted_window_bytes = 1024UL * 1024 + 128UL * 1024;
   std::size_t half_open_max = 1024;  ///< Accepted connections whose handshake is not complete.
   std::size_t half_open_per_address_max = 64;
   std::size_t retry_from = 128;      ///< With this many half-open handshakes new ones must prove their address.
@@ -62,7 +68,7 @@ struct EndpointStatistics {
   std::uint64_t retries_sent = 0;
   std::uint64_t resets_sent = 0;
   std::size_t connections = 0;
-  std::size_t half_open = 0;
+  std::size_t half_open = 0;  ///< Accepted, and not admitted yet.
   bool segmentation_offload = false;
 };
 

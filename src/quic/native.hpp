@@ -56,6 +56,8 @@ struct Connection::Native {
   void close_now(std::uint64_t code, const std::string& text);
   void send_close(const NgCloseError& error);
   void library_error(int error);
+  /// Lets go of what ngtcp2 and GnuTLS hold.
+  void release();
   /// Writes packets until nothing can be sent; one system call for many of them.
   void write_packets();
   ngtcp2_ssize write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, bool& alone);
@@ -78,6 +80,7 @@ struct Connection::Native {
   bool in_callback = false;
   std::optional<std::pair<std::uint64_t, std::string>> wanted_close;  ///< Asked for from inside of a callback.
   bool counted_half_open = false;
+  bool admitted = false;
   std::map<StreamId, SendStream> streams;
   StreamId last_served = -1;
   std::size_t queued = 0;

@@ -32,8 +32,8 @@ class Processes : public testing::Test {
       system->set_remote(std::move(port));
       system->start();
     }
-    a.node_up("b@test", 1, 77, 0);
-    b.node_up("a@test", 1, 77, 0);
+    a.node_up("b@test", 1, 77, distribution::flag::published);
+    b.node_up("a@test", 1, 77, distribution::flag::published);
   }
   ~Processes() override {
     a.stop();
@@ -428,7 +428,7 @@ TEST_F(Processes, a_mailbox_that_is_full_holds_the_channel_back_until_it_is_read
   };
   system.set_remote(std::move(port));
   system.start();
-  system.node_up("b@test", 7, 77, 0);
+  system.node_up("b@test", 7, 77, distribution::flag::published);
   const Pid reader = system.spawn([](Process& self) -> Task<> {
     const auto go = co_await self.receive(tagged("go", 1));
     (void)go;
