@@ -12,7 +12,7 @@
 -module(peer_driver).
 -behaviour(gen_server).
 -export([run/0, text/1, parse/1]).
--export([echo/0, wait/0, parked/0, ends/1, throws/1, fails/1, exits/1, says/1, numbers/3, in_order/3]).
+-export([echo/0, wait/0, wait_as/1, parked/0, ends/1, throws/1, fails/1, exits/1, says/1, numbers/3, in_order/3]).
 -export([start_server/2, init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 run() ->
@@ -69,6 +69,10 @@ echo() ->
 
 wait() ->
     receive {stop, Reason} -> exit(Reason) end.
+
+wait_as(To) ->
+    To ! self(),
+    wait().
 
 %% Traps exits and tells the process that comes first everything that comes later.
 parked() ->
