@@ -341,7 +341,8 @@ void Channel::on_stream_reset(StreamId id, std::uint64_t code) {
 
 /// The peer may be up before we are, and streams are not ordered among each other.
 void Channel::hold_early(StreamId id, ByteView bytes) {
-  early_bytes_ += bytes.size();
+  constexpr std::size_t piece_bytes = 64;  // what a piece costs by itself: a peer may send single bytes
+  early_bytes_ += bytes.size() + piece_bytes;
   if (early_bytes_ > settings_.early_bytes_max) {
     return fail(ChannelEnd::Cause::protocol,
                 Error(Errc::limit_exceeded, "too much data before the handshake was done"));

@@ -197,10 +197,11 @@ Result<void> Node::Parts::start() {
   };
   system->set_remote(std::move(remote));
   system->start();
-  work_.emplace(context.get_executor());
-  transport_ = std::thread([this] { context.run(); });
   if (auto published = publish(); !published) return published;
   describe();
+  // From here on the network belongs to its thread.
+  work_.emplace(context.get_executor());
+  transport_ = std::thread([this] { context.run(); });
   return {};
 }
 
