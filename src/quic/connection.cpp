@@ -304,7 +304,7 @@ void Connection::Native::closed(const CloseReason& reason, bool tell) {
     timer.async_wait([keep, alive = std::weak_ptr<int>(endpoint.alive)](auto error) {
       if (!error && !alive.expired()) keep->native_->endpoint.forget(*keep->native_);
     });
-    // The word is all that the wait needs: the rest, some 60 KB, would let who comes and goes quickly fill the memory.
+    // The word is all that the wait needs: the rest, some 100 KB, would let who comes and goes quickly fill the memory.
     // Not now: ngtcp2 may be among our callers.
     boost::asio::post(endpoint.context, [keep] { keep->native_->release(); });
   }
@@ -457,12 +457,10 @@ void Connection::Native::flush() {
 
 void Connection::Native::arm_timer() {
   const ngtcp2_tstamp expiry = ngtcp2_conn_get_expiry(connection);
-  if (expiry == armed) return;
+  // A timer that is set already and goes off too early does no harm and sets the next one; to set it anew after every
+  // packet would cost several system calls.
+  if (expiry >= armed) return;
   armed = expiry;
-  if (expiry == UINT64_MAX) {
-    timer.cancel();
-    return;
-  }
   timer.expires_at(
       MonotonicTime(std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::nanoseconds(expiry))));
   timer.async_wait([weak = self](auto error) {
