@@ -25,6 +25,12 @@ class ErlangNode : public testing::TestWithParam<Dialling> {
     if (HasFailure()) pairs().erase(GetParam());
   }
 
+  /// After the connection was lost.
+  void reconnect() {
+    eval("peer_driver:alone()");
+    connect(*pair_, GetParam());
+  }
+
   TcpCarrier& carrier() { return pair_->carrier; }
   process::System& system() { return pair_->carrier.system(); }
   ErlPeer& erl() { return pair_->erl; }

@@ -11,7 +11,7 @@
 %% Beside that: processes for others to talk to (echo/0, wait/0, ...) and a gen_server, start_server/2.
 -module(peer_driver).
 -behaviour(gen_server).
--export([run/0, text/1, parse/1]).
+-export([run/0, text/1, parse/1, alone/0]).
 -export([echo/0, wait/0, wait_as/1, parked/0, ends/1, throws/1, fails/1, exits/1, says/1, numbers/3, in_order/3]).
 -export([start_server/2, init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
@@ -57,6 +57,26 @@ parse(Text) ->
     {ok, Tokens, _} = erl_scan:string(unicode:characters_to_list(Text) ++ "."),
     {ok, Term} = erl_parse:parse_term(Tokens),
     Term.
+
+%% Returns when this node has noted that no other node is connected.
+alone() ->
+    ok = net_kernel:monitor_nodes(true),
+    until_alone(),
+    ok = net_kernel:monitor_nodes(false),
+    flush_node_events().
+
+until_alone() ->
+    case nodes() of
+        [] -> ok;
+        _ -> receive {nodedown, _} -> until_alone() after 5000 -> error(not_alone) end
+    end.
+
+flush_node_events() ->
+    receive
+        {nodeup, _} -> flush_node_events();
+        {nodedown, _} -> flush_node_events()
+    after 0 -> ok
+    end.
 
 %% Processes.
 
