@@ -64,7 +64,7 @@ class ErlangCalls : public ErlangNode {
   CallOutcome outcome(const char* module, const char* function, std::vector<Term> arguments,
                       std::chrono::milliseconds limit = 5s) {
     const RemoteFunction what(module, function, std::move(arguments));
-    return run<CallOutcome>([this, what, limit](Process& self) -> Task<CallOutcome> {
+    return run<CallOutcome>([what, limit](Process& self) -> Task<CallOutcome> {
       const CallOutcome ended = co_await self.run_function(theirs(), what, limit);
       co_return ended;
     });
