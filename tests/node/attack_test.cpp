@@ -211,6 +211,7 @@ TEST_F(Attack, what_the_victim_said_is_refused_when_it_comes_back) {
 }
 
 TEST_F(Attack, two_dials_of_the_victim_cannot_be_played_against_each_other) {
+  restart_victim(keep_little_time);
   // The victim dials the attacker, who answers with what the victim says where it is dialled itself.
   auto dial = test::begin_dial(*victim, NodeName("mallory@127.0.0.1"));
   const auto incoming = attacker.accept();
@@ -246,6 +247,7 @@ TEST_F(Attack, a_recorded_exchange_is_worthless_on_a_new_connection) {
 }
 
 TEST_F(Attack, what_a_dialling_node_signed_cannot_be_used_at_another_node) {
+  restart_victim(keep_little_time);
   Node& bob = cluster.start("bob");
   const auto to_bob = attacker.dial(bob);
   const auto error = dialled("mallory@127.0.0.1", [&](const LinePtr& line) {
@@ -416,7 +418,7 @@ TEST_F(Attack, an_exchange_byte_by_byte_is_understood_and_one_that_ends_early_is
   dribble->next_as<AuthHello>();
   dribble->close();
   const auto ended = attacker.dial(*victim);
-  ended->write(2, {0, 70, 1}, true);
+  ended->write(2, {0, 70, 1}, {.fin = true, .own_packet = false});
   EXPECT_EQ(ended->ending(), "FAIL stream_ended");
 }
 
@@ -463,6 +465,16 @@ TEST_F(Attack, data_before_the_handshake_is_done_is_bounded) {
   line->play(mask("mallory@127.0.0.1"), Step::authenticated);
   constexpr std::size_t bytes = 2UL * 1024 * 1024;
   line->write(4, Bytes(bytes));
+  EXPECT_EQ(line->ending(), "closed");
+}
+
+TEST_F(Attack, early_data_in_single_bytes_is_bounded_too) {
+  const auto line = attacker.dial(*victim);
+  line->play(mask("mallory@127.0.0.1"), Step::authenticated);
+  constexpr int pieces = 20'000;  // one byte each, and a packet each
+  for (int piece = 0; piece < pieces; ++piece) {
+    line->write(piece % 2 == 0 ? 4 : 8, {0}, {.fin = false, .own_packet = true});
+  }
   EXPECT_EQ(line->ending(), "closed");
 }
 

@@ -81,7 +81,7 @@ void Line::say_bytes(Bytes bytes) {
   connection_->write(*own_auth_stream_, SharedBytes(std::move(bytes)));
 }
 
-void Line::write(quic::StreamId stream, Bytes bytes, bool fin) {
+void Line::write(quic::StreamId stream, Bytes bytes, quic::WriteOptions options) {
   const bool own = ((stream & 1) == 0) == initiator_;
   while (own && std::ranges::find(own_streams_, stream) == own_streams_.end()) {
     const bool unidirectional = (stream & 2) != 0;
@@ -89,7 +89,7 @@ void Line::write(quic::StreamId stream, Bytes bytes, bool fin) {
     if (!opened) throw std::runtime_error("the victim allows no stream " + std::to_string(stream));
     own_streams_.push_back(*opened);
   }
-  connection_->write(stream, SharedBytes(std::move(bytes)), {.fin = fin, .own_packet = false});
+  connection_->write(stream, SharedBytes(std::move(bytes)), options);
 }
 
 std::optional<AuthMessage> Line::next() {

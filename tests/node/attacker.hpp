@@ -49,7 +49,7 @@ class Line : public std::enable_shared_from_this<Line> {
   void say(const distribution::AuthMessage& message) { say_bytes(distribution::encode(message)); }
   void say_bytes(Bytes bytes);
   /// Anywhere. Streams that do not exist yet are opened, with those before them.
-  void write(quic::StreamId stream, Bytes bytes, bool fin = false);
+  void write(quic::StreamId stream, Bytes bytes, quic::WriteOptions options = {});
   void close() { connection_->close(0, ""); }
 
   /// Waits for the peer's next authentication message. Nothing: it closed the connection, or said nothing for a while.
@@ -65,6 +65,7 @@ class Line : public std::enable_shared_from_this<Line> {
   /// "open".
   std::string ending(std::chrono::milliseconds limit = std::chrono::seconds(10));
   [[nodiscard]] bool closed() const noexcept { return closed_.has_value(); }
+  [[nodiscard]] bool established() const noexcept { return established_; }
 
   /// The signature that an honest node with this key would give.
   [[nodiscard]] distribution::AuthResponse answer(const distribution::AuthChallenge& challenge,

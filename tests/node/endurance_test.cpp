@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <future>
 #include <memory>
+#include <thread>
+#include <vector>
 
 #include "node/node_support.hpp"
 #include "node/resources.hpp"
@@ -60,6 +62,57 @@ TEST(Endurance, ten_thousand_connections_leave_nothing_behind) {
   if (!test::sanitized) {
     EXPECT_LE(after.heap_bytes, before.heap_bytes + noise_bytes);
   }
+}
+
+TEST(Endurance, a_thousand_times_both_nodes_dial_each_other_at_once) {
+  Cluster cluster;
+  Node& a = cluster.start("a", keep_quiet);
+  Node& b = cluster.start("b", keep_quiet);
+  const int rounds = test::sanitized ? 50 : 1000;
+  const auto start = [](Node& from, Node& to) {
+    auto promise = std::make_shared<std::promise<Result<void>>>();
+    from.connect(to.name(), [promise](Result<void> result) { promise->set_value(std::move(result)); });
+    return promise->get_future();
+  };
+  const auto expect_connected = [](std::future<Result<void>>& dial, int round) {
+    ASSERT_EQ(dial.wait_for(20s), std::future_status::ready) << round;
+    const auto result = dial.get();
+    ASSERT_TRUE(result.has_value()) << round << ": " << result.error().message();
+  };
+  for (int round = 0; round < rounds; ++round) {
+    auto from_a = start(a, b);
+    auto from_b = start(b, a);
+    expect_connected(from_a, round);
+    expect_connected(from_b, round);
+    if (HasFatalFailure()) return;
+    ASSERT_TRUE(Cluster::settles(a, b)) << round;
+    ASSERT_TRUE(a.ping(b.name()).has_value()) << round;
+    Cluster::part(a, b);
+  }
+  settle(a);
+  EXPECT_EQ(a.statistics().connections, 0U);
+}
+
+TEST(Endurance, a_thousand_callers_of_both_sides_at_once_share_one_connection) {
+  Cluster cluster;
+  Node& a = cluster.start("a", keep_quiet);
+  Node& b = cluster.start("b", keep_quiet);
+  // Callers, not nodes: all of them wait for the same dial, from both sides.
+  std::vector<std::future<Result<void>>> dials;
+  for (int caller = 0; caller < 1000; ++caller) {
+    Node& from = caller % 2 == 0 ? a : b;
+    Node& to = caller % 2 == 0 ? b : a;
+    auto promise = std::make_shared<std::promise<Result<void>>>();
+    from.connect(to.name(), [promise](Result<void> result) { promise->set_value(std::move(result)); });
+    dials.push_back(promise->get_future());
+  }
+  for (auto& dial : dials) {
+    ASSERT_EQ(dial.wait_for(20s), std::future_status::ready);
+    const auto result = dial.get();
+    EXPECT_TRUE(result.has_value()) << result.error().message();
+  }
+  ASSERT_TRUE(Cluster::settles(a, b));
+  EXPECT_EQ(a.statistics().connections, 1U);
 }
 
 }  // namespace
