@@ -203,6 +203,27 @@ TEST_F(QuicPair, half_open_handshakes_are_bounded_and_retry_proves_addresses_und
   EXPECT_GE(server->statistics().retries_sent, 1U);
 }
 
+TEST_F(QuicPair, a_peer_is_half_open_and_has_a_small_window_until_it_is_admitted) {
+  auto careful = config();
+  careful.owner_admits = true;
+  careful.unadmitted_window_bytes = 100'000;
+  open(careful, config());
+  std::size_t received = 0;
+  accepted_events.on_stream_data = [&](StreamId /*id*/, ByteView bytes, bool /*fin*/) { received += bytes.size(); };
+  connect();
+  EXPECT_EQ(server->statistics().half_open, 1U);
+  constexpr std::size_t total = 2UL * 1024 * 1024;
+  for (int stream = 0; stream < 2; ++stream) {
+    dialled->write(*dialled->open_bidi(), SharedBytes(Bytes(total / 2)));
+  }
+  ASSERT_TRUE(run_until([&] { return received == careful.unadmitted_window_bytes; })) << received;
+  EXPECT_FALSE(run_until([&] { return received > careful.unadmitted_window_bytes; }, 200ms));
+  accepted->admit();
+  accepted->admit();
+  EXPECT_EQ(server->statistics().half_open, 0U);
+  EXPECT_TRUE(run_until([&] { return received == total; })) << received;
+}
+
 TEST_F(QuicPair, garbage_crashes_nothing) {
   open();
   connect();
