@@ -1,9 +1,10 @@
 // Our side of the whole-process comparison: two nodes with authentication and encryption, as they are by default.
 //
-//   barrel_peer server DIRECTORY                 prints `ready PORT`, serves until it is killed
-//   barrel_peer client DIRECTORY PORT DIVISOR    runs the work against the server, prints one JSON line a figure
+//   barrel_peer server DIRECTORY                        prints `ready PORT`, serves until it is killed
+//   barrel_peer client DIRECTORY PORT DIVISOR [ONLY]    runs the work against the server, prints one JSON line a figure
 //
-// DIRECTORY is empty at first: keys and certificates are made in it. DIVISOR makes the work smaller.
+// DIRECTORY is empty at first: keys and certificates are made in it. DIVISOR makes the work smaller. ONLY, for
+// profiles: round_trip, one_way_64, one_way_1024, one_way_65536, one_way_1048576, bulk, local_send, spawns or connects.
 #include <unistd.h>
 #include <zlib.h>
 
@@ -101,7 +102,9 @@ Task<> serve(Process& self) {
 struct Work {
   RemoteName server{words().bench, NodeName(server_name)};
   std::uint64_t divisor;
-  explicit Work(std::uint64_t smaller) : divisor(smaller) {}
+  std::string only;
+  Work(std::uint64_t smaller, std::string part) : divisor(smaller), only(std::move(part)) {}
+  [[nodiscard]] bool has(const std::string& part) const { return only.empty() || only == part; }
 };
 
 Task<double> one_ping(Process& self, const Work& work, const Term& data) {
@@ -228,14 +231,18 @@ Task<> spawns(Process& self, const Work& work) {
 }
 
 Task<> all_work(Process& self, const Work& work) {
-  co_await round_trip(self, work);
-  co_await one_way(self, work, 64, 400'000);
-  co_await one_way(self, work, 1024, 200'000);
-  co_await one_way(self, work, 65'536, 8'000);
-  co_await one_way(self, work, 1'048'576, 500);
-  co_await bulk_and_ping(self, work);
-  co_await local_send(self, work);
-  co_await spawns(self, work);
+  struct Flow {
+    std::size_t size;
+    std::uint64_t count;
+  };
+  static constexpr Flow flows[] = {{64, 400'000}, {1024, 200'000}, {65'536, 8'000}, {1'048'576, 500}};
+  if (work.has("round_trip")) co_await round_trip(self, work);
+  for (const Flow& flow : flows) {
+    if (work.has("one_way_" + std::to_string(flow.size))) co_await one_way(self, work, flow.size, flow.count);
+  }
+  if (work.has("bulk")) co_await bulk_and_ping(self, work);
+  if (work.has("local_send")) co_await local_send(self, work);
+  if (work.has("spawns")) co_await spawns(self, work);
 }
 
 /// Connects, which includes authentication on both sides, and disconnects; only the connecting is timed.
@@ -279,13 +286,12 @@ int serve_until_killed(const std::string& directory) {
   for (;;) pause();
 }
 
-int work(const std::string& directory, const std::string& port, std::uint64_t divisor) {
+int work(const std::string& directory, const std::string& port, const Work& all) {
   NodeConfig config = config_of("client@127.0.0.1", directory);
   config.static_nodes = {{server_name, "127.0.0.1:" + port}};
   auto node = Node::start(config);
   if (!node) return std::fprintf(stderr, "%s\n", node.error().message().c_str()), 1;
   if (!node->connect(NodeName(server_name))) return 1;
-  const Work all(divisor);
   std::promise<bool> ended;
   node->spawn([&](Process& self) -> Task<> {
     bool good = true;
@@ -297,7 +303,8 @@ int work(const std::string& directory, const std::string& port, std::uint64_t di
     }
     ended.set_value(good);
   });
-  return ended.get_future().get() && connects(*node, divisor) ? 0 : 1;
+  if (!ended.get_future().get()) return 1;
+  return !all.has("connects") || connects(*node, all.divisor) ? 0 : 1;
 }
 
 }  // namespace
@@ -305,9 +312,10 @@ int work(const std::string& directory, const std::string& port, std::uint64_t di
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   if (arguments.size() == 2 && arguments[0] == "server") return serve_until_killed(arguments[1]);
-  if (arguments.size() == 4 && arguments[0] == "client") {
-    return work(arguments[1], arguments[2], std::stoull(arguments[3]));
+  if (arguments.size() >= 4 && arguments.size() <= 5 && arguments[0] == "client") {
+    const Work all(std::stoull(arguments[3]), arguments.size() == 5 ? arguments[4] : "");
+    return work(arguments[1], arguments[2], all);
   }
-  std::fputs("usage: barrel_peer server DIRECTORY | client DIRECTORY PORT DIVISOR\n", stderr);
+  std::fputs("usage: barrel_peer server DIRECTORY | client DIRECTORY PORT DIVISOR [ONLY]\n", stderr);
   return 2;
 }
