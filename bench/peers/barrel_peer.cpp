@@ -235,7 +235,7 @@ Task<> all_work(Process& self, const Work& work) {
     std::size_t size;
     std::uint64_t count;
   };
-  static constexpr Flow flows[] = {{64, 400'000}, {1024, 200'000}, {65'536, 8'000}, {1'048'576, 500}};
+  static constexpr Flow flows[] = {{64, 400'000}, {1024, 200'000}, {65'536, 4'000}, {1'048'576, 250}};
   if (work.has("round_trip")) co_await round_trip(self, work);
   for (const Flow& flow : flows) {
     if (work.has("one_way_" + std::to_string(flow.size))) co_await one_way(self, work, flow.size, flow.count);

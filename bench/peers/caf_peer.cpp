@@ -235,8 +235,8 @@ int work(caf::actor_system& system, std::uint16_t port, std::uint64_t divisor) {
   round_trip(self, *peer, static_cast<int>(20'000 / divisor));
   one_way(self, *peer, 64, 400'000 / divisor);
   one_way(self, *peer, 1024, 200'000 / divisor);
-  one_way(self, *peer, 65'536, 8'000 / divisor);
-  one_way(self, *peer, 1'048'576, 500 / divisor);
+  one_way(self, *peer, 65'536, 4'000 / divisor);
+  one_way(self, *peer, 1'048'576, 250 / divisor);
   bulk_and_ping(system, self, *peer, divisor);
   local_send(system, self, 1'000'000 / divisor);
   spawns(self, 100'000 / divisor);
