@@ -98,6 +98,7 @@ Result<std::unique_ptr<Network>> Network::open(asio::io_context& context, Networ
   auto endpoint = quic::Endpoint::open(context, std::move(endpoint_config), std::move(endpoint_events));
   if (!endpoint) return std::unexpected(endpoint.error());
   network->endpoint_ = std::move(*endpoint);
+  (void)network->detector_.tick(monotonic_now());  // a pause before the first tick is a pause too
   network->schedule_tick();
   return network;
 }
@@ -519,7 +520,9 @@ void Network::tick() {
     if (const auto dialled = peer.dial ? peer.dial->channel : nullptr) {
       dialled->tick(now);
       if (peer.dial && now >= peer.dial->deadline && peer.dial->channel == dialled) {
-        dialled->fail(ChannelEnd::Cause::lost, Error(Errc::timeout, "the set-up took longer than setup_timeout_ms"));
+        const char* hint = dialled->awaits_ack() ? ": no word on our challenge answer, is the cookie the same?" : "";
+        dialled->fail(ChannelEnd::Cause::lost,
+                      Error(Errc::timeout, std::string("the set-up took longer than setup_timeout_ms") + hint));
       }
     }
     if (peer.up) probe(peer, now);

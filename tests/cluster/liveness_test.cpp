@@ -1,0 +1,110 @@
+// How fast the end of a peer is noticed: real processes, killed and frozen, in both roles.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <barrel_p2p/node.hpp>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "cluster/subprocess.hpp"
+#include "node/node_support.hpp"
+
+namespace barrel_p2p::test {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+enum class Role : std::uint8_t { we_dial, peer_dials };
+
+/// A node of ours in this process, and one in a process of its own.
+class Liveness : public testing::TestWithParam<Role> {
+ protected:
+  Liveness()
+      : ours(cluster.start("ours")),
+        subscription(ours.monitor_nodes([this](const NodeEvent& event) { events.add(event); })) {}
+
+  std::unique_ptr<Subprocess> start_peer() {
+    const NodeConfig config = cluster.config("peer");
+    auto peer = std::make_unique<Subprocess>(
+        std::vector<std::string>{BARREL_P2P_COMMAND, "node", "--name", config.name, "--data", config.data_dir.string(),
+                                 "--discovery-dir", config.discovery_dir.string(), "--cookie", config.cookie});
+    if (!peer->says("is ready")) throw std::runtime_error("the peer does not start: " + peer->errors());
+    return peer;
+  }
+  void connect() {
+    if (GetParam() == Role::we_dial) {
+      ASSERT_TRUE(ours.connect(name).has_value());
+    } else {
+      make_peer_dial();
+    }
+    ASSERT_EQ(events.next(), "up peer@127.0.0.1");
+    ASSERT_EQ(ours.peers().at(0).dialled, GetParam() == Role::we_dial);
+  }
+  /// Has a third node ask the peer to call us.
+  void make_peer_dial() {
+    Node& asker = cluster.start("asker");
+    const Term target = Term::tuple({Atom("net_kernel"), ours.name().atom()});
+    const Term question = Term::tuple({Atom("is_auth"), Atom("peer@127.0.0.1")});
+    const auto answer = asker.call_function(name, "gen_server", "call", {target, question});
+    ASSERT_TRUE(answer.has_value()) << answer.error().message();
+    asker.disconnect(name);
+  }
+  void expect_noticed_in_time(Clock::time_point from) {
+    EXPECT_EQ(events.next(), "down peer@127.0.0.1 net_tick_timeout");
+    const auto taken = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - from);
+    // The last packet may be up to a keep-alive older than the signal; half a second is for a busy machine.
+    EXPECT_GE(taken, 2900ms);
+    EXPECT_LE(taken, ours.detection_worst_case() + 500ms);
+  }
+
+  Cluster cluster;
+  EventLog events;
+  Node& ours;
+  const Subscription subscription;
+  const NodeName name{"peer@127.0.0.1"};
+};
+
+TEST_P(Liveness, a_killed_peer_is_noticed) {
+  const auto peer = start_peer();
+  connect();
+  const auto from = Clock::now();
+  peer->signal(SIGKILL);
+  expect_noticed_in_time(from);
+}
+
+TEST_P(Liveness, a_frozen_peer_is_noticed_and_accuses_nobody_when_it_wakes) {
+  const auto peer = start_peer();
+  connect();
+  const auto from = Clock::now();
+  peer->signal(SIGSTOP);
+  expect_noticed_in_time(from);
+  peer->signal(SIGCONT);
+  EXPECT_TRUE(peer->says("did not run for")) << peer->errors();
+  EXPECT_TRUE(ours.connect(name).has_value());
+}
+
+TEST_P(Liveness, a_restarted_peer_replaces_its_old_connection_at_once) {
+  auto peer = start_peer();
+  connect();
+  peer->signal(SIGKILL);
+  EXPECT_EQ(peer->wait(), 128 + SIGKILL);
+  const auto from = Clock::now();
+  peer = start_peer();
+  make_peer_dial();
+  EXPECT_EQ(events.next(), "down peer@127.0.0.1 connection_closed");
+  EXPECT_EQ(events.next(), "up peer@127.0.0.1");
+  EXPECT_LE(Clock::now() - from, 2500ms) << "sooner than the detector";
+  EXPECT_TRUE(ours.ping(name).has_value());
+}
+
+INSTANTIATE_TEST_SUITE_P(Roles, Liveness, testing::Values(Role::we_dial, Role::peer_dials),
+                         [](const auto& role) { return role.param == Role::we_dial ? "we_dial" : "peer_dials"; });
+
+}  // namespace
+}  // namespace barrel_p2p::test
