@@ -103,6 +103,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   [[nodiscard]] MonotonicTime last_heard() const noexcept { return connection_->last_receive_time(); }
   [[nodiscard]] MonotonicTime last_signal() const noexcept { return last_signal_; }
   [[nodiscard]] std::string address() const;
+  /// Our answer to the peer's challenge is out. A BEAM that does not like it says nothing and stays connected.
+  [[nodiscard]] bool awaits_ack() const noexcept { return handshake_ && handshake_->awaits_ack(); }
   [[nodiscard]] std::size_t queued_bytes() const noexcept { return connection_->queued_bytes(); }
   [[nodiscard]] quic::Connection& connection() noexcept { return *connection_; }
 

@@ -132,6 +132,8 @@ class Handshake {
   [[nodiscard]] std::optional<MonotonicTime> deadline() const noexcept;
   /// Initiator: the peer has not said yet what it thinks of the attempt. If it closes now, it may prefer its own one.
   [[nodiscard]] bool awaits_status() const noexcept { return state_ == State::waiting_for_status; }
+  /// As initiator: our answer to the challenge is out.
+  [[nodiscard]] bool awaits_ack() const noexcept { return state_ == State::waiting_for_ack; }
   [[nodiscard]] bool finished() const noexcept { return state_ == State::up || state_ == State::failed; }
 
  private:
