@@ -123,6 +123,28 @@ int on_remove_id(ngtcp2_conn* /*connection*/, const ngtcp2_cid* id, void* user) 
   return 0;
 }
 
+/// The type is an `int` in ngtcp2 0.12 and an enumeration in 1.x.
+template <typename Type>
+int on_peer_id(ngtcp2_conn* /*connection*/, Type type, std::uint64_t /*sequence*/, const ngtcp2_cid* /*id*/,
+               const std::uint8_t* token, void* user) {
+  if (token == nullptr) return 0;
+  auto& native = of(user);
+  auto& all = native.endpoint.by_reset_token;
+  const std::string key(reinterpret_cast<const char*>(token), NGTCP2_STATELESS_RESET_TOKENLEN);
+  if (type == NGTCP2_CONNECTION_ID_STATUS_TYPE_ACTIVATE) {
+    // Who names the token of another connection gets nothing.
+    if (all.try_emplace(key, native.self).second) native.reset_tokens.push_back(key);
+  } else if (std::erase(native.reset_tokens, key) != 0) {
+    all.erase(key);
+  }
+  return 0;
+}
+
+int on_stateless_reset(ngtcp2_conn* /*connection*/, const ngtcp2_pkt_stateless_reset* /*packet*/, void* user) {
+  of(user).was_reset = true;
+  return 0;
+}
+
 }  // namespace
 
 ngtcp2_callbacks Connection::Native::callbacks(bool initiator) {
@@ -146,6 +168,8 @@ ngtcp2_callbacks Connection::Native::callbacks(bool initiator) {
   calls.rand = fill;
   calls.get_new_connection_id = on_new_id;
   calls.remove_connection_id = on_remove_id;
+  calls.dcid_status = on_peer_id;
+  calls.recv_stateless_reset = on_stateless_reset;
   calls.update_key = ngtcp2_crypto_update_key_cb;
   calls.delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb;
   calls.delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb;
@@ -225,6 +249,7 @@ void Connection::Native::read(const Address& from, ByteView datagram) {
   }
   if (result == 0) {
     last_receive = monotonic_now();
+    if (!(path_remote == endpoint.path_address(remote))) follow(path_remote);
     if (drained && !is_closed) {
       drained = false;
       if (events.on_drained) events.on_drained();
@@ -236,7 +261,17 @@ void Connection::Native::read(const Address& from, ByteView datagram) {
   library_error(result);
 }
 
+/// ngtcp2 decides whether the peer moved to where a packet came from.
+void Connection::Native::follow(const Address& from) {
+  if (is_closed || connection == nullptr) return;
+  const auto& now = ngtcp2_conn_get_path(connection)->remote;
+  if (Address(now.addr, now.addrlen) == from) remote = from;
+}
+
 void Connection::Native::library_error(int error) {
+  if (error == NGTCP2_ERR_DRAINING && was_reset) {
+    return closed({CloseReason::Kind::stateless_reset, 0, "the peer does not know the connection any more"}, true);
+  }
   if (error == NGTCP2_ERR_DRAINING) {
     NgCloseError peer{};
     peer_close_error(connection, peer);
@@ -279,7 +314,7 @@ void Connection::Native::send_close(const NgCloseError& error) {
                                                        &error, timestamp());
   if (size <= 0) return;
   packet.resize(static_cast<std::size_t>(size));
-  endpoint.send(remote, packet, packet.size());
+  endpoint.send(Address(path.path.remote.addr, path.path.remote.addrlen), packet, packet.size());
   close_packet = std::move(packet);
 }
 
@@ -342,9 +377,7 @@ SendStream* Connection::Native::next_stream(StreamId& id) {
   return nullptr;
 }
 
-ngtcp2_ssize Connection::Native::write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, bool& alone) {
-  ngtcp2_path_storage path{};
-  ngtcp2_path_storage_zero(&path);
+ngtcp2_ssize Connection::Native::write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, ngtcp2_path& path) {
   ngtcp2_pkt_info info{};
   for (;;) {
     StreamId id = -1;
@@ -358,7 +391,6 @@ ngtcp2_ssize Connection::Native::write_one(std::uint8_t* out, std::size_t size, 
       if (!stream->own_packets.empty()) {
         const auto [from, to] = stream->own_packets.front();
         limit = stream->sent < from ? from - stream->sent : to - stream->sent;
-        alone = stream->sent >= from;
       }
       constexpr std::uint64_t packet_room = 2048;  // more than a packet takes
       limit = std::min(limit, packet_room);
@@ -375,8 +407,8 @@ ngtcp2_ssize Connection::Native::write_one(std::uint8_t* out, std::size_t size, 
       if (stream->fin && stream->sent + offered == stream->end) flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
     }
     ngtcp2_ssize taken = -1;
-    const auto written = ngtcp2_conn_writev_stream(connection, &path.path, &info, out, size, &taken, flags, id,
-                                                   vectors.data(), count, now);
+    const auto written =
+        ngtcp2_conn_writev_stream(connection, &path, &info, out, size, &taken, flags, id, vectors.data(), count, now);
     if (stream != nullptr && taken >= 0) {
       auto left = static_cast<std::uint64_t>(taken);
       stream->sent += left;
@@ -414,13 +446,15 @@ void Connection::Native::write_packets() {
   std::size_t used = 0;
   std::size_t segment = 0;
   std::size_t segments = 0;
+  Address target;
+  ngtcp2_path_storage path{};
+  ngtcp2_path_storage_zero(&path);
   const auto send_batch = [&] {
-    if (used > 0) endpoint.send(remote, {buffer.data(), used}, segment);
+    if (used > 0) endpoint.send(target, {buffer.data(), used}, segment);
     used = segment = segments = 0;
   };
   for (;;) {
-    bool alone = false;
-    const auto written = write_one(buffer.data() + used, payload_bytes_max, now, alone);
+    const auto written = write_one(buffer.data() + used, payload_bytes_max, now, path.path);
     if (written < 0) {
       send_batch();
       return library_error(static_cast<int>(written));
@@ -429,16 +463,20 @@ void Connection::Native::write_packets() {
     const auto size = static_cast<std::size_t>(written);
     ++packets_sent;
     total += size;
-    if (segment == 0) segment = size;
-    if (size > segment) {  // only the last packet of a batch may differ, and only by being smaller
+    const Address to(path.path.remote.addr, path.path.remote.addrlen);
+    // Only the last packet of a batch may differ, and only by being smaller.
+    if (used > 0 && (size > segment || !(to == target))) {
       std::memmove(buffer.data() + payload_bytes_max * 64, buffer.data() + used, size);
       send_batch();
       std::memmove(buffer.data(), buffer.data() + payload_bytes_max * 64, size);
-      segment = size;
     }
+    if (used == 0) segment = size, target = to;
     used += size;
     ++segments;
-    if (size < segment || used >= batch_max || segments >= segments_max || !endpoint.offload_send) send_batch();
+    // What is larger than the path is known to carry goes alone: the kernel may refuse it, and all that came with it.
+    const bool probe = size > ngtcp2_conn_get_path_max_tx_udp_payload_size(connection);
+    if (probe || size < segment || used >= batch_max || segments >= segments_max || !endpoint.offload_send)
+      send_batch();
     if (total >= quantum * 2) break;
   }
   send_batch();
@@ -570,8 +608,12 @@ MonotonicTime Connection::last_receive_time() const noexcept { return native_->l
 PathStatistics Connection::statistics() const {
   ngtcp2_conn_stat stat{};
   if (native_->connection != nullptr) ngtcp2_conn_get_conn_stat(native_->connection, &stat);
-  return {std::chrono::microseconds(stat.smoothed_rtt / NGTCP2_MICROSECONDS), stat.cwnd, stat.bytes_in_flight,
-          native_->packets_sent, native_->packets_received};
+  return {std::chrono::microseconds(stat.smoothed_rtt / NGTCP2_MICROSECONDS),
+          stat.cwnd,
+          stat.bytes_in_flight,
+          native_->packets_sent,
+          native_->packets_received,
+          native_->connection == nullptr ? 0 : ngtcp2_conn_get_path_max_tx_udp_payload_size(native_->connection)};
 }
 
 }  // namespace quic

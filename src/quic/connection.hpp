@@ -63,6 +63,7 @@ struct PathStatistics {
   std::uint64_t bytes_in_flight = 0;
   std::uint64_t packets_sent = 0;
   std::uint64_t packets_received = 0;
+  std::size_t datagram_bytes = 0;  ///< Largest UDP payload that the path is known to carry (RFC 8899).
 };
 
 class Endpoint;
@@ -83,6 +84,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   [[nodiscard]] bool is_initiator() const noexcept;
   [[nodiscard]] bool is_established() const noexcept;
   [[nodiscard]] bool is_closed() const noexcept;
+  /// Where the peer is now: it changes when a NAT on the way gives the peer another address or port.
   [[nodiscard]] const Address& remote() const noexcept;
   /// The certificate of the peer; empty for a peer that showed none.
   [[nodiscard]] Bytes peer_certificate_der() const;

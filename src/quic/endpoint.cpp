@@ -26,7 +26,8 @@ namespace quic {
 namespace {
 
 constexpr std::size_t receive_batch = 32;
-constexpr std::size_t receive_size = 65'536;  ///< One datagram, or several that GRO put together.
+constexpr std::size_t receive_size = 65'536;           ///< One datagram, or several that GRO put together.
+constexpr std::size_t stateless_reset_bytes_min = 21;  ///< RFC 9000, section 10.3.
 
 ngtcp2_cid random_id() {
   ngtcp2_cid id{};
@@ -96,6 +97,12 @@ Result<void> Endpoint::Native::open_socket() {
   };
   ask(SO_RCVBUF, "net.core.rmem_max");
   ask(SO_SNDBUF, "net.core.wmem_max");
+  // Datagrams are never fragmented (RFC 9000, section 14): discovery would take a path for wider than it is.
+  const int probe_mode = IP_PMTUDISC_PROBE;
+  setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &probe_mode, sizeof(probe_mode));
+  if (config.listen.family() == AF_INET6) {
+    setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &probe_mode, sizeof(probe_mode));
+  }
   if (config.segmentation_offload) {
     int probe = 0;
     socklen_t length = sizeof(probe);
@@ -187,13 +194,25 @@ void Endpoint::Native::datagram(const Address& from, ByteView bytes) {
     return connection->native_->read(from, bytes);
   }
   const bool long_header = (bytes[0] & 0x80U) != 0;
-  if (!long_header) return send_stateless_reset(from, bytes, id);
+  if (!long_header) {
+    if (!take_stateless_reset(from, bytes)) send_stateless_reset(from, bytes, id);
+    return;
+  }
   ngtcp2_pkt_hd header{};
   if (closing || ngtcp2_accept(&header, bytes.data(), bytes.size()) != 0) {
     ++counters.datagrams_dropped;
     return;
   }
   accept(from, bytes, header);
+}
+
+bool Endpoint::Native::take_stateless_reset(const Address& from, ByteView bytes) {
+  if (bytes.size() < stateless_reset_bytes_min) return false;
+  const auto found = by_reset_token.find(key_of(bytes.last(NGTCP2_STATELESS_RESET_TOKENLEN)));
+  const auto connection = found == by_reset_token.end() ? nullptr : found->second.lock();
+  if (!connection) return false;
+  connection->native_->read(from, bytes);
+  return true;
 }
 
 bool Endpoint::Native::admit(const Address& from) {
@@ -263,20 +282,23 @@ void Endpoint::Native::accept(const Address& from, ByteView bytes, const ngtcp2_
   connections.insert(connection);
   native.counted_half_open = true;
   ++half_open;
-  ++half_open_by_host[from.host()];
+  native.half_open_host = from.host();
+  ++half_open_by_host[native.half_open_host];
   native.read(from, bytes);
 }
 
 void Endpoint::Native::leave_half_open(Connection::Native& connection) {
   if (!std::exchange(connection.counted_half_open, false)) return;
   --half_open;
-  const auto found = half_open_by_host.find(connection.remote.host());
+  const auto found = half_open_by_host.find(connection.half_open_host);
   if (found != half_open_by_host.end() && --found->second == 0) half_open_by_host.erase(found);
 }
 
 void Endpoint::Native::forget(Connection::Native& connection) {
   for (const auto& id : connection.ids) by_id.erase(id);
   connection.ids.clear();
+  for (const auto& token : connection.reset_tokens) by_reset_token.erase(token);
+  connection.reset_tokens.clear();
 }
 
 // Packets that belong to no connection.
@@ -298,10 +320,10 @@ bool Endpoint::Native::send_retry(const Address& to, const ngtcp2_pkt_hd& header
 }
 
 void Endpoint::Native::send_stateless_reset(const Address& to, ByteView bytes, ByteView id) {
-  constexpr std::size_t trigger_least =
-      42;  // smaller packets may be resets themselves: answering them could go on for ever
+  // Shorter than what it answers: two nodes that reset each other come to an end (RFC 9000, section 10.3.3). A reset
+  // that answers a keep-alive is short therefore.
   constexpr unsigned per_second_max = 100;
-  if (bytes.size() < trigger_least) return;
+  if (bytes.size() <= stateless_reset_bytes_min) return;
   const auto now = monotonic_now();
   if (now - reset_window >= std::chrono::seconds(1)) {
     reset_window = now;
@@ -315,9 +337,10 @@ void Endpoint::Native::send_stateless_reset(const Address& to, ByteView bytes, B
     return;
   std::array<std::uint8_t, 22> noise{};
   fill_random(noise);
+  const std::size_t noise_size = std::min(noise.size(), bytes.size() - 1 - token.size());
   std::array<std::uint8_t, 64> packet{};
   const auto written =
-      ngtcp2_pkt_write_stateless_reset(packet.data(), packet.size(), token.data(), noise.data(), noise.size());
+      ngtcp2_pkt_write_stateless_reset(packet.data(), packet.size(), token.data(), noise.data(), noise_size);
   if (written <= 0) return;
   ++counters.resets_sent;
   send(to, {packet.data(), static_cast<std::size_t>(written)}, static_cast<std::size_t>(written));

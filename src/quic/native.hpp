@@ -60,7 +60,8 @@ struct Connection::Native {
   void release();
   /// Writes packets until nothing can be sent; one system call for many of them.
   void write_packets();
-  ngtcp2_ssize write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, bool& alone);
+  ngtcp2_ssize write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, ngtcp2_path& path);
+  void follow(const Address& from);
   SendStream* next_stream(StreamId& id);
 
   static ngtcp2_callbacks callbacks(bool initiator);
@@ -80,6 +81,7 @@ struct Connection::Native {
   bool in_callback = false;
   std::optional<std::pair<std::uint64_t, std::string>> wanted_close;  ///< Asked for from inside of a callback.
   bool counted_half_open = false;
+  std::string half_open_host;  ///< Under which it is counted: the address of the peer may change.
   bool admitted = false;
   std::map<StreamId, SendStream> streams;
   StreamId last_served = -1;
@@ -90,8 +92,10 @@ struct Connection::Native {
   std::uint64_t packets_received = 0;
   boost::asio::steady_timer timer;
   ngtcp2_tstamp armed = UINT64_MAX;
-  std::vector<std::string> ids;  ///< Connection ids under which the endpoint finds us.
-  Bytes close_packet;            ///< Repeated, at a bounded rate, to a peer that goes on sending.
+  std::vector<std::string> ids;           ///< Connection ids under which the endpoint finds us.
+  std::vector<std::string> reset_tokens;  ///< By which the endpoint knows that the peer forgot us.
+  bool was_reset = false;
+  Bytes close_packet;  ///< Repeated, at a bounded rate, to a peer that goes on sending.
   unsigned close_repeats = 0;
 };
 
@@ -104,6 +108,7 @@ struct Endpoint::Native {
   void datagram(const Address& from, ByteView bytes);
   void accept(const Address& from, ByteView bytes, const ngtcp2_pkt_hd& header);
   bool admit(const Address& from);
+  bool take_stateless_reset(const Address& from, ByteView bytes);
   bool send_retry(const Address& to, const ngtcp2_pkt_hd& header);
   void send_stateless_reset(const Address& to, ByteView bytes, ByteView id);
   void send_version_negotiation(const Address& to, ByteView dcid, ByteView scid);
@@ -128,6 +133,7 @@ struct Endpoint::Native {
   std::array<std::uint8_t, 32> reset_secret{};
   std::array<std::uint8_t, 32> token_secret{};
   std::unordered_map<std::string, std::shared_ptr<Connection>> by_id;
+  std::unordered_map<std::string, std::weak_ptr<Connection>> by_reset_token;
   std::unordered_set<std::shared_ptr<Connection>> connections;
   std::vector<std::weak_ptr<Connection>> dirty;
   std::unordered_map<std::string, std::size_t> half_open_by_host;
