@@ -137,10 +137,9 @@ Bytes encode(const ReplyMessage& message) {
 Bytes encode(const AckMessage& message) { return with_digest(handshake_tag::ack, std::nullopt, message.digest); }
 
 Bytes encode_status(std::string_view status) {
-  Bytes out;
-  out.reserve(1 + status.size());
-  out.push_back(handshake_tag::status);
-  out.insert(out.end(), status.begin(), status.end());
+  Bytes out(1 + status.size());
+  out[0] = handshake_tag::status;
+  std::ranges::copy(status, out.begin() + 1);
   return out;
 }
 

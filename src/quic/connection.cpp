@@ -606,8 +606,8 @@ std::size_t Connection::queued_bytes() const noexcept { return native_->queued; 
 MonotonicTime Connection::last_receive_time() const noexcept { return native_->last_receive; }
 
 PathStatistics Connection::statistics() const {
-  ngtcp2_conn_stat stat{};
-  if (native_->connection != nullptr) ngtcp2_conn_get_conn_stat(native_->connection, &stat);
+  NgConnectionInfo stat{};
+  if (native_->connection != nullptr) connection_info(native_->connection, stat);
   return {std::chrono::microseconds(stat.smoothed_rtt / NGTCP2_MICROSECONDS),
           stat.cwnd,
           stat.bytes_in_flight,
