@@ -1,0 +1,155 @@
+// Where nodes are: endpoint files as Erlang nodes write them, the chain of backends, our own address.
+#include "distribution/discovery.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/json/array.hpp>
+#include <boost/json/string.hpp>
+#include <boost/json/value.hpp>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <iterator>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "support/vectors.hpp"
+
+namespace barrel_p2p::distribution {
+namespace {
+
+using namespace std::chrono_literals;
+
+class Directory : public testing::Test {
+ protected:
+  Directory() {
+    static std::atomic<int> number{0};
+    path = std::filesystem::temp_directory_path() /
+           ("barrel_p2p-discovery-" + std::to_string(::getpid()) + "-" + std::to_string(++number));
+    config.directory = path;
+  }
+  ~Directory() override {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+
+  static Result<DiscoveredAddresses> ask(Discovery& discovery, const std::string& node) {
+    std::promise<Result<DiscoveredAddresses>> promise;
+    discovery.resolve(Atom(node), [&](Result<DiscoveredAddresses> found) { promise.set_value(std::move(found)); });
+    auto future = promise.get_future();
+    if (future.wait_for(20s) != std::future_status::ready) throw std::runtime_error("no answer");
+    return future.get();
+  }
+  void write(const std::string& node, const std::string& text) const {
+    std::filesystem::create_directories(path);
+    std::ofstream(path / (node + ".endpoint")) << text;
+  }
+  [[nodiscard]] std::string read(const std::string& node) const {
+    std::ifstream file(path / (node + ".endpoint"));
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  std::filesystem::path path;
+  DiscoveryConfig config;
+};
+
+TEST(Endpoint, files_of_erlang_nodes_are_read_and_written_byte_for_byte) {
+  std::size_t count = 0;
+  const auto vectors = test::read_vectors("transport-discovery-file.json");
+  for (const auto& entry : vectors.as_array()) {
+    const std::string text(entry.at("text").as_string());
+    const auto endpoint = parse_endpoint(text);
+    ASSERT_TRUE(endpoint.has_value()) << text;
+    EXPECT_EQ(format_endpoint(*endpoint), text);
+    ++count;
+  }
+  EXPECT_GE(count, 5U);
+}
+
+TEST(Endpoint, other_forms_that_erlang_nodes_accept_are_accepted) {
+  const auto host_of = [](const char* text) { return parse_endpoint(text)->host; };
+  EXPECT_EQ(host_of("% a comment\n {\"db1\",\n 9101 } ."), "db1");
+  EXPECT_EQ(host_of("{<<\"db1\">>,1}."), "db1");
+  EXPECT_EQ(host_of("{{127,0,0,1},1}."), "127.0.0.1");
+  EXPECT_EQ(host_of("{{0,0,0,0,0,0,0,1},1}."), "0:0:0:0:0:0:0:1");
+}
+
+TEST(Endpoint, everything_else_is_refused) {
+  for (const char* text : {"", "{", "{\"a\"}.", "{\"a\",0}.", "{\"a\",65536}.", "{\"\",1}.", "{a,1}.", "{{1,2,3},1}.",
+                           "{{256,0,0,1},1}.", "{\"a\",1,2}.", "[\"a\",1].", "{\"host\":\"a\",\"port\":1}"}) {
+    EXPECT_FALSE(parse_endpoint(text).has_value()) << text;
+  }
+}
+
+TEST(Endpoint, host_and_port_in_one_text) {
+  EXPECT_EQ(parse_host_port("db1:4433")->host, "db1");
+  EXPECT_EQ(parse_host_port("[::1]:4433")->host, "::1");
+  EXPECT_EQ(parse_host_port("[::1]:4433")->port, 4433);
+  for (const char* text : {"", "db1", ":1", "db1:", "db1:0", "db1:65536", "db1:x"}) {
+    EXPECT_FALSE(parse_host_port(text).has_value()) << text;
+  }
+}
+
+TEST_F(Directory, a_node_publishes_itself_and_takes_it_back) {
+  Discovery discovery(config);
+  ASSERT_TRUE(discovery.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+  EXPECT_EQ(read("a@127.0.0.1"), "{\"127.0.0.1\",9101}.\n");
+  const auto found = ask(discovery, "a@127.0.0.1");
+  ASSERT_TRUE(found.has_value()) << found.error().message();
+  EXPECT_EQ(found->at(0).address.to_string(), "127.0.0.1:9101");
+  EXPECT_EQ(found->at(0).server_name, "") << "an IP literal is no server name";
+  discovery.unpublish();
+  EXPECT_FALSE(std::filesystem::exists(path / "a@127.0.0.1.endpoint"));
+}
+
+TEST_F(Directory, a_file_that_somebody_else_wrote_meanwhile_stays) {
+  Discovery discovery(config);
+  ASSERT_TRUE(discovery.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+  write("a@127.0.0.1", "{\"127.0.0.1\",9102}.\n");
+  discovery.unpublish();
+  EXPECT_EQ(read("a@127.0.0.1"), "{\"127.0.0.1\",9102}.\n");
+}
+
+TEST_F(Directory, the_first_backend_that_knows_the_node_counts) {
+  config.static_nodes["a@nowhere.invalid"] = "127.0.0.1:1";
+  write("a@nowhere.invalid", "{\"127.0.0.1\",2}.\n");
+  write("b@nowhere.invalid", "{\"127.0.0.1\",3}.\n");
+  write("c@localhost", "this is no endpoint");
+  config.dns_port = 4;
+  Discovery discovery(config);
+  EXPECT_EQ(ask(discovery, "a@nowhere.invalid")->at(0).address.port(), 1);
+  EXPECT_EQ(ask(discovery, "b@nowhere.invalid")->at(0).address.port(), 3);
+  const auto by_name = ask(discovery, "c@localhost");
+  ASSERT_TRUE(by_name.has_value()) << by_name.error().message();
+  EXPECT_EQ(by_name->at(0).address.port(), 4);
+  EXPECT_EQ(by_name->at(0).server_name, "localhost");
+}
+
+TEST_F(Directory, a_node_that_nobody_knows_is_an_error_that_says_what_was_tried) {
+  config.backends = {"static", "file"};
+  Discovery discovery(config);
+  const auto found = ask(discovery, "a@127.0.0.1");
+  ASSERT_FALSE(found.has_value());
+  EXPECT_EQ(found.error(), Errc::unreachable);
+  EXPECT_NE(found.error().context().find("static"), std::string::npos) << found.error().context();
+  EXPECT_NE(found.error().context().find(".endpoint"), std::string::npos) << found.error().context();
+  EXPECT_EQ(ask(discovery, "../../etc/passwd").error(), Errc::invalid_node_name);
+}
+
+TEST_F(Directory, our_own_address_is_nobody_elses) {
+  write("other@127.0.0.1", "{\"127.0.0.1\",9101}.\n");
+  config.backends = {"file"};
+  Discovery discovery(config);
+  EXPECT_TRUE(ask(discovery, "other@127.0.0.1").has_value());
+  discovery.set_own_port(9101);
+  EXPECT_EQ(ask(discovery, "other@127.0.0.1").error(), Errc::cannot_connect_self);
+  write("other@127.0.0.1", "{\"192.0.2.1\",9101}.\n");
+  EXPECT_TRUE(ask(discovery, "other@127.0.0.1").has_value()) << "the same port on another machine";
+}
+
+}  // namespace
+}  // namespace barrel_p2p::distribution
