@@ -334,7 +334,9 @@ TEST_P(ErlangPartings, a_sender_waits_for_a_slow_connection) {
       eval("[receive {much, N, B} when byte_size(B) =:= 60000 -> N after 5000 -> lost end || _ <- lists:seq(1, 400)] "
            "=:= lists:seq(1, 400)"),
       Term(true));
-  EXPECT_FALSE(system().is_alive(sender));
+  Puppet watcher(system());
+  watcher.act([&](Process& self) { self.monitor(sender); });
+  EXPECT_TRUE(watcher.next().is_tagged("DOWN", 5));
 }
 
 }  // namespace

@@ -107,6 +107,8 @@ int spawn(const ErlOptions& options, int requests, int answers, int output) {
   posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
   posix_spawn_file_actions_adddup2(&actions, requests, 3);
   posix_spawn_file_actions_adddup2(&actions, answers, 4);
+  // A socket of the test that lived on in the machine would not be closed when the test closes it.
+  posix_spawn_file_actions_addclosefrom_np(&actions, 5);
   pid_t process = -1;
   const int status = ::posix_spawnp(&process, options.program.c_str(), &actions, nullptr, pointers(arguments).data(),
                                     pointers(environment).data());

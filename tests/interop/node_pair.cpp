@@ -60,10 +60,10 @@ void Puppet::send(Destination to, Term message) {
       [to = std::move(to), message = std::move(message)](Process& self) -> Task<> { co_await self.send(to, message); });
 }
 
-Term Puppet::next(std::chrono::milliseconds limit) {
+Term Puppet::next(std::source_location where) {
   std::unique_lock lock(shared_->mutex);
-  if (!shared_->changed.wait_for(lock, limit, [&] { return !shared_->messages.empty(); })) {
-    throw std::runtime_error("no message came");
+  if (!shared_->changed.wait_for(lock, patience, [&] { return !shared_->messages.empty(); })) {
+    throw std::runtime_error("no message came for line " + std::to_string(where.line()));
   }
   Term message = std::move(shared_->messages.front());
   shared_->messages.pop_front();
@@ -116,8 +116,7 @@ void connect(NodePair& pair, Dialling dialling) {
   }
   const bool up = pair.carrier.await([](const CarrierView& now) { return now.up.contains(NodePair::erlang_name); });
   if (!up) throw std::runtime_error("the link is not up");
-  // The Erlang node may take a moment to note what we know already.
-  (void)pair.erl.eval("net_kernel:connect_node(hd(Args))", Term::list({Term(Atom(pair.carrier.name()))}));
+  (void)pair.erl.eval("peer_driver:settled(hd(Args))", Term::list({Term(Atom(pair.carrier.name()))}));
 }
 
 }  // namespace barrel_p2p::test

@@ -11,6 +11,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <source_location>
 #include <string>
 
 #include "interop/erl_peer.hpp"
@@ -47,7 +48,7 @@ class Puppet {
   /// Sends on behalf of the process.
   void send(Destination to, Term message);
   /// The next message. Throws std::runtime_error when none comes in time.
-  Term next(std::chrono::milliseconds limit = patience);
+  Term next(std::source_location where = std::source_location::current());
   /// The messages that came already.
   [[nodiscard]] std::size_t waiting() const;
   void register_name(const char* name);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <iostream>
 #include <map>
 #include <utility>
 
@@ -22,7 +23,16 @@ class ErlangNode : public testing::TestWithParam<Dialling> {
   }
   /// A test that failed may have left its machine in any state.
   void TearDown() override {
-    if (HasFailure()) pairs().erase(GetParam());
+    if (!HasFailure()) return;
+    if (pair_ != nullptr) {
+      const auto view = pair_->carrier.view();
+      std::cerr << view.ups << " connections came up, " << view.accepted << " of them accepted, " << view.up.size()
+                << " up now; these ended or failed:\n";
+      for (const auto& why : view.ends) std::cerr << "  " << why << "\n";
+      for (const auto& why : view.refused) std::cerr << "refused: " << why << "\n";
+      std::cerr << pair_->erl.output();
+    }
+    pairs().erase(GetParam());
   }
 
   /// After the connection was lost.

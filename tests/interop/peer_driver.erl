@@ -11,7 +11,7 @@
 %% Beside that: processes for others to talk to (echo/0, wait/0, ...) and a gen_server, start_server/2.
 -module(peer_driver).
 -behaviour(gen_server).
--export([run/0, text/1, parse/1, alone/0]).
+-export([run/0, text/1, parse/1, alone/0, settled/1]).
 -export([echo/0, wait/0, wait_as/1, parked/0, ends/1, throws/1, fails/1, exits/1, says/1, numbers/3, in_order/3]).
 -export([start_server/2, init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
@@ -58,24 +58,23 @@ parse(Text) ->
     {ok, Term} = erl_parse:parse_term(Tokens),
     Term.
 
-%% Returns when this node has noted that no other node is connected.
+%% Returns when this node has noted that Node is connected, and said what it says to every new node. What it said after
+%% the connection was lost would connect it again.
+settled(Node) ->
+    true = net_kernel:connect_node(Node),
+    [sys:get_state(Name) || Name <- [global_name_server, rex]],
+    ok.
+
+%% Returns when this node has noted that no other node is connected. The list is what counts: the news of a nodedown
+%% may come before the list is shorter, so neither announces the other.
 alone() ->
-    ok = net_kernel:monitor_nodes(true),
-    until_alone(),
-    ok = net_kernel:monitor_nodes(false),
-    flush_node_events().
+    alone(erlang:monotonic_time(millisecond) + 5000).
 
-until_alone() ->
-    case nodes() of
-        [] -> ok;
-        _ -> receive {nodedown, _} -> until_alone() after 5000 -> error(not_alone) end
-    end.
-
-flush_node_events() ->
-    receive
-        {nodeup, _} -> flush_node_events();
-        {nodedown, _} -> flush_node_events()
-    after 0 -> ok
+alone(Deadline) ->
+    case {nodes(), erlang:monotonic_time(millisecond) < Deadline} of
+        {[], _} -> [sys:get_state(Name) || Name <- [global_name_server, rex]], ok;
+        {_, true} -> erlang:yield(), alone(Deadline);
+        {Nodes, false} -> error({still_connected, Nodes})
     end.
 
 %% Processes.
