@@ -62,17 +62,35 @@ parse(Text) ->
 %% the connection was lost would connect it again.
 settled(Node) ->
     true = net_kernel:connect_node(Node),
-    [sys:get_state(Name) || Name <- [global_name_server, rex]],
-    ok.
+    observers_rest(in_five_seconds()).
+
+%% Everything that wants to know of nodes has done with the news that came so far.
+observers_rest(Deadline) ->
+    sys:get_state(global_name_server),
+    case sys:get_state(rex) of
+        #{nodes_observer := {Observer, _}} ->
+            Waits = process_info(Observer, [message_queue_len, status]) =:= [{message_queue_len, 0}, {status, waiting}],
+            Early = erlang:monotonic_time(millisecond) < Deadline,
+            case {Waits, Early} of
+                {true, _} -> ok;
+                {false, true} -> erlang:yield(), observers_rest(Deadline);
+                {false, false} -> error({busy, Observer})
+            end;
+        _ ->
+            ok
+    end.
+
+in_five_seconds() ->
+    erlang:monotonic_time(millisecond) + 5000.
 
 %% Returns when this node has noted that no other node is connected. The list is what counts: the news of a nodedown
 %% may come before the list is shorter, so neither announces the other.
 alone() ->
-    alone(erlang:monotonic_time(millisecond) + 5000).
+    alone(in_five_seconds()).
 
 alone(Deadline) ->
     case {nodes(), erlang:monotonic_time(millisecond) < Deadline} of
-        {[], _} -> [sys:get_state(Name) || Name <- [global_name_server, rex]], ok;
+        {[], _} -> observers_rest(Deadline);
         {_, true} -> erlang:yield(), alone(Deadline);
         {Nodes, false} -> error({still_connected, Nodes})
     end.

@@ -322,16 +322,15 @@ void TcpCarrier::Impl::end(const LinkPointer& link, std::string why) {
   link->timer.cancel();
   link->socket.close(ignored);
   if (link->messages) {
-    {
-      const std::lock_guard lock(up_mutex_);
-      up_.erase(link->peer);
-    }
-    system->node_down(link->peer, link->epoch);
+    const std::lock_guard lock(up_mutex_);
+    up_.erase(link->peer);
   }
+  // First the view: who hears of the end from a process sees it there, too.
   change([&](CarrierView& now) {
     if (link->messages) now.up.erase(link->peer.string());
     now.ends.push_back(why);
   });
+  if (link->messages) system->node_down(link->peer, link->epoch);
   if (link->dialled) std::exchange(link->dialled, nullptr)(fail(Errc::handshake_failed, std::move(why)));
 }
 
