@@ -81,6 +81,8 @@ struct ChannelEvents {
   std::function<DeliverOutcome(Channel&, Signal&&)> signal;
   std::function<void(Channel&)> drained;  ///< The send queue became shorter.
   std::function<void(const std::shared_ptr<Channel>&, const ChannelEnd&)> ended;
+  /// Runs work on the transport thread after a while. Empty: at once.
+  std::function<void(Milliseconds, std::function<void()>)> after;
 };
 
 class Channel : public std::enable_shared_from_this<Channel> {
@@ -103,6 +105,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   [[nodiscard]] MonotonicTime last_heard() const noexcept { return connection_->last_receive_time(); }
   [[nodiscard]] MonotonicTime last_signal() const noexcept { return last_signal_; }
   [[nodiscard]] std::string address() const;
+  /// Our name is out, and the peer has not said yet what it thinks of the attempt.
+  [[nodiscard]] bool undecided() const noexcept { return handshake_ && handshake_->awaits_status(); }
   /// Our answer to the peer's challenge is out. A BEAM that does not like it says nothing and stays connected.
   [[nodiscard]] bool awaits_ack() const noexcept { return handshake_ && handshake_->awaits_ack(); }
   [[nodiscard]] std::size_t queued_bytes() const noexcept { return connection_->queued_bytes(); }
@@ -129,7 +133,6 @@ class Channel : public std::enable_shared_from_this<Channel> {
   void on_stream_acked(StreamId id, std::uint64_t bytes);
   void on_stream_reset(StreamId id, std::uint64_t code);
   void on_closed(const quic::CloseReason& reason);
-  [[nodiscard]] bool undecided() const noexcept { return handshake_ && handshake_->awaits_status(); }
 
   void start_authentication();
   void apply(AuthEffects&& effects);
@@ -162,6 +165,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   std::optional<std::uint64_t> status_acked_at_;  ///< The status has arrived when these are acknowledged.
   Flags flags_ = 0;
   std::uint32_t peer_creation_ = 0;
+  std::uint32_t claimed_creation_ = 0;  ///< Of a peer that dialled and is not up yet.
   std::vector<StreamId> data_streams_;  ///< Ours, by index.
 
   std::unordered_map<StreamId, FrameReader> readers_;

@@ -33,6 +33,7 @@ struct Network::Peer {
   std::shared_ptr<Outbox> outbox;
   std::shared_ptr<Channel> up;
   std::shared_ptr<Channel> incoming;  ///< Told this name, is not up yet.
+  MonotonicTime incoming_since{};
   std::unique_ptr<Dial> dial;
   std::vector<ConnectCallback> waiters;
   unsigned failures = 0;
@@ -66,6 +67,19 @@ std::size_t weight(const Signal& signal) {
   if (const auto* term = std::get_if<Term>(&signal.payload)) return control_bytes + encoded_size(*term, false);
   if (const auto* encoded = std::get_if<EncodedTerm>(&signal.payload)) return control_bytes + encoded->bytes.size();
   return control_bytes;
+}
+
+/// For the log: how far our own attempt is.
+const char* stage_text(const std::shared_ptr<Channel>& own) {
+  if (!own) return "we do not dial it";
+  switch (own->stage()) {
+    case ChannelStage::connecting: return "our own attempt is in the QUIC handshake";
+    case ChannelStage::authenticating: return "our own attempt authenticates";
+    case ChannelStage::handshaking: return "our own attempt told its name";
+    case ChannelStage::up: return "our own attempt is up";
+    case ChannelStage::closed: return "our own attempt is closed";
+  }
+  return "";
 }
 
 Atom down_reason(const ChannelEnd& end) {
@@ -260,6 +274,9 @@ void Network::resolve(Peer& peer) {
           if (stopped_ || found == peers_.end() || !found->second->dial || found->second->dial->number != number)
             return;
           if (!addresses) return finish_dial(*found->second, std::unexpected(addresses.error()));
+          // The peer's own attempt overtook the look-up. A BEAM that we dial now would wait for the end of an attempt
+          // of its own that we have answered, and that does not end (protocol document 01, section 5.5).
+          if (found->second->incoming) return retry_dial(*found->second, config_.attempt_timeout);
           attempt(*found->second, *addresses);
         });
       });
@@ -271,23 +288,30 @@ void Network::attempt(Peer& peer, const DiscoveredAddresses& addresses) {
       Channel::dial(settings_, *endpoint_, address.address, address.server_name, peer.name, events_for(), logger_);
   if (!channel) return finish_dial(peer, std::unexpected(channel.error()));
   peer.dial->channel = *channel;
-  // The timer ends an attempt whose QUIC handshake hangs; the later stages have their own deadlines within the same
-  // total.
+  logger_->debug("dialling {} at {}", peer.name.text(), (*channel)->address());
+  // The timer ends an attempt whose QUIC handshake hangs, or whose name is not answered; the other stages have their
+  // own deadlines within the same total.
   peer.dial->timer.expires_after(
       std::min<MonotonicTime::duration>(config_.attempt_timeout, peer.dial->deadline - monotonic_now()));
   peer.dial->timer.async_wait(
       [alive = std::weak_ptr<int>(alive_), weak = std::weak_ptr<Channel>(*channel)](auto error) {
         if (error || alive.expired()) return;
         const auto attempted = weak.lock();
-        if (attempted && attempted->stage() == ChannelStage::connecting) {
+        if (!attempted) return;
+        if (attempted->stage() == ChannelStage::connecting) {
           attempted->fail(ChannelEnd::Cause::lost,
                           Error(Errc::timeout, "no answer to the QUIC handshake from " + attempted->address()));
+        } else if (attempted->undecided()) {
+          // A BEAM may acknowledge our name and lose it.
+          attempted->fail(ChannelEnd::Cause::lost,
+                          Error(Errc::timeout, "no answer to our name from " + attempted->address()));
         }
       });
 }
 
 void Network::dial_ended(Peer& peer, const std::shared_ptr<Channel>& channel, const ChannelEnd& end) {
   if (!peer.dial || peer.dial->channel != channel) return;
+  logger_->debug("the attempt to connect to {} ended: {}", peer.name.text(), end.error.message());
   peer.dial->channel.reset();
   peer.dial->last_error = end.error;
   const auto now = monotonic_now();
@@ -311,7 +335,12 @@ void Network::retry_dial(Peer& peer, Milliseconds delay) {
         Peer& waiting = *found->second;
         if (monotonic_now() >= waiting.dial->deadline)
           return finish_dial(waiting, std::unexpected(waiting.dial->last_error));
-        if (waiting.incoming) return retry_dial(waiting, Milliseconds(200));
+        if (waiting.incoming) {
+          const auto since = std::chrono::duration_cast<Milliseconds>(monotonic_now() - waiting.incoming_since);
+          if (since < config_.attempt_timeout) return retry_dial(waiting, config_.attempt_timeout - since);
+          // A BEAM whose attempt fails in the handshake may say nothing.
+          std::exchange(waiting.incoming, nullptr)->close("the set-up took too long");
+        }
         resolve(waiting);
       });
 }
@@ -361,6 +390,14 @@ ChannelEvents Network::events_for() {
   events.ended = [this](const std::shared_ptr<Channel>& channel, const ChannelEnd& end) {
     channel_ended(channel, end);
   };
+  events.after = [this](Milliseconds delay, std::function<void()> work) {
+    auto timer = std::make_shared<asio::steady_timer>(context_, delay);
+    auto& waits = *timer;
+    waits.async_wait(
+        [timer = std::move(timer), alive = std::weak_ptr<int>(alive_), work = std::move(work)](auto error) {
+          if (!error && !alive.expired()) work();
+        });
+  };
   return events;
 }
 
@@ -373,8 +410,10 @@ HandshakeAnswer Network::decide(const std::shared_ptr<Channel>& channel, const A
     std::exchange(peer.incoming, nullptr)->close("a newer connection of this node came");
   }
   peer.incoming = channel;
+  peer.incoming_since = monotonic_now();
   if (peer.up) return HandshakeAnswer::alive;
   const auto own = peer.dial ? peer.dial->channel : nullptr;
+  logger_->debug("{} ({}) wants to connect while {}", name.text(), channel->address(), stage_text(own));
   if (!own) return HandshakeAnswer::ok;
   if (own->stage() == ChannelStage::handshaking && settings_.name > name) {
     // The greater name's attempt wins. Never `nok`: a BEAM would wait for ever (protocol document 01, section 5.5).

@@ -36,12 +36,12 @@ struct ErlOptions {
   std::string program = "erl";
   std::vector<std::string> arguments{};              ///< Added to those that every machine gets.
   std::map<std::string, std::string> environment{};  ///< Added to our own.
-  std::chrono::milliseconds start_max{10'000};       ///< A quarter of a second when nothing else runs.
+  std::chrono::milliseconds start_max{40'000};       ///< A quarter of a second when nothing else runs.
 };
 
 class ErlPeer {
  public:
-  static constexpr std::chrono::milliseconds answer_max{8'000};
+  static constexpr std::chrono::milliseconds answer_max{20'000};
 
   /// Starts it and waits until it answers. Throws ErlError with what it printed.
   explicit ErlPeer(const ErlOptions& options = {});

@@ -19,7 +19,7 @@
 
 namespace barrel_p2p::test {
 
-inline constexpr std::chrono::milliseconds patience{10'000};  ///< For anything that must come.
+inline constexpr std::chrono::milliseconds patience{30'000};  ///< For anything that must come.
 
 /// Arguments that make an Erlang machine a node on `port`, without epmd.
 ErlOptions node_options(const std::string& name, std::uint16_t port, const std::string& cookie = "interop");
