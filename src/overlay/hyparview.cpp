@@ -1,0 +1,598 @@
+#include "overlay/hyparview.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace overlay {
+namespace {
+
+constexpr double spread = 0.1;        ///< Of periods: what was started together does not stay together.
+constexpr double retry_spread = 0.3;  ///< Of retries after a common cause.
+constexpr std::size_t pending_max = 64;
+
+/// Removes one element; the order of the rest is not kept.
+template <class Item>
+void take_out(std::vector<Item>& items, typename std::vector<Item>::iterator position) {
+  if (position != items.end() - 1) *position = std::move(items.back());
+  items.pop_back();
+}
+
+}  // namespace
+
+std::string_view name(DownReason reason) noexcept {
+  switch (reason) {
+    case DownReason::nodedown: return "nodedown";
+    case DownReason::graceful: return "graceful";
+    case DownReason::dropped: return "dropped";
+    case DownReason::blocked: return "blocked";
+    case DownReason::left: return "left";
+  }
+  return "nodedown";
+}
+
+Milliseconds shuffle_period(Milliseconds base, std::uint64_t churn) noexcept {
+  constexpr Milliseconds least{2000};
+  constexpr Milliseconds most{30'000};
+  constexpr std::uint64_t high_churn = 10;
+  constexpr std::uint64_t some_churn = 5;
+  if (churn > high_churn) return least;
+  return std::clamp(churn > some_churn ? base / 2 : base, least, most);
+}
+
+Milliseconds dial_backoff(Milliseconds base, Milliseconds max, std::uint32_t fail_count) noexcept {
+  constexpr std::uint32_t doublings_max = 20;
+  return std::min(base * (1U << std::min(fail_count, doublings_max)), max);
+}
+
+HyParView::HyParView(HyParViewConfig config, MonotonicTime now)
+    : config_(std::move(config)),
+      random_(config_.seed),
+      churn_start_(now),
+      next_shuffle_(now + random_.jitter(config_.shuffle_period, spread)),
+      next_cleanup_(now + random_.jitter(config_.cleanup_period, spread)),
+      next_promotion_(now),
+      next_seek_(now + config_.seek_period),
+      seek_pause_(config_.seek_period) {
+  assert(config_.active_size >= 1 && config_.passive_size >= 1);
+  assert(config_.prwl <= config_.arwl && config_.arwl <= ttl_max);
+}
+
+// What the program asks for.
+
+Result<void> HyParView::join(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
+  if (node == config_.own) return fail(Errc::cannot_connect_self, "a node cannot join itself");
+  if (std::exchange(left_, false)) {
+    next_shuffle_ = now + random_.jitter(config_.shuffle_period, spread);
+    next_cleanup_ = now + random_.jitter(config_.cleanup_period, spread);
+  }
+  if (is_active(node) || is_blocked(node)) return {};
+  pursue(node, Wish::join, now, out);
+  return {};
+}
+
+void HyParView::leave(MonotonicTime now, HyParViewEffects& out) {
+  while (!active_.empty()) {
+    const Atom node = active_.back();
+    send(node, Disconnect{}, out);
+    drop_active(node, DownReason::left, now, out);
+  }
+  passive_.clear();
+  pending_.clear();
+  lost_.clear();
+  left_ = true;
+  ++version_;
+  out.emplace_back(HyParViewLeft{});
+}
+
+void HyParView::learn(const Atom& node, MonotonicTime now) {
+  add_passive(node, now, now);
+  next_promotion_ = now;
+}
+
+void HyParView::block(const std::vector<Atom>& nodes, MonotonicTime now, HyParViewEffects& out) {
+  blocked_ = nodes;
+  for (const auto& node : nodes) {
+    if (is_active(node)) drop_active(node, DownReason::blocked, now, out);
+    erase_passive(node);
+    forget_pending(node);
+    forget_lost(node);
+  }
+  promote(now, out);
+}
+
+// Channels.
+
+void HyParView::link_up(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
+  links_[node] = Link{now, false};
+  send(node, Hello{}, out);
+  if (find_pending(node) != nullptr) ask(node, now, out);
+}
+
+void HyParView::link_down(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
+  links_.erase(node);
+  count_churn(now);
+  if (is_active(node)) {
+    drop_active(node, DownReason::nodedown, now, out);
+    add_passive(node, now, now);
+    remember_lost(node, now);
+  }
+  forget_pending(node);
+  record_failure(node, now);
+  promote(now, out);
+}
+
+void HyParView::connect_failed(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
+  count_churn(now);
+  forget_pending(node);
+  record_failure(node, now);
+  promote(now, out);
+}
+
+// Messages.
+
+void HyParView::receive(const Atom& from, const HyParViewMessage& message, MonotonicTime now, HyParViewEffects& out) {
+  if (!is_linked(from) || is_blocked(from)) return;
+  if (left_ && !std::holds_alternative<Hello>(message)) return refuse(from, message, out);
+  std::visit([&](const auto& content) { on(from, content, now, out); }, message);
+}
+
+/// What a node that is in no cluster owes to those who do not know.
+void HyParView::refuse(const Atom& from, const HyParViewMessage& message, HyParViewEffects& out) {
+  if (std::holds_alternative<Neighbor>(message)) return send(from, NeighborReply{false}, out);
+  const bool lists_us = std::holds_alternative<Join>(message) || std::holds_alternative<Shuffle>(message);
+  if (lists_us) send(from, Disconnect{}, out);
+}
+
+void HyParView::on(const Atom& from, const Hello& /*message*/, MonotonicTime /*now*/, HyParViewEffects& /*out*/) {
+  links_.at(from).native = true;
+}
+
+void HyParView::on(const Atom& from, const Join& /*message*/, MonotonicTime now, HyParViewEffects& out) {
+  ++counters_.joins;
+  count_churn(now);
+  forget_pending(from);
+  add_active(from, false, now, out);
+  // A newcomer that knows some nodes does not depend on this one alone.
+  if (is_native(from)) send(from, ShuffleReply{sample(config_.shuffle_length, from)}, out);
+  for (const auto& member : active_) {
+    if (member != from) send(member, ForwardJoin{from, config_.arwl}, out);
+  }
+}
+
+void HyParView::on(const Atom& from, const ForwardJoin& message, MonotonicTime now, HyParViewEffects& out) {
+  const Atom& joiner = message.joiner;
+  if (joiner == config_.own || is_blocked(joiner)) return;
+  if (message.ttl == config_.prwl) add_passive(joiner, now, now);
+  const bool stranger = !is_active(joiner) && find_pending(joiner) == nullptr;
+  // With room for it the walk may end early, but not so early that all links stay near the contact.
+  const bool ends_here = message.ttl == 0 || active_.size() <= 1 || (message.ttl < config_.prwl && room() > 0);
+  if (stranger && ends_here) return pursue(joiner, Wish::welcome, now, out);
+  if (message.ttl == 0) return;
+  const auto next = random_active(Among::all, from, &joiner);
+  if (next) {
+    send(*next, ForwardJoin{joiner, std::min(message.ttl, 2 * config_.arwl) - 1}, out);
+  } else if (stranger) {
+    pursue(joiner, Wish::welcome, now, out);
+  }
+}
+
+void HyParView::on(const Atom& from, const Disconnect& /*message*/, MonotonicTime now, HyParViewEffects& out) {
+  if (!is_active(from)) return;
+  count_churn(now);
+  drop_active(from, DownReason::graceful, now, out);
+  add_passive(from, now, now + random_.jitter(config_.refused_backoff, retry_spread));
+  promote(now, out);
+}
+
+void HyParView::on(const Atom& from, const Neighbor& message, MonotonicTime now, HyParViewEffects& out) {
+  if (is_active(from)) return send(from, NeighborReply{true}, out);
+  const bool accepted = message.high || room(&from) > 0;
+  send(from, NeighborReply{accepted}, out);
+  if (!accepted) return;
+  forget_pending(from);
+  add_active(from, false, now, out);
+}
+
+void HyParView::on(const Atom& from, const NeighborReply& message, MonotonicTime now, HyParViewEffects& out) {
+  const Pending* pending = find_pending(from);
+  const auto wish = pending != nullptr && pending->asked ? std::optional(pending->wish) : std::nullopt;
+  if (wish) forget_pending(from);
+  if (!message.accepted) {
+    if (!wish) return;
+    ++counters_.refusals;
+    add_passive(from, now, now + random_.jitter(config_.refused_backoff, retry_spread));
+    return promote(now, out);
+  }
+  if (is_active(from)) return;
+  const bool wanted = wish && *wish != Wish::promote;
+  if (!wanted && active_.size() >= config_.active_size && is_native(from)) {
+    // The place was taken meanwhile. It lists us, so it must be told.
+    send(from, Disconnect{}, out);
+    return add_passive(from, now, now + random_.jitter(config_.refused_backoff, retry_spread));
+  }
+  if (wish == Wish::promote) ++counters_.promotions;
+  add_active(from, true, now, out);
+}
+
+void HyParView::on(const Atom& from, const Shuffle& message, MonotonicTime now, HyParViewEffects& out) {
+  send(from, ShuffleReply{sample(message.sample.size(), from)}, out);
+  if (!is_active(from)) {
+    if (!is_native(from)) {
+      adopt(from, now, out);
+    } else if (find_pending(from) == nullptr) {
+      ++counters_.one_way;
+      send(from, Disconnect{}, out);
+    }
+  }
+  if (message.ttl > 0) {
+    if (const auto next = random_active(Among::all, from)) {
+      send(*next, Shuffle{std::min(message.ttl, 2 * config_.arwl) - 1, message.sample}, out);
+    }
+  }
+  merge(message.sample, now);
+  promote(now, out);
+}
+
+void HyParView::on(const Atom& /*from*/, const ShuffleReply& message, MonotonicTime now, HyParViewEffects& out) {
+  merge(message.sample, now);
+  promote(now, out);
+}
+
+void HyParView::on(const Atom& from, const Seek& message, MonotonicTime now, HyParViewEffects& out) {
+  const Atom& origin = message.origin;
+  if (origin == config_.own || is_blocked(origin)) return;
+  if (room() > 0 && !is_active(origin) && find_pending(origin) == nullptr) {
+    return pursue(origin, Wish::welcome, now, out);
+  }
+  if (message.ttl == 0) return;
+  if (const auto next = random_active(Among::native, from, &origin)) {
+    send(*next, Seek{origin, std::min(message.ttl, 2 * config_.arwl) - 1}, out);
+  }
+}
+
+void HyParView::heard_gossip(const Atom& from, MonotonicTime now, HyParViewEffects& out) {
+  if (left_ || is_blocked(from) || is_active(from)) return;
+  adopt(from, now, out);
+}
+
+/// An Erlang node lists us and has not said so.
+void HyParView::adopt(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
+  const auto link = links_.find(node);
+  if (link == links_.end() || link->second.native || now - link->second.since < config_.adopt_after) return;
+  if (room() > 0) add_active(node, false, now, out);
+}
+
+// Questions.
+
+void HyParView::pursue(const Atom& node, Wish wish, MonotonicTime now, HyParViewEffects& out) {
+  if (Pending* pending = find_pending(node)) {
+    if (wish == Wish::join && !pending->asked) pending->wish = wish;
+    return;
+  }
+  if (pending_.size() >= pending_max) return;
+  pending_.push_back({node, wish, false, now + config_.pending_timeout});
+  if (is_linked(node)) {
+    ask(Atom(node), now, out);
+  } else {
+    out.emplace_back(HyParViewConnect{node});
+  }
+}
+
+void HyParView::ask(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
+  Pending* pending = find_pending(node);
+  assert(pending != nullptr);
+  switch (pending->wish) {
+    case Wish::join:
+      forget_pending(node);
+      send(node, Join{}, out);
+      return add_active(node, false, now, out);
+    case Wish::promote:
+      // More nodes are dialled than are needed.
+      if (room() == 0) return forget_pending(node);
+      send(node, Neighbor{active_.empty()}, out);
+      break;
+    case Wish::welcome: send(node, Neighbor{false}, out); break;
+    case Wish::reunite: send(node, Neighbor{true}, out); break;
+  }
+  pending->asked = true;
+  pending->deadline = now + config_.pending_timeout;
+}
+
+void HyParView::promote(MonotonicTime now, HyParViewEffects& out) {
+  next_promotion_ = MonotonicTime::max();
+  if (left_) return;
+  // Some will not answer: dial twice as many as there are places, ask only as many as there are.
+  const auto dialling = static_cast<std::size_t>(
+      std::ranges::count_if(pending_, [](const Pending& pending) { return pending.wish == Wish::promote; }));
+  const std::size_t taken = active_.size();
+  const std::size_t wanted = taken < config_.active_size ? 2 * (config_.active_size - taken) : 0;
+  std::size_t left = wanted > dialling ? wanted - dialling : 0;
+  if (left == 0) return;
+  std::vector<Atom> candidates;
+  for (const auto& known : passive_) {
+    if (find_pending(known.node) != nullptr) continue;
+    if (known.not_before <= now) {
+      candidates.push_back(known.node);
+    } else {
+      next_promotion_ = std::min(next_promotion_, known.not_before);
+    }
+  }
+  for (; left > 0 && !candidates.empty() && room() > 0; --left) {
+    const auto chosen = candidates.begin() + static_cast<std::ptrdiff_t>(random_.below(candidates.size()));
+    pursue(*chosen, Wish::promote, now, out);
+    take_out(candidates, chosen);
+  }
+}
+
+HyParView::Pending* HyParView::find_pending(const Atom& node) noexcept {
+  const auto found = std::ranges::find(pending_, node, &Pending::node);
+  return found == pending_.end() ? nullptr : &*found;
+}
+
+void HyParView::forget_pending(const Atom& node) {
+  const auto found = std::ranges::find(pending_, node, &Pending::node);
+  if (found != pending_.end()) take_out(pending_, found);
+}
+
+// Views.
+
+void HyParView::add_active(const Atom& node, bool asked, MonotonicTime now, HyParViewEffects& out) {
+  if (is_active(node) || node == config_.own) return;
+  make_room(now, out);
+  active_.push_back(node);
+  erase_passive(node);
+  forget_lost(node);
+  ++version_;
+  out.emplace_back(HyParViewUp{node, asked});
+}
+
+void HyParView::make_room(MonotonicTime now, HyParViewEffects& out) {
+  while (active_.size() >= config_.active_size) {
+    // An Erlang node may break when it is dropped (protocol document 03, 4.6): it is the last to go.
+    auto victim = random_active(Among::native, config_.own);
+    if (!victim) {
+      if (active_.size() < 2 * config_.active_size) return;
+      victim = random_active(Among::all, config_.own);
+    }
+    ++counters_.evictions;
+    send(*victim, Disconnect{}, out);
+    drop_active(*victim, DownReason::dropped, now, out);
+    add_passive(*victim, now, now + random_.jitter(config_.refused_backoff, retry_spread));
+  }
+}
+
+void HyParView::drop_active(const Atom& node, DownReason reason, MonotonicTime now, HyParViewEffects& out) {
+  const Atom dropped = node;  // the caller's may be an element
+  std::erase(active_, dropped);
+  ++version_;
+  seek_pause_ = config_.seek_period;
+  next_seek_ = now + random_.jitter(seek_pause_, retry_spread);
+  out.emplace_back(HyParViewDown{dropped, reason});
+}
+
+void HyParView::add_passive(const Atom& node, MonotonicTime now, MonotonicTime not_before) {
+  if (node == config_.own || left_ || is_active(node) || is_blocked(node)) return;
+  if (Known* known = find_passive(node)) {
+    known->seen = now;
+    known->not_before = std::max(known->not_before, not_before);
+    return;
+  }
+  if (passive_.size() >= config_.passive_size) {
+    // What the other side of a shuffle has now need not be known here as well.
+    auto victim = passive_.end();
+    while (victim == passive_.end() && !sent_.empty()) {
+      victim = std::ranges::find(passive_, sent_.back(), &Known::node);
+      sent_.pop_back();
+    }
+    if (victim == passive_.end()) {
+      victim = passive_.begin() + static_cast<std::ptrdiff_t>(random_.below(passive_.size()));
+    }
+    take_out(passive_, victim);
+  }
+  passive_.push_back({node, now, 0, not_before});
+  ++version_;
+}
+
+void HyParView::erase_passive(const Atom& node) {
+  const auto found = std::ranges::find(passive_, node, &Known::node);
+  if (found == passive_.end()) return;
+  take_out(passive_, found);
+  ++version_;
+}
+
+HyParView::Known* HyParView::find_passive(const Atom& node) noexcept {
+  const auto found = std::ranges::find(passive_, node, &Known::node);
+  return found == passive_.end() ? nullptr : &*found;
+}
+
+void HyParView::merge(const std::vector<Atom>& sample, MonotonicTime now) {
+  for (const auto& node : sample) add_passive(node, now, now);
+  sent_.clear();
+}
+
+void HyParView::record_failure(const Atom& node, MonotonicTime now) {
+  Known* known = find_passive(node);
+  if (known == nullptr) return;
+  // When nobody can be reached, the fault is here: nobody is forgotten for it.
+  const bool blame = !active_.empty();
+  if (known->fail_count + 1 < config_.fail_count_max || blame) ++known->fail_count;
+  if (known->fail_count >= config_.fail_count_max) return erase_passive(node);
+  const auto pause = dial_backoff(config_.backoff_base, config_.backoff_max, known->fail_count);
+  known->not_before = now + random_.jitter(pause, retry_spread);
+}
+
+void HyParView::remember_lost(const Atom& node, MonotonicTime now) {
+  forget_lost(node);
+  if (lost_.size() >= config_.lost_max) take_out(lost_, std::ranges::min_element(lost_, {}, &Lost::since));
+  lost_.push_back({node, now, config_.lost_retry, now + random_.jitter(config_.lost_retry, retry_spread)});
+}
+
+void HyParView::forget_lost(const Atom& node) {
+  const auto found = std::ranges::find(lost_, node, &Lost::node);
+  if (found != lost_.end()) take_out(lost_, found);
+}
+
+std::vector<Atom> HyParView::sample(std::size_t length, const Atom& receiver) {
+  std::vector<Atom> all;
+  all.reserve(active_.size() + passive_.size() + 1);
+  for (const auto& node : active_) {
+    if (node != receiver) all.push_back(node);
+  }
+  for (const auto& known : passive_) {
+    if (known.node != receiver) all.push_back(known.node);
+  }
+  length = std::min(length, all.size() + 1);
+  if (length == 0) return {};
+  // The first length - 1 of a random order.
+  for (std::size_t place = 0; place + 1 < length; ++place) {
+    std::swap(all[place], all[place + random_.below(all.size() - place)]);
+  }
+  all.resize(length - 1);
+  all.push_back(config_.own);
+  return all;
+}
+
+std::size_t HyParView::room(const Atom* apart) const noexcept {
+  std::size_t taken = active_.size();
+  for (const auto& pending : pending_) {
+    if (pending.asked && (apart == nullptr || pending.node != *apart)) ++taken;
+  }
+  return taken < config_.active_size ? config_.active_size - taken : 0;
+}
+
+std::optional<Atom> HyParView::random_active(Among among, const Atom& except, const Atom* except_too) {
+  std::optional<Atom> chosen;
+  std::size_t seen = 0;
+  for (const auto& node : active_) {
+    if (node == except || (except_too != nullptr && node == *except_too)) continue;
+    if (among == Among::native && !is_native(node)) continue;
+    if (random_.below(++seen) == 0) chosen = node;
+  }
+  return chosen;
+}
+
+// Timers.
+
+void HyParView::tick(MonotonicTime now, HyParViewEffects& out) {
+  if (left_) return;
+  expire_pending(now, out);
+  retry_lost(now, out);
+  if (now >= next_shuffle_) shuffle(now, out);
+  if (now >= next_cleanup_) clean_up(now);
+  if (now >= next_promotion_) promote(now, out);
+  if (now >= next_seek_) seek(now, out);
+}
+
+MonotonicTime HyParView::deadline() const noexcept {
+  if (left_) return MonotonicTime::max();
+  MonotonicTime next = std::min(next_shuffle_, next_cleanup_);
+  for (const auto& pending : pending_) next = std::min(next, pending.deadline);
+  for (const auto& lost : lost_) next = std::min(next, lost.retry);
+  if (active_.size() < config_.active_size) {
+    next = std::min(next, next_promotion_);
+    if (!active_.empty()) next = std::min(next, next_seek_);
+  }
+  return next;
+}
+
+void HyParView::shuffle(MonotonicTime now, HyParViewEffects& out) {
+  if (now - churn_start_ > config_.churn_window) {
+    churn_ = 0;
+    churn_start_ = now;
+  }
+  next_shuffle_ = now + random_.jitter(shuffle_period(config_.shuffle_period, churn_), spread);
+  const auto target = random_active(Among::all, config_.own);
+  if (!target) return;
+  ++counters_.shuffles;
+  sent_ = sample(config_.shuffle_length, *target);
+  send(*target, Shuffle{config_.prwl, sent_}, out);
+}
+
+void HyParView::seek(MonotonicTime now, HyParViewEffects& out) {
+  seek_pause_ = std::min(2 * seek_pause_, config_.seek_period_max);
+  next_seek_ = now + random_.jitter(seek_pause_, retry_spread);
+  if (room() == 0) return;
+  if (const auto next = random_active(Among::native, config_.own)) send(*next, Seek{config_.own, config_.arwl}, out);
+}
+
+void HyParView::retry_lost(MonotonicTime now, HyParViewEffects& out) {
+  std::erase_if(lost_, [&](const Lost& lost) { return now - lost.since > config_.lost_age_max; });
+  std::vector<Atom> due;
+  for (auto& lost : lost_) {
+    if (lost.retry > now) continue;
+    lost.pause = std::min(2 * lost.pause, config_.lost_retry_max);
+    lost.retry = now + random_.jitter(lost.pause, retry_spread);
+    due.push_back(lost.node);
+  }
+  for (const auto& node : due) pursue(node, Wish::reunite, now, out);
+}
+
+void HyParView::expire_pending(MonotonicTime now, HyParViewEffects& out) {
+  std::vector<Atom> expired;
+  for (const auto& pending : pending_) {
+    if (pending.deadline <= now) expired.push_back(pending.node);
+  }
+  if (expired.empty()) return;
+  for (const auto& node : expired) {
+    ++counters_.timeouts;
+    forget_pending(node);
+    record_failure(node, now);
+  }
+  promote(now, out);
+}
+
+void HyParView::clean_up(MonotonicTime now) {
+  next_cleanup_ = now + random_.jitter(config_.cleanup_period, spread);
+  if (active_.empty()) return;
+  const auto forgotten =
+      std::erase_if(passive_, [&](const Known& known) { return now - known.seen > config_.passive_age_max; });
+  if (forgotten > 0) ++version_;
+}
+
+void HyParView::count_churn(MonotonicTime now) {
+  if (now - churn_start_ > config_.churn_window) {
+    churn_ = 0;
+    churn_start_ = now;
+  }
+  ++churn_;
+}
+
+// Small things.
+
+void HyParView::send(const Atom& to, HyParViewMessage message, HyParViewEffects& out) {
+  out.emplace_back(HyParViewSend{to, std::move(message)});
+}
+
+bool HyParView::is_active(const Atom& node) const noexcept { return std::ranges::find(active_, node) != active_.end(); }
+
+bool HyParView::is_blocked(const Atom& node) const noexcept {
+  return std::ranges::find(blocked_, node) != blocked_.end();
+}
+
+bool HyParView::is_native(const Atom& node) const noexcept {
+  const auto found = links_.find(node);
+  return found != links_.end() && found->second.native;
+}
+
+std::vector<Atom> HyParView::active_view() const { return active_; }
+
+std::vector<Atom> HyParView::passive_view() const {
+  std::vector<Atom> nodes;
+  nodes.reserve(passive_.size());
+  for (const auto& known : passive_) nodes.push_back(known.node);
+  return nodes;
+}
+
+std::vector<Atom> HyParView::pending() const {
+  std::vector<Atom> nodes;
+  nodes.reserve(pending_.size());
+  for (const auto& pending : pending_) nodes.push_back(pending.node);
+  return nodes;
+}
+
+}  // namespace overlay
+}  // namespace v0
+}  // namespace barrel_p2p
