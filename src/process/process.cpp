@@ -50,7 +50,7 @@ Ref request_spawn(process::State& state, const Atom& node, RemoteFunction what, 
                   bool tell) {
   process::System& system = state.system();
   const Ref request = system.make_ref();
-  state.expect_spawn(request, node, tell, options.link);
+  state.expect_spawn(request, node, tell, options);
   const Pid leader = system.whereis(Atom("user")).value_or(state.pid());
   SpawnRequest spawn{request,
                      state.pid(),

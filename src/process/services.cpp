@@ -1,5 +1,6 @@
 // Processes that every node has, and the functions that peers may run. Source: protocol document 08,
 // sections 4.5, 6.2, 7.2, 7.4, 7.5.
+#include <functional>
 #include <utility>
 
 #include "process/state.hpp"
@@ -20,17 +21,6 @@ Task<> net_kernel(Process& self) {
     const Term message = co_await self.receive();
     const auto call = as_call(message);
     if (call && call->second.is_tagged("is_auth", 2)) co_await reply(self, call->first, Atom("yes"));
-  }
-}
-
-/// Answers the capability probe of every Erlang node that comes up.
-Task<> rex(Process& self) {
-  for (;;) {
-    const Term message = co_await self.receive();
-    if (message.is_tuple(2) && message[0].is_pid() && message[1].is_atom("features_request")) {
-      co_await self.send(*message[0].as_pid(),
-                         Term::tuple_of(Atom("features_reply"), self.pid().node, Term::list_of(Atom("erpc"))));
-    }
   }
 }
 
@@ -133,6 +123,74 @@ Task<Term> run_call(Process& self, System& system, RemoteCall call) {
     failed = Term::tuple_of(call.reference, Atom("error"), reason, Term());
   }
   co_return std::move(*failed);
+}
+
+/// How a function ended, as `rpc` tells it.
+Term rpc_result(const Term& outcome) {
+  if (outcome[1].is_atom("return") || outcome[1].is_atom("throw")) return outcome[2];
+  const Term reason = outcome[1].is_atom("error") ? Term::tuple({outcome[2], outcome[3]}) : outcome[2];
+  return Term::tuple({Atom("badrpc"), Term::tuple({Atom("EXIT"), reason})});
+}
+
+/// A request of `rpc` as C nodes and old Erlang nodes make it: `{call, Module, Function, Arguments, GroupLeader}`.
+struct RexCall {
+  RemoteCall call;
+  std::optional<Pid> group_leader;
+};
+
+std::optional<RexCall> as_rex_call(const Term& request, const char* tag) {
+  if (!request.is_tagged(tag, 5) || !request[1].is_atom() || !request[2].is_atom() || !request[3].is_proper_list()) {
+    return std::nullopt;
+  }
+  const auto* leader = request[4].as_pid();
+  return RexCall{{Term(), *request[1].as_atom(), *request[2].as_atom(), request[3]},
+                 leader != nullptr ? std::optional(*leader) : std::nullopt};
+}
+
+using Answer = std::function<Sending(Process&, Term)>;
+
+/// Runs it on a process of its own, which then answers.
+void run_rex_call(System& system, RexCall&& request, const Answer& answer) {
+  const auto state = system.make_for_peer([&system, call = std::move(request.call), answer](Process& self) -> Task<> {
+    const Term outcome = co_await run_call(self, system, call);
+    if (answer) co_await answer(self, rpc_result(outcome));
+  });
+  if (!state) return;  // as many as may be run: the caller's time limit ends its wait
+  if (request.group_leader) state->set_group_leader(*request.group_leader);
+  system.begin(*state);
+}
+
+/// Answers the capability probe of every Erlang node that comes up, and the calls of C nodes.
+Task<> rex(Process& self, System& system) {
+  for (;;) {
+    const Term message = co_await self.receive();
+    if (const auto call = as_call(message)) {
+      auto request = as_rex_call(call->second, "call");
+      if (!request) request = as_rex_call(call->second, "block_call");
+      const CallFrom from = call->first;
+      if (!request) continue;
+      run_rex_call(system, std::move(*request),
+                   [from](Process& worker, Term result) { return reply(worker, from, std::move(result)); });
+    } else if (const auto cast = as_cast(message)) {
+      if (auto request = as_rex_call(*cast, "cast")) run_rex_call(system, std::move(*request), {});
+    } else if (message.is_tuple(2) && message[0].is_pid()) {
+      const Pid from = *message[0].as_pid();
+      const Term& what = message[1];
+      if (what.is_atom("features_request")) {
+        co_await self.send(from, Term::tuple_of(Atom("features_reply"), self.pid().node, Term::list_of(Atom("erpc"))));
+      } else if (what.is_tagged("sbcast", 3) && what[1].is_atom()) {
+        const Term node(self.pid().node);
+        const bool known = system.whereis(*what[1].as_atom()).has_value();
+        if (known) system.send_name(*what[1].as_atom(), Term(what[2]));
+        const Term got = known ? node : Term::tuple_of(Atom("nonexisting_name"), what[1]);
+        co_await self.send(from, Term::tuple_of(Atom("rex"), node, got));
+      } else if (auto request = as_rex_call(what, "call")) {
+        run_rex_call(system, std::move(*request), [from](Process& worker, Term result) {
+          return worker.send(from, Term::tuple({Atom("rex"), std::move(result)}));
+        });
+      }
+    }
+  }
 }
 
 /// Runs an exported function as the process that a peer spawned.
@@ -239,6 +297,15 @@ std::optional<std::pair<bool, bool>> read_options(const Term& options) {
 
 }  // namespace
 
+std::shared_ptr<State> System::make_for_peer(ProcessFunction function) {
+  if (remote_spawns_.load(std::memory_order_relaxed) >= config_.remote_spawns_max) return nullptr;
+  auto state = make(std::move(function));
+  remote_spawns_.fetch_add(1, std::memory_order_relaxed);
+  state->on_end =
+      std::make_unique<std::function<void()>>([this] { remote_spawns_.fetch_sub(1, std::memory_order_relaxed); });
+  return state;
+}
+
 void System::handle_spawn(Signal&& signal, const Origin& origin) {
   const auto request = std::get<SpawnRequest>(signal.control);
   const Atom from = request.from.node;
@@ -248,13 +315,10 @@ void System::handle_spawn(Signal&& signal, const Origin& origin) {
   };
   const auto options = read_options(request.options);
   if (!options) return refuse_with("badopt");
-  if (remote_spawns_.load(std::memory_order_relaxed) >= config_.remote_spawns_max) return refuse_with("system_limit");
-  const auto state = make([this, request, payload = std::move(signal.payload)](Process& self) {
+  const auto state = make_for_peer([this, request, payload = std::move(signal.payload)](Process& self) {
     return run_request(self, *this, request, payload);
   });
-  remote_spawns_.fetch_add(1, std::memory_order_relaxed);
-  state->on_end =
-      std::make_unique<std::function<void()>>([this] { remote_spawns_.fetch_sub(1, std::memory_order_relaxed); });
+  if (!state) return refuse_with("system_limit");
   state->set_group_leader(request.group_leader);
   const Peer* peer = state->watch(from);
   const std::uint64_t generation = peer == nullptr ? 0 : peer->generation.load();
@@ -280,7 +344,7 @@ void start_services(System& system) {
   export_basics(system);
   const std::vector<std::pair<const char*, ProcessFunction>> services{
       {"net_kernel", net_kernel},
-      {"rex", rex},
+      {"rex", [&system](Process& self) { return rex(self, system); }},
       {"user", [&system](Process& self) { return group_leader(self, system); }},
       {"logger_proxy", [&system](Process& self) { return logger_proxy(self, system); }},
   };

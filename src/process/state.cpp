@@ -369,7 +369,8 @@ bool State::on(distribution::SpawnReply& reply) {
     return true;
   }
   const Monitored request = found->second;
-  if (pid == nullptr || !monitored) {
+  // Its end may be told although the reply does not say so; Erlang nodes take it.
+  if (pid == nullptr || !(monitored || request.monitor)) {
     entries->erase(found);
   } else {
     found->second.kind = Monitored::Kind::process;

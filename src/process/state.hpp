@@ -38,8 +38,9 @@ struct Watcher {
 struct Monitored {
   enum class Kind : std::uint8_t { process, spawn };
   Kind kind = Kind::process;
-  bool tell = false;  ///< Spawn: a message `{spawn_reply, Ref, ok, Pid}` is wanted.
-  bool link = false;  ///< Spawn.
+  bool tell = false;     ///< Spawn: a message `{spawn_reply, Ref, ok, Pid}` is wanted.
+  bool link = false;     ///< Spawn.
+  bool monitor = false;  ///< Spawn.
   distribution::PidOrName target;
   Atom node;
   std::uint64_t generation = 0;
@@ -109,7 +110,7 @@ class State : public std::enable_shared_from_this<State> {
   void demonitor(const Ref& ref, bool flush);
   Ref alias();
   bool unalias(const Ref& alias);
-  void expect_spawn(const Ref& request, const Atom& node, bool tell, bool link);
+  void expect_spawn(const Ref& request, const Atom& node, bool tell, const Process::SpawnOptions& options);
   /// Returns true when the sender must wait for the node.
   bool send(const Destination& to, Term&& message);
   bool trap_exit = false;

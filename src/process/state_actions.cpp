@@ -130,11 +130,12 @@ Ref State::alias() {
 
 bool State::unalias(const Ref& alias) { return relations_ && relations_->aliases.erase(alias) > 0; }
 
-void State::expect_spawn(const Ref& request, const Atom& node, bool tell, bool link) {
+void State::expect_spawn(const Ref& request, const Atom& node, bool tell, const Process::SpawnOptions& options) {
   Monitored monitored;
   monitored.kind = Monitored::Kind::spawn;
   monitored.tell = tell;
-  monitored.link = link;
+  monitored.link = options.link;
+  monitored.monitor = options.monitor;
   monitored.node = node;
   if (const Peer* peer = watch(node)) monitored.generation = peer->generation.load();
   relations().monitors.emplace(request, std::move(monitored));

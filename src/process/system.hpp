@@ -121,6 +121,8 @@ class System {
   void send_name(const Atom& name, Term&& message);
   /// A process that does not run yet; `begin` starts it.
   std::shared_ptr<State> make(ProcessFunction function);
+  /// The same for a process that a peer wants, counted; nothing when there are `remote_spawns_max` of them.
+  std::shared_ptr<State> make_for_peer(ProcessFunction function);
   void begin(State& state);
   void schedule(State& state) { scheduler_.schedule(state); }
   [[nodiscard]] Timers& timers() noexcept { return timers_; }

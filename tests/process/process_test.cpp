@@ -292,6 +292,34 @@ TEST_F(Processes, net_adm_ping_is_answered) {
   EXPECT_EQ(answer, Term(Atom("yes")));
 }
 
+TEST_F(Processes, rex_runs_exported_functions_for_c_nodes) {
+  b.export_function("math", "fail", [](Process& /*self*/, std::vector<Term> arguments) -> Task<Result<Term>> {
+    if (arguments[0].is_atom("throw")) throw ThrowTerm{Term(1)};
+    if (arguments[0].is_atom("error")) throw ErrorTerm{Term(2)};
+    throw ExitProcess{Term(3)};
+  });
+  const auto answers = run<Term>(a, [](Process& self) -> Task<Term> {
+    std::vector<Term> got;
+    const RemoteName rex("rex", "b@test");
+    for (const char* how : {"throw", "error", "exit"}) {
+      const Term call = Term::tuple_of(Atom("call"), Atom("math"), Atom("fail"), Term::list_of(Atom(how)), self.pid());
+      co_await self.send(rex, Term::tuple_of(self.pid(), call));
+      const Term answer = co_await self.receive();
+      got.push_back(answer[1]);
+    }
+    const Term unknown = Term::tuple_of(Atom("block_call"), Atom("os"), Atom("cmd"), Term(), Atom("user"));
+    const auto undefined = co_await self.call(rex, unknown);
+    got.push_back(*undefined);
+    co_await self.send(rex, Term::tuple_of(self.pid(), Term::tuple_of(Atom("sbcast"), Atom("nobody"), Term(1))));
+    const Term broadcast = co_await self.receive();
+    got.push_back(broadcast[2]);
+    co_return Term::list(std::move(got));
+  });
+  EXPECT_EQ(to_text(answers),
+            "[1,{badrpc,{'EXIT',{2,[]}}},{badrpc,{'EXIT',3}},{badrpc,{'EXIT',{undef,[{os,cmd,[],[]}]}}},"
+            "{nonexisting_name,nobody}]");
+}
+
 TEST_F(Processes, a_thousand_processes_that_are_linked_over_nodes_die_together) {
   constexpr int count = 1000;
   const auto downs = run<std::int64_t>(a, [this](Process& self) -> Task<std::int64_t> {
