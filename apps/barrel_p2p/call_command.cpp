@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "command_line.hpp"
+#include "distribution/auth/certificate.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -87,6 +88,14 @@ int run_call_command(const CallCommand& command, std::ostream& output, std::ostr
   const auto function = Atom::make(command.function);
   if (!module || !function) return complain(errors, exit_usage, "module and function must be atoms");
 
+  if (command.certificate.empty() != command.certificate_key.empty()) {
+    return complain(errors, exit_usage, "--cert and --key belong together: give both or neither");
+  }
+  if (!command.certificate.empty()) {
+    const auto readable = distribution::load_certificate(command.certificate, command.certificate_key);
+    if (!readable) return complain(errors, exit_usage, readable.error().message());
+  }
+
   auto slot = Slot::take(kept_identities());
   if (!slot && (command.name.empty() || command.key_dir.empty())) {
     return complain(errors, exit_failed,
@@ -96,6 +105,8 @@ int run_call_command(const CallCommand& command, std::ostream& output, std::ostr
   config.name = command.name.empty() ? slot->name() : command.name;
   config.data_dir = slot ? slot->directory() : command.key_dir;
   config.authentication.key_dir = command.key_dir;
+  config.certificate_file = command.certificate;
+  config.certificate_key_file = command.certificate_key;
   config.cookie = command.cookie;
   config.discovery_dir = command.discovery_dir.empty() ? "data/discovery" : command.discovery_dir;
   // Nobody needs to find us: no endpoint file of ours.

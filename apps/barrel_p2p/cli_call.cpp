@@ -12,6 +12,8 @@ namespace barrel_p2p::command {
 void add_call(CLI::App& app, int& status) {
   struct Options {
     CallCommand command;
+    std::string certificate;
+    std::string certificate_key;
     std::string key_dir;
     std::string discovery_dir;
     std::int64_t timeout = 10'000;
@@ -32,6 +34,12 @@ void add_call(CLI::App& app, int& status) {
   call->add_option("--key-dir", options->key_dir, "Identity to use, instead of one that is kept for calls")
       ->envname("BARREL_P2P_KEY_DIR")
       ->type_name("DIR");
+  call->add_option("--cert", options->certificate, "Certificate for TLS (PEM), instead of one that is kept for calls")
+      ->envname("BARREL_P2P_CERT")
+      ->type_name("FILE");
+  call->add_option("--key", options->certificate_key, "Private key of the certificate (PEM)")
+      ->envname("BARREL_P2P_KEY")
+      ->type_name("FILE");
   call->add_option("--discovery-dir", options->discovery_dir, "Directory of endpoint files; data/discovery by default")
       ->envname("BARREL_P2P_DISC_DIR")
       ->type_name("DIR");
@@ -42,6 +50,8 @@ void add_call(CLI::App& app, int& status) {
       ->type_name("MILLISECONDS");
   call->add_flag("-v,--verbose", command.verbose, "Log to standard error");
   call->callback([options, &status] {
+    options->command.certificate = options->certificate;
+    options->command.certificate_key = options->certificate_key;
     options->command.key_dir = options->key_dir;
     options->command.discovery_dir = options->discovery_dir;
     options->command.timeout = std::chrono::milliseconds(options->timeout);

@@ -73,8 +73,12 @@ struct NodeConfig {
   std::uint16_t port = 0;            ///< `listen_port`, UDP. 0: any free port; discovery publishes the real one.
   std::string advertise;             ///< Host that peers are told. Empty: the host part of the name.
   std::uint16_t advertise_port = 0;  ///< 0: the bound port.
-  std::filesystem::path data_dir = "data";                               ///< Keys, certificate, durable state.
-  std::filesystem::path certificate_dir;                                 ///< `quic_cert_dir`. Empty: DATA/quic.
+  std::filesystem::path data_dir = "data";  ///< Keys, certificate, durable state.
+  std::filesystem::path certificate_dir;    ///< `quic_cert_dir`. Empty: DATA/quic.
+  /// `cert_file`, `key_file`: a certificate and its key (PEM, the key for its owner only) that are kept elsewhere, both
+  /// or neither. They are read and never written; `certificate_dir` counts for nothing then.
+  std::filesystem::path certificate_file;
+  std::filesystem::path certificate_key_file;
   std::filesystem::path discovery_dir;                                   ///< `discovery_dir`. Empty: DATA/discovery.
   std::vector<std::string> discovery_backends{"static", "file", "dns"};  ///< Asked in this order.
   std::map<std::string, std::string> static_nodes;  ///< Node name to `host:port`, for the static backend.

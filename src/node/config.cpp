@@ -147,6 +147,8 @@ std::vector<Key> top_level_keys() {
       {"", "advertise_port", integer(0, port_max, at(&NodeConfig::advertise_port))},
       {"", "data_dir", text(at(&NodeConfig::data_dir))},
       {"", "quic_cert_dir", text(at(&NodeConfig::certificate_dir))},
+      {"", "cert_file", text(at(&NodeConfig::certificate_file))},
+      {"", "key_file", text(at(&NodeConfig::certificate_key_file))},
       {"", "discovery_dir", text(at(&NodeConfig::discovery_dir))},
       {"", "discovery_backends", strings(at(&NodeConfig::discovery_backends))},
       {"", "nodes", read_static_nodes},

@@ -60,11 +60,14 @@ Result<void> Node::Parts::load_keys() {
 }
 
 Result<std::shared_ptr<const quic::Credentials>> Node::Parts::load_credentials() {
+  const bool given = !config.certificate_file.empty();
   const auto directory = directory_of(config, config.certificate_dir, "quic");
-  const auto certificate = distribution::load_or_create_certificate(directory, wall_now());
+  const auto certificate = given ? distribution::load_certificate(config.certificate_file, config.certificate_key_file)
+                                 : distribution::load_or_create_certificate(directory, wall_now());
   if (!certificate) return std::unexpected(certificate.error());
   if (certificate->expires < wall_now()) {
-    logger->warn("the certificate in {} has expired; peers do not mind, but replace it", directory.string());
+    logger->warn("the certificate in {} has expired; peers do not mind, but replace it",
+                 given ? config.certificate_file.string() : directory.string());
   }
   return quic::Credentials::from_pem(certificate->certificate_pem, certificate->key_pem);
 }

@@ -56,6 +56,13 @@ Result<void> check_cookie(const NodeConfig& config) {
   return {};
 }
 
+Result<void> check_certificate(const NodeConfig& config) {
+  if (config.certificate_file.empty() != config.certificate_key_file.empty()) {
+    return bad("cert_file", "and key_file belong together: give both or neither");
+  }
+  return {};
+}
+
 Result<void> check_limits(const NodeConfig& config) {
   const auto& limits = config.limits;
   constexpr std::size_t message_least = 64UL * 1024;
@@ -85,7 +92,7 @@ Result<void> check_times(const NodeConfig& config) {
 }  // namespace
 
 Result<void> validate(const NodeConfig& config) {
-  for (const auto check : {check_addresses, check_cookie, check_limits, check_times}) {
+  for (const auto check : {check_addresses, check_cookie, check_certificate, check_limits, check_times}) {
     if (auto checked = check(config); !checked) return checked;
   }
   return {};

@@ -314,5 +314,23 @@ TEST(Certificates, what_cannot_be_read_or_is_open_to_others_is_refused) {
   EXPECT_EQ(load_or_create_certificate(scratch.path(), now).error(), Errc::permission_denied);
 }
 
+TEST(Certificates, of_an_operator_are_read_from_any_files_and_never_written) {
+  const auto row = read_vectors("auth_certs.json").at(0);
+  const ScratchDirectory scratch;
+  place(scratch.path(), row);
+  fs::rename(scratch.path() / "node.crt", scratch.path() / "site.pem");
+  fs::rename(scratch.path() / "node.key", scratch.path() / "site.key");
+  const auto loaded = load_certificate(scratch.path() / "site.pem", scratch.path() / "site.key");
+  ASSERT_TRUE(loaded) << loaded.error().message();
+  EXPECT_EQ(to_hex(loaded->leaf_der), text_of(row, "cert_der_hex"));
+  EXPECT_FALSE(loaded->renewed);
+  EXPECT_EQ(load_certificate(scratch.path() / "none.pem", scratch.path() / "site.key").error(), Errc::not_found);
+  EXPECT_EQ(load_certificate(scratch.path() / "site.key", scratch.path() / "site.key").error(), Errc::corrupt);
+  const ScratchDirectory other;
+  ASSERT_TRUE(load_or_create_certificate(other.path(), test_wall));
+  EXPECT_EQ(load_certificate(scratch.path() / "site.pem", other.path() / "node.key").error(), Errc::corrupt);
+  EXPECT_EQ(files_in(scratch.path()), 2U);
+}
+
 }  // namespace
 }  // namespace barrel_p2p::test

@@ -36,6 +36,13 @@ connections_max = 7
   EXPECT_EQ(config->limits.connections_max, 7U);
 }
 
+TEST(Configuration, a_certificate_and_its_key_are_given_together) {
+  const auto config = parse_config("cert_file = \"/etc/tls/node.crt\"\nkey_file = \"/etc/tls/node.key\"");
+  ASSERT_TRUE(config.has_value()) << config.error().message();
+  EXPECT_EQ(config->certificate_file, "/etc/tls/node.crt");
+  EXPECT_EQ(config->certificate_key_file, "/etc/tls/node.key");
+}
+
 struct Bad {
   const char* toml;
   const char* says;

@@ -223,6 +223,21 @@ Result<Certificate> load_or_create_certificate(const fs::path& directory, WallMi
   return describe(std::move(*renewed), **key_pem, true);
 }
 
+Result<Certificate> load_certificate(const fs::path& certificate_file, const fs::path& key_file) {
+  const auto certificate_pem = read_small_file(certificate_file, pem_bytes_max, FileCare::trusted);
+  if (!certificate_pem) return std::unexpected(certificate_pem.error());
+  const auto key_pem = read_small_file(key_file, pem_bytes_max, FileCare::secret);
+  if (!key_pem) return std::unexpected(key_pem.error());
+  const auto certificate = read_certificate(as_text(*certificate_pem));
+  if (!certificate) return fail(Errc::corrupt, certificate_file.string() + " is no certificate in PEM form");
+  const auto key = read_key(as_text(*key_pem));
+  if (!key) return fail(Errc::corrupt, key_file.string() + " is no private key in PEM form, or is encrypted");
+  if (!belong_together(certificate.get(), key.get())) {
+    return fail(Errc::corrupt, key_file.string() + " is not the key of " + certificate_file.string());
+  }
+  return describe(std::string(as_text(*certificate_pem)), std::string(as_text(*key_pem)), false);
+}
+
 }  // namespace distribution
 }  // namespace v0
 }  // namespace barrel_p2p

@@ -36,6 +36,11 @@ struct Certificate {
 /// key), `io_error`.
 Result<Certificate> load_or_create_certificate(const std::filesystem::path& certificate_dir, WallMilliseconds now);
 
+/// Loads a certificate and its key from these files, and never writes. Errors: `not_found`, `corrupt`,
+/// `permission_denied`, `limit_exceeded` (above 1 MiB), `io_error`.
+Result<Certificate> load_certificate(const std::filesystem::path& certificate_file,
+                                     const std::filesystem::path& key_file);
+
 }  // namespace distribution
 }  // namespace v0
 }  // namespace barrel_p2p

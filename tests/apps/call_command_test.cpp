@@ -1,0 +1,122 @@
+// `barrel_p2p call` as a function, towards a node in this process.
+#include "call_command.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <barrel_p2p/node.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <sstream>
+#include <string>
+
+#include "command_line.hpp"
+#include "distribution/auth/certificate.hpp"
+#include "distribution/auth/identity.hpp"
+
+namespace barrel_p2p::command {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string content(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+class Call : public testing::Test {
+ protected:
+  Call() : root(fs::temp_directory_path() / ("barrel_p2p-call-" + std::to_string(::getpid()))) {
+    fs::remove_all(root);
+    fs::create_directories(root);
+    ::setenv("XDG_DATA_HOME", (root / "home").c_str(), 1);
+    NodeConfig config;
+    config.name = "called@127.0.0.1";
+    config.cookie = "test";
+    config.data_dir = root / "called";
+    config.discovery_dir = root / "discovery";
+    config.discovery_backends = {"static", "file"};
+    config.workers = 1;
+    config.log_level = LogLevel::off;
+    node.emplace(Node::start(config).value());
+    command.node = config.name;
+    command.module = "erlang";
+    command.function = "node";
+    command.cookie = config.cookie;
+    command.discovery_dir = config.discovery_dir;
+    // Those of an operator: made by somebody else, kept in one place.
+    const auto made = distribution::load_or_create_certificate(root / "tls", wall_now());
+    EXPECT_TRUE(made.has_value());
+    command.certificate = root / "tls" / "node.crt";
+    command.certificate_key = root / "tls" / "node.key";
+  }
+  ~Call() override {
+    node.reset();
+    ::unsetenv("XDG_DATA_HOME");
+    fs::remove_all(root);
+  }
+
+  int run() {
+    output.str("");
+    errors.str("");
+    return run_call_command(command, output, errors);
+  }
+
+  fs::path root;
+  std::optional<Node> node;
+  CallCommand command;
+  std::ostringstream output;
+  std::ostringstream errors;
+};
+
+TEST_F(Call, a_given_certificate_is_used_and_left_as_it_is) {
+  const std::string certificate = content(command.certificate);
+  const std::string key = content(command.certificate_key);
+  EXPECT_EQ(run(), exit_ok) << errors.str();
+  EXPECT_EQ(output.str(), "'called@127.0.0.1'\n");
+  EXPECT_EQ(content(command.certificate), certificate);
+  EXPECT_EQ(content(command.certificate_key), key);
+  EXPECT_FALSE(fs::exists(root / "home" / "barrel_p2p" / "call-0" / "quic")) << "none was made";
+}
+
+TEST_F(Call, a_certificate_and_an_identity_that_are_given_are_those_that_the_node_sees) {
+  command.name = "operator@127.0.0.1";
+  command.key_dir = root / "operator";
+  const auto identity = distribution::load_or_create_identity(command.key_dir);
+  ASSERT_TRUE(identity.has_value());
+  EXPECT_EQ(run(), exit_ok) << errors.str();
+  const auto keys = node->keys();
+  ASSERT_EQ(keys.size(), 1U);
+  EXPECT_EQ(keys[0].node.text(), "operator@127.0.0.1");
+  EXPECT_EQ(keys[0].key, distribution::to_hex(identity->public_key()));
+}
+
+TEST_F(Call, a_certificate_that_cannot_be_used_is_wrong_usage) {
+  const auto refused = [this](const std::string& says) {
+    EXPECT_EQ(run(), exit_usage);
+    EXPECT_NE(errors.str().find(says), std::string::npos) << errors.str();
+    EXPECT_EQ(output.str(), "");
+  };
+  const fs::path key = command.certificate_key;
+  command.certificate_key.clear();
+  refused("--cert and --key belong together");
+  command.certificate_key = root / "absent.pem";
+  refused("absent.pem");
+  command.certificate_key = command.certificate;
+  fs::permissions(command.certificate, fs::perms::owner_read | fs::perms::owner_write);
+  refused("is no private key");
+  command.certificate_key = root / "called" / "quic" / "node.key";
+  refused("is not the key of");
+  command.certificate_key = key;
+  fs::permissions(key, fs::perms::group_read, fs::perm_options::add);
+  refused("chmod 600");
+  fs::permissions(key, fs::perms::group_read, fs::perm_options::remove);
+  command.certificate.swap(command.certificate_key);
+  refused("is no certificate");
+}
+
+}  // namespace
+}  // namespace barrel_p2p::command
