@@ -292,13 +292,20 @@ void HyParView::ask(const Atom& node, MonotonicTime now, HyParViewEffects& out) 
     case Wish::promote:
       // More nodes are dialled than are needed.
       if (room() == 0) return forget_pending(node);
-      send(node, Neighbor{active_.empty()}, out);
+      send(node, Neighbor{is_needy(node)}, out);
       break;
     case Wish::welcome: send(node, Neighbor{false}, out); break;
     case Wish::reunite: send(node, Neighbor{true}, out); break;
   }
   pending->asked = true;
   pending->deadline = now + config_.pending_timeout;
+}
+
+/// Whether a node that has no room should make some. With two free places, and nobody found who has room too, taking one
+/// end of a link leaves the other end with the room that we look for.
+bool HyParView::is_needy(const Atom& node) const noexcept {
+  if (active_.empty()) return true;
+  return is_native(node) && room() > 1 && seek_pause_ >= 4 * config_.seek_period;
 }
 
 void HyParView::promote(MonotonicTime now, HyParViewEffects& out) {
@@ -365,12 +372,11 @@ void HyParView::make_room(MonotonicTime now, HyParViewEffects& out) {
 }
 
 void HyParView::drop_active(const Atom& node, DownReason reason, MonotonicTime now, HyParViewEffects& out) {
-  const Atom dropped = node;  // the caller's may be an element
-  std::erase(active_, dropped);
+  out.emplace_back(HyParViewDown{node, reason});  // first: `node` may be an element of the view
+  take_out(active_, std::ranges::find(active_, node));
   ++version_;
   seek_pause_ = config_.seek_period;
   next_seek_ = now + random_.jitter(seek_pause_, retry_spread);
-  out.emplace_back(HyParViewDown{dropped, reason});
 }
 
 void HyParView::add_passive(const Atom& node, MonotonicTime now, MonotonicTime not_before) {

@@ -219,6 +219,7 @@ class HyParView {
   void pursue(const Atom& node, Wish wish, MonotonicTime now, HyParViewEffects& out);
   /// There is a channel to a node that we are after.
   void ask(const Atom& node, MonotonicTime now, HyParViewEffects& out);
+  [[nodiscard]] bool is_needy(const Atom& node) const noexcept;
   void forget_pending(const Atom& node);
   [[nodiscard]] Pending* find_pending(const Atom& node) noexcept;
   void promote(MonotonicTime now, HyParViewEffects& out);

@@ -96,7 +96,7 @@ std::unexpected<Error> unknown() { return fail(Errc::type_mismatch, "no such mes
 std::optional<Atom> node_of(const Term& record) {
   constexpr std::size_t arity = 10;
   if (!record.is_tagged("peer", arity)) return std::nullopt;
-  const auto node = record[1].as_atom();
+  auto node = record[1].as_atom();
   if (!node || !NodeName::parse(node->text())) return std::nullopt;
   return node;
 }

@@ -1,0 +1,126 @@
+#include "overlay/contacts.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace overlay {
+
+namespace {
+constexpr double jitter = 0.2;
+}
+
+Contacts::Contacts(ContactsConfig config, MonotonicTime now)
+    : config_(std::move(config)), random_(config_.seed), pause_(config_.retry_min) {
+  assert(config_.retry_min.count() > 0 && config_.retry_min <= config_.retry_max);
+  for (const auto& node : config_.remembered) add(node, false);
+  for (const auto& node : config_.contacts) add(node, true);
+  start_round();
+  if (!contacts_.empty()) next_ = now;
+}
+
+void Contacts::add(const Atom& node, bool configured) {
+  if (node == config_.own) return;
+  if (Contact* const known = find(node)) {
+    known->configured = known->configured || configured;
+  } else {
+    contacts_.push_back({node, configured});
+  }
+}
+
+Contacts::Contact* Contacts::find(const Atom& node) noexcept {
+  const auto found = std::ranges::find(contacts_, node, &Contact::node);
+  return found == contacts_.end() ? nullptr : &*found;
+}
+
+void Contacts::start_round() {
+  std::vector<Atom> remembered;
+  round_.clear();
+  for (const auto& contact : contacts_) {
+    const bool first = std::ranges::find(config_.remembered, contact.node) != config_.remembered.end();
+    (first ? remembered : round_).push_back(contact.node);
+  }
+  random_.shuffle(remembered);
+  random_.shuffle(round_);
+  round_.insert(round_.end(), remembered.begin(), remembered.end());
+}
+
+void Contacts::reached(const Atom& node) {
+  if (Contact* const contact = find(node)) contact->reached = true;
+}
+
+void Contacts::failed(const Atom& node, MonotonicTime now) {
+  if (trying_ != node) return;
+  trying_.reset();
+  if (next_ && !round_.empty()) next_ = std::min(*next_, now);
+}
+
+void Contacts::pause() {
+  paused_ = true;
+  trying_.reset();
+  next_.reset();
+}
+
+void Contacts::resume(MonotonicTime now) {
+  if (!paused_) return;
+  paused_ = false;
+  alone(now);
+  if (next_) next_ = std::max(*next_, now + config_.stagger);
+}
+
+void Contacts::alone(MonotonicTime now) {
+  if (paused_ || contacts_.empty()) return;
+  alone_ = true;
+  pause_ = config_.retry_min;
+  start_round();
+  next_ = tried_at_ ? std::max(now, *tried_at_ + config_.retry_min) : now;
+}
+
+std::vector<Atom> Contacts::tick(std::size_t neighbours, MonotonicTime now) {
+  if (paused_ || contacts_.empty()) return {};
+  if (neighbours == 0) {
+    if (!alone_) alone(now);
+    if (*next_ > now) return {};
+    return {try_next(now)};
+  }
+  if (std::exchange(alone_, false)) {
+    trying_.reset();
+    next_ = now + random_.jitter(config_.unreached_retry, jitter);
+  }
+  if (!next_ || *next_ > now) return {};
+  const auto node = random_unreached();
+  if (!node) {
+    next_.reset();
+    return {};
+  }
+  next_ = now + random_.jitter(config_.unreached_retry, jitter);
+  return {*node};
+}
+
+Atom Contacts::try_next(MonotonicTime now) {
+  if (round_.empty()) start_round();
+  trying_ = round_.back();
+  round_.pop_back();
+  tried_at_ = now;
+  next_ = now + config_.stagger;
+  if (round_.empty()) {
+    next_ = now + std::max(config_.stagger, random_.jitter(pause_, jitter));
+    pause_ = std::min(pause_ * 2, config_.retry_max);
+  }
+  return *trying_;
+}
+
+std::optional<Atom> Contacts::random_unreached() {
+  std::vector<Atom> unreached;
+  for (const auto& contact : contacts_) {
+    if (contact.configured && !contact.reached) unreached.push_back(contact.node);
+  }
+  if (unreached.empty()) return std::nullopt;
+  return unreached[random_.below(unreached.size())];
+}
+
+}  // namespace overlay
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,81 @@
+// The way into the cluster, as a machine without I/O: which contact to join when, for ever.
+//
+// While the active view is empty the contacts are tried one after the other: first those that are remembered, then the
+// configured ones, both in random order. The next one is tried `stagger` after the last one began, or at once when that
+// failed. When all have been tried, a new round begins after a pause that grows with each round, with jitter, up to
+// `retry_max`.
+//
+// A configured contact that was never reached since the start is tried now and then even when there are neighbours: it
+// may be the seed of another part of the cluster that nobody here has ever met.
+//
+// Source: protocol document 03, sections 9 and 13. One thread at a time.
+#pragma once
+
+#include <barrel_p2p/term.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/prng.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace overlay {
+
+struct ContactsConfig {
+  Atom own;
+  std::uint64_t seed = 0;
+  std::vector<Atom> contacts;            ///< `contact_nodes`. The own name is left out.
+  std::vector<Atom> remembered;          ///< From disk: neighbours of the last run. They come before the contacts.
+  Milliseconds stagger{250};             ///< Between the starts of two attempts.
+  Milliseconds retry_min{500};           ///< After the first round of attempts ...
+  Milliseconds retry_max{5000};          ///< `contact_retry_ms`: ... doubled up to this. All with a jitter of 20 %.
+  Milliseconds unreached_retry{60'000};  ///< For contacts that were never reached, while there are neighbours.
+};
+
+class Contacts {
+ public:
+  Contacts(ContactsConfig config, MonotonicTime now);
+
+  /// The node was reached, whoever began, or an attempt failed. Other nodes than contacts are ignored.
+  void reached(const Atom& node);
+  void failed(const Atom& node, MonotonicTime now);
+  /// After `leave` nothing is tried until `resume`. What resumes has the first try, the contacts come `stagger` later.
+  void pause();
+  void resume(MonotonicTime now);
+  /// Nodes to join now. `neighbours`: size of the active view.
+  std::vector<Atom> tick(std::size_t neighbours, MonotonicTime now);
+  /// The view became empty: a new round, but not sooner than `retry_min` after the last attempt.
+  void alone(MonotonicTime now);
+  /// When `tick` must be called at the latest.
+  [[nodiscard]] std::optional<MonotonicTime> deadline() const noexcept { return next_; }
+
+ private:
+  struct Contact {
+    Atom node;
+    bool configured = false;
+    bool reached = false;
+  };
+  void add(const Atom& node, bool configured);
+  void start_round();
+  Atom try_next(MonotonicTime now);
+  std::optional<Atom> random_unreached();
+  [[nodiscard]] Contact* find(const Atom& node) noexcept;
+
+  ContactsConfig config_;
+  Prng random_;
+  std::vector<Contact> contacts_;
+  std::vector<Atom> round_;     ///< Who is still to be tried, the next one last.
+  std::optional<Atom> trying_;  ///< By the current round.
+  std::optional<MonotonicTime> tried_at_;
+  Milliseconds pause_;  ///< After this round.
+  bool alone_ = true;
+  bool paused_ = false;
+  std::optional<MonotonicTime> next_;
+};
+
+}  // namespace overlay
+}  // namespace v0
+}  // namespace barrel_p2p

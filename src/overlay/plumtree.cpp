@@ -1,0 +1,370 @@
+#include "overlay/plumtree.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <limits>
+#include <utility>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace overlay {
+
+namespace {
+
+/// Ids in one ihave or graft to a C++ node: some 4 KiB with ids of 32 bytes, so that it does not hold up what follows.
+constexpr std::size_t batch_max = 100;
+static_assert(batch_max <= ids_max);
+/// Old messages are forgotten so much too late, to do it for many at once.
+constexpr Milliseconds expiry_delay{1000};
+constexpr std::string_view library_tag_prefix = "barrel_p2p_";
+constexpr std::size_t introduction_id_bytes = 32;  ///< As ids of Erlang nodes.
+
+std::uint32_t next_round(std::uint32_t round) noexcept {
+  return round == std::numeric_limits<std::uint32_t>::max() ? round : round + 1;
+}
+
+bool is_library_tag(const Term& tag) noexcept {
+  const auto atom = tag.as_atom();
+  return atom && atom->text().starts_with(library_tag_prefix);
+}
+
+/// An id that nobody has.
+MessageId introduction_id(Prng& random) {
+  std::array<std::uint8_t, introduction_id_bytes> bytes{};
+  for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random.below(256));
+  return Term::binary(bytes);
+}
+
+}  // namespace
+
+Plumtree::Plumtree(PlumtreeConfig config, MonotonicTime /*now*/) : config_(config), random_(config.seed) {
+  assert(config_.ids_max > 0 && config_.announcers_max > 0 && config_.queue_max > 0);
+  assert(config_.payload_age_max <= config_.id_age_max);
+}
+
+void Plumtree::broadcast(Term tag, Term payload, MessageId id, MonotonicTime now, PlumtreeEffects& out) {
+  if (find_received(id) != nullptr) return;
+  no_longer_missing(id);
+  accept({std::move(id), std::move(tag), std::move(payload), 0, now, 0, Atom()}, now, out);
+}
+
+void Plumtree::receive(const Atom& from, const PlumtreeMessage& message, MonotonicTime now, PlumtreeEffects& out) {
+  if (left_) return;
+  std::visit([&](const auto& content) { on(from, content, now, out); }, message);
+}
+
+void Plumtree::on(const Atom& from, const Gossip& message, MonotonicTime now, PlumtreeEffects& out) {
+  ++counters_.gossip_received;
+  if (Peer* const peer = meet(from)) peer->eager = true;
+  if (find_received(message.id) != nullptr) {
+    ++counters_.duplicates;
+    prune(from, out);
+    return;
+  }
+  const auto announcers = no_longer_missing(message.id);
+  accept({message.id, message.tag, message.payload, 0, now, message.round, from}, now, out);
+  const Announcer* nearest = nullptr;
+  for (const auto& announcer : announcers) {
+    if (announcer.round != 0 && (nearest == nullptr || announcer.round < nearest->round)) nearest = &announcer;
+  }
+  if (nearest != nullptr) optimise(received_.back(), nearest->node, nearest->round, out);
+}
+
+void Plumtree::on(const Atom& from, const IHave& message, MonotonicTime now, PlumtreeEffects& out) {
+  for (const auto& announcement : message.announcements) {
+    if (Received* const known = find_received(announcement.id)) {
+      optimise(*known, from, announcement.round, out);
+    } else {
+      await_message(from, announcement, now);
+    }
+  }
+}
+
+void Plumtree::on(const Atom& from, const Graft& message, MonotonicTime /*now*/, PlumtreeEffects& out) {
+  if (Peer* const peer = meet(from)) peer->eager = true;
+  for (const auto& id : message.ids) {
+    const Received* const known = find_received(id);
+    if (known != nullptr && known->payload_bytes > 0) push(from, is_native(from), *known, out);
+  }
+}
+
+void Plumtree::on(const Atom& from, const Prune& /*message*/, MonotonicTime /*now*/, PlumtreeEffects& /*out*/) {
+  Peer* const peer = find_peer(from);
+  if (peer == nullptr) return;
+  peer->eager = false;
+  if (peer->guest) remove_peer(from);
+}
+
+// Peers.
+
+void Plumtree::peer_up(const Atom& node, bool introduce, MonotonicTime /*now*/, PlumtreeEffects& out) {
+  left_ = false;
+  Peer* peer = find_peer(node);
+  if (peer == nullptr) peer = &peers_.emplace_back(Peer{.node = node, .native = is_native(node)});
+  peer->guest = false;
+  peer->eager = true;
+  if (introduce) graft({node, {introduction_id(random_)}}, out);
+}
+
+void Plumtree::peer_down(const Atom& node) {
+  remove_peer(node);
+  forget_announcer(node);
+}
+
+void Plumtree::set_native(const Atom& node) {
+  natives_.insert(node);
+  Peer* const peer = find_peer(node);
+  if (peer == nullptr) return;
+  peer->native = true;
+  if (peer->guest) remove_peer(node);
+}
+
+void Plumtree::link_down(const Atom& node) {
+  natives_.erase(node);
+  peer_down(node);
+}
+
+void Plumtree::leave() {
+  left_ = true;
+  peers_.clear();
+  missing_.clear();
+  awaited_.clear();
+  asked_.clear();
+  flush_at_.reset();
+}
+
+Plumtree::Peer* Plumtree::find_peer(const Atom& node) noexcept {
+  const auto found = std::ranges::find(peers_, node, &Peer::node);
+  return found == peers_.end() ? nullptr : &*found;
+}
+
+Plumtree::Peer* Plumtree::meet(const Atom& node) {
+  if (Peer* const peer = find_peer(node)) return peer;
+  if (is_native(node)) return nullptr;
+  const auto guests = static_cast<std::size_t>(std::ranges::count(peers_, true, &Peer::guest));
+  if (guests >= config_.guests_max) return nullptr;
+  return &peers_.emplace_back(Peer{.node = node, .guest = true});
+}
+
+void Plumtree::remove_peer(const Atom& node) {
+  std::erase_if(peers_, [&](const Peer& peer) { return peer.node == node; });
+}
+
+void Plumtree::forget_announcer(const Atom& node) {
+  for (auto* const list : {&awaited_, &asked_}) {
+    for (auto& missing : *list) {
+      std::erase_if(missing.announcers, [&](const Announcer& announcer) { return announcer.node == node; });
+    }
+  }
+}
+
+PlumtreePeers Plumtree::peers() const {
+  PlumtreePeers result;
+  for (const auto& peer : peers_) (peer.eager ? result.eager : result.lazy).push_back(peer.node);
+  return result;
+}
+
+// Messages.
+
+void Plumtree::accept(Received message, MonotonicTime now, PlumtreeEffects& out) {
+  expire(now);
+  message.payload_bytes = encoded_size(message.payload);
+  payload_bytes_ += message.payload_bytes;
+  numbers_.emplace(message.id, first_ + received_.size());
+  const Received& kept = received_.emplace_back(std::move(message));
+  ++counters_.delivered;
+  out.emplace_back(PlumtreeDeliver{kept.tag, kept.payload, kept.round});
+  for (auto& peer : peers_) {
+    if (peer.node == kept.bringer) continue;
+    if (peer.eager) {
+      push(peer.node, peer.native, kept, out);
+    } else {
+      announce(peer, kept, now);
+    }
+  }
+  while (payload_bytes_ > config_.payload_bytes_max) forget_oldest_payload();
+  while (received_.size() > config_.ids_max) forget_oldest_id();
+}
+
+Plumtree::Received* Plumtree::find_received(const MessageId& id) noexcept {
+  const auto found = numbers_.find(id);
+  return found == numbers_.end() ? nullptr : &received_[static_cast<std::size_t>(found->second - first_)];
+}
+
+void Plumtree::optimise(Received& message, const Atom& announcer, std::uint32_t round, PlumtreeEffects& out) {
+  if (std::uint64_t{round} + config_.optimisation_threshold > message.round || announcer == message.bringer) return;
+  Peer* const nearer = find_peer(announcer);
+  const Peer* const bringer = find_peer(message.bringer);
+  if (nearer == nullptr || !nearer->native || bringer == nullptr || !bringer->native || !bringer->eager) return;
+  graft({announcer, {}}, out);
+  prune(bringer->node, out);
+  message.bringer = announcer;
+  message.round = round;
+  ++counters_.optimised;
+}
+
+void Plumtree::expire(MonotonicTime now) {
+  while (bare_ < received_.size() && now - received_[bare_].at > config_.payload_age_max) forget_oldest_payload();
+  while (!received_.empty() && now - received_.front().at > config_.id_age_max) forget_oldest_id();
+}
+
+void Plumtree::forget_oldest_payload() {
+  Received& oldest = received_[bare_];
+  payload_bytes_ -= oldest.payload_bytes;
+  oldest.payload_bytes = 0;
+  oldest.payload = Term();
+  oldest.tag = Term();
+  ++bare_;
+}
+
+void Plumtree::forget_oldest_id() {
+  if (bare_ == 0) forget_oldest_payload();
+  numbers_.erase(received_.front().id);
+  received_.pop_front();
+  ++first_;
+  --bare_;
+}
+
+std::size_t Plumtree::cached_ids() const noexcept { return received_.size(); }
+
+std::size_t Plumtree::cached_payloads() const noexcept { return received_.size() - bare_; }
+
+// Missing messages.
+
+void Plumtree::await_message(const Atom& announcer, const Announcement& announcement, MonotonicTime now) {
+  auto found = missing_.find(announcement.id);
+  if (found == missing_.end()) {
+    if (missing_.size() >= config_.missing_max) {
+      ++counters_.dropped;
+      return;
+    }
+    awaited_.push_back({announcement.id, {}, now + config_.missing_timeout});
+    found = missing_.emplace(announcement.id, std::prev(awaited_.end())).first;
+  }
+  auto& announcers = found->second->announcers;
+  if (std::ranges::find(announcers, announcer, &Announcer::node) != announcers.end()) return;
+  if (announcers.size() < config_.announcers_max) announcers.push_back({announcer, announcement.round});
+}
+
+std::vector<Plumtree::Announcer> Plumtree::no_longer_missing(const MessageId& id) {
+  const auto found = missing_.find(id);
+  if (found == missing_.end()) return {};
+  const auto missing = found->second;
+  missing_.erase(found);
+  auto announcers = std::move(missing->announcers);
+  (missing->asked ? asked_ : awaited_).erase(missing);
+  return announcers;
+}
+
+void Plumtree::request(MissingList& waiting, MonotonicTime now, std::vector<Request>& requests) {
+  while (!waiting.empty() && waiting.front().due <= now) {
+    Missing& missing = waiting.front();
+    if (missing.announcers.empty()) {
+      ++counters_.missed;
+      missing_.erase(missing.id);
+      waiting.pop_front();
+      continue;
+    }
+    const Atom& node = missing.announcers.front().node;
+    auto request = std::ranges::find(requests, node, &Request::to);
+    if (request == requests.end()) request = requests.insert(request, Request{node, {}});
+    request->ids.push_back(missing.id);
+    missing.announcers.erase(missing.announcers.begin());
+    missing.due = now + config_.graft_timeout;
+    missing.asked = true;
+    asked_.splice(asked_.end(), waiting, waiting.begin());
+  }
+}
+
+void Plumtree::graft(const Request& request, PlumtreeEffects& out) {
+  if (Peer* const peer = meet(request.to)) peer->eager = true;
+  const std::size_t step = is_native(request.to) ? batch_max : 1;
+  std::size_t at = 0;
+  do {
+    const std::size_t count = std::min(step, request.ids.size() - at);
+    const auto begin = request.ids.begin() + static_cast<std::ptrdiff_t>(at);
+    out.emplace_back(PlumtreeSend{request.to, Graft{{begin, begin + static_cast<std::ptrdiff_t>(count)}}});
+    ++counters_.graft_sent;
+    at += count;
+  } while (at < request.ids.size());
+}
+
+std::size_t Plumtree::missing() const noexcept { return missing_.size(); }
+
+// What is sent.
+
+void Plumtree::push(const Atom& to, bool native, const Received& message, PlumtreeEffects& out) {
+  const std::uint32_t round = native ? next_round(message.round) : 0;
+  out.emplace_back(PlumtreeSend{to, Gossip{message.id, message.tag, message.payload, round}});
+  ++counters_.gossip_sent;
+}
+
+void Plumtree::push_refused(const Atom& to, const MessageId& id, MonotonicTime now) {
+  ++counters_.congested;
+  Peer* const peer = find_peer(to);
+  const Received* const message = find_received(id);
+  if (peer != nullptr && message != nullptr && message->payload_bytes > 0) announce(*peer, *message, now);
+}
+
+void Plumtree::announce(Peer& to, const Received& message, MonotonicTime now) {
+  auto& queue = is_library_tag(message.tag) ? to.library : to.application;
+  queue.push_back({message.id, to.native ? next_round(message.round) : 0});
+  if (to.library.size() + to.application.size() > config_.queue_max) {
+    (to.library.size() > to.application.size() ? to.library : to.application).pop_front();
+    ++counters_.dropped;
+  }
+  if (!flush_at_) flush_at_ = now + config_.announce_delay;
+}
+
+void Plumtree::flush(Peer& peer, PlumtreeEffects& out) {
+  const std::size_t size_max = peer.native ? batch_max : 1;
+  IHave batch;
+  const auto send = [&] {
+    counters_.ihave_sent += batch.announcements.size();
+    out.emplace_back(PlumtreeSend{peer.node, std::exchange(batch, {})});
+  };
+  while (!peer.library.empty() || !peer.application.empty()) {
+    for (auto* const queue : {&peer.library, &peer.application}) {
+      if (queue->empty()) continue;
+      batch.announcements.push_back(std::move(queue->front()));
+      queue->pop_front();
+      if (batch.announcements.size() == size_max) send();
+    }
+  }
+  if (!batch.announcements.empty()) send();
+}
+
+void Plumtree::prune(const Atom& to, PlumtreeEffects& out) {
+  if (Peer* const peer = find_peer(to)) peer->eager = false;
+  out.emplace_back(PlumtreeSend{to, Prune{}});
+  ++counters_.prune_sent;
+}
+
+// Time.
+
+void Plumtree::tick(MonotonicTime now, PlumtreeEffects& out) {
+  expire(now);
+  std::vector<Request> requests;
+  request(asked_, now, requests);
+  request(awaited_, now, requests);
+  for (const auto& request : requests) graft(request, out);
+  if (flush_at_ && *flush_at_ <= now) {
+    flush_at_.reset();
+    for (auto& peer : peers_) flush(peer, out);
+  }
+}
+
+std::optional<MonotonicTime> Plumtree::deadline() const noexcept {
+  std::optional<MonotonicTime> first = flush_at_;
+  const auto include = [&](MonotonicTime time) { first = first ? std::min(*first, time) : time; };
+  if (!awaited_.empty()) include(awaited_.front().due);
+  if (!asked_.empty()) include(asked_.front().due);
+  if (!received_.empty()) include(received_.front().at + config_.id_age_max + expiry_delay);
+  if (bare_ < received_.size()) include(received_[bare_].at + config_.payload_age_max + expiry_delay);
+  return first;
+}
+
+}  // namespace overlay
+}  // namespace v0
+}  // namespace barrel_p2p

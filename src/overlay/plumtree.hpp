@@ -1,0 +1,214 @@
+// Plumtree as a machine without I/O: broadcast over a tree that builds and heals itself inside of the active views.
+//
+// Every neighbour is eager (it gets whole messages) or lazy (it gets announcements). A message that arrives twice makes
+// its second bringer lazy, on both sides; an announced message that does not arrive is asked for, which makes the
+// announcer eager. What remains eager is a tree, the rest is its reserve.
+//
+//   duplicate            prune to the sender, sender becomes lazy
+//   announced, missing   after `missing_timeout` graft to the first announcer, then every `graft_timeout` to the next
+//   shorter path         an announcement whose round is `optimisation_threshold` below that of the message as it came:
+//                        graft to the announcer, prune to the bringer (C++ nodes only: Erlang nodes count no rounds)
+//   push not taken       the peer's queue is full: it gets an announcement instead and asks when it can
+//
+// A message is delivered once per node as long as its id is remembered: `id_age_max`, `ids_max`. Payloads are kept
+// shorter, bounded in bytes, for those who ask. No order is kept, not even between messages of one sender; a message is
+// lost when no path to a node works within the life of its payload.
+//
+// Sources: Leitao, Pereira, Rodrigues, "Epidemic Broadcast Trees", SRDS 2007; protocol document 03, sections 7, 11 and
+// 13. One thread at a time.
+#pragma once
+
+#include <barrel_p2p/term.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+#include <variant>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/prng.hpp"
+#include "overlay/messages.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace overlay {
+
+struct PlumtreeConfig {
+  std::uint64_t seed = 0;
+  Milliseconds missing_timeout{500};  ///< From the first announcement to the first graft: what the tree takes at most.
+  Milliseconds graft_timeout{250};    ///< From one graft to the next: a round trip and a little.
+  Milliseconds announce_delay{20};    ///< Announcements are gathered for so long.
+  std::uint32_t optimisation_threshold =
+      7;                             ///< Hops that a path must be shorter by (the paper's value for few senders).
+  Milliseconds id_age_max{300'000};  ///< As Erlang nodes keep them.
+  std::size_t ids_max = 100'000;
+  Milliseconds payload_age_max{60'000};
+  std::size_t payload_bytes_max = 64UL * 1024 * 1024;  ///< Estimated, of all payloads that are kept.
+  std::size_t missing_max = 10'000;                    ///< Announced messages that are waited for.
+  std::size_t announcers_max = 8;                      ///< Announcers of one message that are remembered.
+  std::size_t queue_max = 10'000;                      ///< Announcements that wait for one peer.
+  std::size_t guests_max = 64;  ///< Erlang nodes that gossip to us without being neighbours, and get answers.
+};
+
+struct PlumtreeSend {
+  Atom to;
+  PlumtreeMessage message;
+};
+struct PlumtreeDeliver {
+  Term tag;
+  Term payload;
+  std::uint32_t round = 0;  ///< 0: from this node, or unknown.
+};
+using PlumtreeEffect = std::variant<PlumtreeSend, PlumtreeDeliver>;
+using PlumtreeEffects = std::vector<PlumtreeEffect>;
+
+struct PlumtreeCounters {
+  std::uint64_t gossip_sent = 0;
+  std::uint64_t gossip_received = 0;  ///< With duplicates.
+  std::uint64_t duplicates = 0;
+  std::uint64_t delivered = 0;
+  std::uint64_t ihave_sent = 0;  ///< Announcements, not messages.
+  std::uint64_t graft_sent = 0;
+  std::uint64_t prune_sent = 0;
+  std::uint64_t missed = 0;     ///< Announced messages that nobody gave us.
+  std::uint64_t congested = 0;  ///< Pushes that a full queue turned into announcements.
+  std::uint64_t dropped = 0;    ///< Announcements lost to a bound.
+  std::uint64_t optimised = 0;
+};
+
+struct PlumtreePeers {
+  std::vector<Atom> eager;
+  std::vector<Atom> lazy;
+};
+
+class Plumtree {
+ public:
+  Plumtree(PlumtreeConfig config, MonotonicTime now);
+  Plumtree(const Plumtree&) = delete;
+  Plumtree& operator=(const Plumtree&) = delete;
+  Plumtree(Plumtree&&) noexcept = default;
+  Plumtree& operator=(Plumtree&&) noexcept = default;
+  ~Plumtree() = default;
+
+  /// Sends to the whole cluster, and delivers here. An id that is remembered is ignored.
+  void broadcast(Term tag, Term payload, MessageId id, MonotonicTime now, PlumtreeEffects& out);
+  void receive(const Atom& from, const PlumtreeMessage& message, MonotonicTime now, PlumtreeEffects& out);
+
+  /// A new neighbour, eager. `introduce`: an Erlang node that does not know that we are neighbours; a graft tells it.
+  void peer_up(const Atom& node, bool introduce, MonotonicTime now, PlumtreeEffects& out);
+  /// No neighbour any more, for whatever reason. An Erlang node that gossips on becomes a guest.
+  void peer_down(const Atom& node);
+  /// The node said hello: it takes batches and rounds. May come before `peer_up`; lasts until `link_down`.
+  void set_native(const Atom& node);
+  /// Its channel ended.
+  void link_down(const Atom& node);
+  /// A gossip could not be queued for the peer.
+  void push_refused(const Atom& to, const MessageId& id, MonotonicTime now);
+  /// This node left the cluster: nothing is sent, received gossip is ignored, until the next `peer_up`.
+  void leave();
+
+  void tick(MonotonicTime now, PlumtreeEffects& out);
+  /// When `tick` must be called at the latest; nothing while nothing is waited for.
+  [[nodiscard]] std::optional<MonotonicTime> deadline() const noexcept;
+
+  [[nodiscard]] PlumtreePeers peers() const;
+  [[nodiscard]] std::size_t cached_ids() const noexcept;
+  [[nodiscard]] std::size_t cached_payloads() const noexcept;
+  [[nodiscard]] std::size_t missing() const noexcept;
+  [[nodiscard]] const PlumtreeCounters& counters() const noexcept { return counters_; }
+
+ private:
+  struct Peer {
+    Atom node;
+    bool native = false;
+    bool guest = false;
+    bool eager = true;
+    std::deque<Announcement> library{};      ///< Announcements that wait: of messages with the library's own tags ...
+    std::deque<Announcement> application{};  ///< ... and of all others. They take turns.
+  };
+  struct Received {
+    MessageId id;
+    Term tag;
+    Term payload;
+    std::size_t payload_bytes = 0;  ///< 0: only the id is remembered.
+    MonotonicTime at;
+    std::uint32_t round = 0;
+    Atom bringer;  ///< Empty: this node.
+  };
+  struct Announcer {
+    Atom node;
+    std::uint32_t round = 0;
+  };
+  struct Missing {
+    MessageId id;
+    std::vector<Announcer> announcers;  ///< Not asked yet, in the order of their announcements.
+    MonotonicTime due;
+    bool asked = false;
+  };
+  using MissingList = std::list<Missing>;  ///< Ordered by `due`, since all of a list wait equally long.
+  struct Request {
+    Atom to;
+    std::vector<MessageId> ids;
+  };
+
+  void on(const Atom& from, const Gossip& message, MonotonicTime now, PlumtreeEffects& out);
+  void on(const Atom& from, const IHave& message, MonotonicTime now, PlumtreeEffects& out);
+  void on(const Atom& from, const Graft& message, MonotonicTime now, PlumtreeEffects& out);
+  void on(const Atom& from, const Prune& message, MonotonicTime now, PlumtreeEffects& out);
+
+  // Peers.
+  [[nodiscard]] Peer* find_peer(const Atom& node) noexcept;
+  /// The peer; an Erlang node that is none becomes a guest. Nothing for all others.
+  Peer* meet(const Atom& node);
+  [[nodiscard]] bool is_native(const Atom& node) const noexcept { return natives_.contains(node); }
+  void remove_peer(const Atom& node);
+  void forget_announcer(const Atom& node);
+
+  // Messages.
+  void accept(Received message, MonotonicTime now, PlumtreeEffects& out);
+  [[nodiscard]] Received* find_received(const MessageId& id) noexcept;
+  void optimise(Received& message, const Atom& announcer, std::uint32_t round, PlumtreeEffects& out);
+  void expire(MonotonicTime now);
+  void forget_oldest_payload();
+  void forget_oldest_id();
+
+  // Missing messages.
+  void await_message(const Atom& announcer, const Announcement& announcement, MonotonicTime now);
+  /// The announcers that were not asked.
+  std::vector<Announcer> no_longer_missing(const MessageId& id);
+  void request(MissingList& waiting, MonotonicTime now, std::vector<Request>& requests);
+  void graft(const Request& request, PlumtreeEffects& out);
+
+  // What is sent.
+  void push(const Atom& to, bool native, const Received& message, PlumtreeEffects& out);
+  void announce(Peer& to, const Received& message, MonotonicTime now);
+  void flush(Peer& peer, PlumtreeEffects& out);
+  void prune(const Atom& to, PlumtreeEffects& out);
+
+  PlumtreeConfig config_;
+  Prng random_;
+  bool left_ = false;
+  std::vector<Peer> peers_;           ///< Neighbours, which the overlay bounds, and up to `guests_max` guests.
+  std::unordered_set<Atom> natives_;  ///< At most one a channel. Like the maps, never iterated: no order to depend on.
+
+  std::deque<Received> received_;  ///< The oldest first.
+  std::uint64_t first_ = 0;        ///< Number of `received_.front()`, counted from the start.
+  std::size_t bare_ = 0;           ///< So many of the oldest have lost their payload.
+  std::size_t payload_bytes_ = 0;
+  std::unordered_map<MessageId, std::uint64_t> numbers_;  ///< Of all received messages.
+
+  MissingList awaited_;
+  MissingList asked_;
+  std::unordered_map<MessageId, MissingList::iterator> missing_;  ///< Of both lists.
+
+  std::optional<MonotonicTime> flush_at_;
+  PlumtreeCounters counters_;
+};
+
+}  // namespace overlay
+}  // namespace v0
+}  // namespace barrel_p2p
