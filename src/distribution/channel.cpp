@@ -131,7 +131,7 @@ void Channel::on_closed(const quic::CloseReason& reason) {
   if (!reason.text.empty()) text += ": " + reason.text;
   Errc code = stage_ == ChannelStage::connecting ? Errc::connection_refused : Errc::closed;
   const bool open = undecided();
-  if (stage_ == ChannelStage::handshaking && initiator_ && said && !open) {
+  if (stage_ == ChannelStage::handshaking && initiator_ && said && !open && !pinning_) {
     cause = ChannelEnd::Cause::handshake;
     code = Errc::handshake_failed;
     text += " after our answer to its challenge: do both nodes have the same cookie?";
@@ -142,6 +142,10 @@ void Channel::on_closed(const quic::CloseReason& reason) {
 
 void Channel::tick(MonotonicTime at) {
   if (authentication_ && stage_ == ChannelStage::authenticating) apply(authentication_->tick({at, wall_now()}));
+  if (pinning_ && stage_ == ChannelStage::handshaking) {
+    if (at - pinning_since_ < settings_.handshake_timeout) return;
+    return fail(ChannelEnd::Cause::lost, Error(Errc::timeout, "the disk took too long to keep the key of the peer"));
+  }
   if (handshake_ && stage_ == ChannelStage::handshaking) apply(handshake_->tick(at));
 }
 
@@ -276,12 +280,26 @@ void Channel::on_stream_acked(StreamId id, std::uint64_t bytes) {
 }
 
 void Channel::handshake_up(const HandshakeUp& up) {
-  if (const auto pinned = pin_.commit(); !pinned) {
-    if (pinned.error().code() != Errc::io_error) {
-      return fail(ChannelEnd::Cause::authentication, pinned.error());
-    }
-    logger_->error("the key of {} is pinned in memory only: {}", up.peer.text(), pinned.error().message());
+  if (!pin_.holds() || !events_.commit_pin) return pinned(up, pin_.commit());
+  pinning_ = up;
+  pinning_since_ = monotonic_now();
+  events_.commit_pin(std::move(pin_), [weak = weak_from_this()](const Result<void>& result) {
+    const auto self = weak.lock();
+    if (self && self->stage_ == ChannelStage::handshaking) self->pinned(*std::exchange(self->pinning_, {}), result);
+  });
+}
+
+void Channel::pinned(const HandshakeUp& up, const Result<void>& result) {
+  if (!result && result.error().code() != Errc::io_error) {
+    return fail(ChannelEnd::Cause::authentication, result.error());
   }
+  if (!result) {
+    logger_->error("the key of {} is pinned in memory only: {}", up.peer.text(), result.error().message());
+  }
+  go_up(up);
+}
+
+void Channel::go_up(const HandshakeUp& up) {
   connection_->admit();
   peer_ = up.peer;
   flags_ = up.flags;
@@ -331,7 +349,7 @@ void Channel::on_stream_data(StreamId id, ByteView bytes, bool fin) {
   if (id == control_stream) {
     connection_->consume(id, bytes.size());
     // Once the channel is up only ticks come here, and they need no answer.
-    if (stage_ == ChannelStage::handshaking) apply(handshake_->receive(bytes, monotonic_now()));
+    if (stage_ == ChannelStage::handshaking && !pinning_) apply(handshake_->receive(bytes, monotonic_now()));
     return;
   }
   if (!is_data_stream(id)) {
@@ -359,12 +377,17 @@ void Channel::on_stream_reset(StreamId id, std::uint64_t code) {
 /// The peer may be up before we are, and streams are not ordered among each other.
 void Channel::hold_early(StreamId id, ByteView bytes) {
   constexpr std::size_t piece_bytes = 64;  // what a piece costs by itself: a peer may send single bytes
-  early_bytes_ += bytes.size() + piece_bytes;
-  if (early_bytes_ > settings_.early_bytes_max) {
+  // While the disk works the peer, which has the cookie, may fill the window that it was given. It is more than
+  // `early_bytes_max`; the rest is for the pieces.
+  const std::size_t allowed = (pinning_ ? 4 : 1) * settings_.early_bytes_max;
+  const bool continues = !early_.empty() && early_.back().first == id;
+  early_bytes_ += bytes.size() + (continues ? 0 : piece_bytes);
+  if (early_bytes_ > allowed) {
     return fail(ChannelEnd::Cause::protocol,
                 Error(Errc::limit_exceeded, "too much data before the handshake was done"));
   }
-  early_.emplace_back(id, Bytes(bytes.begin(), bytes.end()));
+  if (!continues) early_.emplace_back(id, Bytes());
+  early_.back().second.insert(early_.back().second.end(), bytes.begin(), bytes.end());
 }
 
 void Channel::read_frames(StreamId id, ByteView bytes) {

@@ -81,6 +81,8 @@ struct ChannelEvents {
   std::function<DeliverOutcome(Channel&, Signal&&)> signal;
   std::function<void(Channel&)> drained;  ///< The send queue became shorter.
   std::function<void(const std::shared_ptr<Channel>&, const ChannelEnd&)> ended;
+  /// Commits the pin of a peer that is new here, elsewhere, and calls back on the transport thread. Empty: at once.
+  std::function<void(PinReservation, std::function<void(Result<void>)>)> commit_pin;
   /// Runs work on the transport thread after a while. Empty: at once.
   std::function<void(Milliseconds, std::function<void()>)> after;
 };
@@ -139,6 +141,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   void start_handshake();
   void apply(HandshakeEffects&& effects);
   void handshake_up(const HandshakeUp& up);
+  void pinned(const HandshakeUp& up, const Result<void>& result);
+  void go_up(const HandshakeUp& up);
   bool open_data_streams();
   [[nodiscard]] StreamId peer_auth_stream() const noexcept { return initiator_ ? 3 : 2; }
   [[nodiscard]] bool is_data_stream(StreamId id) const noexcept;
@@ -160,6 +164,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   std::unique_ptr<Handshake> handshake_;
   std::optional<NodeName> proven_;
   PinReservation pin_;
+  std::optional<HandshakeUp> pinning_;  ///< The handshake is complete; the peer is let in when the disk has its key.
+  MonotonicTime pinning_since_{};
   std::optional<StreamId> own_auth_stream_;
   std::uint64_t handshake_sent_ = 0;              ///< Bytes written to stream 0.
   std::optional<std::uint64_t> status_acked_at_;  ///< The status has arrived when these are acknowledged.

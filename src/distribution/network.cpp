@@ -130,6 +130,7 @@ Network::Network(asio::io_context& context, NetworkConfig config, ChannelSetting
 
 Network::~Network() {
   stop();
+  pins_.reset();  // its thread must not look at `alive_` any more
   alive_.reset();
 }
 
@@ -390,6 +391,11 @@ ChannelEvents Network::events_for() {
   events.ended = [this](const std::shared_ptr<Channel>& channel, const ChannelEnd& end) {
     channel_ended(channel, end);
   };
+  events.commit_pin = [this](PinReservation pin, std::function<void(Result<void>)> done) {
+    pins_->commit(std::move(pin), [this, done = std::move(done)](const Result<void>& result) {
+      post([done, result] { done(result); });
+    });
+  };
   events.after = [this](Milliseconds delay, std::function<void()> work) {
     auto timer = std::make_shared<asio::steady_timer>(context_, delay);
     auto& waits = *timer;
@@ -600,6 +606,7 @@ void Network::probe(Peer& peer, MonotonicTime now) {
 void Network::stop() {
   if (stopped_) return;
   stopped_ = true;
+  pins_->stop();
   timer_->timer.cancel();
   for (const auto& channel : std::exchange(unnamed_, {})) channel->close("shutting down");
   std::vector<Atom> names;

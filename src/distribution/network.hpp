@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/log.hpp"
+#include "distribution/auth/pin_writer.hpp"
 #include "distribution/channel.hpp"
 #include "distribution/detector.hpp"
 #include "distribution/discovery.hpp"
@@ -154,6 +155,7 @@ class Network {
   NetworkEvents events_;
   Logger logger_;
   NetworkCounters counters_;
+  std::unique_ptr<PinWriter> pins_ = std::make_unique<PinWriter>();
   std::unique_ptr<quic::Endpoint> endpoint_;
   Detector detector_;
   std::uint64_t next_epoch_ = 1;

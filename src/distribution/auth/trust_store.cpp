@@ -185,31 +185,41 @@ Result<PinReservation> TrustStore::reserve(const NodeName& name, const PublicKey
   return PinReservation(shared_from_this(), name, wall);
 }
 
-PublicKey TrustStore::release(const NodeName& name) {
+void TrustStore::release(const NodeName& name) {
   const auto claim = claims_.find(name);
-  const PublicKey key = claim->second.key;
   if (--claim->second.holders == 0) claims_.erase(claim);
-  return key;
+}
+
+Result<void> TrustStore::may_commit(const NodeName& name, const PublicKey& key) const {
+  const auto found = pins_.find(name);
+  if (found != pins_.end() && found->second.pinned.key != key) {
+    return fail(Errc::key_mismatch, "another key was pinned for " + name.string());
+  }
+  if (found == pins_.end() && mode_ == TrustMode::strict) {
+    return fail(Errc::untrusted_key, "the trust mode became strict");
+  }
+  return {};
 }
 
 Result<void> TrustStore::commit(const NodeName& name, WallMilliseconds now) {
-  const std::lock_guard disk_lock(disk_mutex_);
+  const std::lock_guard disk_lock(disk_mutex_);  // pins come and go under this lock only
   PublicKey key{};
   {
     const std::lock_guard lock(mutex_);
-    key = release(name);
-    if (const auto found = pins_.find(name); found != pins_.end()) {
-      if (found->second.pinned.key == key) return {};
-      return fail(Errc::key_mismatch, "another key was pinned for " + name.string());
+    key = claims_.at(name).key;
+    auto allowed = may_commit(name, key);
+    if (!allowed || pins_.contains(name)) {
+      release(name);
+      return allowed;
     }
-    if (mode_ == TrustMode::strict) return fail(Errc::untrusted_key, "the trust mode became strict");
-    pins_.emplace(name, Pin{{name, key, now, now, true}, false});
-    ++pins_in_minute_;
   }
-  if (auto saved = save(name, key); !saved) return saved;
+  // The name stays held meanwhile, and is not pinned before the disk has answered.
+  auto saved = save(name, key);
   const std::lock_guard lock(mutex_);
-  if (const auto found = pins_.find(name); found != pins_.end()) found->second.saved = true;
-  return {};
+  release(name);
+  pins_.emplace(name, Pin{{name, key, now, now, true}, saved.has_value()});
+  ++pins_in_minute_;
+  return saved;
 }
 
 Result<void> TrustStore::pin(const NodeName& name, const PublicKey& key) {

@@ -5,7 +5,8 @@
 //
 // A key is pinned in two steps: `reserve` when the authentication succeeded (in memory, the first one wins),
 // `PinReservation::commit` when the distribution handshake did too (on disk). So nobody without the cookie makes pins;
-// what such a peer can do is to hold a name that is not pinned yet for as long as its handshake may last.
+// what such a peer can do is to hold a name that is not pinned yet for as long as its handshake may last. The name
+// stays held until the disk has the pin: whoever comes meanwhile with the same key waits for it too.
 //
 // Thread safe. Only `open`, `reload`, `commit`, `pin` and `unpin` touch the disk, and block for it (two fsync a pin, at
 // first contact only). Source: protocol document 02, sections 2.2, 7.2 and 15 (A5, A6, A8, A11, A17, A18).
@@ -122,8 +123,9 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   Result<void> save(const NodeName& name, const PublicKey& key) const;
   [[nodiscard]] std::filesystem::path file_of(const NodeName& name) const;
   Result<void> commit(const NodeName& name, WallMilliseconds now);
-  /// Gives up one hold on the name and returns the key that it was held for.
-  PublicKey release(const NodeName& name);
+  /// Gives up one hold on the name.
+  void release(const NodeName& name);
+  Result<void> may_commit(const NodeName& name, const PublicKey& key) const;
 
   const std::filesystem::path directory_;  ///< Empty: in memory.
   const Limits limits_;

@@ -1,0 +1,234 @@
+// A peer is let in when the disk has its key, and the network does not wait for the disk.
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+#include <future>
+#include <variant>
+
+#include "base/log.hpp"
+#include "distribution/auth/certificate.hpp"
+#include "distribution/auth/pin_writer.hpp"
+#include "distribution/auth_support.hpp"
+#include "distribution/channel.hpp"
+#include "distribution/encode.hpp"
+
+namespace barrel_p2p::test {
+namespace {
+
+using namespace distribution;
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+TEST(PinWriter, a_name_is_held_until_the_disk_has_its_key) {
+  const ScratchDirectory scratch;
+  const auto store = TrustStore::open(scratch.path(), TrustMode::tofu, {}, {}).value();
+  const auto reserve = [&](const NodeName& name, std::uint8_t key) {
+    return store->reserve(name, key_of(key).public_key(), test_now().monotonic, test_now().wall);
+  };
+  std::promise<void> busy;
+  std::promise<void> go_on;
+  std::promise<std::string> told;
+  PinWriter writer;
+  writer.commit(reserve("a@h", 1).value(), [&](const Result<void>& result) {
+    EXPECT_TRUE(result) << result.error().message();
+    busy.set_value();
+    go_on.get_future().wait();
+  });
+  writer.commit(reserve("b@h", 2).value(), [](const Result<void>& result) { EXPECT_TRUE(result); });
+  writer.commit(reserve("b@h", 2).value(), [&](const Result<void>& result) {
+    const bool kept = fs::exists(scratch.path() / "trusted" / "b@h.pub") && store->find("b@h");
+    told.set_value(result && kept ? "pinned" : "not pinned");
+  });
+  ASSERT_EQ(busy.get_future().wait_for(20s), std::future_status::ready);
+  EXPECT_TRUE(store->find("a@h"));
+  // The writer is busy. The store is not, and nothing counts before it is written.
+  EXPECT_FALSE(store->find("b@h"));
+  EXPECT_EQ(reserve("b@h", 3).error(), Errc::key_mismatch);
+  EXPECT_TRUE(reserve("b@h", 2).value().holds()) << "the same key waits too";
+  go_on.set_value();
+  auto answer = told.get_future();
+  ASSERT_EQ(answer.wait_for(20s), std::future_status::ready);
+  EXPECT_EQ(answer.get(), "pinned");
+  EXPECT_FALSE(reserve("b@h", 2).value().holds());
+}
+
+TEST(PinWriter, what_was_not_begun_when_it_stops_is_free_again) {
+  const auto store = TrustStore::in_memory(TrustMode::tofu, {});
+  const auto reserve = [&](const NodeName& name, std::uint8_t key) {
+    return store->reserve(name, key_of(key).public_key(), test_now().monotonic, test_now().wall);
+  };
+  std::promise<void> busy;
+  std::promise<void> go_on;
+  PinWriter writer;
+  writer.commit(reserve("a@h", 1).value(), [&](const Result<void>& /*result*/) {
+    busy.set_value();
+    go_on.get_future().wait();
+  });
+  ASSERT_EQ(busy.get_future().wait_for(20s), std::future_status::ready);
+  writer.commit(reserve("b@h", 2).value(), [](const Result<void>& /*result*/) { ADD_FAILURE() << "it was dropped"; });
+  writer.stop();
+  EXPECT_TRUE(reserve("b@h", 3));
+  writer.commit(reserve("c@h", 4).value(), [](const Result<void>& /*result*/) { ADD_FAILURE() << "it has stopped"; });
+  go_on.set_value();
+}
+
+/// Two channels of one thread. The pin of the one that accepts is committed when the test says so.
+class PinnedChannel : public testing::Test {
+ protected:
+  struct Side {
+    ChannelSettings settings;
+    std::unique_ptr<quic::Endpoint> endpoint;
+    std::shared_ptr<Channel> channel;
+    bool up = false;
+    std::optional<ChannelEnd> ended;
+    std::size_t signals = 0;
+    PinReservation pin;
+    std::function<void(Result<void>)> pinned;
+  };
+
+  PinnedChannel() {
+    const auto made = load_or_create_certificate(scratch.path(), wall_now()).value();
+    credentials = quic::Credentials::from_pem(made.certificate_pem, made.key_pem).value();
+    open(dials, "dials@h", 1);
+    open(accepts, "accepts@h", 2);
+    auto events = events_of(dials);
+    events.commit_pin = {};
+    dials.channel = Channel::dial(dials.settings, *dials.endpoint, accepts.endpoint->local_address(), "",
+                                  Atom("accepts@h"), std::move(events), logger)
+                        .value();
+  }
+
+  void open(Side& side, const char* name, std::uint8_t key) {
+    side.settings.name = Atom(name);
+    side.settings.cookie = "test";
+    side.settings.creation = 77;
+    side.settings.authentication.own_name = NodeName(name);
+    side.settings.key = key_of(key);
+    side.settings.trust = TrustStore::in_memory(TrustMode::tofu, {});
+    quic::EndpointConfig config;
+    config.listen = quic::Address::make("127.0.0.1", 0).value();
+    config.credentials = credentials;
+    config.owner_admits = true;
+    quic::EndpointEvents events;
+    events.on_accept = [this, &side](std::shared_ptr<quic::Connection> connection) {
+      side.channel = Channel::accept(side.settings, std::move(connection), events_of(side), logger);
+    };
+    side.endpoint = quic::Endpoint::open(context, std::move(config), std::move(events)).value();
+  }
+
+  static ChannelEvents events_of(Side& side) {
+    ChannelEvents events;
+    events.name_received = [](const auto& /*channel*/, const Atom& /*name*/) { return HandshakeAnswer::ok; };
+    events.up = [&side](const auto& /*channel*/) { side.up = true; };
+    events.signal = [&side](Channel& /*channel*/, Signal&& /*signal*/) {
+      ++side.signals;
+      return DeliverOutcome::accepted;
+    };
+    events.ended = [&side](const auto& /*channel*/, const ChannelEnd& end) { side.ended = end; };
+    events.commit_pin = [&side](PinReservation pin, std::function<void(Result<void>)> done) {
+      side.pin = std::move(pin);
+      side.pinned = std::move(done);
+    };
+    return events;
+  }
+
+  template <class Done>
+  bool until(Done done) {
+    const auto end = std::chrono::steady_clock::now() + 20s;
+    while (!done() && std::chrono::steady_clock::now() < end) context.run_one_for(50ms);
+    return done();
+  }
+  /// To where only the disk is waited for.
+  bool reaches_the_disk() {
+    return until([this] { return accepts.pinned && dials.up; });
+  }
+  void send(std::size_t bytes) {
+    const Pid from{"dials@h", 1, 0, 77};
+    const Signal signal{SendName{from, "somebody"}, Term::binary(Bytes(bytes, 7))};
+    dials.channel->send(encode_message(signal, dials.channel->flags(), from, ++sequence));
+  }
+
+  boost::asio::io_context context{1};
+  const ScratchDirectory scratch;
+  Logger logger = make_callback_logger("test", [](LogLevel /*level*/, std::string_view /*line*/) {});
+  std::shared_ptr<const quic::Credentials> credentials;
+  Side dials;
+  Side accepts;
+  std::uint64_t sequence = 0;
+};
+
+TEST_F(PinnedChannel, what_comes_before_the_pin_is_kept_waits_for_it) {
+  ASSERT_TRUE(reaches_the_disk());
+  // As much as the window of a peer that is not admitted yet takes, in pieces of all sizes.
+  std::size_t messages = 0;
+  for (std::size_t round = 0; round < 250; ++round) {
+    send(10);
+    send(4000);
+    messages += 2;
+  }
+  ASSERT_TRUE(until([this] { return dials.channel->queued_bytes() == 0; })) << "all of it has arrived";
+  EXPECT_FALSE(accepts.up);
+  EXPECT_EQ(accepts.signals, 0U);
+  EXPECT_EQ(accepts.endpoint->statistics().half_open, 1U);
+  EXPECT_FALSE(accepts.settings.trust->find("dials@h"));
+
+  accepts.pinned(accepts.pin.commit());
+  EXPECT_TRUE(accepts.up);
+  EXPECT_EQ(accepts.signals, messages);
+  EXPECT_EQ(accepts.endpoint->statistics().half_open, 0U);
+  EXPECT_TRUE(accepts.settings.trust->find("dials@h"));
+  EXPECT_FALSE(accepts.ended || dials.ended);
+}
+
+TEST_F(PinnedChannel, more_than_the_window_takes_arrives_after_the_pin) {
+  ASSERT_TRUE(reaches_the_disk());
+  constexpr std::size_t messages = 60;
+  for (std::size_t round = 0; round < messages; ++round) send(50'000);
+  until([&] { return dials.channel->queued_bytes() < messages * 50'000 - 1'000'000; });
+  EXPECT_FALSE(accepts.ended) << accepts.ended->error.message();
+  accepts.pinned({});
+  EXPECT_TRUE(until([&] { return accepts.signals == messages; })) << accepts.signals;
+}
+
+TEST_F(PinnedChannel, a_peer_whose_name_went_to_another_key_meanwhile_is_refused) {
+  ASSERT_TRUE(reaches_the_disk());
+  send(10);
+  ASSERT_TRUE(accepts.settings.trust->pin("dials@h", key_of(9).public_key()));
+  accepts.pinned(accepts.pin.commit());
+  ASSERT_TRUE(accepts.ended.has_value());
+  EXPECT_EQ(accepts.ended->cause, ChannelEnd::Cause::authentication);
+  EXPECT_EQ(accepts.ended->error, Errc::key_mismatch);
+  EXPECT_FALSE(accepts.up);
+  EXPECT_EQ(accepts.signals, 0U);
+  EXPECT_TRUE(until([this] { return dials.ended.has_value(); }));
+}
+
+TEST_F(PinnedChannel, a_disk_that_refuses_leaves_the_key_in_memory) {
+  ASSERT_TRUE(reaches_the_disk());
+  accepts.pinned(fail(Errc::io_error, "no space"));
+  EXPECT_TRUE(accepts.up);
+}
+
+TEST_F(PinnedChannel, a_disk_that_does_not_answer_ends_the_channel_in_time) {
+  ASSERT_TRUE(reaches_the_disk());
+  accepts.channel->tick(monotonic_now() + accepts.settings.handshake_timeout / 2);
+  EXPECT_FALSE(accepts.ended);
+  accepts.channel->tick(monotonic_now() + accepts.settings.handshake_timeout);
+  ASSERT_TRUE(accepts.ended.has_value());
+  EXPECT_EQ(accepts.ended->error, Errc::timeout);
+  accepts.pinned({});
+  EXPECT_FALSE(accepts.up) << "too late";
+}
+
+TEST_F(PinnedChannel, a_channel_that_goes_while_the_disk_works_is_forgotten) {
+  ASSERT_TRUE(reaches_the_disk());
+  dials.channel->close("gone");
+  ASSERT_TRUE(until([this] { return accepts.ended.has_value(); }));
+  accepts.pinned({});
+  EXPECT_FALSE(accepts.up);
+  accepts.channel.reset();
+  accepts.pinned({});
+}
+
+}  // namespace
+}  // namespace barrel_p2p::test
