@@ -1,0 +1,198 @@
+// The way into the cluster: who is tried, and when.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <barrel_p2p/term.hpp>
+#include <chrono>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "overlay/contacts.hpp"
+
+namespace barrel_p2p::overlay {
+namespace {
+
+struct Try {
+  Atom node;
+  Milliseconds at;  ///< Since the start.
+};
+
+class Way {
+ public:
+  explicit Way(std::vector<Atom> contacts, std::vector<Atom> remembered = {}, std::uint64_t seed = 1)
+      : machine({.own = "own@h", .seed = seed, .contacts = std::move(contacts), .remembered = std::move(remembered)},
+                start) {}
+
+  /// What is tried within `duration`, while there are so many neighbours.
+  std::vector<Try> pass(Milliseconds duration, std::size_t neighbours = 0) {
+    std::vector<Try> tries;
+    const auto end = now + duration;
+    const auto tick = [&] {
+      for (const auto& node : machine.tick(neighbours, now)) {
+        tries.push_back({node, std::chrono::duration_cast<Milliseconds>(now - start)});
+      }
+    };
+    tick();
+    for (auto next = machine.deadline(); next && *next <= end; next = machine.deadline()) {
+      now = std::max(now, *next);
+      tick();
+    }
+    now = end;
+    return tries;
+  }
+
+  MonotonicTime start{std::chrono::hours(1)};
+  MonotonicTime now = start;
+  Contacts machine;
+};
+
+std::set<std::string> names(const std::vector<Try>& tries) {
+  std::set<std::string> result;
+  for (const auto& one : tries) result.insert(one.node.string());
+  return result;
+}
+
+TEST(Contacts, all_are_tried_one_after_the_other_while_nobody_is_there) {
+  Way way({"a@h", "b@h", "c@h"});
+  const auto tries = way.pass(Milliseconds(600));
+  ASSERT_EQ(tries.size(), 3U);
+  EXPECT_EQ(names(tries), (std::set<std::string>{"a@h", "b@h", "c@h"}));
+  EXPECT_EQ(tries[0].at, Milliseconds(0));
+  EXPECT_EQ(tries[1].at, Milliseconds(250));
+  EXPECT_EQ(tries[2].at, Milliseconds(500));
+}
+
+TEST(Contacts, their_order_is_random_and_follows_from_the_seed) {
+  std::set<std::string> firsts;
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    Way way({"a@h", "b@h", "c@h"}, {}, seed);
+    Way again({"a@h", "b@h", "c@h"}, {}, seed);
+    const auto tries = way.pass(Milliseconds(0));
+    EXPECT_EQ(tries[0].node, again.pass(Milliseconds(0))[0].node);
+    firsts.insert(tries[0].node.string());
+  }
+  EXPECT_EQ(firsts.size(), 3U);
+}
+
+TEST(Contacts, a_failure_calls_the_next_one_at_once) {
+  Way way({"a@h", "b@h"});
+  const auto first = way.pass(Milliseconds(10));
+  way.machine.failed(first[0].node, way.now);
+  const auto second = way.pass(Milliseconds(10));
+  ASSERT_EQ(second.size(), 1U);
+  EXPECT_NE(second[0].node, first[0].node);
+  way.machine.failed(second[0].node, way.now);
+  EXPECT_TRUE(way.pass(Milliseconds(300)).empty()) << "the round is over: now a pause";
+}
+
+TEST(Contacts, the_failure_of_another_node_calls_nobody) {
+  Way way({"a@h", "b@h"});
+  way.pass(Milliseconds(10));
+  way.machine.failed("other@h", way.now);
+  EXPECT_TRUE(way.pass(Milliseconds(200)).empty());
+}
+
+TEST(Contacts, rounds_go_on_for_ever_with_a_growing_pause) {
+  Way way({"a@h"});
+  const auto tries = way.pass(Milliseconds(120'000));
+  std::vector<std::int64_t> pauses;
+  for (std::size_t at = 1; at < tries.size(); ++at) pauses.push_back((tries[at].at - tries[at - 1].at).count());
+  ASSERT_GT(pauses.size(), 20U);
+  std::int64_t expected = 500;
+  for (const auto pause : pauses) {
+    EXPECT_GE(pause, expected * 8 / 10 - 1);
+    EXPECT_LE(pause, expected * 12 / 10 + 1);
+    expected = std::min<std::int64_t>(expected * 2, 5'000);
+  }
+  EXPECT_GT(std::set<std::int64_t>(pauses.begin() + 5, pauses.end()).size(), 5U) << "jitter";
+}
+
+TEST(Contacts, remembered_nodes_come_first) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    Way way({"a@h", "b@h"}, {"r1@h", "r2@h"}, seed);
+    const auto tries = way.pass(Milliseconds(800));
+    ASSERT_EQ(tries.size(), 4U);
+    EXPECT_EQ(names({tries[0], tries[1]}), (std::set<std::string>{"r1@h", "r2@h"}));
+    EXPECT_EQ(names({tries[2], tries[3]}), (std::set<std::string>{"a@h", "b@h"}));
+  }
+}
+
+TEST(Contacts, a_name_counts_once_and_the_own_one_not_at_all) {
+  Way way({"a@h", "own@h", "a@h", "r@h"}, {"r@h", "own@h", "r@h"});
+  const auto tries = way.pass(Milliseconds(400));
+  ASSERT_EQ(tries.size(), 2U);
+  EXPECT_EQ(names(tries), (std::set<std::string>{"a@h", "r@h"}));
+}
+
+TEST(Contacts, without_contacts_nothing_is_waited_for) {
+  Way way({"own@h"});
+  EXPECT_FALSE(way.machine.deadline());
+  EXPECT_TRUE(way.pass(Milliseconds(1000)).empty());
+  way.machine.alone(way.now);
+  way.machine.pause();
+  way.machine.resume(way.now);
+  EXPECT_FALSE(way.machine.deadline());
+}
+
+TEST(Contacts, with_neighbours_only_configured_contacts_that_were_never_reached_are_tried) {
+  Way way({"a@h", "b@h", "c@h"}, {"r@h"});
+  way.pass(Milliseconds(1'000));
+  way.machine.reached("a@h");
+  way.machine.reached("b@h");
+  const auto tries = way.pass(Milliseconds(300'000), 1);
+  EXPECT_EQ(names(tries), (std::set<std::string>{"c@h"}));
+  EXPECT_GE(tries.size(), 4U);
+  EXPECT_LE(tries.size(), 6U);
+  EXPECT_GE(tries[0].at, Milliseconds(1'000 + 48'000));
+  way.machine.reached("c@h");
+  EXPECT_TRUE(way.pass(Milliseconds(300'000), 1).empty());
+  EXPECT_FALSE(way.machine.deadline());
+}
+
+TEST(Contacts, a_failure_while_there_are_neighbours_calls_nobody) {
+  Way way({"a@h", "b@h"});
+  const auto first = way.pass(Milliseconds(10));
+  EXPECT_TRUE(way.pass(Milliseconds(10), 1).empty());
+  way.machine.failed(first[0].node, way.now);
+  EXPECT_TRUE(way.pass(Milliseconds(10'000), 1).empty());
+}
+
+TEST(Contacts, who_becomes_alone_starts_a_new_round_at_once) {
+  Way way({"a@h", "b@h"});
+  way.pass(Milliseconds(10));
+  way.machine.reached("a@h");
+  way.machine.reached("b@h");
+  way.pass(Milliseconds(70'000), 1);
+  way.machine.alone(way.now);
+  const auto tries = way.pass(Milliseconds(260));
+  EXPECT_EQ(names(tries), (std::set<std::string>{"a@h", "b@h"}));
+}
+
+TEST(Contacts, a_contact_that_takes_us_and_drops_us_at_once_is_not_called_in_a_loop) {
+  Way way({"a@h"});
+  std::size_t count = 0;
+  for (int step = 0; step < 99; ++step) {
+    count += way.pass(Milliseconds(10)).size();
+    way.machine.reached("a@h");
+    way.machine.alone(way.now);
+  }
+  EXPECT_EQ(count, 2U) << "within a second, one every half second";
+}
+
+TEST(Contacts, after_leave_nothing_is_tried_until_resume) {
+  Way way({"a@h"});
+  way.pass(Milliseconds(10));
+  way.machine.pause();
+  way.machine.alone(way.now);
+  EXPECT_FALSE(way.machine.deadline());
+  EXPECT_TRUE(way.pass(Milliseconds(100'000)).empty());
+  way.machine.resume(way.now);
+  EXPECT_TRUE(way.pass(Milliseconds(249)).empty()) << "what resumed has the first try";
+  EXPECT_EQ(way.pass(Milliseconds(1)).size(), 1U);
+}
+
+}  // namespace
+}  // namespace barrel_p2p::overlay
