@@ -21,6 +21,10 @@ constexpr std::size_t frame_overhead_bytes = 4096;
 /// the status has taken it, and takes both as one message, which ends its attempt, if the challenge comes meanwhile:
 /// once in some hundred attempts on a busy machine with no pause, never seen with this one.
 constexpr Milliseconds status_pause{10};
+/// Between the end of the authentication and our name. A BEAM hands the connection from the process that authenticates
+/// to the one that shakes hands, acknowledges what comes in between, and loses it: four names in a thousand when they
+/// follow at once. It also leaves time for the name of a peer that dials us at the same moment.
+constexpr Milliseconds name_pause{10};
 /// Erlang nodes of this cluster have creation 4, whenever they start; nodes of ours draw a number.
 constexpr std::uint32_t creation_of_erlang = 4;
 
@@ -157,7 +161,7 @@ void Channel::on_established() {
   if (settings_.authenticate) {
     start_authentication();
   } else {
-    start_handshake();
+    prepare_handshake();
   }
 }
 
@@ -196,7 +200,7 @@ void Channel::apply(AuthEffects&& effects) {
       if (!success->key) logger_->warn("{} is let in by the cookie alone: it proved no key", success->name.text());
       proven_ = success->name;
       pin_ = std::move(success->pin);
-      start_handshake();
+      prepare_handshake();
     } else if (const auto* failed = std::get_if<AuthFailed>(&effect)) {
       return fail(failed->failure == AuthFailure::timeout ? ChannelEnd::Cause::lost : ChannelEnd::Cause::authentication,
                   authentication_error(*failed));
@@ -205,6 +209,14 @@ void Channel::apply(AuthEffects&& effects) {
 }
 
 // The distribution handshake.
+
+void Channel::prepare_handshake() {
+  if (!initiator_ || !events_.after) return start_handshake();
+  events_.after(name_pause, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (self && self->stage_ == ChannelStage::authenticating) self->start_handshake();
+  });
+}
 
 void Channel::start_handshake() {
   stage_ = ChannelStage::handshaking;

@@ -142,6 +142,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   void apply(HandshakeEffects&& effects);
   void handshake_up(const HandshakeUp& up);
   void pinned(const HandshakeUp& up, const Result<void>& result);
+  void prepare_handshake();
   void go_up(const HandshakeUp& up);
   bool open_data_streams();
   [[nodiscard]] StreamId peer_auth_stream() const noexcept { return initiator_ ? 3 : 2; }
