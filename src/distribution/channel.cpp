@@ -276,7 +276,9 @@ void Channel::apply(HandshakeEffects&& effects) {
 }
 
 void Channel::on_stream_acked(StreamId id, std::uint64_t bytes) {
-  if (id != control_stream || !status_acked_at_ || bytes < *status_acked_at_) return;
+  if (id != control_stream) return;
+  if (initiator_ && undecided() && !name_acked_ && bytes >= handshake_sent_) name_acked_ = monotonic_now();
+  if (!status_acked_at_ || bytes < *status_acked_at_) return;
   status_acked_at_.reset();
   const auto proceed = [weak = weak_from_this()] {
     const auto self = weak.lock();

@@ -107,6 +107,10 @@ class Channel : public std::enable_shared_from_this<Channel> {
   [[nodiscard]] MonotonicTime last_heard() const noexcept { return connection_->last_receive_time(); }
   [[nodiscard]] MonotonicTime last_signal() const noexcept { return last_signal_; }
   [[nodiscard]] std::string address() const;
+  /// As initiator: the peer may know by now who dials it.
+  [[nodiscard]] bool named() const noexcept { return handshake_ != nullptr; }
+  /// As initiator: when the peer's QUIC acknowledged our name.
+  [[nodiscard]] std::optional<MonotonicTime> name_acked() const noexcept { return name_acked_; }
   /// Our name is out, and the peer has not said yet what it thinks of the attempt.
   [[nodiscard]] bool undecided() const noexcept { return handshake_ && handshake_->awaits_status(); }
   /// Our answer to the peer's challenge is out. A BEAM that does not like it says nothing and stays connected.
@@ -138,11 +142,11 @@ class Channel : public std::enable_shared_from_this<Channel> {
 
   void start_authentication();
   void apply(AuthEffects&& effects);
+  void prepare_handshake();
   void start_handshake();
   void apply(HandshakeEffects&& effects);
   void handshake_up(const HandshakeUp& up);
   void pinned(const HandshakeUp& up, const Result<void>& result);
-  void prepare_handshake();
   void go_up(const HandshakeUp& up);
   bool open_data_streams();
   [[nodiscard]] StreamId peer_auth_stream() const noexcept { return initiator_ ? 3 : 2; }
@@ -170,6 +174,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   std::optional<StreamId> own_auth_stream_;
   std::uint64_t handshake_sent_ = 0;              ///< Bytes written to stream 0.
   std::optional<std::uint64_t> status_acked_at_;  ///< The status has arrived when these are acknowledged.
+  std::optional<MonotonicTime> name_acked_;
   Flags flags_ = 0;
   std::uint32_t peer_creation_ = 0;
   std::uint32_t claimed_creation_ = 0;  ///< Of a peer that dialled and is not up yet.

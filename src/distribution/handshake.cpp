@@ -275,6 +275,7 @@ HandshakeEffects Handshake::answer(HandshakeAnswer answer, MonotonicTime now) {
       send(encode_status("alive"), effects);
       state_ = State::waiting_for_alive_reply;
       break;
+    case HandshakeAnswer::hold: break;
     case HandshakeAnswer::not_allowed:
       send(encode_status("not_allowed"), effects);
       fail(HandshakeFailure::not_allowed, peer_.string() + " may not connect", effects);

@@ -62,6 +62,7 @@ enum class HandshakeAnswer : std::uint8_t {
   ok,               ///< Nothing known of this name.
   ok_simultaneous,  ///< Our own attempt was given up in favour of this one.
   alive,            ///< There is a channel; the peer says whether it still wants a new one.
+  hold,             ///< Says nothing yet: another answer follows, or the connection is closed.
   not_allowed,      ///< Says so and ends.
   close,            ///< Ends without a word: our own attempt wins.
 };
@@ -119,7 +120,7 @@ class Handshake {
   HandshakeEffects start(MonotonicTime now);
   /// Bytes of the peer, in any pieces (whole or partial).
   HandshakeEffects receive(ByteView bytes, MonotonicTime now);
-  /// Acceptor, after HandshakeNameReceived. Ignored at other times.
+  /// Acceptor, after HandshakeNameReceived, and again after `hold`. Ignored at other times.
   HandshakeEffects answer(HandshakeAnswer answer, MonotonicTime now);
   /// Acceptor: the status has arrived. Ignored at other times. Over TCP call it at once.
   HandshakeEffects status_acked(MonotonicTime now);

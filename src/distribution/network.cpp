@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/random.hpp"
+#include "distribution/dial_rules.hpp"
 #include "distribution/encode.hpp"
 
 namespace barrel_p2p {
@@ -18,10 +19,11 @@ namespace asio = boost::asio;
 
 /// A dial in progress: resolving, or one attempt after the other, or waiting for the peer's own attempt.
 struct Network::Dial {
-  explicit Dial(asio::io_context& context) : timer(context) {}
+  explicit Dial(asio::io_context& context) : timer(context), hold_timer(context) {}
   MonotonicTime deadline{};
   std::shared_ptr<Channel> channel;  ///< The current attempt.
   asio::steady_timer timer;          ///< Of the current attempt, or of the next one.
+  asio::steady_timer hold_timer;     ///< Of the peer's attempt, while it is held.
   Error last_error{Errc::timeout};
   std::size_t attempts = 0;
   std::uint64_t number = 0;  ///< Tells a late answer of the resolver from a current one.
@@ -34,6 +36,7 @@ struct Network::Peer {
   std::shared_ptr<Channel> up;
   std::shared_ptr<Channel> incoming;  ///< Told this name, is not up yet.
   MonotonicTime incoming_since{};
+  bool incoming_held = false;  ///< It has no answer, and will be closed: our own attempt wins.
   std::unique_ptr<Dial> dial;
   std::vector<ConnectCallback> waiters;
   unsigned failures = 0;
@@ -267,20 +270,20 @@ void Network::start_dial(const Atom& node, bool explicit_wish) {
 void Network::resolve(Peer& peer) {
   const Atom node = peer.name;
   const std::uint64_t number = peer.dial->number;
-  discovery_.resolve(
-      node, [this, alive = std::weak_ptr<int>(alive_), node, number](Result<DiscoveredAddresses> answer) {
-        if (alive.expired()) return;
-        post([this, node, number, addresses = std::move(answer)] {
-          const auto found = peers_.find(node);
-          if (stopped_ || found == peers_.end() || !found->second->dial || found->second->dial->number != number)
-            return;
-          if (!addresses) return finish_dial(*found->second, std::unexpected(addresses.error()));
-          // The peer's own attempt overtook the look-up. A BEAM that we dial now would wait for the end of an attempt
-          // of its own that we have answered, and that does not end (protocol document 01, section 5.5).
-          if (found->second->incoming) return retry_dial(*found->second, config_.attempt_timeout);
-          attempt(*found->second, *addresses);
-        });
-      });
+  discovery_.resolve(node,
+                     [this, alive = std::weak_ptr<int>(alive_), node, number](Result<DiscoveredAddresses> answer) {
+                       if (alive.expired()) return;
+                       post([this, node, number, addresses = std::move(answer)] {
+                         Peer* const dialling = dialled(node, number);
+                         if (!dialling) return;
+                         if (!addresses) return finish_dial(*dialling, std::unexpected(addresses.error()));
+                         // The peer's own attempt overtook the look-up. A BEAM that we dial now would wait for the end
+                         // of an attempt of its own that we have answered, and that does not end (protocol document 01,
+                         // section 5.5).
+                         if (dialling->incoming) return retry_dial(*dialling, config_.attempt_timeout);
+                         attempt(*dialling, *addresses);
+                       });
+                     });
 }
 
 void Network::attempt(Peer& peer, const DiscoveredAddresses& addresses) {
@@ -315,15 +318,21 @@ void Network::dial_ended(Peer& peer, const std::shared_ptr<Channel>& channel, co
   logger_->debug("the attempt to connect to {} ended: {}", peer.name.text(), end.error.message());
   peer.dial->channel.reset();
   peer.dial->last_error = end.error;
-  const auto now = monotonic_now();
-  const bool keeps_waiting =
-      end.cause == ChannelEnd::Cause::keep_waiting || (end.cause == ChannelEnd::Cause::peer_closed && end.undecided);
-  if (end.cause == ChannelEnd::Cause::authentication || end.cause == ChannelEnd::Cause::handshake ||
-      end.cause == ChannelEnd::Cause::protocol || now >= peer.dial->deadline) {
-    return finish_dial(peer, std::unexpected(end.error));
+  // It cannot be answered any more: the peer may have read our name.
+  if (peer.incoming_held) drop_incoming(peer, "our own attempt was preferred, and ended");
+  switch (after_attempt(end, peer.incoming != nullptr, monotonic_now() >= peer.dial->deadline)) {
+    case AfterAttempt::give_up: return finish_dial(peer, std::unexpected(end.error));
+    case AfterAttempt::await_peer: return retry_dial(peer, config_.attempt_timeout);
+    case AfterAttempt::dial_again_soon: return retry_dial(peer, Milliseconds(random_between(50, 200)));
+    case AfterAttempt::dial_again_later: return retry_dial(peer, Milliseconds(random_between(300, 600)));
   }
-  // The peer prefers its own attempt, which is under way: give it time before we try again. Else try again soon.
-  retry_dial(peer, keeps_waiting ? Milliseconds(random_between(300, 600)) : Milliseconds(random_between(50, 200)));
+}
+
+Network::Peer* Network::dialled(const Atom& node, std::uint64_t number) {
+  if (stopped_) return nullptr;
+  const auto found = peers_.find(node);
+  if (found == peers_.end() || !found->second->dial || found->second->dial->number != number) return nullptr;
+  return found->second.get();
 }
 
 void Network::retry_dial(Peer& peer, Milliseconds delay) {
@@ -331,16 +340,16 @@ void Network::retry_dial(Peer& peer, Milliseconds delay) {
   peer.dial->timer.async_wait(
       [this, alive = std::weak_ptr<int>(alive_), node = peer.name, number = peer.dial->number](auto error) {
         if (error || alive.expired()) return;
-        const auto found = peers_.find(node);
-        if (stopped_ || found == peers_.end() || !found->second->dial || found->second->dial->number != number) return;
-        Peer& waiting = *found->second;
+        Peer* const found = dialled(node, number);
+        if (!found) return;
+        Peer& waiting = *found;
         if (monotonic_now() >= waiting.dial->deadline)
           return finish_dial(waiting, std::unexpected(waiting.dial->last_error));
         if (waiting.incoming) {
           const auto since = std::chrono::duration_cast<Milliseconds>(monotonic_now() - waiting.incoming_since);
           if (since < config_.attempt_timeout) return retry_dial(waiting, config_.attempt_timeout - since);
           // A BEAM whose attempt fails in the handshake may say nothing.
-          std::exchange(waiting.incoming, nullptr)->close("the set-up took too long");
+          drop_incoming(waiting, "the set-up took too long");
         }
         resolve(waiting);
       });
@@ -350,6 +359,7 @@ void Network::finish_dial(Peer& peer, Result<void> result) {
   const auto dial = std::move(peer.dial);
   if (dial) {
     dial->timer.cancel();
+    dial->hold_timer.cancel();
     if (dial->channel && dial->channel != peer.up)
       dial->channel->close("another connection to this node was preferred");
   }
@@ -413,23 +423,43 @@ HandshakeAnswer Network::decide(const std::shared_ptr<Channel>& channel, const A
   std::erase(unnamed_, channel);
   if (peer.incoming && peer.incoming != channel) {
     // The peer began anew, so its earlier connection is of no use to it.
-    std::exchange(peer.incoming, nullptr)->close("a newer connection of this node came");
+    drop_incoming(peer, "a newer connection of this node came");
   }
   peer.incoming = channel;
   peer.incoming_since = monotonic_now();
-  if (peer.up) return HandshakeAnswer::alive;
   const auto own = peer.dial ? peer.dial->channel : nullptr;
-  logger_->debug("{} ({}) wants to connect while {}", name.text(), channel->address(), stage_text(own));
-  if (!own) return HandshakeAnswer::ok;
-  if (own->stage() == ChannelStage::handshaking && settings_.name > name) {
-    // The greater name's attempt wins. Never `nok`: a BEAM would wait for ever (protocol document 01, section 5.5).
-    peer.incoming.reset();
-    return HandshakeAnswer::close;
+  OwnAttempt attempt = OwnAttempt::none;
+  if (own) attempt = own->named() ? OwnAttempt::named : OwnAttempt::nameless;
+  const auto answer = answer_to_name(peer.up != nullptr, attempt, settings_.name, name);
+  if (!peer.up) logger_->debug("{} ({}) wants to connect while {}", name.text(), channel->address(), stage_text(own));
+  if (answer == HandshakeAnswer::hold) {
+    peer.incoming_held = true;
+    hold_incoming(peer);
+  } else if (own && answer == HandshakeAnswer::ok_simultaneous) {
+    peer.dial->channel.reset();
+    own->close("the connection of the peer is preferred");
+    retry_dial(peer, config_.attempt_timeout);  // in case that the peer's attempt fails
   }
-  peer.dial->channel.reset();
-  own->close("the connection of the peer is preferred");
-  retry_dial(peer, config_.attempt_timeout);  // in case that the peer's attempt fails
-  return HandshakeAnswer::ok_simultaneous;
+  return answer;
+}
+
+/// Closes the peer's attempt as soon as the peer knows of ours.
+void Network::hold_incoming(Peer& peer) {
+  peer.dial->hold_timer.expires_after(hold_left(peer.dial->channel->name_acked(), monotonic_now()));
+  peer.dial->hold_timer.async_wait(
+      [this, alive = std::weak_ptr<int>(alive_), node = peer.name, number = peer.dial->number](auto error) {
+        if (error || alive.expired()) return;
+        Peer* const holding = dialled(node, number);
+        if (!holding || !holding->incoming_held || !holding->dial->channel) return;
+        if (hold_left(holding->dial->channel->name_acked(), monotonic_now()).count() > 0)
+          return hold_incoming(*holding);
+        drop_incoming(*holding, "another connection to this node was preferred");
+      });
+}
+
+void Network::drop_incoming(Peer& peer, const char* reason) {
+  peer.incoming_held = false;
+  if (const auto incoming = std::exchange(peer.incoming, nullptr)) incoming->close(reason);
 }
 
 // Up and down.
@@ -443,6 +473,7 @@ void Network::channel_up(const std::shared_ptr<Channel>& channel) {
     old->close("replaced by a newer connection");
   }
   if (peer.incoming == channel) peer.incoming.reset();
+  if (peer.incoming_held) drop_incoming(peer, "another connection to this node was preferred");
   channel->epoch = next_epoch_++;
   peer.up = channel;
   peer.failures = 0;
@@ -454,7 +485,6 @@ void Network::channel_up(const std::shared_ptr<Channel>& channel) {
     up_[info.node] = info;
   }
   logger_->info("node {} is up ({}, {})", info.node.text(), info.address, info.initiator ? "dialled" : "accepted");
-  if (events_.node_up) events_.node_up(info);
   const auto next = [&] { return peer.outbox->set_up(channel->epoch, channel->flags(), channel->peer_creation()); };
   for (auto waiting = next(); !waiting.empty(); waiting = next()) {
     for (const auto& [signal, key] : waiting) {
@@ -462,6 +492,7 @@ void Network::channel_up(const std::shared_ptr<Channel>& channel) {
       channel->send(encode_message(signal, channel->flags(), key, peer.outbox->next_sequence()));
     }
   }
+  if (events_.node_up && peer.up == channel) events_.node_up(info);
   if (peer.outbox->set_transport_queue(channel->queued_bytes()) && events_.writable) events_.writable(peer.name);
   if (peer.dial && peer.dial->channel == channel) peer.dial->channel.reset();
   finish_dial(peer, {});
@@ -490,6 +521,7 @@ void Network::channel_ended(const std::shared_ptr<Channel>& channel, const Chann
     take_down(peer, down_reason(end));
   } else if (peer.incoming == channel) {
     peer.incoming.reset();
+    peer.incoming_held = false;
     if (peer.dial && !peer.dial->channel) retry_dial(peer, Milliseconds(random_between(0, 100)));
   } else {
     dial_ended(peer, channel, end);
@@ -614,7 +646,7 @@ void Network::stop() {
   for (const auto& [name, peer] : peers_) names.push_back(name);
   for (const auto& name : names) {
     Peer& peer = *peers_.at(name);
-    if (const auto incoming = std::exchange(peer.incoming, nullptr)) incoming->close("shutting down");
+    drop_incoming(peer, "shutting down");
     if (peer.dial) finish_dial(peer, fail(Errc::stopped, "the node is stopping"));
     if (const auto channel = peer.up) {
       take_down(peer, Atom("shutdown"));

@@ -133,9 +133,13 @@ class Network {
   void dial_ended(Peer& peer, const std::shared_ptr<Channel>& channel, const ChannelEnd& end);
   void retry_dial(Peer& peer, Milliseconds delay);
   void finish_dial(Peer& peer, Result<void> result);
+  /// The peer of a dial that is still the same one; nothing otherwise.
+  Peer* dialled(const Atom& node, std::uint64_t number);
 
   void accept(std::shared_ptr<quic::Connection> connection);
   HandshakeAnswer decide(const std::shared_ptr<Channel>& channel, const Atom& name);
+  void hold_incoming(Peer& peer);
+  static void drop_incoming(Peer& peer, const char* reason);
   ChannelEvents events_for();
   void channel_up(const std::shared_ptr<Channel>& channel);
   void channel_ended(const std::shared_ptr<Channel>& channel, const ChannelEnd& end);

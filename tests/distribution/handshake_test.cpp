@@ -279,6 +279,22 @@ TEST(Handshake, an_own_attempt_that_wins_ends_the_other_one_without_a_word) {
   EXPECT_FALSE(pair.initiator.finished());
 }
 
+TEST(Handshake, an_attempt_that_is_held_says_nothing_until_it_is_answered_or_overdue) {
+  Handshake acceptor(acceptor_config());
+  acceptor.start(start_time);
+  receive_hex(acceptor, messages_of("fresh connection")[0]);
+  EXPECT_TRUE(acceptor.answer(HandshakeAnswer::hold, start_time).empty());
+  EXPECT_TRUE(acceptor.status_acked(start_time).empty());
+  EXPECT_TRUE(acceptor.answer(HandshakeAnswer::hold, start_time).empty());
+  EXPECT_EQ(sent(acceptor.answer(HandshakeAnswer::ok_simultaneous, start_time)), Texts{hex_of("sok_simultaneous")});
+
+  Handshake forgotten(acceptor_config());
+  forgotten.start(start_time);
+  receive_hex(forgotten, messages_of("fresh connection")[0]);
+  forgotten.answer(HandshakeAnswer::hold, start_time);
+  EXPECT_EQ(failure(forgotten.tick(start_time + timeout)), "timeout");
+}
+
 TEST(Handshake, an_attempt_that_is_not_wanted_any_more_ends_both_sides) {
   const auto pair = joined(initiator_config(), acceptor_config(), HandshakeAnswer::alive, false);
   EXPECT_EQ(failure(pair.at_initiator), "given_up");

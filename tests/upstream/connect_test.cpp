@@ -142,21 +142,26 @@ TEST_F(Upstream, strict_trust_lets_an_erlang_node_in_once_its_key_is_pinned) {
 class AtOnce : public Upstream, public testing::WithParamInterface<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Names, AtOnce, testing::Values("c", "z"));
 
-TEST_P(AtOnce, fifty_times_both_dial_and_one_connection_remains) {
+TEST_P(AtOnce, however_their_attempts_meet_both_see_a_connection_and_one_remains) {
   ErlangNode erl(cluster_, "e");
   Node& node = cluster_.start(GetParam());
   const std::string ours = "'" + node.name().string() + "'";
   EventLog events;
   const auto subscription = node.monitor_nodes([&](const NodeEvent& event) { events.add(event); });
-  constexpr int rounds = 50;
+  // Who reads its orders first is left to chance at first; then we dial when the attempt of the other side has surely
+  // begun; then the other side follows us by up to as long as an attempt takes, in each of its stages.
+  constexpr int by_chance = 25;
+  constexpr int theirs_first = 50;
+  constexpr int rounds = 90;
   for (int round = 0; round < rounds; ++round) {
-    // Who reads its orders first is left to chance by the first half of the rounds; in the second half we dial when the
-    // attempt of the other side has surely begun.
     std::promise<Result<void>> promise;
     auto connected = promise.get_future();
-    erl.start("net_kernel:connect_node(" + ours + ")");
+    const int lag = std::max(0, round - theirs_first);
+    erl.start("timer:sleep(" + std::to_string(lag) + "), net_kernel:connect_node(" + ours + ")");
     const auto accepted = node.statistics().accepted;
-    while (round >= rounds / 2 && node.statistics().accepted == accepted) std::this_thread::yield();
+    while (round >= by_chance && round < theirs_first && node.statistics().accepted == accepted) {
+      std::this_thread::yield();
+    }
     node.connect(erl.name(), [&](Result<void> result) { promise.set_value(std::move(result)); });
     ASSERT_EQ(connected.wait_for(20s), std::future_status::ready) << round;
     EXPECT_EQ(word(connected.get()), "ok") << round;
