@@ -1,0 +1,96 @@
+#include "replication/clock.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace replication {
+namespace {
+
+constexpr std::size_t wall_bytes = 8;
+constexpr unsigned byte_bits = 8;
+
+}  // namespace
+
+Term to_term(const Timestamp& stamp) { return Term::tuple({Atom("timestamp"), stamp.wall, stamp.logical}); }
+
+Result<Timestamp> timestamp_of(const Term& term) {
+  if (!term.is_tagged("timestamp", 3)) return fail(Errc::malformed_term, "not a timestamp");
+  const auto wall = term[1].as_int64();
+  const auto logical = term[2].as_uint64();
+  if (!wall || *wall < 0) return fail(Errc::malformed_term, "the wall time of a timestamp is 0 to 2^63-1");
+  if (!logical || *logical > Timestamp::logical_max) {
+    return fail(Errc::malformed_term, "the logical part of a timestamp is 0 to 2^31-2");
+  }
+  return Timestamp{*wall, static_cast<std::uint32_t>(*logical)};
+}
+
+PackedTimestamp pack(const Timestamp& stamp) noexcept {
+  PackedTimestamp packed{};
+  auto wall = static_cast<std::uint64_t>(stamp.wall);
+  std::uint32_t logical = stamp.logical;
+  for (std::size_t place = wall_bytes; place-- > 0; wall >>= byte_bits) packed[place] = wall & 0xFFU;
+  for (std::size_t place = packed.size(); place-- > wall_bytes; logical >>= byte_bits) packed[place] = logical & 0xFFU;
+  return packed;
+}
+
+std::optional<Timestamp> unpack(const PackedTimestamp& packed) noexcept {
+  std::uint64_t wall = 0;
+  std::uint32_t logical = 0;
+  for (std::size_t place = 0; place < wall_bytes; ++place) wall = wall << byte_bits | packed[place];
+  for (std::size_t place = wall_bytes; place < packed.size(); ++place) logical = logical << byte_bits | packed[place];
+  if (wall > static_cast<std::uint64_t>(std::numeric_limits<WallMilliseconds>::max())) return std::nullopt;
+  if (logical > Timestamp::logical_max) return std::nullopt;
+  return Timestamp{static_cast<WallMilliseconds>(wall), logical};
+}
+
+Term packed_term(const Timestamp& stamp) {
+  const auto packed = pack(stamp);
+  BigInteger number;
+  number.magnitude.assign(packed.rbegin(), packed.rend());
+  while (!number.magnitude.empty() && number.magnitude.back() == 0) number.magnitude.pop_back();
+  return number;
+}
+
+HybridClock::HybridClock(HybridClockConfig config) noexcept
+    : config_(config), last_{config.start, 0}, mark_(config.start) {}
+
+Timestamp HybridClock::next(Timestamp stamp) noexcept {
+  if (stamp.logical < Timestamp::logical_max) return {stamp.wall, stamp.logical + 1};
+  if (stamp.wall == std::numeric_limits<WallMilliseconds>::max()) return stamp;  // the end of time
+  return {stamp.wall + 1, 0};
+}
+
+Timestamp HybridClock::now(WallMilliseconds physical) noexcept {
+  last_ = last_.wall >= physical ? next(last_) : Timestamp{physical, 0};
+  return last_;
+}
+
+Result<void> HybridClock::observe(const Timestamp& remote, WallMilliseconds physical) {
+  const auto skew_max = config_.skew_max.count();
+  if (skew_max > 0 && remote.wall > last_.wall && remote.wall - std::max<WallMilliseconds>(physical, 0) > skew_max) {
+    return fail(Errc::limit_exceeded, "a timestamp is " + std::to_string(remote.wall - physical) +
+                                          " ms ahead of this node's clock: set the clocks of both machines");
+  }
+  if (physical > last_.wall && physical > remote.wall) {
+    last_ = {physical, 0};
+  } else {
+    last_ = next(std::max(last_, remote));
+  }
+  return {};
+}
+
+std::optional<WallMilliseconds> HybridClock::take_mark() noexcept {
+  const auto ahead = config_.mark_ahead.count();
+  if (last_.wall > std::numeric_limits<WallMilliseconds>::max() - ahead || last_.wall + ahead / 2 <= mark_) {
+    return std::nullopt;
+  }
+  mark_ = last_.wall + ahead;
+  return mark_;
+}
+
+}  // namespace replication
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,271 @@
+#include "replication/ormap.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace replication {
+namespace {
+
+/// Dots of one value that a peer may send.
+constexpr std::size_t dots_max = 100'000;
+
+bool contains_float(const Term& term) {
+  if (term.type() == TermType::floating) return true;
+  const auto inside = [](const Term& element) { return contains_float(element); };
+  if (std::ranges::any_of(term.elements(), inside)) return true;
+  if (term.type() == TermType::list && contains_float(term.tail())) return true;
+  return std::ranges::any_of(term.pairs(),
+                             [&](const TermPair& pair) { return inside(pair.first) || inside(pair.second); });
+}
+
+/// Floats without a fraction become integers, but for the keys of maps, which Erlang compares exactly.
+Term without_floats(const Term& term) {
+  constexpr double exact_max = 9.2e18;
+  if (const auto number = term.as_double()) {
+    if (std::trunc(*number) != *number || std::abs(*number) > exact_max) return term;
+    return static_cast<std::int64_t>(*number);
+  }
+  if (term.is_tuple() || term.type() == TermType::list) {
+    std::vector<Term> elements;
+    elements.reserve(term.size());
+    for (const auto& element : term.elements()) elements.push_back(without_floats(element));
+    if (term.is_tuple()) return Term::tuple(std::move(elements));
+    return Term::list(std::move(elements), without_floats(term.tail()));
+  }
+  if (term.is_map()) {
+    std::vector<TermPair> pairs;
+    pairs.reserve(term.size());
+    for (const auto& [key, value] : term.pairs()) pairs.emplace_back(key, without_floats(value));
+    return Term::map(std::move(pairs));
+  }
+  return term;
+}
+
+/// Which of two values of one dot all nodes of ours keep.
+bool prevails(const Term& value, const Term& other) { return encode_term(value) > encode_term(other); }
+
+}  // namespace
+
+// One entry.
+
+Entry Entry::value(Term value, Dot dot) {
+  Entry entry;
+  entry.value_ = std::move(value);
+  entry.live_ = true;
+  entry.dots_.push_back(std::move(dot));
+  return entry;
+}
+
+Entry Entry::tombstone(const Timestamp& stamp) {
+  Entry entry;
+  entry.dots_.push_back({stamp, Atom()});
+  return entry;
+}
+
+std::span<const Dot> Entry::dots() const noexcept { return {dots_.data(), live_ ? dots_.size() : 0}; }
+
+bool Entry::only_by(const Atom& node) const noexcept {
+  return live_ && std::ranges::all_of(dots_, [&](const Dot& dot) { return dot.node == node; });
+}
+
+void Entry::add_dot(const Dot& dot) {
+  assert(live_);
+  const auto known = std::ranges::find(dots_, dot.node, &Dot::node);
+  if (known == dots_.end()) {
+    dots_.push_back(dot);
+  } else {
+    known->stamp = std::max(known->stamp, dot.stamp);
+  }
+  std::iter_swap(dots_.begin(), std::ranges::max_element(dots_));
+}
+
+bool operator==(const Entry& left, const Entry& right) noexcept {
+  return left.live_ == right.live_ && left.value_ == right.value_ && left.dots_.size() == right.dots_.size() &&
+         std::ranges::is_permutation(left.dots_, right.dots_);
+}
+
+Term to_term(const Entry& entry) {
+  if (!entry.is_live()) return Term::tuple({Atom("tombstone"), to_term(entry.stamp())});
+  std::vector<TermPair> dots;
+  dots.reserve(entry.dots().size());
+  for (const auto& dot : entry.dots()) dots.emplace_back(Term::tuple({dot.node, to_term(dot.stamp)}), Term(true));
+  return Term::tuple({Atom("value"), entry.value(), Term::map(std::move(dots))});
+}
+
+Result<Entry> entry_of(const Term& term) {
+  if (term.is_tagged("tombstone", 2)) {
+    const auto stamp = timestamp_of(term[1]);
+    if (!stamp) return std::unexpected(stamp.error());
+    return Entry::tombstone(*stamp);
+  }
+  if (!term.is_tagged("value", 3) || !term[2].is_map() || term[2].size() == 0) {
+    return fail(Errc::malformed_term, "neither a value with dots nor a tombstone");
+  }
+  if (term[2].size() > dots_max) return fail(Errc::malformed_term, "too many dots");
+  std::optional<Entry> entry;
+  for (const auto& pair : term[2].pairs()) {
+    const Term& dot = pair.first;
+    const auto node = dot.is_tuple(2) ? dot[0].as_atom() : std::nullopt;
+    if (!node) return fail(Errc::malformed_term, "a dot is a node and a timestamp");
+    const auto stamp = timestamp_of(dot[1]);
+    if (!stamp) return std::unexpected(stamp.error());
+    if (entry) {
+      entry->add_dot({*stamp, *node});
+    } else {
+      entry = Entry::value(term[1], {*stamp, *node});
+    }
+  }
+  return std::move(*entry);
+}
+
+Change merge(Entry& entry, const Entry& incoming) {
+  if (!incoming.is_live()) {
+    if (incoming.stamp() <= entry.stamp()) return Change::none;
+    const Change change = entry.is_live() ? Change::removed : Change::dots;
+    entry = incoming;
+    return change;
+  }
+  if (!entry.is_live()) {
+    if (entry.stamp() > incoming.stamp()) return Change::none;
+    entry = incoming;
+    return Change::put;
+  }
+  const Dot& ours = entry.dots().front();
+  const Dot& theirs = incoming.dots().front();
+  const bool other_value = !(entry.value() == incoming.value());
+  if (theirs > ours || (theirs == ours && other_value && prevails(incoming.value(), entry.value()))) {
+    Entry merged = incoming;
+    for (const auto& dot : entry.dots()) merged.add_dot(dot);
+    entry = std::move(merged);
+    return other_value ? Change::put : Change::dots;
+  }
+  bool changed = false;
+  for (const auto& dot : incoming.dots()) {
+    const auto dots = entry.dots();
+    const auto known = std::ranges::find(dots, dot.node, &Dot::node);
+    if (known != dots.end() && known->stamp >= dot.stamp) continue;
+    entry.add_dot(dot);
+    changed = true;
+  }
+  return changed ? Change::dots : Change::none;
+}
+
+// The map.
+
+const Entry* OrMap::find(const Term& key) const noexcept {
+  const auto found = table_.find(key);
+  return found == table_.end() ? nullptr : &found->second;
+}
+
+const Term* OrMap::get(const Term& key) const noexcept {
+  const Entry* entry = find(key);
+  return entry != nullptr && entry->is_live() ? &entry->value() : nullptr;
+}
+
+Entry& OrMap::place(const Term& key, Entry&& entry) {
+  const bool live = entry.is_live();
+  const auto [position, added] = table_.try_emplace(key, std::move(entry));
+  assert(added);
+  if (live) ++live_;
+  if (contains_float(key)) with_floats_.insert_or_assign(without_floats(key), key);
+  return position->second;
+}
+
+const Entry& OrMap::put(const Term& key, Term value, Dot dot) {
+  const auto found = table_.find(key);
+  if (found == table_.end()) return place(key, Entry::value(std::move(value), std::move(dot)));
+  Entry& entry = found->second;
+  assert(dot.stamp > entry.stamp());
+  Entry written = Entry::value(std::move(value), std::move(dot));
+  for (const auto& old : entry.dots()) written.add_dot(old);
+  if (!entry.is_live()) ++live_;
+  entry = std::move(written);
+  return entry;
+}
+
+const Entry& OrMap::remove(const Term& key, const Timestamp& stamp) {
+  const auto found = table_.find(key);
+  if (found == table_.end()) return place(key, Entry::tombstone(stamp));
+  Entry& entry = found->second;
+  assert(stamp > entry.stamp());
+  if (entry.is_live()) --live_;
+  entry = Entry::tombstone(stamp);
+  return entry;
+}
+
+Change OrMap::merge(const Term& key, const Entry& incoming) {
+  const auto found = table_.find(key);
+  if (found == table_.end()) {
+    place(key, Entry(incoming));
+    return incoming.is_live() ? Change::put : Change::dots;
+  }
+  const bool before = found->second.is_live();
+  const Change change = replication::merge(found->second, incoming);
+  const bool after = found->second.is_live();
+  if (after && !before) ++live_;
+  if (before && !after) --live_;
+  return change;
+}
+
+bool OrMap::erase(const Term& key) {
+  const auto found = table_.find(key);
+  if (found == table_.end()) return false;
+  if (found->second.is_live()) --live_;
+  if (!with_floats_.empty() && contains_float(key)) with_floats_.erase(without_floats(key));
+  table_.erase(found);
+  return true;
+}
+
+std::vector<Term> OrMap::collect_tombstones(WallMilliseconds cutoff) {
+  std::vector<Term> keys;
+  for (const auto& [key, entry] : table_) {
+    if (!entry.is_live() && entry.stamp().wall < cutoff) keys.push_back(key);
+  }
+  for (const auto& key : keys) erase(key);
+  return keys;
+}
+
+std::optional<Term> OrMap::lookalike(const Term& key) const {
+  const bool floats = contains_float(key);
+  if (!floats && with_floats_.empty()) return std::nullopt;
+  Term plain = floats ? without_floats(key) : key;
+  const auto found = with_floats_.find(plain);
+  if (found != with_floats_.end() && !(found->second == key)) return found->second;
+  if (floats && !(plain == key) && table_.contains(plain)) return plain;
+  return std::nullopt;
+}
+
+Term OrMap::to_term() const {
+  std::vector<TermPair> pairs;
+  pairs.reserve(table_.size());
+  for (const auto& [key, entry] : table_) pairs.emplace_back(key, replication::to_term(entry));
+  return Term::map(std::move(pairs));
+}
+
+// What peers send.
+
+Accepted accept(const Term& payload, HybridClock& clock, WallMilliseconds physical, const EntryCheck& check,
+                std::size_t entries_max) {
+  Accepted accepted;
+  const auto pairs = payload.pairs();
+  accepted.entries.reserve(std::min(pairs.size(), entries_max));
+  for (const auto& [key, term] : pairs) {
+    auto entry = accepted.entries.size() < entries_max ? entry_of(term) : fail(Errc::limit_exceeded);
+    if (!entry || (check && !check(key, *entry))) {
+      ++accepted.rejected;
+    } else if (!clock.observe(entry->stamp(), physical)) {
+      ++accepted.rejected;
+      ++accepted.in_future;
+    } else {
+      accepted.entries.emplace_back(key, std::move(*entry));
+    }
+  }
+  return accepted;
+}
+
+}  // namespace replication
+}  // namespace v0
+}  // namespace barrel_p2p

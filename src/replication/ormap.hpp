@@ -1,0 +1,142 @@
+// The replicated map: for each key the last write wins, and removals are remembered for a while.
+//
+//   OrMap = #{ Key => {value, Value, #{ {Node, Timestamp} => true }} | {tombstone, Timestamp} }
+//
+// Of two entries the one with the greater (stamp, value before tombstone, node) wins; a winning value takes over the
+// dots of a losing value. Merging in any order, grouping and repetition gives equal live values everywhere.
+//
+// Of each node only its greatest dot is kept: the others can never decide anything. (Erlang nodes keep all of them, and
+// understand both.) Equal stamps of one node with different values do not occur among well-behaved nodes; for those
+// that exist the greater encoded value wins, so that at least all nodes of ours agree.
+//
+// Sources: protocol document 04, sections 2, 3 and 8. One thread at a time.
+#pragma once
+
+#include <barrel_p2p/error.hpp>
+#include <barrel_p2p/term.hpp>
+#include <boost/container/small_vector.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <compare>
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "replication/clock.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace replication {
+
+/// One write: by whom, and when.
+struct Dot {
+  Timestamp stamp;
+  Atom node;
+
+  friend bool operator==(const Dot&, const Dot&) noexcept = default;
+  /// The stamp first, then the bytes of the name.
+  friend std::strong_ordering operator<=>(const Dot& left, const Dot& right) noexcept {
+    if (const auto order = left.stamp <=> right.stamp; order != 0) return order;
+    return left.node.text() <=> right.node.text();
+  }
+};
+
+/// What is known of a key. A value has one dot of each node that wrote it, the greatest one first; a removal has only
+/// its stamp.
+class Entry {
+ public:
+  static Entry value(Term value, Dot dot);
+  static Entry tombstone(const Timestamp& stamp);
+
+  [[nodiscard]] bool is_live() const noexcept { return live_; }
+  [[nodiscard]] const Term& value() const noexcept { return value_; }
+  /// Of the write or removal that counts.
+  [[nodiscard]] const Timestamp& stamp() const noexcept { return dots_.front().stamp; }
+  /// Who wrote the value; the empty atom for a removal.
+  [[nodiscard]] const Atom& writer() const noexcept { return dots_.front().node; }
+  [[nodiscard]] std::span<const Dot> dots() const noexcept;
+  /// Whether nobody else wrote the value.
+  [[nodiscard]] bool only_by(const Atom& node) const noexcept;
+
+  /// Adds a dot of a value.
+  void add_dot(const Dot& dot);
+  friend bool operator==(const Entry&, const Entry&) noexcept;
+
+ private:
+  Term value_;
+  bool live_ = false;
+  boost::container::small_vector<Dot, 1> dots_;
+};
+
+[[nodiscard]] Term to_term(const Entry& entry);
+/// Error: `malformed_term`: not an entry, or with numbers out of range.
+[[nodiscard]] Result<Entry> entry_of(const Term& term);
+
+/// What a merge did to a key.
+enum class Change : std::uint8_t {
+  none,
+  dots,     ///< What people see is the same; what is stored is not.
+  put,      ///< A new value.
+  removed,  ///< There was a value, and is none now.
+};
+/// Merges `incoming` into `entry`.
+Change merge(Entry& entry, const Entry& incoming);
+
+class OrMap {
+ public:
+  using Table = boost::unordered_flat_map<Term, Entry, std::hash<Term>>;
+
+  /// The raw entry, or nullptr. Valid until the next change.
+  [[nodiscard]] const Entry* find(const Term& key) const noexcept;
+  /// The value, if there is one. Valid until the next change.
+  [[nodiscard]] const Term* get(const Term& key) const noexcept;
+  /// The stamp must be greater than that of the present entry: `HybridClock::observe` it first.
+  const Entry& put(const Term& key, Term value, Dot dot);
+  const Entry& remove(const Term& key, const Timestamp& stamp);
+  /// An unknown key is taken over.
+  Change merge(const Term& key, const Entry& incoming);
+  /// Forgets the entry, without a tombstone.
+  bool erase(const Term& key);
+
+  /// Removes tombstones whose wall time is below `cutoff`; returns their keys.
+  std::vector<Term> collect_tombstones(WallMilliseconds cutoff);
+
+  /// A key that Erlang nodes take for the same one, though it is another: `1` and `1.0`, at any depth. They lose one of
+  /// the two at the next merge, so such a key must not be put.
+  [[nodiscard]] std::optional<Term> lookalike(const Term& key) const;
+
+  [[nodiscard]] std::size_t size() const noexcept { return table_.size(); }  ///< With tombstones.
+  [[nodiscard]] std::size_t live_count() const noexcept { return live_; }
+  [[nodiscard]] bool has_live() const noexcept { return live_ > 0; }
+  /// In no particular order: results that others see must not depend on it.
+  [[nodiscard]] const Table& entries() const noexcept { return table_; }
+  /// The whole state.
+  [[nodiscard]] Term to_term() const;
+
+ private:
+  Entry& place(const Term& key, Entry&& entry);
+
+  Table table_;
+  std::size_t live_ = 0;
+  boost::unordered_flat_map<Term, Term, std::hash<Term>> with_floats_;  ///< Plain form to key, of keys with floats.
+};
+
+/// What a peer sent, entry by entry.
+struct Accepted {
+  std::vector<std::pair<Term, Entry>> entries;
+  std::size_t rejected = 0;   ///< Malformed, or refused by the check.
+  std::size_t in_future = 0;  ///< Of these, entries that the clock refused.
+};
+
+/// Which entries a feature takes. Values and keys of any type arrive here.
+using EntryCheck = std::function<bool(const Term& key, const Entry& entry)>;
+
+/// Checks the whole of a delta or snapshot and moves the clock beyond all that is accepted. What is not a map holds
+/// nothing. At most `entries_max` are looked at; the rest counts as rejected.
+Accepted accept(const Term& payload, HybridClock& clock, WallMilliseconds physical, const EntryCheck& check,
+                std::size_t entries_max);
+
+}  // namespace replication
+}  // namespace v0
+}  // namespace barrel_p2p

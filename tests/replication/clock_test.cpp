@@ -1,0 +1,160 @@
+// The hybrid logical clock against recordings of the Erlang implementation, and what it does better.
+#include "replication/clock.hpp"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <boost/json.hpp>
+#include <set>
+#include <string>
+
+#include "support/vectors.hpp"
+
+namespace barrel_p2p::replication {
+namespace {
+
+using barrel_p2p::test::from_hex;
+using barrel_p2p::test::read_vectors;
+using barrel_p2p::test::text_of;
+
+Term term_of(const boost::json::value& row, std::string_view key) { return *parse_term(text_of(row, key)); }
+
+/// A sequence ends where the Erlang clock would end its process or become something else than two integers.
+bool can_go_on(const Term& result, const boost::json::value& step) {
+  if (result.is_tagged("clock_process_exited", 2)) return false;
+  return !step.as_object().contains("remote") || timestamp_of(term_of(step, "remote")).has_value();
+}
+
+void replay(const boost::json::value& test) {
+  HybridClockConfig config;
+  config.skew_max = Milliseconds(test.at("maxoffset").to_number<std::int64_t>());
+  HybridClock clock(config);
+  auto physical = test.at("initial_phys").to_number<WallMilliseconds>();
+  for (const auto& step : test.at("steps").as_array()) {
+    const auto name = text_of(test, "name");
+    const auto operation = text_of(step, "op");
+    if (operation == "set_phys") {
+      physical = step.at("phys").to_number<WallMilliseconds>();
+      continue;
+    }
+    const Term result = term_of(step, "result");
+    if (!can_go_on(result, step)) return;
+    if (operation == "now") {
+      EXPECT_EQ(to_text(to_term(clock.now(physical))), to_text(result)) << name;
+    } else {
+      const bool taken = clock.observe(*timestamp_of(term_of(step, "remote")), physical).has_value();
+      EXPECT_EQ(taken, result.is_tagged("ok", 2)) << name;
+      // One step before its end the Erlang clock counts on, ours rolls over.
+      if (!timestamp_of(result[1])) return;
+      EXPECT_EQ(to_text(to_term(clock.last())), to_text(result[1])) << name;
+    }
+  }
+}
+
+}  // namespace
+
+TEST(HybridClock, ticks_as_recorded) {
+  std::size_t count = 0;
+  const auto recorded = read_vectors("crdt-hlc.json");
+  for (const auto& row : recorded.as_array()) {
+    if (text_of(row, "kind") != "sequence") continue;
+    replay(row);
+    ++count;
+  }
+  EXPECT_EQ(count, 27U);
+}
+
+TEST(Timestamps, are_packed_and_compared_as_recorded) {
+  std::set<std::string> kinds;
+  const auto recorded = read_vectors("crdt-hlc.json");
+  for (const auto& row : recorded.as_array()) {
+    const auto kind = text_of(row, "kind");
+    if (kind == "pack") {
+      const auto stamp = timestamp_of(term_of(row, "term"));
+      if (!stamp) continue;  // numbers beyond the range
+      EXPECT_EQ(encode_term(to_term(*stamp)), from_hex(text_of(row, "etf_hex")));
+      const auto packed = pack(*stamp);
+      EXPECT_EQ(barrel_p2p::test::to_hex(packed), text_of(row, "to_binary_hex"));
+      EXPECT_EQ(encode_term(packed_term(*stamp)), from_hex(text_of(row, "pack_etf_hex")));
+      EXPECT_EQ(unpack(packed), *stamp);
+      kinds.insert(kind);
+    } else if (kind == "compare") {
+      const auto left = timestamp_of(term_of(row, "a"));
+      const auto right = timestamp_of(term_of(row, "b"));
+      if (!left || !right) continue;
+      const auto result = text_of(row, "result");
+      EXPECT_EQ(*left < *right, result == "lt");
+      EXPECT_EQ(*left == *right, result == "eq");
+      kinds.insert(kind);
+    }
+  }
+  EXPECT_EQ(kinds.size(), 2U);
+}
+
+TEST(Timestamps, out_of_range_are_refused) {
+  for (const char* text :
+       {"{timestamp,abc,0}", "{timestamp,-1,0}", "{timestamp,1.0,0}", "{timestamp,1,-1}", "{timestamp,1,2147483647}",
+        "{timestamp,9223372036854775808,0}", "{timestamp,1}", "{stamp,1,0}", "1", "{timestamp,[],0}"}) {
+    EXPECT_EQ(timestamp_of(*parse_term(text)).error(), Errc::malformed_term) << text;
+  }
+  EXPECT_TRUE(timestamp_of(*parse_term("{timestamp,9223372036854775807,2147483646}")));
+}
+
+RC_GTEST_PROP(HybridClock, every_stamp_is_greater_than_all_that_were_given_or_seen, ()) {
+  HybridClockConfig config;
+  config.skew_max = Milliseconds(0);
+  HybridClock clock(config);
+  Timestamp greatest;
+  const auto steps = *rc::gen::inRange(1, 100);
+  for (int step = 0; step < steps; ++step) {
+    const auto physical = *rc::gen::inRange<WallMilliseconds>(0, 50);
+    if (*rc::gen::arbitrary<bool>()) {
+      const Timestamp remote{*rc::gen::inRange<WallMilliseconds>(0, 60),
+                             *rc::gen::element(0U, 1U, 7U, Timestamp::logical_max)};
+      RC_ASSERT(clock.observe(remote, physical));
+      RC_ASSERT(clock.last() > remote);
+    }
+    const auto stamp = clock.now(physical);
+    RC_ASSERT(stamp > greatest);
+    RC_ASSERT(stamp.logical <= Timestamp::logical_max);
+    greatest = stamp;
+  }
+}
+
+TEST(HybridClock, counts_over_into_the_wall) {
+  HybridClock clock;
+  ASSERT_TRUE(clock.observe({1000, Timestamp::logical_max}, 1000));
+  EXPECT_EQ(clock.last(), (Timestamp{1001, 0}));
+}
+
+TEST(HybridClock, one_bad_clock_does_not_move_ours) {
+  HybridClock clock;
+  clock.now(1'000'000);
+  EXPECT_EQ(clock.observe({1'000'000 + 3'600'001, 0}, 1'000'000).error(), Errc::limit_exceeded);
+  EXPECT_EQ(clock.last(), (Timestamp{1'000'000, 0}));
+  EXPECT_TRUE(clock.observe({1'000'000 + 3'600'000, 0}, 1'000'000));
+}
+
+TEST(HybridClock, resumes_behind_its_mark_after_a_restart) {
+  HybridClock clock;
+  ASSERT_TRUE(clock.observe({50'000, 3}, 1000));  // ahead of the system's clock
+  const auto before = clock.now(1000);
+  const auto mark = clock.take_mark();
+  ASSERT_TRUE(mark);
+  HybridClockConfig config;
+  config.start = *mark;
+  HybridClock again(config);
+  EXPECT_GT(again.now(1001), before);
+}
+
+TEST(HybridClock, asks_for_a_new_mark_before_the_old_one_is_reached) {
+  HybridClock clock;
+  clock.now(10'000);
+  EXPECT_EQ(clock.take_mark(), 15'000);
+  clock.now(12'000);
+  EXPECT_FALSE(clock.take_mark());
+  clock.now(13'000);
+  EXPECT_EQ(clock.take_mark(), 18'000);
+}
+
+}  // namespace barrel_p2p::replication

@@ -1,0 +1,271 @@
+// The replicated map against recordings of the Erlang implementation, and the laws of its merge.
+#include "replication/ormap.hpp"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <map>
+#include <ostream>
+#include <set>
+#include <string>
+
+#include "support/vectors.hpp"
+
+namespace barrel_p2p::replication {
+namespace {
+
+using barrel_p2p::test::from_hex;
+using barrel_p2p::test::read_vectors;
+using barrel_p2p::test::text_of;
+
+Term decoded(const boost::json::value& row, std::string_view key) {
+  return decode_term(from_hex(text_of(row, key)))->term;
+}
+
+OrMap map_of(const Term& term) {
+  OrMap map;
+  for (const auto& [key, value] : term.pairs()) {
+    const auto entry = entry_of(value);
+    if (entry) map.merge(key, *entry);
+  }
+  return map;
+}
+
+/// With the greatest dot of each node only: what both implementations agree on.
+Term pruned(const Term& term) { return map_of(term).to_term(); }
+
+OrMap merged(OrMap into, const OrMap& from) {
+  for (const auto& [key, entry] : from.entries()) into.merge(key, entry);
+  return into;
+}
+
+std::map<std::string, std::string> live(const OrMap& map) {
+  std::map<std::string, std::string> values;
+  for (const auto& [key, entry] : map.entries()) {
+    if (entry.is_live()) values.emplace(to_text(key), to_text(entry.value()));
+  }
+  return values;
+}
+
+const std::set<std::string> merged_better{
+    "value_value_same_max_dot_different_value_right_wins",              // the greater value wins, on both sides
+    "numeric_keys_compare_equal", "nested_numeric_keys_compare_equal",  // no key is lost
+};
+
+}  // namespace
+
+TEST(OrMapVectors, maps_merge_as_recorded) {
+  std::size_t same = 0;
+  const auto recorded = read_vectors("crdt-ormap-merge.json");
+  for (const auto& row : recorded.as_array()) {
+    const auto name = text_of(row, "name");
+    const auto a = map_of(decoded(row, row.as_object().contains("a_etf_hex") ? "a_etf_hex" : "left_assoc_etf_hex"));
+    if (text_of(row, "kind") == "merge3") {
+      const auto from = [&](const char* key) { return map_of(*parse_term(text_of(row, key))); };
+      const auto left = merged(merged(from("a"), from("b")), from("c"));
+      const auto right = merged(from("a"), merged(from("b"), from("c")));
+      EXPECT_EQ(to_text(left.to_term()), to_text(pruned(decoded(row, "left_assoc_etf_hex")))) << name;
+      EXPECT_EQ(to_text(right.to_term()), to_text(pruned(decoded(row, "right_assoc_etf_hex")))) << name;
+      EXPECT_EQ(live(left), live(right)) << name;
+      continue;
+    }
+    const auto b = map_of(decoded(row, "b_etf_hex"));
+    const auto ab = merged(a, b);
+    const auto ba = merged(b, a);
+    EXPECT_EQ(to_text(ab.to_term()), to_text(ba.to_term())) << name;
+    const bool equal = to_text(ab.to_term()) == to_text(pruned(decoded(row, "merge_a_b_etf_hex"))) &&
+                       to_text(ba.to_term()) == to_text(pruned(decoded(row, "merge_b_a_etf_hex")));
+    EXPECT_NE(equal, merged_better.contains(name)) << name << "\n" << to_text(ab.to_term());
+    if (equal) ++same;
+  }
+  EXPECT_EQ(same, 19U);
+}
+
+TEST(OrMapVectors, entries_of_peers_are_taken_or_refused_as_recorded_and_bad_numbers_never) {
+  std::size_t count = 0;
+  const auto recorded = read_vectors("crdt-wire.json");
+  for (const auto& row : recorded.as_array()) {
+    if (text_of(row, "kind") != "entry") continue;
+    const auto name = text_of(row, "name");
+    const Term term = decoded(row, "etf_hex");
+    // What they let pass and should not.
+    const bool bad_numbers =
+        name.starts_with("passes_") || name == "ok_negative" || name == "ok_huge_int" || name == "ok_float_wall";
+    const bool expected = text_of(row, "valid_entry") == "true" && !bad_numbers;
+    EXPECT_EQ(entry_of(term).has_value(), expected) << name;
+    if (expected) {
+      const Term again = to_term(*entry_of(term));
+      EXPECT_EQ(again[0], term[0]) << name;
+      EXPECT_EQ(again[1], term[1]) << name;
+    }
+    ++count;
+  }
+  EXPECT_EQ(count, 39U);
+}
+
+TEST(OrMapVectors, deltas_are_ingested_as_recorded) {
+  std::size_t count = 0;
+  const auto recorded = read_vectors("crdt-wire.json");
+  for (const auto& row : recorded.as_array()) {
+    const auto kind = text_of(row, "kind");
+    if (kind != "ingest" && kind != "accept") continue;
+    const auto name = text_of(row, "name");
+    HybridClockConfig config;
+    config.skew_max = Milliseconds(0);
+    HybridClock clock(config);
+    WallMilliseconds physical = 0;
+    if (kind == "accept") {
+      const auto accepted = accept(decoded(row, "etf_hex"), clock, physical, {}, 100);
+      OrMap map;
+      for (const auto& [key, entry] : accepted.entries) map.merge(key, entry);
+      EXPECT_EQ(to_text(map.to_term()), to_text(pruned(decoded(row, "accepted_etf_hex")))) << name;
+    } else {
+      physical = row.at("phys").to_number<WallMilliseconds>();
+      const auto before = timestamp_of(*parse_term(text_of(row, "clock_before")));
+      if (!before) continue;
+      if (before->wall > 0) clock.now(before->wall);
+      auto map = map_of(decoded(row, "local_etf_hex"));
+      const auto accepted = accept(decoded(row, "incoming_etf_hex"), clock, physical, {}, 100);
+      for (const auto& [key, entry] : accepted.entries) map.merge(key, entry);
+      // Their clock ends at the poisoned stamp, and what they hold with it; here the rest of the map stays.
+      const char* merged_key = name == "ingest_poison_timestamp" ? "local_etf_hex" : "merged_etf_hex";
+      EXPECT_EQ(to_text(map.to_term()), to_text(pruned(decoded(row, merged_key)))) << name;
+      for (const auto& [key, entry] : accepted.entries) EXPECT_GT(clock.last(), entry.stamp()) << name;
+    }
+    ++count;
+  }
+  EXPECT_EQ(count, 15U);
+}
+
+TEST(OrMap, a_put_after_observing_the_present_entry_wins) {
+  OrMap map;
+  HybridClock clock;
+  map.merge("key", Entry::tombstone({9000, 5}));
+  ASSERT_TRUE(clock.observe(map.find("key")->stamp(), 1000));
+  map.put("key", "value", {clock.now(1000), Atom("a@h")});
+  EXPECT_EQ(*map.get("key"), Term("value"));
+  EXPECT_EQ(map.live_count(), 1U);
+}
+
+TEST(OrMap, two_hundred_thousand_writes_leave_one_dot) {
+  OrMap map;
+  HybridClock clock;
+  for (int write = 0; write < 200'000; ++write) map.put("key", write, {clock.now(1000 + write / 10), Atom("a@h")});
+  EXPECT_EQ(map.find("key")->dots().size(), 1U);
+}
+
+TEST(OrMap, each_writer_leaves_its_last_dot) {
+  OrMap map;
+  map.put("key", 1, {{1, 0}, Atom("a@h")});
+  map.put("key", 2, {{2, 0}, Atom("b@h")});
+  map.put("key", 3, {{3, 0}, Atom("a@h")});
+  EXPECT_EQ(to_text(map.to_term()),
+            "#{<<\"key\">> => {value,3,#{{a@h,{timestamp,3,0}} => true,{b@h,{timestamp,2,0}} => true}}}");
+  EXPECT_FALSE(map.find("key")->only_by(Atom("a@h")));
+  EXPECT_EQ(map.find("key")->writer(), "a@h");
+}
+
+TEST(OrMap, merge_tells_what_people_see) {
+  OrMap map;
+  EXPECT_EQ(map.merge("key", Entry::value(1, {{1, 0}, Atom("a@h")})), Change::put);
+  EXPECT_EQ(map.merge("key", Entry::value(1, {{1, 0}, Atom("a@h")})), Change::none);
+  EXPECT_EQ(map.merge("key", Entry::value(1, {{2, 0}, Atom("b@h")})), Change::dots);
+  EXPECT_EQ(map.merge("key", Entry::value(2, {{3, 0}, Atom("b@h")})), Change::put);
+  EXPECT_EQ(map.merge("key", Entry::tombstone({4, 0})), Change::removed);
+  EXPECT_EQ(map.merge("key", Entry::tombstone({5, 0})), Change::dots);
+  EXPECT_EQ(map.merge("key", Entry::value(2, {{4, 9}, Atom("b@h")})), Change::none);
+  EXPECT_EQ(map.live_count(), 0U);
+  EXPECT_EQ(map.size(), 1U);
+}
+
+TEST(OrMap, tombstones_below_the_cutoff_are_collected_and_values_are_not) {
+  OrMap map;
+  map.merge("old", Entry::tombstone({99, 7}));
+  map.merge("young", Entry::tombstone({100, 0}));
+  map.merge("value", Entry::value(1, {{1, 0}, Atom("a@h")}));
+  EXPECT_EQ(map.collect_tombstones(100), std::vector<Term>{Term("old")});
+  EXPECT_EQ(map.size(), 2U);
+}
+
+TEST(OrMap, keys_that_erlang_nodes_cannot_tell_apart_are_found) {
+  OrMap map;
+  map.put(1, "integer", {{1, 0}, Atom("a@h")});
+  map.put(Term::tuple({"t", 2.0}), "nested", {{1, 0}, Atom("a@h")});
+  map.put(2.5, "no twin", {{1, 0}, Atom("a@h")});
+  EXPECT_EQ(map.lookalike(1.0), Term(1));
+  EXPECT_EQ(map.lookalike(Term::tuple({"t", 2})), Term::tuple({"t", 2.0}));
+  EXPECT_FALSE(map.lookalike(1));
+  EXPECT_FALSE(map.lookalike(Term::tuple({"t", 2.0})));
+  EXPECT_FALSE(map.lookalike(3.0));
+  EXPECT_FALSE(map.lookalike(2));
+  map.erase(Term::tuple({"t", 2.0}));
+  EXPECT_FALSE(map.lookalike(Term::tuple({"t", 2})));
+}
+
+TEST(OrMap, what_is_too_much_or_too_far_ahead_is_refused_and_the_rest_is_taken) {
+  HybridClock clock;
+  std::vector<TermPair> pairs;
+  for (int key = 0; key < 10; ++key) {
+    pairs.emplace_back(key, to_term(Entry::value(key, {{key == 0 ? 100'000'000 : 5, 0}, Atom("a@h")})));
+  }
+  const auto accepted = accept(
+      Term::map(pairs), clock, 1000, [](const Term& key, const Entry& /*entry*/) { return !(key == Term(1)); }, 5);
+  EXPECT_EQ(accepted.entries.size(), 5U);
+  EXPECT_EQ(accepted.rejected, 5U);
+  EXPECT_EQ(accepted.in_future, 1U);
+  EXPECT_EQ(clock.last().wall, 1000);
+  EXPECT_TRUE(accept(Term("no map"), clock, 1000, {}, 5).entries.empty());
+}
+
+// The laws.
+
+namespace {
+
+/// Values are a function of their dot, as they are among well-behaved nodes.
+OrMap random_map() {
+  OrMap map;
+  const auto count = *rc::gen::inRange(0, 12);
+  for (int index = 0; index < count; ++index) {
+    const Term key(*rc::gen::inRange(0, 4));
+    const Timestamp stamp{*rc::gen::inRange<WallMilliseconds>(0, 4), *rc::gen::inRange<std::uint32_t>(0, 3)};
+    if (*rc::gen::inRange(0, 3) == 0) {
+      map.merge(key, Entry::tombstone(stamp));
+    } else {
+      const Atom node(*rc::gen::element("a@h", "b@h", "c@h"));
+      map.merge(key, Entry::value(Term::tuple({node, stamp.wall, stamp.logical}), {stamp, node}));
+    }
+  }
+  return map;
+}
+
+}  // namespace
+
+RC_GTEST_PROP(OrMapLaws, merge_commutes, ()) {
+  const auto a = random_map();
+  const auto b = random_map();
+  RC_ASSERT(merged(a, b).to_term() == merged(b, a).to_term());
+}
+
+RC_GTEST_PROP(OrMapLaws, merge_associates_in_what_people_see, ()) {
+  const auto a = random_map();
+  const auto b = random_map();
+  const auto c = random_map();
+  RC_ASSERT(live(merged(merged(a, b), c)) == live(merged(a, merged(b, c))));
+}
+
+RC_GTEST_PROP(OrMapLaws, merge_is_idempotent, ()) {
+  const auto a = random_map();
+  const auto b = merged(a, random_map());
+  RC_ASSERT(merged(b, a).to_term() == b.to_term());
+  RC_ASSERT(merged(b, b).to_term() == b.to_term());
+}
+
+RC_GTEST_PROP(OrMapLaws, the_count_of_live_values_is_right_and_the_wire_form_comes_back, ()) {
+  const auto map = merged(random_map(), random_map());
+  RC_ASSERT(map.live_count() == live(map).size());
+  RC_ASSERT(map_of(map.to_term()).to_term() == map.to_term());
+}
+
+}  // namespace barrel_p2p::replication
