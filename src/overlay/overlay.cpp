@@ -9,6 +9,9 @@ inline namespace v0 {
 namespace overlay {
 namespace {
 
+/// Remembered nodes that are joined one after the other before the contacts are. The passive view tries the rest.
+constexpr std::size_t joined_from_memory_max = 8;
+
 /// One seed for the whole, another for each part.
 OverlayConfig completed(OverlayConfig config) {
   Prng seeds(config.seed);
@@ -20,13 +23,18 @@ OverlayConfig completed(OverlayConfig config) {
   return config;
 }
 
+ContactsConfig contacts_of(ContactsConfig config) {
+  config.remembered.resize(std::min(config.remembered.size(), joined_from_memory_max));
+  return config;
+}
+
 }  // namespace
 
 Overlay::Overlay(OverlayConfig config, MonotonicTime now)
     : config_(completed(std::move(config))),
       hyparview_(config_.hyparview, now),
       plumtree_(config_.plumtree, now),
-      contacts_(config_.contacts, now) {
+      contacts_(contacts_of(config_.contacts), now) {
   for (const auto& node : config_.contacts.remembered) hyparview_.learn(node, now);
   remembered_version_ = hyparview_.version();
 }
@@ -91,8 +99,12 @@ void Overlay::receive(const Atom& from, const Message& message, MonotonicTime no
 
 void Overlay::send_refused(const Atom& to, const Message& message, MonotonicTime now) {
   const auto* plumtree = std::get_if<PlumtreeMessage>(&message);
-  const auto* gossip = plumtree != nullptr ? std::get_if<Gossip>(plumtree) : nullptr;
-  if (gossip != nullptr) plumtree_.push_refused(to, gossip->id, now);
+  if (plumtree == nullptr) return;
+  if (const auto* gossip = std::get_if<Gossip>(plumtree)) {
+    plumtree_.push_refused(to, gossip->id, now);
+  } else if (const auto* ihave = std::get_if<IHave>(plumtree)) {
+    for (const auto& announcement : ihave->announcements) plumtree_.push_refused(to, announcement.id, now);
+  }
 }
 
 void Overlay::tick(MonotonicTime now, Effects& out) {
