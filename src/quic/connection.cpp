@@ -349,7 +349,11 @@ void Connection::Native::closed(const CloseReason& reason, bool tell) {
 void Connection::Native::close_now(std::uint64_t code, const std::string& text) {
   if (is_closed) return;
   const auto keep = self.lock();
-  write_packets();  // what was written before the close goes out before it
+  // What was written before the close goes out before it, and there is no later: pacing would have it wait. A burst
+  // fits into the congestion window, so by its pacing the next one may go within a round trip.
+  NgConnectionInfo stat{};
+  connection_info(connection, stat);
+  write_packets(timestamp() + stat.smoothed_rtt + NGTCP2_MILLISECONDS);
   if (is_closed) return;
   NgCloseError error{};
   close_error_default(error);
@@ -436,8 +440,7 @@ ngtcp2_ssize Connection::Native::write_one(std::uint8_t* out, std::size_t size, 
   }
 }
 
-void Connection::Native::write_packets() {
-  const ngtcp2_tstamp now = timestamp();
+void Connection::Native::write_packets(ngtcp2_tstamp now) {
   const std::size_t quantum = std::max<std::size_t>(ngtcp2_conn_get_send_quantum(connection), payload_bytes_max);
   constexpr std::size_t batch_max = 62'000;  // what one UDP_SEGMENT call takes, less a packet
   constexpr std::size_t segments_max = 60;
@@ -489,7 +492,7 @@ void Connection::Native::flush() {
   if (is_closed) return;
   const auto keep = self.lock();
   for (auto& [id, stream] : streams) stream.blocked = false;
-  write_packets();
+  write_packets(timestamp());
   if (!is_closed) arm_timer();
 }
 

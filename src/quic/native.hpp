@@ -59,7 +59,7 @@ struct Connection::Native {
   /// Lets go of what ngtcp2 and GnuTLS hold.
   void release();
   /// Writes packets until nothing can be sent; one system call for many of them.
-  void write_packets();
+  void write_packets(ngtcp2_tstamp now);
   ngtcp2_ssize write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, ngtcp2_path& path);
   void follow(const Address& from);
   SendStream* next_stream(StreamId& id);

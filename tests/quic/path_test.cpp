@@ -433,5 +433,19 @@ TEST_F(Path, an_ipv4_socket_says_that_it_cannot_reach_ipv6) {
   EXPECT_EQ(made.error().code(), Errc::unreachable);
 }
 
+TEST_F(Path, what_was_written_right_before_a_close_arrives_before_it) {
+  open();
+  relay->weather = {.every_for = 20ms};
+  connect(relay->address());
+  ASSERT_TRUE(transfer(5000));
+  write(6000);
+  context.poll();  // sends it, and the next packets have to wait for their time on this slow path
+  write(100);
+  dialled->close(0, "done");
+  ASSERT_TRUE(run_until([this] { return accepted_closed.has_value(); }));
+  EXPECT_EQ(received, written);
+  EXPECT_TRUE(in_order);
+}
+
 }  // namespace
 }  // namespace barrel_p2p::quic
