@@ -250,9 +250,15 @@ bool Channel::open_data_streams() {
 }
 
 void Channel::apply(HandshakeEffects&& effects) {
+  const auto is_up = [](const HandshakeEffect& effect) { return std::holds_alternative<HandshakeUp>(effect); };
+  const bool waits_for_disk = pin_.holds() && events_.commit_pin && std::ranges::any_of(effects, is_up);
   for (auto& effect : effects) {
     if (stage_ == ChannelStage::closed) return;
     if (auto* send = std::get_if<HandshakeSend>(&effect)) {
+      if (waits_for_disk) {
+        withheld_ = std::move(send->bytes);
+        continue;
+      }
       handshake_sent_ += send->bytes.size();
       if (send->status) status_acked_at_ = handshake_sent_;
       connection_->write(control_stream, SharedBytes(std::move(send->bytes)), {.fin = false, .own_packet = true});
@@ -309,6 +315,9 @@ void Channel::pinned(const HandshakeUp& up, const Result<void>& result) {
   }
   if (!result) {
     logger_->error("the key of {} is pinned in memory only: {}", up.peer.text(), result.error().message());
+  }
+  if (!withheld_.empty()) {
+    connection_->write(control_stream, SharedBytes(std::exchange(withheld_, {})), {.fin = false, .own_packet = true});
   }
   go_up(up);
 }

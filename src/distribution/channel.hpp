@@ -171,6 +171,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   PinReservation pin_;
   std::optional<HandshakeUp> pinning_;  ///< The handshake is complete; the peer is let in when the disk has its key.
   MonotonicTime pinning_since_{};
+  Bytes withheld_;  ///< The acknowledgement that lets a peer in which dialled us.
   std::optional<StreamId> own_auth_stream_;
   std::uint64_t handshake_sent_ = 0;              ///< Bytes written to stream 0.
   std::optional<std::uint64_t> status_acked_at_;  ///< The status has arrived when these are acknowledged.
