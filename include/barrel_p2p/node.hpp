@@ -9,17 +9,19 @@
 //   auto pong = node->call_function("b@127.0.0.1", "erlang", "node", {});
 //
 // Several nodes may live in one program. A node takes no signals, no main function and no event loop of its host: it
-// has one thread for the network, and workers for processes. All functions may be called from any thread but, where it
-// says that they block, not from inside of a process or of a callback.
+// has one thread for the network, one for the cluster, and workers for processes. All functions may be called from any
+// thread but, where it says that they block, not from inside of a process or of a callback.
 #pragma once
 
 #include <barrel_p2p/error.hpp>
+#include <barrel_p2p/membership.hpp>
 #include <barrel_p2p/node_config.hpp>
 #include <barrel_p2p/node_name.hpp>
 #include <barrel_p2p/process.hpp>
 #include <barrel_p2p/server.hpp>
 #include <barrel_p2p/subscription.hpp>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -116,6 +118,50 @@ class BARREL_P2P_API Node {
   Subscription monitor_nodes(std::function<void(const NodeEvent&)> callback);
   /// Round trip to a node's `net_kernel`, connecting if need be (`net_adm:ping`). Blocks. Errors: those of `call`.
   Result<std::chrono::microseconds> ping(const NodeName& node, Duration limit = std::chrono::seconds(5));
+
+  // The cluster. A hidden node is no member: `join` and `broadcast` say so with `invalid_config`, its views are empty
+  // and its subscribers hear nothing. docs/membership.md explains.
+
+  /// Joins the cluster of which the node is a member. Does not wait: `joined` and the events tell what comes of it; it
+  /// is tried once, unlike the contacts of the configuration. Ends an earlier `leave`. Errors: `cannot_join_self`,
+  /// `overloaded`, `stopped`.
+  Result<void> join(const NodeName& contact);
+  /// Tells all neighbours and empties the views. Until the next `join` this node asks nobody and refuses everybody.
+  /// Connections stay up. Does not wait.
+  void leave();
+  /// The neighbours of this node, in no order. Reads a copy: costs next to nothing.
+  [[nodiscard]] std::vector<NodeName> active_view() const;
+  /// Nodes that may replace them. As above.
+  [[nodiscard]] std::vector<NodeName> passive_view() const;
+  /// Waits until this node has a neighbour and knows `members_min` members: itself and those in its views. With 1 or
+  /// less it does not wait. Blocks. Errors: `timeout` (says how many are known), `stopped`, `invalid_argument` (more
+  /// than the views can hold).
+  [[nodiscard]] Result<void> joined(std::size_t members_min = 2, Duration limit = std::chrono::seconds(10));
+
+  /// From now on the process, here or elsewhere, gets `{barrel_p2p_event, {peer_up, Node} | {peer_down, Node, Reason} |
+  /// left}`, until it ends. A second time is the same as once. Ask for `active_view` afterwards to know who was there.
+  void subscribe(const Pid& process);
+  void unsubscribe(const Pid& process);
+  /// First an `up` for each neighbour of now, then what happens; on the cluster thread, in order. The callback must not
+  /// block.
+  Subscription subscribe(std::function<void(const MembershipEvent&)> callback);
+
+  /// Sends to all members, this one included. No order is kept, not even between messages of one sender; each node gets
+  /// it once, or not at all when no path to it works for a minute. Does not wait. Errors: `limit_exceeded` (see
+  /// `GossipConfig`), `overloaded` (too much waits here: try again later), `stopped`.
+  Result<void> broadcast(Term tag, Term payload);
+  /// Broadcasts with this tag, on the cluster thread; the callback must not block.
+  Subscription subscribe_broadcast(Term tag, std::function<void(const Term& payload)> callback);
+  /// From now on the process gets `{plumtree_broadcast, {Tag, Payload}}` for every tag, until it ends.
+  void subscribe_broadcast(const Pid& process);
+  void unsubscribe_broadcast(const Pid& process);
+
+  /// For tests: treats these nodes as if they did not exist, in place of those that were blocked before. Connections
+  /// stay up.
+  void block_peers(const std::vector<NodeName>& nodes);
+  void unblock_peers();
+
+  [[nodiscard]] OverlayStatistics overlay_statistics() const;
 
   // Processes.
 

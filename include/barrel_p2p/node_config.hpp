@@ -50,6 +50,37 @@ struct FailureDetectorConfig {
   std::chrono::milliseconds probe_timeout{10'000};  ///< No answer in this time: down.
 };
 
+/// The overlay: who this node keeps in touch with. The keys are those of the Erlang library, with its defaults, which
+/// are those of the paper for 10,000 nodes. All nodes of a cluster should have the same.
+struct MembershipConfig {
+  std::vector<std::string> contacts;  ///< `contact_nodes`: tried one after the other until there is a neighbour.
+  std::size_t active_size = 5;        ///< `active_size`, 2 to 64: neighbours, which gossip to each other.
+  std::size_t passive_size = 30;      ///< `passive_size`, `active_size` to 1024: nodes that may replace them.
+  std::uint32_t arwl = 6;             ///< `arwl`, to 16: hops of a newcomer's walk.
+  std::uint32_t prwl = 3;            ///< `prwl`, 1 to `arwl`: where a walk enters passive views, and hops of a shuffle.
+  std::size_t shuffle_length = 8;    ///< `shuffle_length`, 1 to 128: names in a shuffle.
+  std::uint32_t max_fail_count = 5;  ///< `max_fail_count`, 1 to 100: failed dials before a node is forgotten.
+  std::chrono::milliseconds shuffle_period{10'000};  ///< `shuffle_period`, from 100; in use at least 2 s, at most 30 s.
+  std::chrono::milliseconds base_backoff{1000};      ///< `base_backoff_ms`, from 100: doubled with each failed dial.
+  std::chrono::milliseconds passive_max_age{
+      300'000};  ///< `passive_max_age_ms`, from 100: nodes of which nobody spoke for so long are forgotten.
+  std::chrono::milliseconds passive_cleanup_period{60'000};  ///< `passive_cleanup_period`, from 100.
+  std::chrono::milliseconds churn_window{
+      30'000};  ///< `churn_window_ms`, from 100: many joins and leaves in it make shuffles more frequent.
+  std::chrono::milliseconds pending_timeout{
+      30'000};  ///< `pending_timeout_ms`, from 100: for a dial or a question that is not answered.
+  std::chrono::milliseconds contact_retry{
+      5000};             ///< `contact_retry_ms`, from 100: the longest pause between two rounds through the contacts.
+  bool remember = true;  ///< `remember_peers`: keep the names of neighbours in DATA/peers and try them after a restart.
+};
+
+/// Broadcasts of the program; docs/membership.md.
+struct GossipConfig {
+  /// One broadcast, encoded, 1 KiB to 16 MiB. A broadcast passes every node of the cluster several times, and every
+  /// node keeps it for a minute: send large things to those who want them.
+  std::size_t payload_bytes_max = 64UL * 1024;
+};
+
 /// What a peer, or the lack of one, may cost.
 struct LimitsConfig {
   std::size_t message_bytes_max = 128UL * 1024 * 1024;  ///< One message from a peer. Larger: the channel is closed.
@@ -61,6 +92,9 @@ struct LimitsConfig {
   std::size_t half_open_max = 1024;                     ///< Connections in handshake or authentication, in total.
   std::size_t half_open_per_address_max = 64;           ///< The same from one address.
   std::size_t connections_max = 16'384;                 ///< Connections in total.
+  std::size_t cluster_queue_bytes_max =
+      32UL * 1024 * 1024;  ///< What waits for the cluster thread; beyond it the channels that fill it are held back,
+                           ///< and broadcasts fail with `overloaded`. From 64 KiB.
   std::size_t remote_spawns_max = 10'000;  ///< Processes that all peers together may have spawned here at one time.
 };
 
@@ -87,6 +121,8 @@ struct NodeConfig {
   AuthenticationConfig authentication;
   FailureDetectorConfig detector;
   LimitsConfig limits;
+  MembershipConfig membership;
+  GossipConfig gossip;
   std::chrono::milliseconds setup_timeout{7000};  ///< A whole dial: connect, authentication, handshake.
   bool publish = true;  ///< Write an endpoint file into `discovery_dir`, for those who are to find this node.
   bool hidden =

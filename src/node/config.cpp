@@ -176,8 +176,35 @@ std::vector<Key> top_level_keys() {
   };
 }
 
+std::vector<Key> membership_keys() {
+  const auto in = [](auto member) { return at(&NodeConfig::membership, member); };
+  using Config = MembershipConfig;
+  constexpr std::int64_t week_ms = 7 * 24 * hour_ms;
+  return {
+      {"", "contact_nodes", strings(in(&Config::contacts))},
+      {"", "active_size", integer(2, 64, in(&Config::active_size))},
+      {"", "passive_size", integer(2, 1024, in(&Config::passive_size))},
+      {"", "arwl", integer(1, 16, in(&Config::arwl))},
+      {"", "prwl", integer(1, 16, in(&Config::prwl))},
+      {"", "shuffle_length", integer(1, 128, in(&Config::shuffle_length))},
+      {"", "shuffle_period", milliseconds(100, hour_ms, in(&Config::shuffle_period))},
+      {"", "max_fail_count", integer(1, 100, in(&Config::max_fail_count))},
+      {"", "base_backoff_ms", milliseconds(100, hour_ms, in(&Config::base_backoff))},
+      {"", "passive_max_age_ms", milliseconds(100, week_ms, in(&Config::passive_max_age))},
+      {"", "passive_cleanup_period", milliseconds(100, week_ms, in(&Config::passive_cleanup_period))},
+      {"", "churn_window_ms", milliseconds(100, hour_ms, in(&Config::churn_window))},
+      {"", "pending_timeout_ms", milliseconds(100, hour_ms, in(&Config::pending_timeout))},
+      {"", "contact_retry_ms", milliseconds(100, hour_ms, in(&Config::contact_retry))},
+      {"", "remember_peers", boolean(in(&Config::remember))},
+  };
+}
+
 std::vector<Key> table_keys() {
   return {
+      {"gossip", "payload_bytes_max",
+       integer(kib, 16 * kib * kib, at(&NodeConfig::gossip, &GossipConfig::payload_bytes_max))},
+      {"limits", "cluster_queue_bytes_max",
+       integer(64 * kib, 4 * gib, at(&NodeConfig::limits, &LimitsConfig::cluster_queue_bytes_max))},
       {"detector", "keep_alive_ms",
        milliseconds(100, 60'000, at(&NodeConfig::detector, &FailureDetectorConfig::keep_alive))},
       {"detector", "dead_after_ms",
@@ -208,6 +235,7 @@ std::vector<Key> table_keys() {
 const std::vector<Key>& all_keys() {
   static const std::vector<Key> keys = [] {
     auto list = top_level_keys();
+    for (auto& key : membership_keys()) list.push_back(std::move(key));
     for (auto& key : table_keys()) list.push_back(std::move(key));
     return list;
   }();

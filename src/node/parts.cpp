@@ -1,10 +1,14 @@
 #include "node/parts.hpp"
 
+#include <algorithm>
+#include <boost/asio/ip/address_v4.hpp>
 #include <boost/asio/post.hpp>
+#include <string_view>
 
 #include "base/random.hpp"
 #include "distribution/auth/certificate.hpp"
 #include "distribution/auth/identity.hpp"
+#include "node/exports.hpp"
 #include "node/validate.hpp"
 
 namespace barrel_p2p {
@@ -19,6 +23,38 @@ std::filesystem::path directory_of(const NodeConfig& config, const std::filesyst
 std::uint32_t new_creation() {
   constexpr std::uint32_t least = 4;
   return static_cast<std::uint32_t>(random_between(least, UINT32_MAX));
+}
+
+/// An IPv4 literal as a tuple, anything else as `undefined`: nobody dials it.
+Term address_term(std::string_view host) {
+  boost::system::error_code error;
+  const auto address = boost::asio::ip::make_address_v4(std::string(host), error);
+  if (error) return Atom("undefined");
+  const auto bytes = address.to_bytes();
+  return Term::tuple({bytes[0], bytes[1], bytes[2], bytes[3]});
+}
+
+overlay::OverlayConfig overlay_config(const NodeConfig& config) {
+  const auto& membership = config.membership;
+  overlay::OverlayConfig overlay;
+  overlay.seed = random_uint64();
+  auto& hyparview = overlay.hyparview;
+  hyparview.active_size = membership.active_size;
+  hyparview.passive_size = membership.passive_size;
+  hyparview.arwl = membership.arwl;
+  hyparview.prwl = membership.prwl;
+  hyparview.shuffle_length = membership.shuffle_length;
+  hyparview.shuffle_period = membership.shuffle_period;
+  hyparview.churn_window = membership.churn_window;
+  hyparview.fail_count_max = membership.max_fail_count;
+  hyparview.backoff_base = membership.base_backoff;
+  hyparview.passive_age_max = membership.passive_max_age;
+  hyparview.cleanup_period = membership.passive_cleanup_period;
+  hyparview.pending_timeout = membership.pending_timeout;
+  for (const auto& contact : membership.contacts) overlay.contacts.contacts.emplace_back(contact);
+  overlay.contacts.retry_max = membership.contact_retry;
+  overlay.contacts.retry_min = std::min(overlay.contacts.retry_min, membership.contact_retry);
+  return overlay;
 }
 
 distribution::DetectorConfig detector_config(const FailureDetectorConfig& config) {
@@ -89,10 +125,12 @@ distribution::NetworkEvents Node::Parts::network_events() {
   network_events.node_up = [this](const distribution::PeerInfo& peer) {
     system->node_up(peer.node, peer.epoch, peer.creation, peer.flags);
     if ((peer.flags & distribution::flag::published) == 0) return;
+    if (overlay) overlay->link_up(peer);
     events.tell({NodeEvent::Kind::up, NodeName(peer.node.text()), ""});
   };
   network_events.node_down = [this](const Atom& node, std::uint64_t epoch, const Atom& reason) {
     if (!system->node_down(node, epoch)) return;
+    if (overlay) overlay->link_down(node, epoch);
     events.tell({NodeEvent::Kind::down, NodeName(node.text()), reason.string()});
   };
   network_events.unreachable = [this](const Atom& node, const Error& /*error*/) { system->unreachable(node); };
@@ -139,7 +177,7 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
     if (!listen) return std::unexpected(listen.error());
     endpoint.listen = *listen;
     auto opened =
-        distribution::Network::open(context, settings, channel, endpoint, *discovery_, network_events(), logger);
+        distribution::Network::open(context, settings, channel, endpoint, *discovery, network_events(), logger);
     if (!opened) return std::unexpected(opened.error());
     network = std::move(*opened);
     return {};
@@ -151,12 +189,39 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
 }
 
 Result<void> Node::Parts::publish() {
-  port = network->endpoint().local_address().port();
-  discovery_->set_own_port(port);
+  discovery->set_own_port(port);
   if (!config.publish) return {};
   const std::uint16_t advertised = config.advertise_port != 0 ? config.advertise_port : port;
   const std::string host = config.advertise.empty() ? std::string(name.host()) : config.advertise;
-  return discovery_->publish(name, {host, advertised});
+  return discovery->publish(name, {host, advertised});
+}
+
+Result<std::vector<node::KnownPeer>> Node::Parts::load_peers(const std::filesystem::path& file) const {
+  if (file.empty()) return std::vector<node::KnownPeer>();
+  auto peers = node::read_peers(file, [&](const std::string& text) { logger->warn("{}", text); });
+  if (peers) std::erase_if(*peers, [&](const auto& peer) { return peer.node == name.atom(); });
+  return peers;
+}
+
+Result<void> Node::Parts::make_overlay() {
+  if (config.hidden) return {};
+  const auto& membership = config.membership;
+  node::OverlayRunnerConfig settings;
+  if (membership.remember) settings.peers_file = config.data_dir / "peers";
+  auto known = load_peers(settings.peers_file);
+  if (!known) return std::unexpected(known.error());
+  settings.overlay = overlay_config(config);
+  settings.overlay.own = name.atom();
+  for (const auto& peer : *known) settings.overlay.contacts.remembered.push_back(peer.node);
+  settings.known = std::move(*known);
+  settings.record = {name.atom(), address_term(config.advertise.empty() ? name.host() : config.advertise), port};
+  settings.creation = creation;
+  settings.queue_bytes_max = config.limits.cluster_queue_bytes_max;
+  settings.payload_bytes_max = config.gossip.payload_bytes_max;
+  settings.members_max = 1 + membership.active_size + membership.passive_size;
+  overlay = std::make_unique<node::OverlayRunner>(std::move(settings), cluster, *system, *network, *discovery, logger);
+  node::export_overlay(*system, *overlay);
+  return {};
 }
 
 void Node::Parts::describe() const {
@@ -187,7 +252,7 @@ Result<void> Node::Parts::start() {
   where.static_nodes = config.static_nodes;
   where.directory = directory_of(config, config.discovery_dir, "discovery");
   where.dns_port = config.dns_port;
-  discovery_ = std::make_unique<distribution::Discovery>(std::move(where));
+  discovery = std::make_unique<distribution::Discovery>(std::move(where));
   start_system();
   if (auto opened = open_network(*credentials); !opened) return opened;
   process::RemotePort remote;
@@ -199,9 +264,15 @@ Result<void> Node::Parts::start() {
     network->report_malformed(node, epoch, std::move(what));
   };
   system->set_remote(std::move(remote));
+  port = network->endpoint().local_address().port();
+  if (auto made = make_overlay(); !made) return made;
   system->start();
   if (auto published = publish(); !published) return published;
   describe();
+  if (overlay) {
+    overlay->start();
+    cluster.start();
+  }
   // From here on the network belongs to its thread.
   work_.emplace(context.get_executor());
   transport_ = std::thread([this] { context.run(); });
@@ -211,7 +282,8 @@ Result<void> Node::Parts::start() {
 void Node::Parts::stop() {
   const std::lock_guard lock(stop_mutex_);
   if (std::exchange(stopped_, true)) return;
-  if (discovery_) discovery_->unpublish();
+  if (discovery) discovery->unpublish();
+  if (overlay) overlay->stop();
   // What the processes say when they end goes out before the channels close: both pass through the same thread.
   if (system) system->stop();
   if (transport_.joinable()) {
@@ -225,7 +297,7 @@ void Node::Parts::stop() {
     context.stop();
     transport_.join();
   }
-  discovery_.reset();  // its threads must not call a network that is gone
+  discovery.reset();  // its threads must not call a network that is gone
   if (network) logger->info("stopped");
 }
 

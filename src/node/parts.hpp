@@ -1,7 +1,8 @@
 // The parts of a node, and how they are put together. Private to the node room.
 //
-// Threads: the transport thread runs the io_context with the network; the workers run processes. Parts are stopped in
-// the order in which they depend on each other: processes, channels, the thread, and then everything is let go.
+// Threads: the transport thread runs the io_context with the network; the cluster thread runs the overlay; the workers
+// run processes. Parts are stopped in the order in which they depend on each other: the overlay, processes, channels,
+// the thread, and then everything is let go.
 #pragma once
 
 #include <barrel_p2p/node.hpp>
@@ -18,6 +19,8 @@
 #include "distribution/auth/ed25519.hpp"
 #include "distribution/auth/trust_store.hpp"
 #include "distribution/network.hpp"
+#include "node/overlay_runner.hpp"
+#include "node/serial_executor.hpp"
 #include "node/subscribers.hpp"
 #include "process/system.hpp"
 
@@ -61,6 +64,9 @@ class Node::Parts {
   std::optional<distribution::PrivateKey> key;
   std::shared_ptr<distribution::TrustStore> trust;
   std::unique_ptr<process::System> system;
+  std::unique_ptr<distribution::Discovery> discovery;
+  node::SerialExecutor cluster;
+  std::unique_ptr<node::OverlayRunner> overlay;  ///< Nothing on a hidden node. Gone after the network.
   std::unique_ptr<distribution::Network> network;
   node::Subscribers<NodeEvent> events;
 
@@ -71,10 +77,11 @@ class Node::Parts {
   Result<void> open_network(const std::shared_ptr<const quic::Credentials>& credentials);
   [[nodiscard]] distribution::NetworkEvents network_events();
   Result<void> publish();
+  Result<void> make_overlay();
+  [[nodiscard]] Result<std::vector<node::KnownPeer>> load_peers(const std::filesystem::path& file) const;
   void describe() const;
 
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
-  std::unique_ptr<distribution::Discovery> discovery_;
   std::thread transport_;
   std::mutex stop_mutex_;
   bool stopped_ = false;

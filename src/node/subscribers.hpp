@@ -18,12 +18,22 @@ template <class Event>
 class Subscribers {
  public:
   using Callback = std::function<void(const Event&)>;
+  struct Entry {
+    explicit Entry(Callback function) : callback(std::move(function)) {}
+    std::recursive_mutex mutex;
+    bool active = true;
+    const Callback callback;
+  };
 
   Subscription add(Callback callback) {
-    const auto entry = std::make_shared<Entry>(std::move(callback));
-    const std::lock_guard lock(list_->mutex);
-    list_->entries.push_back(entry);
-    return Subscription([list = std::weak_ptr<List>(list_), entry] {
+    auto [subscription, entry] = prepare(std::move(callback));
+    begin(entry, {});
+    return std::move(subscription);
+  }
+  /// A subscriber that hears nothing until `begin`.
+  std::pair<Subscription, std::shared_ptr<Entry>> prepare(Callback callback) {
+    auto entry = std::make_shared<Entry>(std::move(callback));
+    Subscription subscription([list = std::weak_ptr<List>(list_), entry] {
       {
         // Waits for the callback, if it runs on another thread.
         const std::lock_guard running(entry->mutex);
@@ -34,6 +44,17 @@ class Subscribers {
         std::erase(all->entries, entry);
       }
     });
+    return {std::move(subscription), std::move(entry)};
+  }
+  /// Tells it `first`, and everything that is told after this call began.
+  void begin(const std::shared_ptr<Entry>& entry, const std::vector<Event>& first) {
+    const std::lock_guard running(entry->mutex);
+    for (const auto& event : first) {
+      if (entry->active) entry->callback(event);
+    }
+    if (!entry->active) return;
+    const std::lock_guard lock(list_->mutex);
+    list_->entries.push_back(entry);
   }
 
   void tell(const Event& event) const {
@@ -49,12 +70,6 @@ class Subscribers {
   }
 
  private:
-  struct Entry {
-    explicit Entry(Callback function) : callback(std::move(function)) {}
-    std::recursive_mutex mutex;
-    bool active = true;
-    const Callback callback;
-  };
   struct List {
     std::mutex mutex;
     std::vector<std::shared_ptr<Entry>> entries;

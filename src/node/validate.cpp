@@ -4,6 +4,7 @@
 #include <array>
 #include <barrel_p2p/node_name.hpp>
 #include <string>
+#include <utility>
 
 #include "distribution/detector.hpp"
 #include "distribution/discovery.hpp"
@@ -89,10 +90,75 @@ Result<void> check_times(const NodeConfig& config) {
   return {};
 }
 
+std::string text_of(std::size_t number) { return std::to_string(number); }
+
+Result<void> check_views(const NodeConfig& config) {
+  const auto& membership = config.membership;
+  constexpr std::size_t active_most = 64;
+  constexpr std::size_t passive_most = 1024;
+  constexpr std::uint32_t walk_most = 16;
+  constexpr std::size_t sample_most = 128;
+  constexpr std::uint32_t fail_count_most = 100;
+  if (membership.active_size < 2 || membership.active_size > active_most) {
+    return bad("active_size",
+               "must be between 2 and " + text_of(active_most) + ": a node with one neighbour passes nothing on");
+  }
+  if (membership.passive_size < membership.active_size || membership.passive_size > passive_most) {
+    return bad("passive_size", "must be between active_size (" + text_of(membership.active_size) + ") and " +
+                                   text_of(passive_most) + ", not " + text_of(membership.passive_size));
+  }
+  if (membership.arwl == 0 || membership.arwl > walk_most) {
+    return bad("arwl", "must be between 1 and " + text_of(walk_most));
+  }
+  if (membership.prwl == 0 || membership.prwl > membership.arwl) {
+    return bad("prwl", "must be between 1 and arwl (" + text_of(membership.arwl) + "), not " +
+                           text_of(membership.prwl) + ": no walk would ever come to it");
+  }
+  if (membership.shuffle_length == 0 || membership.shuffle_length > sample_most) {
+    return bad("shuffle_length", "must be between 1 and " + text_of(sample_most));
+  }
+  if (membership.max_fail_count == 0 || membership.max_fail_count > fail_count_most) {
+    return bad("max_fail_count", "must be between 1 and " + text_of(fail_count_most));
+  }
+  return {};
+}
+
+Result<void> check_membership(const NodeConfig& config) {
+  const auto& membership = config.membership;
+  for (const auto& contact : membership.contacts) {
+    if (const auto name = NodeName::parse(contact); !name) {
+      return bad("contact_nodes", "has \"" + contact + "\": " + name.error().context() + "; for instance a@127.0.0.1");
+    }
+  }
+  if (config.hidden && !membership.contacts.empty()) {
+    return bad("contact_nodes", "has no use for a hidden node, which is no member: leave out contact_nodes or hidden");
+  }
+  const std::array periods{std::pair{"shuffle_period", membership.shuffle_period},
+                           std::pair{"base_backoff_ms", membership.base_backoff},
+                           std::pair{"passive_max_age_ms", membership.passive_max_age},
+                           std::pair{"passive_cleanup_period", membership.passive_cleanup_period},
+                           std::pair{"churn_window_ms", membership.churn_window},
+                           std::pair{"pending_timeout_ms", membership.pending_timeout},
+                           std::pair{"contact_retry_ms", membership.contact_retry}};
+  for (const auto& [key, period] : periods) {
+    if (period < 100ms) return bad(key, "must be at least 100 (milliseconds), not " + std::to_string(period.count()));
+  }
+  constexpr std::size_t payload_least = 1024;
+  constexpr std::size_t payload_most = 16UL * 1024 * 1024;
+  if (config.gossip.payload_bytes_max < payload_least || config.gossip.payload_bytes_max > payload_most) {
+    return bad("gossip.payload_bytes_max", "must be between 1024 and 16777216");
+  }
+  if (config.limits.cluster_queue_bytes_max < 64UL * 1024) {
+    return bad("limits.cluster_queue_bytes_max", "must be at least 65536");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> validate(const NodeConfig& config) {
-  for (const auto check : {check_addresses, check_cookie, check_certificate, check_limits, check_times}) {
+  for (const auto check :
+       {check_addresses, check_cookie, check_certificate, check_limits, check_times, check_views, check_membership}) {
     if (auto checked = check(config); !checked) return checked;
   }
   return {};

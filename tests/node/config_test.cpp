@@ -1,5 +1,9 @@
 #include <gtest/gtest.h>
 #include <barrel_p2p/node_config.hpp>
+#include <string>
+#include <vector>
+
+#include "node/validate.hpp"
 
 namespace barrel_p2p {
 namespace {
@@ -15,12 +19,30 @@ auth_trust_mode = "strict"
 auth_handshake_timeout = 5000
 cookie_only_nodes = ["mon@h", "*@probe"]
 auto_connect = false
+contact_nodes = ["b@127.0.0.1", "c@127.0.0.1"]
+active_size = 4
+passive_size = 20
+arwl = 5
+prwl = 2
+shuffle_length = 7
+shuffle_period = 2000
+max_fail_count = 3
+base_backoff_ms = 500
+passive_max_age_ms = 60000
+passive_cleanup_period = 10000
+churn_window_ms = 20000
+pending_timeout_ms = 5000
+contact_retry_ms = 1000
+remember_peers = false
 [nodes]
 "b@127.0.0.1" = "127.0.0.1:9102"
 [detector]
 dead_after_ms = 9000
 [limits]
 connections_max = 7
+cluster_queue_bytes_max = 100000
+[gossip]
+payload_bytes_max = 2048
 )");
   ASSERT_TRUE(config.has_value()) << config.error().message();
   EXPECT_EQ(config->name, "a@127.0.0.1");
@@ -34,6 +56,24 @@ connections_max = 7
   EXPECT_EQ(config->detector.dead_after, 9s);
   EXPECT_EQ(config->detector.keep_alive, 1s);
   EXPECT_EQ(config->limits.connections_max, 7U);
+  EXPECT_EQ(config->limits.cluster_queue_bytes_max, 100'000U);
+  EXPECT_EQ(config->gossip.payload_bytes_max, 2048U);
+  const MembershipConfig& membership = config->membership;
+  EXPECT_EQ(membership.contacts, (std::vector<std::string>{"b@127.0.0.1", "c@127.0.0.1"}));
+  EXPECT_EQ(membership.active_size, 4U);
+  EXPECT_EQ(membership.passive_size, 20U);
+  EXPECT_EQ(membership.arwl, 5U);
+  EXPECT_EQ(membership.prwl, 2U);
+  EXPECT_EQ(membership.shuffle_length, 7U);
+  EXPECT_EQ(membership.shuffle_period, 2s);
+  EXPECT_EQ(membership.max_fail_count, 3U);
+  EXPECT_EQ(membership.base_backoff, 500ms);
+  EXPECT_EQ(membership.passive_max_age, 60s);
+  EXPECT_EQ(membership.passive_cleanup_period, 10s);
+  EXPECT_EQ(membership.churn_window, 20s);
+  EXPECT_EQ(membership.pending_timeout, 5s);
+  EXPECT_EQ(membership.contact_retry, 1s);
+  EXPECT_FALSE(membership.remember);
 }
 
 TEST(Configuration, a_certificate_and_its_key_are_given_together) {
@@ -66,7 +106,66 @@ INSTANTIATE_TEST_SUITE_P(
                     Bad{"[detector]\nkeep_alive = 1", "line 2: detector.keep_alive is not a key"},
                     Bad{"detector = 3", "detector must be a table"}, Bad{"name = ", "line 1: not TOML"},
                     Bad{"cookie_only_nodes = [1]", "an array of strings"}, Bad{"auto_connect = 1", "true or false"},
-                    Bad{"setup_timeout_ms = 1", "milliseconds"}, Bad{"[nodes]\na = 1", "nodes must be a table"}));
+                    Bad{"setup_timeout_ms = 1", "milliseconds"}, Bad{"[nodes]\na = 1", "nodes must be a table"},
+                    Bad{"active_size = 1", "active_size must be an integer from 2"},
+                    Bad{"contact_nodes = \"a@h\"", "contact_nodes must be an array"},
+                    Bad{"shuffle_period = 99", "shuffle_period must be an integer from 100"},
+                    Bad{"arwl = 17", "arwl must be an integer from 1 to 16"}));
+
+struct Unfit {
+  const char* name;
+  void (*change)(NodeConfig& config);
+  const char* says;
+};
+
+class UnfitMembership : public testing::TestWithParam<Unfit> {};
+
+TEST_P(UnfitMembership, is_refused_at_start_with_its_key) {
+  NodeConfig config;
+  config.name = "a@127.0.0.1";
+  GetParam().change(config);
+  const auto valid = node::validate(config);
+  ASSERT_FALSE(valid.has_value());
+  EXPECT_EQ(valid.error(), Errc::invalid_config);
+  EXPECT_TRUE(valid.error().context().starts_with(GetParam().says)) << valid.error().message();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Values, UnfitMembership,
+    testing::Values(
+        Unfit{"one_neighbour", [](NodeConfig& config) { config.membership.active_size = 1; }, "active_size must be"},
+        Unfit{"many_neighbours", [](NodeConfig& config) { config.membership.active_size = 65; }, "active_size must be"},
+        Unfit{"small_passive", [](NodeConfig& config) { config.membership.passive_size = 4; },
+              "passive_size must be between active_size (5)"},
+        Unfit{"no_walk", [](NodeConfig& config) { config.membership.arwl = 0; }, "arwl must be"},
+        Unfit{"long_walk", [](NodeConfig& config) { config.membership.arwl = 17; }, "arwl must be"},
+        Unfit{"late_store", [](NodeConfig& config) { config.membership.prwl = 7; },
+              "prwl must be between 1 and arwl (6)"},
+        Unfit{"no_store", [](NodeConfig& config) { config.membership.prwl = 0; }, "prwl must be"},
+        Unfit{"empty_shuffle", [](NodeConfig& config) { config.membership.shuffle_length = 0; }, "shuffle_length must"},
+        Unfit{"no_failures", [](NodeConfig& config) { config.membership.max_fail_count = 0; }, "max_fail_count must"},
+        Unfit{"shuffles", [](NodeConfig& config) { config.membership.shuffle_period = 99ms; }, "shuffle_period must"},
+        Unfit{"backoff", [](NodeConfig& config) { config.membership.base_backoff = 0ms; }, "base_backoff_ms must"},
+        Unfit{"age", [](NodeConfig& config) { config.membership.passive_max_age = 0ms; }, "passive_max_age_ms must"},
+        Unfit{"cleanup", [](NodeConfig& config) { config.membership.passive_cleanup_period = 0ms; },
+              "passive_cleanup_period must"},
+        Unfit{"churn", [](NodeConfig& config) { config.membership.churn_window = 0ms; }, "churn_window_ms must"},
+        Unfit{"pending", [](NodeConfig& config) { config.membership.pending_timeout = 0ms; },
+              "pending_timeout_ms must"},
+        Unfit{"retry", [](NodeConfig& config) { config.membership.contact_retry = 0ms; }, "contact_retry_ms must"},
+        Unfit{"contact", [](NodeConfig& config) { config.membership.contacts = {"nohost"}; },
+              "contact_nodes has \"nohost\""},
+        Unfit{"hidden",
+              [](NodeConfig& config) {
+                config.hidden = true;
+                config.membership.contacts = {"b@127.0.0.1"};
+              },
+              "contact_nodes has no use for a hidden node"},
+        Unfit{"payload", [](NodeConfig& config) { config.gossip.payload_bytes_max = 1023; },
+              "gossip.payload_bytes_max must"},
+        Unfit{"queue", [](NodeConfig& config) { config.limits.cluster_queue_bytes_max = 1; },
+              "limits.cluster_queue_bytes_max must"}),
+    [](const auto& unfit) { return std::string(unfit.param.name); });
 
 TEST(Configuration, a_file_that_cannot_be_read_is_named) {
   const auto config = load_config("no/such/file.toml");

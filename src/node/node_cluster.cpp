@@ -1,0 +1,92 @@
+// The part of the public API that is about the cluster.
+#include <barrel_p2p/node.hpp>
+#include <utility>
+
+#include "node/exports.hpp"
+#include "node/parts.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace {
+
+std::unexpected<Error> no_member() {
+  return fail(Errc::invalid_config, "a hidden node is no member of the cluster: start it with hidden = false");
+}
+
+std::vector<NodeName> names(const std::vector<Atom>& nodes) {
+  std::vector<NodeName> list;
+  list.reserve(nodes.size());
+  for (const auto& node : nodes) list.emplace_back(node.text());
+  return list;
+}
+
+}  // namespace
+
+Result<void> Node::join(const NodeName& contact) {
+  if (!parts_->overlay) return no_member();
+  return node::join(*parts_->system, *parts_->overlay, contact.atom());
+}
+
+void Node::leave() {
+  if (parts_->overlay) parts_->overlay->leave();
+}
+
+std::vector<NodeName> Node::active_view() const {
+  return parts_->overlay ? names(parts_->overlay->views()->active) : std::vector<NodeName>();
+}
+
+std::vector<NodeName> Node::passive_view() const {
+  return parts_->overlay ? names(parts_->overlay->views()->passive) : std::vector<NodeName>();
+}
+
+Result<void> Node::joined(std::size_t members_min, Duration limit) {
+  return parts_->overlay ? parts_->overlay->joined(members_min, limit) : no_member();
+}
+
+void Node::subscribe(const Pid& process) {
+  if (parts_->overlay) parts_->overlay->event_pids().add(process);
+}
+
+void Node::unsubscribe(const Pid& process) {
+  if (parts_->overlay) parts_->overlay->event_pids().remove(process);
+}
+
+Subscription Node::subscribe(std::function<void(const MembershipEvent&)> callback) {
+  return parts_->overlay ? parts_->overlay->subscribe(std::move(callback)) : Subscription();
+}
+
+Result<void> Node::broadcast(Term tag, Term payload) {
+  return parts_->overlay ? parts_->overlay->broadcast(std::move(tag), std::move(payload)) : no_member();
+}
+
+Subscription Node::subscribe_broadcast(Term tag, std::function<void(const Term& payload)> callback) {
+  if (!parts_->overlay) return {};
+  return parts_->overlay->broadcasts().add(
+      [tag = std::move(tag), callback = std::move(callback)](const node::Broadcast& message) {
+        if (message.tag == tag) callback(message.payload);
+      });
+}
+
+void Node::subscribe_broadcast(const Pid& process) {
+  if (parts_->overlay) parts_->overlay->broadcast_pids().add(process);
+}
+
+void Node::unsubscribe_broadcast(const Pid& process) {
+  if (parts_->overlay) parts_->overlay->broadcast_pids().remove(process);
+}
+
+void Node::block_peers(const std::vector<NodeName>& nodes) {
+  std::vector<Atom> atoms;
+  atoms.reserve(nodes.size());
+  for (const auto& node : nodes) atoms.push_back(node.atom());
+  if (parts_->overlay) parts_->overlay->block(std::move(atoms));
+}
+
+void Node::unblock_peers() { block_peers({}); }
+
+OverlayStatistics Node::overlay_statistics() const {
+  return parts_->overlay ? parts_->overlay->statistics() : OverlayStatistics();
+}
+
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,35 @@
+#include "node/serial_executor.hpp"
+
+#include <boost/asio/post.hpp>
+#include <utility>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace node {
+
+void SerialExecutor::start() {
+  keep_.emplace(context_.get_executor());
+  thread_ = std::thread([this] { context_.run(); });
+}
+
+void SerialExecutor::stop() {
+  keep_.reset();
+  context_.stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+void SerialExecutor::post(Work work) { boost::asio::post(context_, std::move(work)); }
+
+void SerialExecutor::Alarm::set(MonotonicTime at) {
+  at_ = at;
+  timer_.expires_at(at);
+  timer_.async_wait([this](auto error) {
+    if (error || !at_ || monotonic_now() < *at_) return;
+    at_.reset();
+    work_();
+  });
+}
+
+}  // namespace node
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,148 @@
+// The parts of the node that the overlay needs: the queue of the cluster thread, its alarm, the file of peers.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <string>
+#include <vector>
+
+#include "node/input_queue.hpp"
+#include "node/peers_file.hpp"
+#include "node/serial_executor.hpp"
+
+namespace barrel_p2p::node {
+namespace {
+
+using namespace std::chrono_literals;
+using distribution::DeliverOutcome;
+using Queue = InputQueue<int>;
+
+TEST(InputQueue, keeps_the_order_and_wakes_once) {
+  Queue queue(100);
+  EXPECT_EQ(queue.push(1), Queue::Pushed::wake);
+  EXPECT_EQ(queue.push_if_short(2, 10), Queue::Pushed::queued);
+  EXPECT_EQ(queue.push(3), Queue::Pushed::queued);
+  const auto taken = queue.take();
+  ASSERT_EQ(taken.size(), 3U);
+  EXPECT_EQ(taken[0].input, 1);
+  EXPECT_EQ(taken[1].bytes, 10U);
+  EXPECT_EQ(taken[2].input, 3);
+  EXPECT_EQ(queue.push(4), Queue::Pushed::wake);
+}
+
+TEST(InputQueue, holds_channels_back_until_it_is_half_empty) {
+  Queue queue(100);
+  EXPECT_EQ(queue.push_received(1, 60, {"b@h", 1}).second, DeliverOutcome::accepted);
+  EXPECT_EQ(queue.push_received(2, 60, {"c@h", 2}).second, DeliverOutcome::congested);
+  EXPECT_EQ(queue.push_if_short(3, 1), Queue::Pushed::full) << "the program waits, peers do not lose";
+  (void)queue.take();
+  EXPECT_TRUE(queue.done(60).empty());
+  const auto resumed = queue.done(60);
+  ASSERT_EQ(resumed.size(), 1U);
+  EXPECT_EQ(resumed[0].node, Atom("c@h"));
+  EXPECT_EQ(resumed[0].epoch, 2U);
+  EXPECT_EQ(queue.push_if_short(3, 100), Queue::Pushed::wake);
+}
+
+TEST(InputQueue, refuses_everything_when_it_is_closed) {
+  Queue queue(100);
+  queue.push(1);
+  queue.close();
+  EXPECT_EQ(queue.push(2), Queue::Pushed::closed);
+  EXPECT_EQ(queue.push_if_short(2, 1000), Queue::Pushed::closed);
+  EXPECT_EQ(queue.push_received(2, 1000, {"b@h", 1}).second, DeliverOutcome::accepted);
+  EXPECT_TRUE(queue.take().empty());
+}
+
+TEST(SerialExecutor, runs_what_was_posted_in_order_and_alarms_at_their_time) {
+  SerialExecutor executor;
+  std::vector<int> ran;
+  std::promise<MonotonicTime> rang;
+  const auto due = monotonic_now() + 20ms;
+  SerialExecutor::Alarm alarm(executor, [&] { rang.set_value(monotonic_now()); });
+  executor.post([&] { ran.push_back(1); });
+  executor.post([&] {
+    ran.push_back(2);
+    alarm.set(due + 1h);
+    alarm.set(due);
+  });
+  EXPECT_FALSE(executor.is_current());
+  executor.start();
+  EXPECT_GE(rang.get_future().get(), due);
+  executor.stop();
+  EXPECT_EQ(ran, (std::vector<int>{1, 2}));
+}
+
+class PeersFile : public testing::Test {
+ protected:
+  PeersFile() { std::filesystem::remove_all(root); }
+  ~PeersFile() override { std::filesystem::remove_all(root); }
+  Result<std::vector<KnownPeer>> read() {
+    return read_peers(file, [this](const std::string& text) { warnings.push_back(text); });
+  }
+  const std::filesystem::path root =
+      std::filesystem::temp_directory_path() / ("barrel_p2p-peers-" + std::to_string(::getpid()));
+  const std::filesystem::path file = root / "data" / "peers";
+  std::vector<std::string> warnings;
+};
+
+TEST_F(PeersFile, is_read_as_it_was_written) {
+  const std::vector<KnownPeer> peers{{"b@h", "127.0.0.1:4433"}, {"c@h", ""}, {"d@h", "[::1]:4434"}};
+  ASSERT_TRUE(write_peers(file, peers).has_value());
+  const auto read_back = read();
+  ASSERT_TRUE(read_back.has_value()) << read_back.error().message();
+  EXPECT_EQ(*read_back, peers);
+  EXPECT_TRUE(warnings.empty());
+}
+
+TEST_F(PeersFile, may_be_absent) {
+  const auto none = read();
+  ASSERT_TRUE(none.has_value());
+  EXPECT_TRUE(none->empty());
+}
+
+TEST_F(PeersFile, says_which_lines_it_skipped) {
+  ASSERT_TRUE(write_peers(file, {}).has_value());
+  std::ofstream(file, std::ios::app) << "nohost\nb@h 127.0.0.1\nc@h 127.0.0.1:1\n\n";
+  const auto peers = read();
+  ASSERT_TRUE(peers.has_value());
+  EXPECT_EQ(*peers, (std::vector<KnownPeer>{{"c@h", "127.0.0.1:1"}}));
+  ASSERT_EQ(warnings.size(), 3U);
+  EXPECT_NE(warnings[0].find("line 2"), std::string::npos);
+  EXPECT_NE(warnings[1].find("line 3"), std::string::npos);
+}
+
+TEST_F(PeersFile, is_refused_when_it_is_something_else) {
+  std::filesystem::create_directories(file);
+  EXPECT_EQ(read().error(), Errc::io_error);
+  std::filesystem::remove(file);
+  std::ofstream(file) << "barrel_p2p peers 2\n";
+  const auto other = read();
+  EXPECT_EQ(other.error(), Errc::corrupt);
+  EXPECT_NE(other.error().context().find("remove it"), std::string::npos);
+}
+
+TEST_F(PeersFile, is_written_beside_the_caller_and_the_last_list_counts) {
+  {
+    PeersWriter writer(file, [&](const Error& error) { warnings.push_back(error.message()); });
+    for (int round = 0; round < 100; ++round) writer.write({{"b@h", "127.0.0.1:" + std::to_string(round + 1)}});
+  }
+  EXPECT_EQ(*read(), (std::vector<KnownPeer>{{"b@h", "127.0.0.1:100"}}));
+  EXPECT_TRUE(warnings.empty());
+}
+
+TEST_F(PeersFile, reports_the_first_failure_of_a_row) {
+  std::filesystem::create_directories(root);
+  std::ofstream(root / "data") << "a file where the directory should be";
+  {
+    PeersWriter writer(file, [&](const Error& error) { warnings.push_back(error.message()); });
+    writer.write({});
+    writer.write({});
+  }
+  EXPECT_EQ(warnings.size(), 1U);
+}
+
+}  // namespace
+}  // namespace barrel_p2p::node
