@@ -41,6 +41,7 @@ enum class Errc : std::uint8_t {
   auth_failed,
   handshake_failed,
   closed,
+  cannot_join_self,  ///< A node is not its own contact.
   // Waiting.
   timeout,
   cancelled,

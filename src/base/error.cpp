@@ -23,6 +23,7 @@ std::string_view name(Errc code) noexcept {
     case Errc::auth_failed: return "auth_failed";
     case Errc::handshake_failed: return "handshake_failed";
     case Errc::closed: return "closed";
+    case Errc::cannot_join_self: return "cannot_join_self";
     case Errc::timeout: return "timeout";
     case Errc::cancelled: return "cancelled";
     case Errc::stopped: return "stopped";

@@ -138,7 +138,8 @@ struct Discovery::Shared {
   std::mutex mutex;
   std::filesystem::path published;  ///< Empty: nothing.
   std::string content;
-  static constexpr std::size_t threads = 4;  ///< A name server that does not answer holds one of them.
+  std::map<std::string, quic::Address> remembered;  ///< Guarded by the mutex.
+  static constexpr std::size_t threads = 4;         ///< A name server that does not answer holds one of them.
   boost::asio::thread_pool pool{threads};
 
   [[nodiscard]] std::filesystem::path file_of(std::string_view node) const {
@@ -164,7 +165,8 @@ struct Discovery::Shared {
     return address.port() == own_port.load() && is_local(address);
   }
 
-  [[nodiscard]] Result<DiscoveredAddresses> resolve(const NodeName& node) const {
+  /// What the backends say.
+  [[nodiscard]] Result<DiscoveredAddresses> ask_all(const NodeName& node) const {
     std::string said;
     bool own = false;
     for (const auto& backend : config.backends) {
@@ -181,6 +183,17 @@ struct Discovery::Shared {
     return fail(own ? Errc::cannot_connect_self : Errc::unreachable,
                 "no address is known for " + node.string() + " (" + said + ")");
   }
+
+  [[nodiscard]] Result<DiscoveredAddresses> resolve(const NodeName& node) {
+    auto found = ask_all(node);
+    const std::lock_guard lock(mutex);
+    const auto met = remembered.find(node.string());
+    if (met == remembered.end() || is_own(met->second)) return found;
+    if (!found) found = DiscoveredAddresses();
+    const bool known = std::ranges::any_of(*found, [&](const auto& one) { return one.address == met->second; });
+    if (!known) found->push_back({met->second, ""});
+    return found;
+  }
 };
 
 Discovery::Discovery(DiscoveryConfig config) : shared_(std::make_shared<Shared>(std::move(config))) {}
@@ -193,6 +206,17 @@ Discovery::~Discovery() {
 }
 
 void Discovery::set_own_port(std::uint16_t port) { shared_->own_port.store(port); }
+
+void Discovery::set_remembered(const std::map<std::string, std::string>& addresses) {
+  std::map<std::string, quic::Address> parsed;
+  for (const auto& [node, text] : addresses) {
+    const auto where = parse_host_port(text);
+    if (!where) continue;
+    if (const auto address = quic::Address::make(where->host, where->port)) parsed.emplace(node, *address);
+  }
+  const std::lock_guard lock(shared_->mutex);
+  shared_->remembered = std::move(parsed);
+}
 
 void Discovery::resolve(const Atom& node, Callback callback) {
   const auto name = NodeName::parse(node.text());

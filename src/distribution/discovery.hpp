@@ -6,6 +6,8 @@
 //
 //   DIRECTORY/NAME.endpoint   {"HOST",PORT}.
 //
+// Behind the answer of the chain comes the address where the node was met last, if that is remembered.
+//
 // Thread safe. Files and DNS are asked on threads of its own; callbacks come from there, or from the caller's. Source:
 // protocol document 01, sections 9 and 17.1 item 18.
 #pragma once
@@ -69,6 +71,9 @@ class Discovery {
 
   /// Answers that name this port on an address of this machine are refused: nobody dials itself.
   void set_own_port(std::uint16_t port);
+  /// Where nodes were met, as `host:port` by name, in place of what was remembered before. What is no address is left
+  /// out.
+  void set_remembered(const std::map<std::string, std::string>& addresses);
   /// Writes the endpoint file of this node, if `file` is among the backends.
   Result<void> publish(const NodeName& node, const HostPort& endpoint);
   /// Removes it, unless somebody else has written another one.

@@ -198,6 +198,26 @@ SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_k
   return SendOutcome::refused;
 }
 
+SendOutcome Network::send_on(const Atom& node, std::uint64_t epoch, Signal&& signal, const Pid& stream_key,
+                             bool if_short) {
+  const auto outbox = outbox_of(node);
+  const auto snapshot = outbox->snapshot();
+  if (snapshot.state != Outbox::State::up || snapshot.epoch != epoch) return SendOutcome::refused;
+  if (if_short && snapshot.busy) return SendOutcome::full;
+  if (!may_leave(signal, node, snapshot.peer_creation, snapshot.flags)) return SendOutcome::accepted;
+  auto message = encode_message(signal, snapshot.flags, stream_key, outbox->next_sequence());
+  const auto pushed = outbox->push(epoch, std::move(message), essential(signal.control));
+  if (pushed.wake) post([this, node, outbox] { flush(node, outbox); });
+  switch (pushed.outcome) {
+    case Outbox::Pushed::accepted: return SendOutcome::accepted;
+    case Outbox::Pushed::busy: return SendOutcome::busy;
+    case Outbox::Pushed::full: return SendOutcome::full;
+    case Outbox::Pushed::stale:
+    case Outbox::Pushed::refused: break;
+  }
+  return SendOutcome::refused;
+}
+
 void Network::flush(const Atom& node, const std::shared_ptr<Outbox>& outbox) {
   const auto found = peers_.find(node);
   if (found == peers_.end() || !found->second->up) return;

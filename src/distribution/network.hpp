@@ -44,7 +44,7 @@ struct PeerInfo {
 };
 
 struct NetworkEvents {
-  /// Comes before every signal of the channel.
+  /// Comes before every signal of the channel; from here on `send_on` takes signals for it.
   std::function<void(const PeerInfo&)> node_up;
   /// Comes after every signal of the channel. `reason` is one of the words of `net_kernel:monitor_nodes`.
   std::function<void(const Atom& node, std::uint64_t epoch, const Atom& reason)> node_down;
@@ -97,6 +97,9 @@ class Network {
   /// `stream_key`: the local process on whose behalf the signal goes out; all of its signals take one stream, so they
   /// keep their order.
   SendOutcome send(const Atom& node, Signal&& signal, const Pid& stream_key);
+  /// The same on one channel only: never dials, and `refused` when that channel is not up any more. `if_short`: `full`
+  /// as soon as the queue is so long that senders have to wait.
+  SendOutcome send_on(const Atom& node, std::uint64_t epoch, Signal&& signal, const Pid& stream_key, bool if_short);
   /// Dials unless the node is connected. The callback runs on the transport thread, exactly once.
   void connect(const Atom& node, ConnectCallback callback);
   /// Closes the channel, if there is one.

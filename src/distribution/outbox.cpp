@@ -8,7 +8,7 @@ namespace distribution {
 
 Outbox::Snapshot Outbox::snapshot() const {
   const std::lock_guard lock(mutex_);
-  return {state_, epoch_, flags_, peer_creation_};
+  return {state_, epoch_, flags_, peer_creation_, queued() > limits_.busy_bytes};
 }
 
 Outbox::PushResult Outbox::push(std::uint64_t epoch, OutgoingMessage&& message, bool essential) {

@@ -54,6 +54,7 @@ class Outbox {
     std::uint64_t epoch;
     std::uint64_t flags;
     std::uint32_t peer_creation;
+    bool busy;  ///< Senders are told to wait.
   };
 
   explicit Outbox(Limits limits) noexcept : limits_(limits) {}

@@ -381,6 +381,10 @@ void System::relieve(State& state) {
 }
 
 DeliverOutcome System::deliver(const Atom& node, std::uint64_t epoch, Signal&& signal) {
+  if (const auto* named = std::get_if<distribution::SendName>(&signal.control)) {
+    const auto receiver = receivers_.find(named->name);
+    if (receiver != receivers_.end()) return receiver->second(node, epoch, std::move(signal.payload));
+  }
   return deliver_local(std::move(signal), Origin{node, epoch});
 }
 

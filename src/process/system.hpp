@@ -36,6 +36,11 @@ class State;
 /// A function that peers may call (`rpc`, `erpc`) or spawn; it runs on a process of its own.
 using ExportedFunction = std::function<Task<Result<Term>>(Process&, std::vector<Term>)>;
 
+/// Takes what other nodes send to a name of this node. `node` is who the channel `epoch` proved; the payload is still
+/// encoded. Called on the transport thread; must not block. After `congested` the receiver calls `resume_reading`.
+using Receiver =
+    std::function<distribution::DeliverOutcome(const Atom& node, std::uint64_t epoch, distribution::Payload&& payload)>;
+
 /// The way to other nodes.
 struct RemotePort {
   std::function<distribution::SendOutcome(const Atom& node, distribution::Signal&&, const Pid& stream_key)> send;
@@ -77,6 +82,9 @@ class System {
 
   /// Before the first signal goes out.
   void set_remote(RemotePort port) { remote_ = std::move(port); }
+  /// Before the first signal comes in. Messages of other nodes to this name go to the receiver, whoever bears the name;
+  /// everything else (`whereis`, monitors, messages of processes here) finds the process that is registered.
+  void set_receiver(const Atom& name, Receiver receiver) { receivers_.insert_or_assign(name, std::move(receiver)); }
   /// Starts the workers and the services (`net_kernel`, `rex`, the group leader, `logger_proxy`).
   void start();
   /// Kills all processes and ends the workers. Blocks until it is done; must not be called from a process.
@@ -161,6 +169,7 @@ class System {
 
   SystemConfig config_;
   RemotePort remote_;
+  std::unordered_map<Atom, Receiver> receivers_;
   SystemCounters counters_;
   std::array<Shard, shard_count> shards_;
   std::atomic<std::uint64_t> next_process_{1};
