@@ -33,6 +33,7 @@ int run(const CLI::App& app, const NodeOptions& options) {
   if (app.count("--advertise") > 0) config.advertise = options.given.advertise;
   if (app.count("--data") > 0) config.data_dir = options.data;
   if (app.count("--discovery-dir") > 0) config.discovery_dir = options.discovery;
+  if (app.count("--join") > 0) config.membership.contacts = options.given.membership.contacts;
   if (!options.given.cookie.empty()) config.cookie = options.given.cookie;
   if (options.log_level == "debug") config.log_level = LogLevel::debug;
   if (options.log_level == "info") config.log_level = LogLevel::info;
@@ -63,6 +64,10 @@ void add_node(CLI::App& app, int& status) {
       ->type_name("DIR");
   node->add_option("--discovery-dir", options->discovery, "Directory of endpoint files that nodes have in common")
       ->type_name("DIR");
+  node->add_option("--join", options->given.membership.contacts,
+                   "A node of the cluster to join through; may be given more than once")
+      ->type_name("NODE")
+      ->allow_extra_args(false);
   node->add_option("--cookie", options->given.cookie,
                    "Secret that all nodes share; better give it in BARREL_P2P_COOKIE")
       ->envname("BARREL_P2P_COOKIE")
