@@ -10,6 +10,7 @@
 
 #include <barrel_p2p/node.hpp>
 #include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +19,8 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -104,6 +107,35 @@ Task<> tour(Process& self) {
   }
 }
 
+/// The neighbours of a node, as its events tell.
+class Neighbours {
+ public:
+  explicit Neighbours(Node& node)
+      : subscription_(node.subscribe([this](const MembershipEvent& event) {
+          const std::lock_guard lock(mutex_);
+          if (event.kind == MembershipEvent::Kind::up) names_.insert(event.node.string());
+          if (event.kind == MembershipEvent::Kind::down) names_.erase(event.node.string());
+          changed_.notify_all();
+        })) {}
+  /// Waits until the node is one, or is none.
+  bool await(const std::string& name, bool listed) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, 10s, [&] { return names_.contains(name) == listed; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::set<std::string> names_;
+  Subscription subscription_;  // the first to go
+};
+
+std::string text(const std::vector<NodeName>& view) {
+  std::string list;
+  for (const auto& name : view) list += (list.empty() ? "" : ", ") + std::string(name.name());
+  return list.empty() ? "nobody" : list;
+}
+
 int run_node(const std::string& role, const std::string& directory) {
   NodeConfig config;
   config.name = role.substr(0, role.find('-')) + "@127.0.0.1";
@@ -116,6 +148,7 @@ int run_node(const std::string& role, const std::string& directory) {
     if (line.find("did not run for") != std::string_view::npos) say(std::string(line));
   };
   config.publish = role != "bob-impostor";
+  if (role == "bob" || role == "carol") config.membership.contacts = {"alice@127.0.0.1"};
   auto node = Node::start(config);
   if (!node) {
     say("cannot start: " + node.error().message());
@@ -128,6 +161,9 @@ int run_node(const std::string& role, const std::string& directory) {
   if (role == "carol") {
     if (!node->register_process("echo", node->spawn(echo))) return 1;
   }
+  Neighbours neighbours(*node);
+  const Subscription news = node->subscribe_broadcast(
+      Atom("news"), [](const Term& payload) { say("I heard the news: " + payload.as_string().value_or("?")); });
   say("ready, my key is " + node->fingerprint().substr(0, 16) + "...");
   for (std::string cue; std::getline(std::cin, cue);) {
     if (cue.starts_with("connect ")) {
@@ -151,6 +187,12 @@ int run_node(const std::string& role, const std::string& directory) {
           say("node " + to_text(message[1]) + (message[0].is_atom("nodedown") ? " is down" : " is up"));
         }
       });
+    } else if (cue.starts_with("join ") || cue.starts_with("part ")) {
+      const std::string peer = cue.substr(std::strlen("join "));
+      if (!neighbours.await(peer, cue.starts_with("join "))) continue;
+      say("my neighbours: " + text(node->active_view()) + "; I also know: " + text(node->passive_view()));
+    } else if (cue.starts_with("tell ")) {
+      if (!node->broadcast(Atom("news"), cue.substr(std::strlen("tell ")))) return 1;
     } else if (cue == "keys") {
       for (const auto& key : node->keys()) {
         say("I know " + key.node.string() + " by the key " + key.fingerprint.substr(0, 16) + "...");
@@ -300,13 +342,21 @@ int narrate() {
   Actor& bob = story.enter("bob");
   Actor& carol = story.enter("carol");
 
-  story.tell("alice connects to both. Each side proves its key; the first key of a name is pinned.");
-  alice.cue("connect bob@127.0.0.1");
-  story.await(alice, "connected to bob");
-  alice.cue("connect carol@127.0.0.1");
-  story.await(alice, "connected to carol");
-  carol.cue("connect bob@127.0.0.1");
-  story.await(carol, "connected to bob");
+  story.tell("bob and carol know one contact, alice, and join through her; she sends carol's name on a walk, to bob.");
+  alice.cue("join bob@127.0.0.1");
+  story.await(alice, "my neighbours");
+  alice.cue("join carol@127.0.0.1");
+  story.await(alice, "my neighbours");
+  carol.cue("join bob@127.0.0.1");
+  story.await(carol, "my neighbours");
+
+  story.tell("What one says all hear, over a tree that spans the neighbours.");
+  carol.cue("tell lunch is ready");
+  story.await(alice, "lunch is ready");
+  story.await(bob, "lunch is ready");
+  story.await(carol, "lunch is ready");
+
+  story.tell("When they connected, each side proved its key; the first key of a name is pinned.");
   carol.cue("watch");
   story.await(carol, "watching");
   alice.cue("keys");
@@ -333,6 +383,8 @@ int narrate() {
   const auto noticed = Clock::now() - killed;
   story.await(carol, "node 'bob@127.0.0.1' is down");
   std::cout << "          alice noticed after " << milliseconds(noticed) << "\n";
+  alice.cue("part bob@127.0.0.1");
+  story.await(alice, "my neighbours: carol;");
 
   story.tell("carol is frozen with SIGSTOP: her kernel still answers for her machine, but she does not.");
   carol.signal(SIGSTOP);
@@ -342,9 +394,9 @@ int narrate() {
   story.tell("carol wakes up. She knows that it was she who was away, and comes back.");
   carol.signal(SIGCONT);
   story.await(carol, "did not run for");
-  carol.cue("connect alice@127.0.0.1");
-  story.await(carol, "connected to alice");
   story.await(alice, "node 'carol@127.0.0.1' is up");
+  alice.cue("join carol@127.0.0.1");
+  story.await(alice, "my neighbours: carol;");
 
   story.tell("Both say goodbye; a node that leaves in an orderly way is missed at once.");
   const auto leaving = Clock::now();
