@@ -1,0 +1,228 @@
+#include "sim/runner.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <optional>
+#include <utility>
+
+#include "sim/faults.hpp"
+#include "sim/invariants.hpp"
+#include "sim/measures.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace sim {
+namespace {
+
+std::string percent(double share) { return number_text(100 * share); }
+std::string seconds_text(SimTime time) { return number_text(std::chrono::duration<double>(time).count()); }
+
+std::vector<std::pair<double, double>> histogram(const std::vector<std::size_t>& counts) {
+  std::vector<std::pair<double, double>> points;
+  points.reserve(counts.size());
+  for (std::size_t value = 0; value < counts.size(); ++value)
+    points.emplace_back(static_cast<double>(value), static_cast<double>(counts[value]));
+  return points;
+}
+
+/// The rows of all values of the sweep, gathered.
+class Results {
+ public:
+  explicit Results(const Scenario& scenario) : swept_(!scenario.sweep.empty()) {
+    graphs_.title = "graph of the active views";
+    graphs_.columns = {"label",  "second",      "members",    "components", "isolated",    "symmetric %",
+                       "full %", "mean degree", "clustering", "mean path",  "longest path"};
+    broadcasts_.title = "broadcasts";
+    broadcasts_.columns = {"label",          "cycle",   "members",    "messages",     "reliability %",
+                           "worst %",        "missed",  "last hop",   "last hop max", "redundancy",
+                           "ihave per node", "seconds", "seconds max"};
+    if (!swept_) return;
+    graphs_.columns.insert(graphs_.columns.begin() + 1, "fraction");
+    broadcasts_.columns.insert(broadcasts_.columns.begin() + 1, "fraction");
+  }
+
+  void begin(double value) { value_ = value; }
+
+  void add(const std::string& label, SimTime when, const GraphFigures& figures) {
+    add_row(graphs_,
+            {label, seconds_text(when), std::to_string(figures.members), std::to_string(figures.components),
+             std::to_string(figures.isolated), number_text(figures.symmetric_percent),
+             number_text(figures.full_percent), number_text(figures.degree_mean), number_text(figures.clustering),
+             number_text(figures.path_mean), std::to_string(figures.path_max)});
+    if (swept_) return;
+    charts_.push_back(
+        {"In-degrees: " + label, "members that list a member", "members", {{"", histogram(figures.in_degrees)}}, true});
+  }
+
+  void add(const std::string& label, std::size_t cycle, std::size_t members, const BroadcastFigures& figures) {
+    add_row(broadcasts_,
+            {label, std::to_string(cycle), std::to_string(members), std::to_string(figures.messages),
+             percent(figures.reliability_mean), percent(figures.reliability_min), std::to_string(figures.missed),
+             number_text(figures.last_hop_mean), std::to_string(figures.last_hop_max), number_text(figures.redundancy),
+             number_text(figures.announcements), number_text(figures.seconds_mean), number_text(figures.seconds_max)});
+    const double reliability = 100 * figures.reliability_mean;
+    point(recovery_, swept_ ? label + " " + percent(value_) + " %" : label, static_cast<double>(cycle), reliability);
+    if (swept_) {
+      if (cycle == 0) point(sweep_, label, 100 * value_, reliability);
+    } else if (cycle == 0) {
+      charts_.push_back({"Hops: " + label, "hops", "deliveries", {{"", histogram(figures.hops)}}, true});
+    }
+  }
+
+  [[nodiscard]] Report take() {
+    Report report;
+    for (Table* table : {&graphs_, &broadcasts_}) {
+      if (!table->rows.empty()) report.tables.push_back(std::move(*table));
+    }
+    if (!sweep_.empty())
+      report.charts.push_back({"Reliability after failures", "failed nodes, %", "reliability, %", sweep_, false});
+    const bool cycles = std::ranges::any_of(recovery_, [](const Series& series) { return series.points.size() > 1; });
+    if (cycles) report.charts.push_back({"Recovery", "shuffle cycles", "reliability, %", recovery_, false});
+    for (auto& chart : charts_) report.charts.push_back(std::move(chart));
+    return report;
+  }
+
+ private:
+  void add_row(Table& table, std::vector<std::string> row) const {
+    if (swept_) row.insert(row.begin() + 1, number_text(value_));
+    table.rows.push_back(std::move(row));
+  }
+  static void point(std::vector<Series>& all, const std::string& name, double x, double y) {
+    auto found = std::ranges::find(all, name, &Series::name);
+    if (found == all.end()) found = all.insert(all.end(), {name, {}});
+    found->points.emplace_back(x, y);
+  }
+
+  bool swept_;
+  double value_ = 0;
+  Table graphs_;
+  Table broadcasts_;
+  std::vector<Series> sweep_;
+  std::vector<Series> recovery_;
+  std::vector<Chart> charts_;
+};
+
+/// One run of the steps.
+class Run {
+ public:
+  Run(const Scenario& scenario, double swept, Results& results)
+      : scenario_(scenario),
+        swept_(swept),
+        results_(results),
+        simulation_(scenario.simulation),
+        random_(scenario.simulation.seed ^ 0x73746570) {
+    for (std::size_t node = 0; node < scenario.nodes; ++node) {
+      const NodeIndex added = simulation_.add_node();
+      if (random_.chance(scenario.slow_fraction)) simulation_.engine().set_processing(added, scenario.slow_processing);
+    }
+  }
+
+  void run() {
+    for (const Step& step : scenario_.steps) std::visit([&](const auto& one) { on(one); }, step);
+  }
+  [[nodiscard]] const Engine& engine() const { return simulation_.engine(); }
+
+ private:
+  void on(const JoinStep& step) {
+    const std::size_t wanted = step.nodes == 0 ? simulation_.size() : step.nodes;
+    SimTime at = simulation_.engine().now();
+    std::size_t started = 0;
+    for (NodeIndex node = 0; node < simulation_.size() && started < wanted; ++node) {
+      if (simulation_.has_run(node)) continue;
+      simulation_.engine().call_at(at, [this, node, &step] { start(node, step.bootstrap); });
+      at += step.interval;
+      ++started;
+    }
+    simulation_.run_until(at);
+  }
+  void start(NodeIndex node, bool bootstrap) {
+    const bool first = node == 0;
+    simulation_.start(node, bootstrap && !first ? std::vector<NodeIndex>{0} : std::vector<NodeIndex>{});
+    if (!bootstrap && !first) simulation_.join(node, 0);
+  }
+  void on(const SettleStep& step) { simulation_.run_for(step.span); }
+  void on(const CrashStep& step) {
+    for (const NodeIndex node : choose(step.fraction)) step.gently ? simulation_.stop(node) : simulation_.crash(node);
+  }
+  void on(const PauseStep& step) {
+    for (const NodeIndex node : choose(step.fraction)) {
+      simulation_.pause(node);
+      simulation_.engine().call_at(simulation_.engine().now() + step.span, [this, node] { simulation_.resume(node); });
+    }
+  }
+  void on(const RestartStep& step) {
+    restart_all(simulation_, step);
+    first_broadcast_ = simulation_.broadcasts().size();
+  }
+  void on(const PartitionStep& step) { partition(simulation_, step, random_); }
+  void on(const HealStep& /*step*/) {
+    simulation_.engine().heal();
+    first_broadcast_ = simulation_.broadcasts().size();
+  }
+  void on(const BroadcastStep& step) {
+    for (std::size_t cycle = 0; cycle <= step.cycles; ++cycle) {
+      if (cycle > 0) simulation_.run_for(simulation_.config().overlay.hyparview.shuffle_period);
+      broadcast(step, cycle);
+    }
+  }
+  void broadcast(const BroadcastStep& step, std::size_t cycle) {
+    const auto members = simulation_.members();
+    if (members.empty()) return;
+    if (!simulation_.is_member(sender_)) sender_ = members[random_.below(members.size())];
+    const std::size_t first = simulation_.broadcasts().size();
+    for (std::size_t sent = 0; sent < step.messages; ++sent) {
+      NodeIndex sender = sender_;
+      if (step.many) sender = members[random_.below(members.size())];
+      if (simulation_.is_member(sender)) simulation_.broadcast(sender, Atom("sim"), sent);
+      simulation_.run_for(step.interval);
+    }
+    simulation_.run_for(step.wait);
+    const auto figures = measure_broadcasts(simulation_, first, simulation_.broadcasts().size());
+    results_.add(step.label, cycle, simulation_.members().size(), figures);
+  }
+  void on(const MeasureStep& step) {
+    Prng random(scenario_.simulation.seed);
+    results_.add(step.label, simulation_.engine().now(), measure_graph(simulation_, random));
+  }
+  void on(const CheckStep& /*step*/) { check_quiescent(simulation_, first_broadcast_); }
+  void on(const ChaosStep& step) { run_chaos(simulation_, step, random_); }
+
+  [[nodiscard]] std::vector<NodeIndex> choose(double fraction) {
+    auto members = simulation_.members();
+    random_.shuffle(members);
+    const double share = fraction == fraction_of_sweep ? swept_ : fraction;
+    members.resize(static_cast<std::size_t>(std::llround(share * static_cast<double>(members.size()))));
+    return members;
+  }
+
+  const Scenario& scenario_;
+  double swept_;
+  Results& results_;
+  Simulation simulation_;
+  Prng random_;
+  NodeIndex sender_ = 0;
+  std::size_t first_broadcast_ = 0;
+};
+
+}  // namespace
+
+RunResult run_scenario(const Scenario& scenario) {
+  Results results(scenario);
+  RunResult result;
+  const std::vector<double> values = scenario.sweep.empty() ? std::vector<double>{0} : scenario.sweep;
+  for (const double value : values) {
+    results.begin(value);
+    Run run(scenario, value, results);
+    run.run();
+    result.trace_hash = Prng(result.trace_hash ^ run.engine().trace_hash()).next();
+    result.events += run.engine().events();
+    result.simulated += run.engine().now();
+  }
+  result.report = results.take();
+  return result;
+}
+
+}  // namespace sim
+}  // namespace v0
+}  // namespace barrel_p2p
