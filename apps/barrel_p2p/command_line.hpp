@@ -21,6 +21,7 @@ enum ExitStatus : int {
 void add_node(CLI::App& app, int& status);
 void add_call(CLI::App& app, int& status);
 void add_keys(CLI::App& app, int& status);
+void add_sim(CLI::App& app, int& status);
 void add_term(CLI::App& app, int& status);
 
 }  // namespace barrel_p2p::command

@@ -19,6 +19,7 @@ int run(int argc, char** argv) {
   add_node(app, status);
   add_call(app, status);
   add_keys(app, status);
+  add_sim(app, status);
   add_term(app, status);
   try {
     app.parse(argc, argv);
