@@ -23,12 +23,6 @@ namespace {
 /// What a call counts against the bound of the queue, beside what it carries.
 constexpr std::size_t call_bytes = 256;
 
-/// The library's own broadcasts are tagged with the names of its processes.
-bool is_library_tag(const Term& tag) {
-  const auto atom = tag.as_atom();
-  return atom && atom->text().starts_with("barrel_p2p_");
-}
-
 /// Which of our data streams a message takes: application gossip has one of its own, so that it and what the library
 /// says never wait behind each other. No process has id 0.
 Pid stream_of(const Atom& own, std::uint32_t creation, const overlay::Message& message) {
@@ -36,7 +30,7 @@ Pid stream_of(const Atom& own, std::uint32_t creation, const overlay::Message& m
   constexpr std::uint32_t application_stream = 2;
   const auto* plumtree = std::get_if<overlay::PlumtreeMessage>(&message);
   const auto* gossip = plumtree != nullptr ? std::get_if<overlay::Gossip>(plumtree) : nullptr;
-  const bool application = gossip != nullptr && !is_library_tag(gossip->tag);
+  const bool application = gossip != nullptr && !overlay::is_library_tag(gossip->tag);
   return {own, 0, application ? application_stream : library_stream, creation};
 }
 

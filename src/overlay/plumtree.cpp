@@ -24,11 +24,6 @@ std::uint32_t next_round(std::uint32_t round) noexcept {
   return round == std::numeric_limits<std::uint32_t>::max() ? round : round + 1;
 }
 
-bool is_library_tag(const Term& tag) noexcept {
-  const auto atom = tag.as_atom();
-  return atom && atom->text().starts_with(library_tag_prefix);
-}
-
 /// An id that nobody has.
 MessageId introduction_id(Prng& random) {
   std::array<std::uint8_t, introduction_id_bytes> bytes{};
@@ -37,6 +32,11 @@ MessageId introduction_id(Prng& random) {
 }
 
 }  // namespace
+
+bool is_library_tag(const Term& tag) noexcept {
+  const auto atom = tag.as_atom();
+  return atom && atom->text().starts_with(library_tag_prefix);
+}
 
 Plumtree::Plumtree(PlumtreeConfig config, MonotonicTime /*now*/) : config_(config), random_(config.seed) {
   assert(config_.ids_max > 0 && config_.announcers_max > 0 && config_.queue_max > 0);

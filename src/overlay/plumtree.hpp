@@ -80,6 +80,10 @@ struct PlumtreeCounters {
   std::uint64_t optimised = 0;
 };
 
+/// The library's own broadcasts are tagged with the names of its processes. They and those of the program never wait
+/// behind each other.
+[[nodiscard]] bool is_library_tag(const Term& tag) noexcept;
+
 struct PlumtreePeers {
   std::vector<Atom> eager;
   std::vector<Atom> lazy;

@@ -391,6 +391,32 @@ TEST(Membership, what_is_no_message_of_the_overlay_is_ignored_and_counted) {
   EXPECT_EQ(a.active_view(), only(b));
 }
 
+TEST(Membership, who_floods_the_cluster_thread_harms_nobody_else_and_loses_nothing) {
+  Cluster cluster;
+  Node& a = cluster.start("a", [](NodeConfig& config) { config.limits.cluster_queue_bytes_max = 64UL * 1024; });
+  Node& flooder = cluster.start("flooder");
+  Node& other = cluster.start("other");
+  ASSERT_TRUE(flooder.connect(a.name()).has_value());
+  std::promise<void> go;
+  std::promise<void> entered;
+  const Subscription blocker =
+      a.subscribe_broadcast(Atom("block"), [&, wait = go.get_future().share()](const Term& /*payload*/) {
+        entered.set_value();
+        wait.wait();
+      });
+  ASSERT_TRUE(a.broadcast(Atom("block"), 0).has_value());
+  entered.get_future().wait();
+  // Far more than the queue takes, and less than the flooder may have on its way.
+  constexpr std::uint64_t count = 400;
+  const std::string text(10'000, 'x');
+  for (std::uint64_t sent = 0; sent < count; ++sent) {
+    ASSERT_TRUE(flooder.send(RemoteName(Atom("barrel_p2p_plumtree"), a.name()), text).has_value());
+  }
+  EXPECT_TRUE(other.call_function(a.name(), "erlang", "node", {}).has_value()) << "others are served";
+  go.set_value();
+  EXPECT_TRUE(eventually({&a}, [&] { return a.overlay_statistics().malformed == count; }));
+}
+
 TEST(Membership, other_nodes_may_operate_it_by_rpc_as_they_would_the_erlang_library) {
   Cluster cluster;
   Node& a = cluster.start("a");
