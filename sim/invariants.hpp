@@ -11,7 +11,7 @@ namespace sim {
 
 /// Members are one component, list each other mutually, and none is alone; broadcasts from the number `first` on
 /// reached every member that was one before. Throws `Violation`.
-void check_quiescent(const Simulation& simulation, std::size_t first_broadcast);
+void check_quiescent(Simulation& simulation, std::size_t first_broadcast);
 
 }  // namespace sim
 }  // namespace v0

@@ -47,15 +47,18 @@ Milliseconds dial_backoff(Milliseconds base, Milliseconds max, std::uint32_t fai
   return std::min(base * (1U << std::min(fail_count, doublings_max)), max);
 }
 
-HyParView::HyParView(HyParViewConfig config, MonotonicTime now)
+HyParView::HyParView(HyParViewConfig config, MonotonicTime now, IsSpare is_spare)
     : config_(std::move(config)),
+      is_spare_(std::move(is_spare)),
       random_(config_.seed),
       churn_start_(now),
       next_shuffle_(now + random_.jitter(config_.shuffle_period, spread)),
       next_cleanup_(now + random_.jitter(config_.cleanup_period, spread)),
       next_promotion_(now),
       next_seek_(now + config_.seek_period),
-      seek_pause_(config_.seek_period) {
+      seek_pause_(config_.seek_period),
+      next_exchange_(now + random_.jitter(config_.exchange_period, retry_spread)),
+      exchange_pause_(config_.exchange_period) {
   assert(config_.active_size >= 1 && config_.passive_size >= 1);
   assert(config_.prwl <= config_.arwl && config_.arwl <= ttl_max);
 }
@@ -67,6 +70,8 @@ Result<void> HyParView::join(const Atom& node, MonotonicTime now, HyParViewEffec
   if (std::exchange(left_, false)) {
     next_shuffle_ = now + random_.jitter(config_.shuffle_period, spread);
     next_cleanup_ = now + random_.jitter(config_.cleanup_period, spread);
+    exchange_pause_ = config_.exchange_period;
+    next_exchange_ = now + random_.jitter(exchange_pause_, retry_spread);
   }
   if (is_active(node) || is_blocked(node)) return {};
   pursue(node, Wish::join, now, out);
@@ -83,6 +88,7 @@ void HyParView::leave(MonotonicTime now, HyParViewEffects& out) {
   pending_.clear();
   lost_.clear();
   left_ = true;
+  was_member_ = false;
   ++version_;
   out.emplace_back(HyParViewLeft{});
 }
@@ -108,7 +114,9 @@ void HyParView::block(const std::vector<Atom>& nodes, MonotonicTime now, HyParVi
 void HyParView::link_up(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
   links_[node] = Link{now, false};
   send(node, Hello{}, out);
-  if (find_pending(node) != nullptr) ask(node, now, out);
+  const Pending* pending = find_pending(node);
+  // An exchange waits for the hello, which says that the node knows what it is.
+  if (pending != nullptr && pending->wish != Wish::exchange) ask(node, now, out);
 }
 
 void HyParView::link_down(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
@@ -146,15 +154,19 @@ void HyParView::refuse(const Atom& from, const HyParViewMessage& message, HyParV
   if (lists_us) send(from, Disconnect{}, out);
 }
 
-void HyParView::on(const Atom& from, const Hello& /*message*/, MonotonicTime /*now*/, HyParViewEffects& /*out*/) {
+void HyParView::on(const Atom& from, const Hello& /*message*/, MonotonicTime now, HyParViewEffects& out) {
   links_.at(from).native = true;
+  // Somebody remembers us, while we have lost everybody.
+  if (was_member_ && active_.empty() && !left_) pursue(from, Wish::promote, now, out);
+  const Pending* pending = find_pending(from);
+  if (pending != nullptr && !pending->asked) ask(from, now, out);
 }
 
 void HyParView::on(const Atom& from, const Join& /*message*/, MonotonicTime now, HyParViewEffects& out) {
   ++counters_.joins;
   count_churn(now);
   forget_pending(from);
-  add_active(from, false, now, out);
+  add_active(from, Arrival::itself, now, out);
   // A newcomer that knows some nodes does not depend on this one alone.
   if (is_native(from)) send(from, ShuffleReply{sample(config_.shuffle_length, from)}, out);
   for (const auto& member : active_) {
@@ -193,28 +205,29 @@ void HyParView::on(const Atom& from, const Neighbor& message, MonotonicTime now,
   send(from, NeighborReply{accepted}, out);
   if (!accepted) return;
   forget_pending(from);
-  add_active(from, false, now, out);
+  add_active(from, Arrival::itself, now, out);
 }
 
 void HyParView::on(const Atom& from, const NeighborReply& message, MonotonicTime now, HyParViewEffects& out) {
   const Pending* pending = find_pending(from);
-  const auto wish = pending != nullptr && pending->asked ? std::optional(pending->wish) : std::nullopt;
-  if (wish) forget_pending(from);
+  const bool asked = pending != nullptr && pending->asked;
+  const bool promoted = asked && pending->wish == Wish::promote;
+  if (asked) forget_pending(from);
   if (!message.accepted) {
-    if (!wish) return;
+    if (!asked) return;
     ++counters_.refusals;
     add_passive(from, now, now + random_.jitter(config_.refused_backoff, retry_spread));
     return promote(now, out);
   }
   if (is_active(from)) return;
-  const bool wanted = wish && *wish != Wish::promote;
-  if (!wanted && active_.size() >= config_.active_size && is_native(from)) {
+  const bool needed = asked && !promoted;
+  if (!needed && active_.size() >= config_.active_size && is_native(from)) {
     // The place was taken meanwhile. It lists us, so it must be told.
     send(from, Disconnect{}, out);
     return add_passive(from, now, now + random_.jitter(config_.refused_backoff, retry_spread));
   }
-  if (wish == Wish::promote) ++counters_.promotions;
-  add_active(from, true, now, out);
+  if (promoted) ++counters_.promotions;
+  add_active(from, Arrival::asked, now, out);
 }
 
 void HyParView::on(const Atom& from, const Shuffle& message, MonotonicTime now, HyParViewEffects& out) {
@@ -253,6 +266,55 @@ void HyParView::on(const Atom& from, const Seek& message, MonotonicTime now, HyP
   }
 }
 
+void HyParView::on(const Atom& from, const Exchange& message, MonotonicTime now, HyParViewEffects& out) {
+  if (is_active(from)) return send(from, ExchangeReply{true, std::nullopt}, out);
+  std::optional<Atom> partner;
+  if (room(&from) == 0) {
+    partner = random_exchangeable(from, &message.instead);
+    if (!partner || active_.size() > config_.active_size || is_active(message.instead)) {
+      return send(from, ExchangeReply{false, std::nullopt}, out);
+    }
+  }
+  send(from, ExchangeReply{true, partner}, out);
+  if (partner) let_go(*partner, Refer{message.instead}, now, out);
+  forget_pending(from);
+  add_active(from, Arrival::itself, now, out);
+}
+
+void HyParView::on(const Atom& from, const ExchangeReply& message, MonotonicTime now, HyParViewEffects& out) {
+  const Pending* pending = find_pending(from);
+  if (pending == nullptr || !pending->asked || pending->wish != Wish::exchange) {
+    return on(from, NeighborReply{message.accepted}, now, out);
+  }
+  const Atom instead = pending->instead;
+  forget_pending(from);
+  if (!message.accepted) return add_passive(from, now, now + random_.jitter(config_.refused_backoff, retry_spread));
+  if (is_active(from)) return;
+  if (active_.size() >= config_.active_size && is_active(instead)) {
+    HyParViewMessage word = Disconnect{};
+    if (message.partner) word = Refer{*message.partner};
+    let_go(instead, word, now, out);
+  }
+  ++counters_.exchanges;
+  add_active(from, Arrival::asked, now, out);
+}
+
+void HyParView::on(const Atom& from, const Wander& message, MonotonicTime now, HyParViewEffects& out) {
+  if (message.ttl == 0 && message.origin != config_.own) return offer_exchange(message.origin, now, out);
+  const auto next = random_active(Among::native, from);
+  if (next && message.ttl > 0) send(*next, Wander{message.origin, message.ttl - 1}, out);
+}
+
+void HyParView::on(const Atom& from, const Refer& message, MonotonicTime now, HyParViewEffects& out) {
+  if (!is_active(from)) return;
+  drop_active(from, DownReason::graceful, now, out);
+  add_passive(from, now, now + random_.jitter(config_.refused_backoff, retry_spread));
+  const Atom& to = message.to;
+  const bool wanted = to != config_.own && !is_active(to) && !is_blocked(to);
+  if (wanted) pursue(to, Wish::welcome, now, out);
+  promote(now, out);
+}
+
 void HyParView::heard_gossip(const Atom& from, MonotonicTime now, HyParViewEffects& out) {
   if (left_ || is_blocked(from) || is_active(from)) return;
   adopt(from, now, out);
@@ -262,20 +324,26 @@ void HyParView::heard_gossip(const Atom& from, MonotonicTime now, HyParViewEffec
 void HyParView::adopt(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
   const auto link = links_.find(node);
   if (link == links_.end() || link->second.native || now - link->second.since < config_.adopt_after) return;
-  if (room() > 0) add_active(node, false, now, out);
+  if (room() > 0) add_active(node, Arrival::itself, now, out);
 }
 
 // Questions.
 
 void HyParView::pursue(const Atom& node, Wish wish, MonotonicTime now, HyParViewEffects& out) {
-  if (Pending* pending = find_pending(node)) {
-    if (wish == Wish::join && !pending->asked) pending->wish = wish;
+  pursue({.node = node, .wish = wish}, now, out);
+}
+
+void HyParView::pursue(Pending pending, MonotonicTime now, HyParViewEffects& out) {
+  if (Pending* known = find_pending(pending.node)) {
+    if (pending.wish == Wish::join && !known->asked) known->wish = pending.wish;
     return;
   }
   if (pending_.size() >= pending_max) return;
-  pending_.push_back({node, wish, false, now + config_.pending_timeout});
+  const Atom node = pending.node;
+  pending.deadline = now + config_.pending_timeout;
+  pending_.push_back(std::move(pending));
   if (is_linked(node)) {
-    ask(Atom(node), now, out);
+    ask(node, now, out);
   } else {
     out.emplace_back(HyParViewConnect{node});
   }
@@ -288,7 +356,7 @@ void HyParView::ask(const Atom& node, MonotonicTime now, HyParViewEffects& out) 
     case Wish::join:
       forget_pending(node);
       send(node, Join{}, out);
-      return add_active(node, false, now, out);
+      return add_active(node, Arrival::itself, now, out);
     case Wish::promote:
       // More nodes are dialled than are needed.
       if (room() == 0) return forget_pending(node);
@@ -296,13 +364,18 @@ void HyParView::ask(const Atom& node, MonotonicTime now, HyParViewEffects& out) 
       break;
     case Wish::welcome: send(node, Neighbor{false}, out); break;
     case Wish::reunite: send(node, Neighbor{true}, out); break;
+    case Wish::probe: return forget_pending(node);
+    case Wish::exchange:
+      if (!is_native(node) || !is_active(pending->instead)) return forget_pending(node);
+      send(node, Exchange{pending->instead}, out);
+      break;
   }
   pending->asked = true;
   pending->deadline = now + config_.pending_timeout;
 }
 
-/// Whether a node that has no room should make some. With two free places, and nobody found who has room too, taking one
-/// end of a link leaves the other end with the room that we look for.
+/// Whether a node that has no room should make some. With two free places, and nobody found who has room too, taking
+/// one end of a link leaves the other end with the room that we look for.
 bool HyParView::is_needy(const Atom& node) const noexcept {
   if (active_.empty()) return true;
   return is_native(node) && room() > 1 && seek_pause_ >= 4 * config_.seek_period;
@@ -346,14 +419,15 @@ void HyParView::forget_pending(const Atom& node) {
 
 // Views.
 
-void HyParView::add_active(const Atom& node, bool asked, MonotonicTime now, HyParViewEffects& out) {
+void HyParView::add_active(const Atom& node, Arrival arrival, MonotonicTime now, HyParViewEffects& out) {
   if (is_active(node) || node == config_.own) return;
   make_room(now, out);
   active_.push_back(node);
+  was_member_ = true;
   erase_passive(node);
   forget_lost(node);
   ++version_;
-  out.emplace_back(HyParViewUp{node, asked});
+  out.emplace_back(HyParViewUp{node, arrival});
 }
 
 void HyParView::make_room(MonotonicTime now, HyParViewEffects& out) {
@@ -365,10 +439,14 @@ void HyParView::make_room(MonotonicTime now, HyParViewEffects& out) {
       victim = random_active(Among::all, config_.own);
     }
     ++counters_.evictions;
-    send(*victim, Disconnect{}, out);
-    drop_active(*victim, DownReason::dropped, now, out);
-    add_passive(*victim, now, now + random_.jitter(config_.refused_backoff, retry_spread));
+    let_go(*victim, Disconnect{}, now, out);
   }
+}
+
+void HyParView::let_go(const Atom& node, const HyParViewMessage& word, MonotonicTime now, HyParViewEffects& out) {
+  send(node, word, out);
+  drop_active(node, DownReason::dropped, now, out);
+  add_passive(node, now, now + random_.jitter(config_.refused_backoff, retry_spread));
 }
 
 void HyParView::drop_active(const Atom& node, DownReason reason, MonotonicTime now, HyParViewEffects& out) {
@@ -464,7 +542,8 @@ std::vector<Atom> HyParView::sample(std::size_t length, const Atom& receiver) {
 std::size_t HyParView::room(const Atom* apart) const noexcept {
   std::size_t taken = active_.size();
   for (const auto& pending : pending_) {
-    if (pending.asked && (apart == nullptr || pending.node != *apart)) ++taken;
+    const bool promised = pending.asked && pending.wish != Wish::exchange;
+    if (promised && (apart == nullptr || pending.node != *apart)) ++taken;
   }
   return taken < config_.active_size ? config_.active_size - taken : 0;
 }
@@ -474,7 +553,8 @@ std::optional<Atom> HyParView::random_active(Among among, const Atom& except, co
   std::size_t seen = 0;
   for (const auto& node : active_) {
     if (node == except || (except_too != nullptr && node == *except_too)) continue;
-    if (among == Among::native && !is_native(node)) continue;
+    if (among != Among::all && !is_native(node)) continue;
+    if (among == Among::spare && !is_spare(node)) continue;
     if (random_.below(++seen) == 0) chosen = node;
   }
   return chosen;
@@ -487,14 +567,15 @@ void HyParView::tick(MonotonicTime now, HyParViewEffects& out) {
   expire_pending(now, out);
   retry_lost(now, out);
   if (now >= next_shuffle_) shuffle(now, out);
-  if (now >= next_cleanup_) clean_up(now);
+  if (now >= next_cleanup_) clean_up(now, out);
   if (now >= next_promotion_) promote(now, out);
   if (now >= next_seek_) seek(now, out);
+  if (now >= next_exchange_) mix(now, out);
 }
 
 MonotonicTime HyParView::deadline() const noexcept {
   if (left_) return MonotonicTime::max();
-  MonotonicTime next = std::min(next_shuffle_, next_cleanup_);
+  MonotonicTime next = std::min({next_shuffle_, next_cleanup_, next_exchange_});
   for (const auto& pending : pending_) next = std::min(next, pending.deadline);
   for (const auto& lost : lost_) next = std::min(next, lost.retry);
   if (active_.size() < config_.active_size) {
@@ -524,6 +605,38 @@ void HyParView::seek(MonotonicTime now, HyParViewEffects& out) {
   if (const auto next = random_active(Among::native, config_.own)) send(*next, Seek{config_.own, config_.arwl}, out);
 }
 
+std::optional<Atom> HyParView::random_exchangeable(const Atom& except, const Atom* except_too) {
+  const auto spare = random_active(Among::spare, except, except_too);
+  return spare ? spare : random_active(Among::native, except, except_too);
+}
+
+void HyParView::mix(MonotonicTime now, HyParViewEffects& out) {
+  // While young, among all that the passive view knows: nodes that joined together may only know each other. Later at
+  // the end of a walk, which is anywhere: the passive view has more of those that are near.
+  constexpr int young_rounds = 4;
+  constexpr std::uint32_t walk_length = 9;
+  const bool young = exchange_pause_ <= young_rounds * config_.exchange_period;
+  exchange_pause_ = std::min(2 * exchange_pause_, config_.exchange_period_max);
+  next_exchange_ = now + random_.jitter(exchange_pause_, retry_spread);
+  if (active_.size() != config_.active_size) return;
+  if (!young) {
+    const auto next = random_active(Among::native, config_.own);
+    if (next) send(*next, Wander{config_.own, walk_length}, out);
+    return;
+  }
+  std::vector<Atom> candidates;
+  for (const auto& known : passive_) {
+    if (known.not_before <= now && find_pending(known.node) == nullptr) candidates.push_back(known.node);
+  }
+  if (!candidates.empty()) offer_exchange(candidates[random_.below(candidates.size())], now, out);
+}
+
+void HyParView::offer_exchange(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
+  if (active_.size() != config_.active_size || is_active(node) || is_blocked(node)) return;
+  const auto instead = random_exchangeable(node);
+  if (instead) pursue({.node = node, .wish = Wish::exchange, .instead = *instead}, now, out);
+}
+
 void HyParView::retry_lost(MonotonicTime now, HyParViewEffects& out) {
   std::erase_if(lost_, [&](const Lost& lost) { return now - lost.since > config_.lost_age_max; });
   std::vector<Atom> due;
@@ -545,17 +658,27 @@ void HyParView::expire_pending(MonotonicTime now, HyParViewEffects& out) {
   for (const auto& node : expired) {
     ++counters_.timeouts;
     forget_pending(node);
-    record_failure(node, now);
+    if (Known* known = is_linked(node) ? find_passive(node) : nullptr) {
+      known->not_before = now + config_.refused_backoff;
+    } else {
+      record_failure(node, now);
+    }
   }
   promote(now, out);
 }
 
-void HyParView::clean_up(MonotonicTime now) {
+void HyParView::clean_up(MonotonicTime now, HyParViewEffects& out) {
   next_cleanup_ = now + random_.jitter(config_.cleanup_period, spread);
   if (active_.empty()) return;
   const auto forgotten =
       std::erase_if(passive_, [&](const Known& known) { return now - known.seen > config_.passive_age_max; });
   if (forgotten > 0) ++version_;
+  // One of the others is dialled: a dead one is found out, and one that lost everybody finds us.
+  std::vector<Atom> candidates;
+  for (const auto& known : passive_) {
+    if (known.not_before <= now && !is_linked(known.node)) candidates.push_back(known.node);
+  }
+  if (!candidates.empty()) pursue(candidates[random_.below(candidates.size())], Wish::probe, now, out);
 }
 
 void HyParView::count_churn(MonotonicTime now) {

@@ -6,6 +6,9 @@
 // - A neighbour that goes is replaced from the passive view: dial, ask (`neighbor`), and only when both agree do both
 //   list each other. Who has nobody asks with high priority and is never refused.
 // - Shuffles mix the passive views.
+// - Exchanges mix the active views of C++ nodes: of two links A-B and P-Q they make A-P and B-Q. Nodes that join one
+// after
+//   the other through one contact would else stay near each other, and the way through the cluster would be long.
 // - Nodes that were lost stay known and are tried again, less and less often, so that parts of a cluster that were cut
 //   off find each other again.
 //
@@ -24,6 +27,7 @@
 #include <barrel_p2p/term.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -57,11 +61,13 @@ struct HyParViewConfig {
   Milliseconds pending_timeout{30'000};  ///< A dial, or a question, that was not answered.
   Milliseconds seek_period{2000};        ///< While there is room: how often to look for another node that has room ...
   Milliseconds seek_period_max{30'000};  ///< ... doubled up to this while nobody is found.
-  std::size_t lost_max = 64;             ///< Lost nodes that are remembered.
-  Milliseconds lost_retry{5000};         ///< A lost node is tried again after this, then doubled ...
-  Milliseconds lost_retry_max{60'000};   ///< ... up to this: parts of a cluster meet again within about this time.
-  std::chrono::hours lost_age_max{24};   ///< After this it is given up.
-  Milliseconds adopt_after{2000};        ///< A channel this old without hello leads to an Erlang node.
+  Milliseconds exchange_period{5000};    ///< A full view offers one exchange after this, then doubled ...
+  Milliseconds exchange_period_max{600'000};  ///< ... up to this: often while young, rarely for ever.
+  std::size_t lost_max = 64;                  ///< Lost nodes that are remembered.
+  Milliseconds lost_retry{5000};              ///< A lost node is tried again after this, then doubled ...
+  Milliseconds lost_retry_max{60'000};        ///< ... up to this: parts of a cluster meet again within about this time.
+  std::chrono::hours lost_age_max{24};        ///< After this it is given up.
+  Milliseconds adopt_after{2000};             ///< A channel this old without hello leads to an Erlang node.
 };
 
 enum class DownReason : std::uint8_t {
@@ -82,10 +88,15 @@ struct HyParViewSend {
 struct HyParViewConnect {
   Atom node;
 };
+enum class Arrival : std::uint8_t {
+  itself,  ///< The other side began.
+  asked,   ///< It answered our question. (An Erlang node then does not know that we are neighbours.)
+};
+
 /// Up and down come in turns for each node.
 struct HyParViewUp {
   Atom node;
-  bool asked = false;  ///< It joined us by answering our question. (An Erlang node then does not know that it did.)
+  Arrival arrival = Arrival::itself;
 };
 struct HyParViewDown {
   Atom node;
@@ -103,6 +114,7 @@ struct HyParViewCounters {
   std::uint64_t refusals = 0;    ///< Of our questions.
   std::uint64_t timeouts = 0;    ///< Dials and questions without an answer.
   std::uint64_t shuffles = 0;    ///< Sent.
+  std::uint64_t exchanges = 0;   ///< That we offered and that were taken.
   std::uint64_t one_way = 0;     ///< Peers that listed us while we did not list them, and were told.
 };
 
@@ -113,9 +125,12 @@ Milliseconds dial_backoff(Milliseconds base, Milliseconds max, std::uint32_t fai
 
 class HyParView {
  public:
+  /// Whether the link to a neighbour carries nothing now, so that it can be exchanged without harm.
+  using IsSpare = std::function<bool(const Atom& node)>;
+
   /// The configuration must have been validated: active_size >= 1, passive_size >= active_size, prwl <= arwl <=
   /// ttl_max.
-  HyParView(HyParViewConfig config, MonotonicTime now);
+  HyParView(HyParViewConfig config, MonotonicTime now, IsSpare is_spare = {});
 
   /// Asks the node to take us in. Ends an earlier `leave`. Error: `cannot_connect_self`.
   Result<void> join(const Atom& node, MonotonicTime now, HyParViewEffects& out);
@@ -168,16 +183,19 @@ class HyParView {
     MonotonicTime retry;
   };
   enum class Wish : std::uint8_t {
-    join,     ///< We join through it.
-    welcome,  ///< A walk of its ended here.
-    promote,  ///< It is to replace a neighbour.
-    reunite,  ///< It was lost, and may be in another part of the cluster.
+    join,      ///< We join through it.
+    welcome,   ///< A walk of its ended here.
+    promote,   ///< It is to replace a neighbour.
+    reunite,   ///< It was lost, and may be in another part of the cluster.
+    probe,     ///< Is it there, and does it know?
+    exchange,  ///< It is to take the place of a neighbour who is referred to another one.
   };
   struct Pending {
     Atom node;
     Wish wish;
     bool asked = false;  ///< The question is out; else we dial.
-    MonotonicTime deadline;
+    MonotonicTime deadline{};
+    Atom instead{};  ///< Of an exchange: who would go.
   };
   struct Link {
     MonotonicTime since;
@@ -194,11 +212,17 @@ class HyParView {
   void on(const Atom& from, const ShuffleReply& message, MonotonicTime now, HyParViewEffects& out);
   void on(const Atom& from, const Hello& message, MonotonicTime now, HyParViewEffects& out);
   void on(const Atom& from, const Seek& message, MonotonicTime now, HyParViewEffects& out);
+  void on(const Atom& from, const Exchange& message, MonotonicTime now, HyParViewEffects& out);
+  void on(const Atom& from, const ExchangeReply& message, MonotonicTime now, HyParViewEffects& out);
+  void on(const Atom& from, const Wander& message, MonotonicTime now, HyParViewEffects& out);
+  void on(const Atom& from, const Refer& message, MonotonicTime now, HyParViewEffects& out);
 
   // Views.
-  void add_active(const Atom& node, bool asked, MonotonicTime now, HyParViewEffects& out);
+  void add_active(const Atom& node, Arrival arrival, MonotonicTime now, HyParViewEffects& out);
   void make_room(MonotonicTime now, HyParViewEffects& out);
   void adopt(const Atom& node, MonotonicTime now, HyParViewEffects& out);
+  /// Drops a neighbour of ours, with a word to it: `disconnect` or `refer`.
+  void let_go(const Atom& node, const HyParViewMessage& word, MonotonicTime now, HyParViewEffects& out);
   void drop_active(const Atom& node, DownReason reason, MonotonicTime now, HyParViewEffects& out);
   /// It is not asked before `not_before`.
   void add_passive(const Atom& node, MonotonicTime now, MonotonicTime not_before);
@@ -212,25 +236,31 @@ class HyParView {
   [[nodiscard]] std::vector<Atom> sample(std::size_t length, const Atom& receiver);
   /// Places that are neither taken nor promised to a node that was asked; `apart` does not count.
   [[nodiscard]] std::size_t room(const Atom* apart = nullptr) const noexcept;
-  enum class Among : std::uint8_t { all, native };
+  enum class Among : std::uint8_t { all, native, spare };
   [[nodiscard]] std::optional<Atom> random_active(Among among, const Atom& except, const Atom* except_too = nullptr);
 
   // Questions.
   void pursue(const Atom& node, Wish wish, MonotonicTime now, HyParViewEffects& out);
+  void pursue(Pending pending, MonotonicTime now, HyParViewEffects& out);
   /// There is a channel to a node that we are after.
   void ask(const Atom& node, MonotonicTime now, HyParViewEffects& out);
   [[nodiscard]] bool is_needy(const Atom& node) const noexcept;
   void forget_pending(const Atom& node);
   [[nodiscard]] Pending* find_pending(const Atom& node) noexcept;
+  [[nodiscard]] bool is_spare(const Atom& node) const { return is_spare_ && is_spare_(node); }
   void promote(MonotonicTime now, HyParViewEffects& out);
   void refuse(const Atom& from, const HyParViewMessage& message, HyParViewEffects& out);
 
   // Timers.
   void shuffle(MonotonicTime now, HyParViewEffects& out);
   void seek(MonotonicTime now, HyParViewEffects& out);
+  /// Who may go in an exchange: a C++ node, one behind a spare link if there is any.
+  [[nodiscard]] std::optional<Atom> random_exchangeable(const Atom& except, const Atom* except_too = nullptr);
+  void mix(MonotonicTime now, HyParViewEffects& out);
+  void offer_exchange(const Atom& node, MonotonicTime now, HyParViewEffects& out);
   void retry_lost(MonotonicTime now, HyParViewEffects& out);
   void expire_pending(MonotonicTime now, HyParViewEffects& out);
-  void clean_up(MonotonicTime now);
+  void clean_up(MonotonicTime now, HyParViewEffects& out);
   void count_churn(MonotonicTime now);
 
   void send(const Atom& to, HyParViewMessage message, HyParViewEffects& out);
@@ -238,8 +268,10 @@ class HyParView {
   [[nodiscard]] bool is_linked(const Atom& node) const noexcept { return links_.contains(node); }
 
   HyParViewConfig config_;
+  IsSpare is_spare_;
   Prng random_;
   bool left_ = false;
+  bool was_member_ = false;  ///< It had a neighbour: it belongs to a cluster, not only to a program.
   std::vector<Atom> active_;
   std::vector<Known> passive_;
   std::vector<Pending> pending_;
@@ -256,6 +288,8 @@ class HyParView {
   MonotonicTime next_promotion_;
   MonotonicTime next_seek_;
   Milliseconds seek_pause_;
+  MonotonicTime next_exchange_;
+  Milliseconds exchange_pause_;
   HyParViewCounters counters_;
 };
 

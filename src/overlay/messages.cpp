@@ -62,6 +62,20 @@ struct HyParViewEncoder {
   Term operator()(const Seek& message) const {
     return Term::tuple({Atom("seek"), message.ttl, record_of(message.origin, own), self()});
   }
+  Term operator()(const Wander& message) const {
+    return Term::tuple({Atom("wander"), message.ttl, record_of(message.origin, own), self()});
+  }
+  Term operator()(const Exchange& message) const {
+    return Term::tuple({Atom("exchange"), record_of(message.instead, own), self()});
+  }
+  Term operator()(const ExchangeReply& message) const {
+    std::vector<Term> partner;
+    if (message.partner) partner.push_back(record_of(*message.partner, own));
+    return Term::tuple({Atom("exchange_reply"), message.accepted, Term::list(std::move(partner)), self()});
+  }
+  Term operator()(const Refer& message) const {
+    return Term::tuple({Atom("refer"), record_of(message.to, own), self()});
+  }
 };
 
 struct PlumtreeEncoder {
@@ -180,6 +194,12 @@ Result<HyParViewMessage> decode_triple(std::string_view name, const Term& messag
     return with(nodes_of(message[1]), message[2], from,
                 [](std::vector<Atom> nodes) { return ShuffleReply{std::move(nodes)}; });
   }
+  if (name == "exchange") {
+    return with(some_node(message[1]), message[2], from, [](Atom node) { return Exchange{std::move(node)}; });
+  }
+  if (name == "refer") {
+    return with(some_node(message[1]), message[2], from, [](Atom node) { return Refer{std::move(node)}; });
+  }
   return unknown();
 }
 
@@ -200,6 +220,18 @@ Result<HyParViewMessage> decode_quadruple(std::string_view name, const Term& mes
     auto ttl = number(message[1], ttl_max);
     if (!ttl) return std::unexpected(ttl.error());
     return with(some_node(message[2]), sender, from, [&](Atom node) { return Seek{std::move(node), *ttl}; });
+  }
+  if (name == "wander") {
+    auto ttl = number(message[1], ttl_max);
+    if (!ttl) return std::unexpected(ttl.error());
+    return with(some_node(message[2]), sender, from, [&](Atom node) { return Wander{std::move(node), *ttl}; });
+  }
+  if (name == "exchange_reply") {
+    const auto accepted = message[1].as_bool();
+    if (!accepted) return unknown();
+    return with(nodes_of(message[2]), sender, from, [&](const std::vector<Atom>& nodes) {
+      return ExchangeReply{*accepted, nodes.empty() ? std::nullopt : std::optional(nodes.front())};
+    });
   }
   return unknown();
 }

@@ -6,6 +6,8 @@
 //     {shuffle, Ttl, [Record], OwnRecord}   {shuffle_reply, [Record], OwnRecord}
 //   between C++ nodes also:
 //     {hello, Version, [Capability]}   {seek, Ttl, OriginRecord, OwnRecord}
+//     {exchange, InsteadRecord, OwnRecord}   {exchange_reply, true | false, [PartnerRecord], OwnRecord}
+//     {refer, ToRecord, OwnRecord}   {wander, Ttl, OriginRecord, OwnRecord}
 //
 //   to the name barrel_p2p_plumtree:  {'$barrel_p2p_plumtree', Message}
 //     {gossip, Id, Tag, Payload, Sender}   {ihave, Id, Sender}   {graft, Id, Sender}   {prune, Sender}
@@ -24,6 +26,7 @@
 #include <barrel_p2p/term.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -72,8 +75,25 @@ struct Seek {
   Atom origin;
   std::uint32_t ttl = 0;
 };
-using HyParViewMessage =
-    std::variant<Join, ForwardJoin, Disconnect, Neighbor, NeighborReply, Shuffle, ShuffleReply, Hello, Seek>;
+/// The sender would be a neighbour in exchange for `instead`, which it would let go.
+struct Exchange {
+  Atom instead;
+};
+struct ExchangeReply {
+  bool accepted = false;
+  std::optional<Atom> partner;  ///< Who had to go here, and is referred to the one who has to go there.
+};
+/// A walk over C++ nodes; where it ends, the origin is offered an exchange.
+struct Wander {
+  Atom origin;
+  std::uint32_t ttl = 0;
+};
+/// We are neighbours no more; `to` has room.
+struct Refer {
+  Atom to;
+};
+using HyParViewMessage = std::variant<Join, ForwardJoin, Disconnect, Neighbor, NeighborReply, Shuffle, ShuffleReply,
+                                      Hello, Seek, Exchange, ExchangeReply, Refer, Wander>;
 
 // Plumtree.
 

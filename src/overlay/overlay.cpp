@@ -32,7 +32,7 @@ ContactsConfig contacts_of(ContactsConfig config) {
 
 Overlay::Overlay(OverlayConfig config, MonotonicTime now)
     : config_(completed(std::move(config))),
-      hyparview_(config_.hyparview, now),
+      hyparview_(config_.hyparview, now, [this](const Atom& node) { return plumtree_.is_lazy(node); }),
       plumtree_(config_.plumtree, now),
       contacts_(contacts_of(config_.contacts), now) {
   for (const auto& node : config_.contacts.remembered) hyparview_.learn(node, now);
@@ -133,6 +133,11 @@ MonotonicTime Overlay::deadline() const noexcept {
   return next;
 }
 
+NewPeer Overlay::kind_of(const HyParViewUp& up) const noexcept {
+  const bool unaware = up.arrival == Arrival::asked && !hyparview_.is_native(up.node);
+  return unaware ? NewPeer::unaware : NewPeer::eager;
+}
+
 void Overlay::absorb(MonotonicTime now, Effects& out) {
   bool lost_some = false;
   for (auto& effect : from_hyparview_) {
@@ -142,7 +147,7 @@ void Overlay::absorb(MonotonicTime now, Effects& out) {
     } else if (auto* connect = std::get_if<HyParViewConnect>(&effect)) {
       out.emplace_back(Connect{std::move(connect->node)});
     } else if (const auto* up = std::get_if<HyParViewUp>(&effect)) {
-      plumtree_.peer_up(up->node, up->asked && !hyparview_.is_native(up->node), now, from_plumtree_);
+      plumtree_.peer_up(up->node, kind_of(*up), now, from_plumtree_);
       out.emplace_back(MembershipUp{up->node});
     } else if (const auto* down = std::get_if<HyParViewDown>(&effect)) {
       plumtree_.peer_down(down->node);

@@ -64,6 +64,9 @@ using Effects = std::vector<Effect>;
 class Overlay {
  public:
   Overlay(OverlayConfig config, MonotonicTime now);
+  ~Overlay() = default;
+  Overlay(const Overlay&) = delete;
+  Overlay& operator=(const Overlay&) = delete;
 
   // What the program asks for.
   /// Errors: `cannot_connect_self`.
@@ -87,6 +90,7 @@ class Overlay {
   [[nodiscard]] const Plumtree& gossip() const noexcept { return plumtree_; }
 
  private:
+  [[nodiscard]] NewPeer kind_of(const HyParViewUp& up) const noexcept;
   /// Runs what HyParView wants: tells Plumtree and the contacts.
   void absorb(MonotonicTime now, Effects& out);
 

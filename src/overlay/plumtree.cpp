@@ -98,13 +98,13 @@ void Plumtree::on(const Atom& from, const Prune& /*message*/, MonotonicTime /*no
 
 // Peers.
 
-void Plumtree::peer_up(const Atom& node, bool introduce, MonotonicTime /*now*/, PlumtreeEffects& out) {
+void Plumtree::peer_up(const Atom& node, NewPeer kind, MonotonicTime /*now*/, PlumtreeEffects& out) {
   left_ = false;
   Peer* peer = find_peer(node);
   if (peer == nullptr) peer = &peers_.emplace_back(Peer{.node = node, .native = is_native(node)});
   peer->guest = false;
   peer->eager = true;
-  if (introduce) graft({node, {introduction_id(random_)}}, out);
+  if (kind == NewPeer::unaware) graft({node, {introduction_id(random_)}}, out);
 }
 
 void Plumtree::peer_down(const Atom& node) {
@@ -163,6 +163,11 @@ PlumtreePeers Plumtree::peers() const {
   PlumtreePeers result;
   for (const auto& peer : peers_) (peer.eager ? result.eager : result.lazy).push_back(peer.node);
   return result;
+}
+
+bool Plumtree::is_lazy(const Atom& node) const noexcept {
+  const auto found = std::ranges::find(peers_, node, &Peer::node);
+  return found != peers_.end() && !found->eager;
 }
 
 // Messages.

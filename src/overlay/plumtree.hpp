@@ -43,7 +43,7 @@ struct PlumtreeConfig {
   Milliseconds graft_timeout{250};    ///< From one graft to the next: a round trip and a little.
   Milliseconds announce_delay{20};    ///< Announcements are gathered for so long.
   std::uint32_t optimisation_threshold =
-      7;                             ///< Hops that a path must be shorter by (the paper's value for few senders).
+      3;                             ///< Hops that a path must be shorter by (the paper's value for many senders).
   Milliseconds id_age_max{300'000};  ///< As Erlang nodes keep them.
   std::size_t ids_max = 100'000;
   Milliseconds payload_age_max{60'000};
@@ -84,6 +84,11 @@ struct PlumtreeCounters {
 /// behind each other.
 [[nodiscard]] bool is_library_tag(const Term& tag) noexcept;
 
+enum class NewPeer : std::uint8_t {
+  eager,
+  unaware,  ///< Eager. An Erlang node that does not know that we are neighbours; a graft tells it.
+};
+
 struct PlumtreePeers {
   std::vector<Atom> eager;
   std::vector<Atom> lazy;
@@ -102,8 +107,8 @@ class Plumtree {
   void broadcast(Term tag, Term payload, MessageId id, MonotonicTime now, PlumtreeEffects& out);
   void receive(const Atom& from, const PlumtreeMessage& message, MonotonicTime now, PlumtreeEffects& out);
 
-  /// A new neighbour, eager. `introduce`: an Erlang node that does not know that we are neighbours; a graft tells it.
-  void peer_up(const Atom& node, bool introduce, MonotonicTime now, PlumtreeEffects& out);
+  /// A new neighbour.
+  void peer_up(const Atom& node, NewPeer kind, MonotonicTime now, PlumtreeEffects& out);
   /// No neighbour any more, for whatever reason. An Erlang node that gossips on becomes a guest.
   void peer_down(const Atom& node);
   /// The node said hello: it takes batches and rounds. May come before `peer_up`; lasts until `link_down`.
@@ -120,6 +125,7 @@ class Plumtree {
   [[nodiscard]] std::optional<MonotonicTime> deadline() const noexcept;
 
   [[nodiscard]] PlumtreePeers peers() const;
+  [[nodiscard]] bool is_lazy(const Atom& node) const noexcept;
   [[nodiscard]] std::size_t cached_ids() const noexcept;
   [[nodiscard]] std::size_t cached_payloads() const noexcept;
   [[nodiscard]] std::size_t missing() const noexcept;

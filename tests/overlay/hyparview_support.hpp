@@ -38,6 +38,15 @@ struct MessageText {
   std::string operator()(const Seek& message) const {
     return "seek " + short_name(message.origin) + " " + std::to_string(message.ttl);
   }
+  std::string operator()(const Wander& message) const {
+    return "wander " + short_name(message.origin) + " " + std::to_string(message.ttl);
+  }
+  std::string operator()(const Exchange& message) const { return "exchange " + short_name(message.instead); }
+  std::string operator()(const ExchangeReply& message) const {
+    return std::string("exchange_reply ") + (message.accepted ? "true" : "false") +
+           (message.partner ? " " + short_name(*message.partner) : "");
+  }
+  std::string operator()(const Refer& message) const { return "refer " + short_name(message.to); }
 };
 
 inline std::string text_of(const HyParViewMessage& message) { return std::visit(MessageText{}, message); }

@@ -361,6 +361,93 @@ TEST(HyParView, no_seeker_goes_to_an_erlang_node) {
   EXPECT_TRUE(starting(me.pass(1min), "seek").empty());
 }
 
+TEST(HyParView, a_full_view_offers_a_place_in_exchange) {
+  Machine me(small(2));
+  me.fill({"a", "b"});
+  me.receive("a", ShuffleReply{{Atom("p@h")}});
+  EXPECT_EQ(starting(me.pass(7s), "connect"), Lines{"connect p"});
+  const auto offer = me.up_native("p");
+  ASSERT_EQ(offer.size(), 1U);
+  const std::string instead = offer.front() == "exchange a > p" ? "a" : "b";
+  EXPECT_EQ(offer.front(), "exchange " + instead + " > p");
+  EXPECT_EQ(me.receive("p", ExchangeReply{true, Atom("q@h")}),
+            (Lines{"refer q > " + instead, "down " + instead + " dropped", "up p"}));
+  EXPECT_EQ(me.view.active_view().size(), 2U);
+}
+
+TEST(HyParView, an_exchange_that_is_refused_changes_nothing) {
+  Machine me(small(1));
+  me.fill({"a"});
+  me.receive("a", ShuffleReply{{Atom("p@h")}});
+  me.pass(7s);
+  me.up_native("p");
+  EXPECT_EQ(me.receive("p", ExchangeReply{false, std::nullopt}), Lines{});
+  EXPECT_TRUE(me.view.is_active(Atom("a@h")));
+}
+
+TEST(HyParView, no_exchange_is_offered_to_an_erlang_node) {
+  Machine me(small(1));
+  me.fill({"a"});
+  me.receive("a", ShuffleReply{{Atom("p@h")}});
+  me.pass(7s);
+  EXPECT_EQ(me.up("p"), Lines{});
+}
+
+TEST(HyParView, who_takes_an_exchange_refers_a_neighbour_to_the_one_who_has_to_go) {
+  Machine me(small(1));
+  me.fill({"q"});
+  me.up_native("a");
+  EXPECT_EQ(me.receive("a", Exchange{Atom("b@h")}),
+            (Lines{"exchange_reply true q > a", "refer b > q", "down q dropped", "up a"}));
+}
+
+TEST(HyParView, who_has_room_takes_an_exchange_without_losing_anybody) {
+  Machine me(small(2));
+  me.fill({"q"});
+  me.up_native("a");
+  EXPECT_EQ(me.receive("a", Exchange{Atom("b@h")}), (Lines{"exchange_reply true > a", "up a"}));
+}
+
+TEST(HyParView, an_exchange_for_a_common_neighbour_is_refused) {
+  Machine me(small(2));
+  me.fill({"b", "q"});
+  me.up_native("a");
+  EXPECT_EQ(me.receive("a", Exchange{Atom("b@h")}), Lines{"exchange_reply false > a"});
+}
+
+TEST(HyParView, who_is_referred_asks_the_other) {
+  Machine me(small(2));
+  me.fill({"a", "b"});
+  EXPECT_EQ(me.receive("a", Refer{Atom("q@h")}), (Lines{"down a graceful", "connect q"}));
+  EXPECT_EQ(me.up_native("q"), Lines{"neighbor low > q"});
+  EXPECT_EQ(me.receive("q", Neighbor{false}), (Lines{"neighbor_reply true > q", "up q"}));
+}
+
+TEST(HyParView, who_is_no_neighbour_cannot_refer) {
+  Machine me(small(2));
+  me.fill({"b"});
+  me.up_native("a");
+  EXPECT_EQ(me.receive("a", Refer{Atom("q@h")}), Lines{});
+}
+
+TEST(HyParView, where_a_wanderer_ends_it_is_offered_an_exchange) {
+  Machine me(small(1));
+  me.fill({"b"});
+  me.up_native("a");
+  EXPECT_EQ(me.receive("a", Wander{Atom("o@h"), 3}), Lines{"wander o 2 > b"});
+  EXPECT_EQ(me.receive("a", Wander{Atom("o@h"), 0}), Lines{"connect o"});
+  EXPECT_EQ(me.up_native("o"), Lines{"exchange b > o"});
+}
+
+TEST(HyParView, exchanges_become_rare) {
+  auto config = small(1);
+  Machine me(config);
+  me.fill({"a"});
+  me.pass(10min);
+  EXPECT_LE(starting(me.pass(1h), "wander").size(), 9U);
+  EXPECT_GE(starting(me.pass(1h), "wander").size(), 3U);
+}
+
 TEST(HyParView, messages_of_nodes_without_a_channel_are_ignored) {
   Machine me;
   EXPECT_EQ(me.receive("nobody", Join{}), Lines{});

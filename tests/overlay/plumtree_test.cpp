@@ -64,7 +64,7 @@ class Node {
   Node& neighbours(const std::vector<Atom>& nodes) {
     for (const auto& node : nodes) {
       say_hello(node);
-      machine.peer_up(node, false, now, effects);
+      machine.peer_up(node, NewPeer::eager, now, effects);
     }
     return *this;
   }
@@ -369,7 +369,7 @@ TEST(Plumtree, guests_are_bounded_and_more_get_answers_all_the_same) {
 
 TEST(Plumtree, an_erlang_node_that_does_not_know_that_we_are_neighbours_gets_a_graft_for_nothing) {
   Node node;
-  node.machine.peer_up("erl", true, node.now, node.effects);
+  node.machine.peer_up("erl", NewPeer::unaware, node.now, node.effects);
   ASSERT_EQ(node.effects.size(), 1U);
   const auto& graft = std::get<Graft>(std::get<PlumtreeSend>(node.effects[0]).message);
   ASSERT_EQ(graft.ids.size(), 1U);
@@ -390,8 +390,8 @@ TEST(Plumtree, a_later_announcement_of_a_much_shorter_path_changes_the_tree) {
   Node node;
   node.neighbours({"far", "near"}).prune("near");
   node.gossip("far", 1, 10);
-  EXPECT_EQ(node.ihave("near", 1, 4), nothing) << "six hops less are not enough";
-  EXPECT_EQ(node.ihave("near", 1, 3), (Lines{"near: graft", "far: prune"}));
+  EXPECT_EQ(node.ihave("near", 1, 8), nothing) << "two hops less are not enough";
+  EXPECT_EQ(node.ihave("near", 1, 7), (Lines{"near: graft", "far: prune"}));
   EXPECT_EQ(node.eager(), "near");
   EXPECT_EQ(node.lazy(), "far");
   EXPECT_EQ(node.ihave("near", 1, 3), nothing);

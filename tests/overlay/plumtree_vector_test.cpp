@@ -126,7 +126,7 @@ class Replay {
     if (term.is_atom("left")) {
       machine.leave();
     } else if (term.is_tagged("peer_up", 2)) {
-      machine.peer_up(*term[1].as_atom(), false, now_, effects_);
+      machine.peer_up(*term[1].as_atom(), NewPeer::eager, now_, effects_);
     } else {
       machine.peer_down(*term[1].as_atom());
     }
