@@ -21,8 +21,8 @@
 //    carries them.
 //  - The binding must be that of the certificate that this connection uses, and TLS must have checked its
 //  CertificateVerify.
-//  - The distribution handshake must bear `AuthSucceeded::name`. When it is up, commit `AuthSucceeded::pin`, and let the
-//  peer in when that is done; drop it otherwise.
+//  - The distribution handshake must bear `AuthSucceeded::name`. When it is up, commit `AuthSucceeded::pin`, and let
+//  the peer in when that is done; drop it otherwise.
 //  - The initiator opens no stream but its own before the success. Any failure closes the connection, application code
 //  0.
 //
