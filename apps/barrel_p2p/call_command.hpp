@@ -20,8 +20,8 @@ struct CallCommand {
   std::string function;
   std::string arguments = "[]";  ///< A list, as Erlang text.
   std::string cookie = "barrel_p2p";
-  std::filesystem::path key_dir;        ///< Empty: identities that are kept for this command, see docs.
-  std::filesystem::path certificate;    ///< PEM, with `certificate_key`; empty: one that is made and kept.
+  std::filesystem::path key_dir;      ///< Empty: identities that are kept for this command, see docs.
+  std::filesystem::path certificate;  ///< PEM, with `certificate_key`; empty: one that is made and kept.
   std::filesystem::path certificate_key;
   std::filesystem::path discovery_dir;  ///< Empty: ./data/discovery
   std::string at;                       ///< `host:port` of the node; empty: discovery finds it.
