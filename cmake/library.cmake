@@ -11,7 +11,7 @@ target_compile_features(barrel_p2p INTERFACE cxx_std_23)
 target_include_directories(barrel_p2p INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(barrel_p2p PRIVATE
-  spdlog::spdlog ZLIB::ZLIB PkgConfig::GNUTLS PkgConfig::NGTCP2 Threads::Threads)
+  spdlog::spdlog ZLIB::ZLIB PkgConfig::GNUTLS PkgConfig::NGTCP2 PkgConfig::SQLITE3 PkgConfig::XXHASH Threads::Threads)
 if(BARREL_P2P_SHARED)
   # Hidden visibility does not reach inline code of other libraries; the version script exports our own names only.
   set(exports ${PROJECT_SOURCE_DIR}/cmake/exports.map)

@@ -19,7 +19,7 @@ import tempfile
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 PUBLIC = "barrel_p2p/"
-THIRD_PARTY = re.compile(r"(^|/)(boost|gnutls|ngtcp2|spdlog|fmt|toml\+\+|CLI|zlib\.h|zconf\.h|sqlite3\.h|prometheus|gtest|rapidcheck|benchmark)(/|$)")
+THIRD_PARTY = re.compile(r"(^|/)(boost|gnutls|ngtcp2|spdlog|fmt|toml\+\+|CLI|zlib\.h|zconf\.h|sqlite3\.h|xxhash\.h|prometheus|gtest|rapidcheck|benchmark)(/|$)")
 
 
 def rooms_of(root):

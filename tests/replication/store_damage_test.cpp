@@ -1,0 +1,434 @@
+// Durable stores that lost bytes, were killed, or come from another version.
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fcntl.h>
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdlib>
+#include <random>
+#include <set>
+#include <sstream>
+
+#include "replication/store_support.hpp"
+
+namespace barrel_p2p::replication {
+namespace {
+
+using namespace barrel_p2p::literals;
+
+constexpr int records = 300;
+
+Term value_for(int key) { return Term::binary(Bytes(40 + static_cast<std::size_t>((key * 37) % 200), 'v')); }
+
+/// A closed store with `records` entries in each of two maps, one that needs overflow pages, and a value.
+void make_store(const std::filesystem::path& directory) {
+  const auto store = open_store(directory);
+  WriteBatch batch;
+  for (int key = 0; key < records; ++key) {
+    batch.put("map:a", key, entry_with(value_for(key)));
+    batch.put("map:b", Term(std::to_string(key)), entry_with(value_for(key)));
+  }
+  batch.put("map:a", "large", entry_with(std::string(20'000, 'x')));
+  batch.set("clock", 77);
+  ASSERT_TRUE(write_now(*store, std::move(batch)).has_value());
+}
+
+/// Everything that is there is as it was written. Returns how much that is.
+std::uint64_t check_what_is_left(const DurableStore& store) {
+  std::uint64_t count = 0;
+  for (const auto& [key, value] : values_of(store, "map:a")) {
+    EXPECT_EQ(value,
+              key == Term("large") ? Term(std::string(20'000, 'x')) : value_for(static_cast<int>(*key.as_int64())));
+    ++count;
+  }
+  for (const auto& [key, value] : values_of(store, "map:b")) {
+    EXPECT_EQ(value, value_for(std::stoi(*key.as_string())));
+    ++count;
+  }
+  if (const auto clock = store.value("clock")) {
+    EXPECT_EQ(*clock, 77);
+    ++count;
+  }
+  return count;
+}
+constexpr std::uint64_t everything = (2 * records) + 2;
+
+/// Opens what may be damaged: nothing wrong is let through, and what is missing is told. Returns whether damage was
+/// found.
+bool check_damaged(const std::filesystem::path& directory) {
+  const auto before = read_bytes(directory / "store.db");
+  auto opened = try_open(directory);
+  if (!opened) {
+    ADD_FAILURE() << opened.error().message();
+    return true;
+  }
+  const auto& store = *opened;
+  const auto left = check_what_is_left(*store);
+  if (!store->damage()) {
+    EXPECT_EQ(left, everything);
+    return false;
+  }
+  const auto& damage = *store->damage();
+  EXPECT_EQ(damage.kept, left);
+  std::uint64_t lost = 0;
+  bool known = true;
+  for (const auto& loss : damage.losses) {
+    known = known && loss.lost.has_value();
+    lost += loss.lost.value_or(0);
+  }
+  if (left < everything) {
+    EXPECT_TRUE(!known || lost == everything - left || left == 0) << damage.error(directory).message();
+  }
+  EXPECT_EQ(read_bytes(damage.kept_aside), before) << "the damaged file was changed";
+  EXPECT_TRUE(put_now(*store, "map:a", 0, value_for(0)).has_value());
+  return true;
+}
+
+/// A copy of a good store for each case.
+class Copies {
+ public:
+  Copies() {
+    make_store(scratch_ / "good");
+    bytes = read_bytes(scratch_ / "good/store.db");
+  }
+  std::filesystem::path make(ByteView content) {
+    if (!last_.empty()) std::filesystem::remove_all(last_);
+    last_ = scratch_ / std::to_string(++number_);
+    std::filesystem::create_directories(last_);
+    write_bytes(last_ / "store.db", content);
+    return last_;
+  }
+  Bytes bytes;
+
+ private:
+  Scratch scratch_;
+  std::filesystem::path last_;
+  int number_ = 0;
+};
+
+TEST(StoreDamage, a_flipped_bit_is_noticed_or_does_not_matter) {
+  Copies copies;
+  int noticed = 0;
+  int cases = 0;
+  for (std::size_t at = 0; at < copies.bytes.size(); at += at < 200 ? 1 : 251) {
+    Bytes damaged = copies.bytes;
+    damaged[at] ^= static_cast<std::uint8_t>(1U << (at % 8));
+    const auto directory = copies.make(damaged);
+    auto opened = try_read(directory);
+    ++cases;
+    if (opened) {
+      EXPECT_EQ(check_what_is_left(**opened), everything) << "byte " << at;
+    } else {
+      ++noticed;
+      EXPECT_EQ(opened.error(), Errc::corrupt) << "byte " << at << ": " << opened.error().message();
+      EXPECT_NE(opened.error().message().find("Lost: "), std::string::npos) << opened.error().message();
+    }
+    EXPECT_EQ(read_bytes(directory / "store.db"), damaged) << "byte " << at;
+  }
+  EXPECT_GT(noticed, cases / 2);
+}
+
+TEST(StoreDamage, after_a_flipped_bit_all_but_a_few_records_are_salvaged) {
+  Copies copies;
+  for (std::size_t at = 3; at < copies.bytes.size(); at += copies.bytes.size() / 50) {
+    Bytes damaged = copies.bytes;
+    damaged[at] ^= 0x20U;
+    const auto directory = copies.make(damaged);
+    if (!check_damaged(directory)) continue;
+    const auto store = open_store(directory);
+    EXPECT_FALSE(store->damage().has_value()) << "the salvaged store is good";
+    // A page holds some 30 records; the one with the numbers of cells may lose them all.
+    EXPECT_GT(check_what_is_left(*store), everything - 60) << "byte " << at;
+  }
+}
+
+TEST(StoreDamage, a_page_that_is_torn_or_zero_costs_its_records_only) {
+  Copies copies;
+  for (std::size_t page = 0; page < copies.bytes.size() / store::page_size; page += 3) {
+    for (const std::size_t from : {std::size_t{0}, std::size_t{512}}) {
+      Bytes damaged = copies.bytes;
+      std::fill_n(damaged.begin() + static_cast<std::ptrdiff_t>((page * store::page_size) + from),
+                  store::page_size - from, std::uint8_t{0});
+      const auto directory = copies.make(damaged);
+      EXPECT_TRUE(check_damaged(directory)) << "page " << page;
+      EXPECT_GT(check_what_is_left(*open_store(directory)), everything - 100) << "page " << page;
+    }
+  }
+}
+
+TEST(StoreDamage, a_truncated_file_is_noticed_at_every_length) {
+  Copies copies;
+  for (std::size_t length = 0; length < copies.bytes.size(); length += length < 4200 ? 700 : 3001) {
+    const auto directory = copies.make(ByteView(copies.bytes).first(length));
+    EXPECT_TRUE(check_damaged(directory)) << length << " bytes";
+  }
+}
+
+TEST(StoreDamage, the_error_says_what_was_lost_what_is_left_and_how_it_comes_back) {
+  Copies copies;
+  const auto directory = copies.make(ByteView(copies.bytes).first(copies.bytes.size() / 2));
+  const auto store = open_store(directory);
+  ASSERT_TRUE(store->damage().has_value());
+  const auto text = store->damage()->error(directory).message();
+  for (const char* part : {"corrupt: ", "store.db is damaged", "Lost: ", "map:", "Usable: ", "store.db.damaged-1",
+                           "comes back by itself when this node synchronises"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << " in " << text;
+  }
+}
+
+TEST(StoreDamage, nothing_that_was_kept_aside_is_overwritten) {
+  Copies copies;
+  const auto directory = copies.make(ByteView(copies.bytes).first(9000));
+  ASSERT_TRUE(open_store(directory)->damage().has_value());
+  const auto first = read_bytes(directory / "store.db.damaged-1");
+  write_bytes(directory / "store.db", as_bytes("nonsense"));
+  const auto store = open_store(directory);
+  ASSERT_TRUE(store->damage().has_value());
+  EXPECT_EQ(store->damage()->kept, 0U);
+  EXPECT_NE(store->damage()->error(directory).message().find("it is not known what it held"), std::string::npos);
+  EXPECT_EQ(read_bytes(directory / "store.db.damaged-1"), first);
+  EXPECT_EQ(as_text(read_bytes(directory / "store.db.damaged-2")), "nonsense");
+}
+
+TEST(StoreDamage, an_interrupted_replacement_is_finished) {
+  Copies copies;
+  const auto good = copies.bytes;
+  const auto directory = copies.make(as_bytes("damaged"));
+  write_bytes(directory / "store.db-wal", as_bytes("its log"));
+  write_bytes(directory / "store.db.salvaged", good);
+  EXPECT_EQ(check_what_is_left(*open_store(directory)), everything);
+  EXPECT_EQ(as_text(read_bytes(directory / "store.db.damaged-1")), "damaged");
+  EXPECT_EQ(as_text(read_bytes(directory / "store.db.damaged-1-wal")), "its log");
+
+  // The database is aside already, its log is not.
+  std::filesystem::rename(directory / "store.db", directory / "store.db.salvaged");
+  write_bytes(directory / "store.db-wal", as_bytes("second log"));
+  write_bytes(directory / "store.db.damaged-2", as_bytes("second"));
+  EXPECT_EQ(check_what_is_left(*open_store(directory)), everything);
+  EXPECT_EQ(as_text(read_bytes(directory / "store.db.damaged-2-wal")), "second log");
+
+  // An attempt that was never complete.
+  write_bytes(directory / "store.db.new", as_bytes("half"));
+  EXPECT_EQ(check_what_is_left(*open_store(directory)), everything);
+}
+
+// The write-ahead log. The store is open, so its log holds what was written last.
+
+struct LogCopy {
+  Bytes database;
+  Bytes log;
+};
+
+/// Commits puts of 0, 1, 2, ... one by one.
+LogCopy copy_with_log(const Scratch& scratch, int puts) {
+  const auto store = open_store(scratch / "good");
+  for (int key = 0; key < puts; ++key) EXPECT_TRUE(put_now(*store, "m", key, value_for(key)).has_value());
+  return {read_bytes(scratch / "good/store.db"), read_bytes(scratch / "good/store.db-wal")};
+}
+
+TEST(StoreDamage, a_torn_end_of_the_log_takes_the_last_writes_only) {
+  const Scratch scratch;
+  constexpr int puts = 40;
+  const auto [database, log] = copy_with_log(scratch, puts);
+  std::size_t before = 0;
+  for (std::size_t length = 0; length <= log.size(); length += 5003) {
+    const auto directory = scratch / ("cut" + std::to_string(length));
+    std::filesystem::create_directories(directory);
+    write_bytes(directory / "store.db", database);
+    write_bytes(directory / "store.db-wal", ByteView(log).first(length));
+    const auto store = open_store(directory);
+    EXPECT_FALSE(store->damage().has_value()) << length;
+    const auto values = values_of(*store, "m");
+    EXPECT_GE(values.size(), before);
+    before = values.size();
+    for (std::size_t key = 0; key < values.size(); ++key) {
+      EXPECT_TRUE(values.contains(key)) << "not a beginning of what was written";
+    }
+  }
+  EXPECT_GE(before, puts - 1U);
+}
+
+TEST(StoreDamage, a_flipped_bit_in_the_log_is_noticed) {
+  const Scratch scratch;
+  constexpr int puts = 40;
+  const auto [database, log] = copy_with_log(scratch, puts);
+  constexpr std::size_t frame = store::page_size + 24;
+  // What ends with the last transaction may be a torn end.
+  for (std::size_t at = 0; at < log.size() - (3 * frame); at += at < 60 ? 1 : 9973) {
+    const auto directory = scratch / ("flip" + std::to_string(at));
+    std::filesystem::create_directories(directory);
+    Bytes damaged = log;
+    damaged[at] ^= 4U;
+    write_bytes(directory / "store.db", database);
+    write_bytes(directory / "store.db-wal", damaged);
+    const auto store = open_store(directory);
+    const auto values = values_of(*store, "m");
+    EXPECT_TRUE(store->damage().has_value() || values.size() == puts) << at;
+    for (const auto& [key, value] : values) EXPECT_EQ(value, value_for(static_cast<int>(*key.as_int64())));
+    EXPECT_GE(values.size(), puts - 5U) << at << ": later images of the page have what the damaged one had";
+    if (store->damage()) {
+      EXPECT_EQ(read_bytes(directory / "store.db.damaged-1-wal"), damaged);
+    }
+  }
+}
+
+TEST(StoreDamage, a_log_without_its_database_is_salvaged) {
+  const Scratch scratch;
+  const auto [database, log] = copy_with_log(scratch, 20);
+  const auto directory = scratch / "s";
+  std::filesystem::create_directories(directory);
+  write_bytes(directory / "store.db-wal", log);
+  const auto store = open_store(directory);
+  ASSERT_TRUE(store->damage().has_value());
+  EXPECT_EQ(values_of(*store, "m").size(), 20U);
+}
+
+// Versions.
+
+void run_sql(const std::filesystem::path& file, const char* sql) {
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open(file.c_str(), &database), SQLITE_OK);
+  EXPECT_EQ(sqlite3_exec(database, sql, nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(database);
+  sqlite3_close(database);
+}
+
+TEST(StoreVersion, a_newer_one_is_refused_and_left_alone) {
+  const Scratch scratch;
+  make_store(scratch / "s");
+  run_sql(scratch / "s/store.db", "PRAGMA user_version = 2; ALTER TABLE records ADD COLUMN more TEXT");
+  // As a newer program would note it, with another table.
+  run_sql(scratch / "s/store.db", "ALTER TABLE records RENAME TO records_2");
+  const auto before = read_bytes(scratch / "s/store.db");
+  const auto opened = try_open(scratch / "s");
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error(), Errc::invalid_config);
+  EXPECT_NE(opened.error().message().find("newer barrel_p2p (store version 2"), std::string::npos)
+      << opened.error().message();
+  EXPECT_EQ(read_bytes(scratch / "s/store.db"), before);
+}
+
+TEST(StoreVersion, a_version_number_that_was_flipped_is_damage) {
+  const Scratch scratch;
+  make_store(scratch / "s");
+  run_sql(scratch / "s/store.db", "PRAGMA user_version = 9");
+  const auto store = open_store(scratch / "s");
+  ASSERT_TRUE(store->damage().has_value());
+  EXPECT_TRUE(store->damage()->losses.empty());
+  EXPECT_EQ(check_what_is_left(*store), everything);
+}
+
+TEST(StoreVersion, the_database_of_another_program_is_refused_and_left_alone) {
+  const Scratch scratch;
+  std::filesystem::create_directories(scratch / "s");
+  run_sql(scratch / "s/store.db", "CREATE TABLE theirs(x); INSERT INTO theirs VALUES(1)");
+  const auto before = read_bytes(scratch / "s/store.db");
+  const auto opened = try_open(scratch / "s");
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error(), Errc::invalid_config);
+  EXPECT_NE(opened.error().message().find("another program"), std::string::npos) << opened.error().message();
+  EXPECT_EQ(read_bytes(scratch / "s/store.db"), before);
+}
+
+TEST(StoreVersion, version_0_is_migrated_and_kept) {
+  const Scratch scratch;
+  std::filesystem::create_directories(scratch / "s");
+  // Key 1; {value, 2, #{ {'a@h', {timestamp,3,0}} => true }}; the number 5.
+  run_sql(scratch / "s/store.db",
+          "PRAGMA application_id = 1112552016;"
+          "CREATE TABLE records(collection TEXT, key BLOB, entry BLOB, PRIMARY KEY(collection, key));"
+          "CREATE TABLE named(name TEXT PRIMARY KEY, value BLOB);"
+          "INSERT INTO records VALUES('map:a', x'836101', x'83680377057661"
+          "6c75656102740000000168027703614068680377097469"
+          "6d657374616d7061036100770474727565');"
+          "INSERT INTO named VALUES('clock', x'836105')");
+  EXPECT_EQ(try_read(scratch / "s").error(), Errc::invalid_config);
+  {
+    const auto store = open_store(scratch / "s");
+    EXPECT_FALSE(store->damage().has_value());
+    EXPECT_EQ(values_of(*store, "map:a"), (Values{{1, 2}}));
+    EXPECT_EQ(store->value("clock").value(), 5);
+    ASSERT_TRUE(put_now(*store, "map:a", 1, 3).has_value());
+  }
+  EXPECT_EQ(values_of(*open_store(scratch / "s"), "map:a"), (Values{{1, 3}}));
+  EXPECT_TRUE(std::filesystem::exists(scratch / "s/store.db.old-1"));
+}
+
+// A process that is killed.
+
+/// Writes `first` and what follows, many at once, and prints each one that is on disk. Ends with the process.
+[[noreturn]] void write_for_ever(const std::filesystem::path& directory, std::uint64_t first, int output) {
+  const auto store = open_store(directory);
+  for (std::uint64_t number = first;; ++number) {
+    WriteBatch batch;
+    batch.put("m", number, entry_with(Term::binary(Bytes(number % 300, 1))));
+    batch.put("n", number % 50, entry_with(number));
+    const auto taken = store->write(std::move(batch), [number, output](const Result<void>& done) {
+      const auto line = std::to_string(number) + "\n";
+      if (!done || ::write(output, line.data(), line.size()) != static_cast<ssize_t>(line.size())) std::_Exit(1);
+    });
+    if (!taken) std::_Exit(2);
+    if (number % 64 == 0) store->flush();
+  }
+}
+
+/// Runs the writer until it acknowledged `count` writes, kills it, and returns all that it acknowledged.
+std::vector<std::uint64_t> run_and_kill(const std::filesystem::path& directory, std::uint64_t first,
+                                        std::size_t count) {
+  std::array<int, 2> out{};
+  if (::pipe2(out.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+  const pid_t child = ::fork();
+  if (child == 0) write_for_ever(directory, first, out[1]);
+  ::close(out[1]);
+  std::string text;
+  std::array<char, 4096> buffer{};
+  bool killed = false;
+  for (;;) {
+    const auto got = ::read(out[0], buffer.data(), buffer.size());
+    if (got <= 0) break;
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+    if (!killed && static_cast<std::size_t>(std::ranges::count(text, '\n')) >= count) {
+      ::kill(child, SIGKILL);
+      killed = true;
+    }
+  }
+  ::close(out[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_TRUE(killed && WIFSIGNALED(status)) << text;
+  std::vector<std::uint64_t> acknowledged;
+  std::istringstream lines(text.substr(0, text.rfind('\n') + 1));
+  for (std::string line; std::getline(lines, line);) acknowledged.push_back(std::stoull(line));
+  return acknowledged;
+}
+
+TEST(StoreKilled, every_acknowledged_write_is_there_after_a_restart) {
+  const Scratch scratch;
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  std::set<std::uint64_t> acknowledged;
+  std::uint64_t next = 0;
+  for (int round = 0; round < 12; ++round) {
+    const auto count = std::uniform_int_distribution<std::size_t>(1, 2500)(random);
+    for (const auto number : run_and_kill(scratch / "s", next, count)) acknowledged.insert(number);
+    const auto store = open_store(scratch / "s");
+    ASSERT_FALSE(store->damage().has_value()) << store->damage()->error(scratch / "s").message();
+    const auto values = values_of(*store, "m");
+    for (const auto number : acknowledged) {
+      const auto at = values.find(number);
+      ASSERT_NE(at, values.end()) << number << " was acknowledged";
+      ASSERT_EQ(at->second.size(), number % 300);
+    }
+    // Batches are whole: for each number in "n" its record in "m" is there.
+    for (const auto& [key, number] : values_of(*store, "n")) ASSERT_TRUE(values.contains(number));
+    for (const auto& [key, value] : values) next = std::max(next, *key.as_uint64() + 1);
+  }
+  EXPECT_GT(acknowledged.size(), 100U);
+}
+
+}  // namespace
+}  // namespace barrel_p2p::replication
