@@ -22,6 +22,7 @@ void add_node(CLI::App& app, int& status);
 void add_call(CLI::App& app, int& status);
 void add_keys(CLI::App& app, int& status);
 void add_sim(CLI::App& app, int& status);
+void add_store(CLI::App& app, int& status);
 void add_term(CLI::App& app, int& status);
 
 }  // namespace barrel_p2p::command

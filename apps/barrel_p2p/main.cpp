@@ -20,6 +20,7 @@ int run(int argc, char** argv) {
   add_call(app, status);
   add_keys(app, status);
   add_sim(app, status);
+  add_store(app, status);
   add_term(app, status);
   try {
     app.parse(argc, argv);

@@ -1,0 +1,148 @@
+#include "store_command.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <sstream>
+#include <string>
+
+#include "command_line.hpp"
+#include "replication/store_support.hpp"
+
+namespace barrel_p2p::command {
+namespace {
+
+using replication::Scratch;
+
+struct Outcome {
+  int status;
+  std::string output;
+  std::string errors;
+};
+
+Outcome run(StoreOperation operation, const std::filesystem::path& directory, const std::string& text = {}) {
+  std::istringstream input(text);
+  std::ostringstream output;
+  std::ostringstream errors;
+  const int status = run_store_command({.operation = operation, .directory = directory}, input, output, errors);
+  return {status, output.str(), errors.str()};
+}
+
+void make_store(const std::filesystem::path& directory) {
+  const auto store = replication::open_store(directory);
+  replication::WriteBatch batch;
+  batch.put("map:config", Atom("limit"), replication::entry_with(100, 3));
+  batch.put("map:config", Term::tuple({"a b\n", 1.5}), replication::entry_with(Term::map({{1, Term::list({2, 3})}})));
+  batch.put("map:'x y'", Pid{Atom("n@h"), 1, 2, 3}, replication::Entry::tombstone({4, 5}));
+  batch.set("clock mark", 99);
+  ASSERT_TRUE(replication::write_now(*store, std::move(batch)).has_value());
+}
+
+TEST(StoreCommand, verify_says_what_is_there) {
+  const Scratch scratch;
+  make_store(scratch / "s");
+  const auto outcome = run(StoreOperation::verify, scratch / "s");
+  EXPECT_EQ(outcome.status, exit_ok) << outcome.errors;
+  EXPECT_EQ(outcome.output, "(named values) 1\nmap:'x y' 1\nmap:config 2\nok\n");
+}
+
+TEST(StoreCommand, verify_fails_on_damage_and_says_what_is_wrong) {
+  const Scratch scratch;
+  make_store(scratch / "s");
+  auto bytes = replication::read_bytes(scratch / "s/store.db");
+  const auto key = as_bytes("a b\n");
+  const auto at = std::ranges::search(bytes, key);
+  ASSERT_FALSE(at.empty());
+  at.front() ^= 1U;
+  replication::write_bytes(scratch / "s/store.db", bytes);
+  const auto outcome = run(StoreOperation::verify, scratch / "s");
+  EXPECT_EQ(outcome.status, exit_failed);
+  EXPECT_NE(outcome.errors.find("corrupt: "), std::string::npos) << outcome.errors;
+  EXPECT_NE(outcome.errors.find("Lost: 1 of 2 records of map:config. Usable: 3 records."), std::string::npos) << outcome.errors;
+  EXPECT_NE(outcome.errors.find("Nothing was changed"), std::string::npos) << outcome.errors;
+  EXPECT_EQ(replication::read_bytes(scratch / "s/store.db"), bytes);
+}
+
+TEST(StoreCommand, without_a_store_everything_but_import_fails) {
+  const Scratch scratch;
+  for (const auto operation : {StoreOperation::verify, StoreOperation::dump, StoreOperation::export_records}) {
+    const auto outcome = run(operation, scratch / "s");
+    EXPECT_EQ(outcome.status, exit_failed);
+    EXPECT_NE(outcome.errors.find("not_found"), std::string::npos) << outcome.errors;
+  }
+  EXPECT_FALSE(std::filesystem::exists(scratch / "s"));
+}
+
+TEST(StoreCommand, dump_prints_one_term_a_line) {
+  const Scratch scratch;
+  make_store(scratch / "s");
+  const auto outcome = run(StoreOperation::dump, scratch / "s");
+  EXPECT_EQ(outcome.status, exit_ok) << outcome.errors;
+  std::istringstream lines(outcome.output);
+  std::string line;
+  int count = 0;
+  while (std::getline(lines, line)) {
+    EXPECT_TRUE(parse_term(line).has_value()) << line;
+    ++count;
+  }
+  EXPECT_EQ(count, 4);
+  EXPECT_NE(outcome.output.find("{record,<<\"map:config\">>,limit,"
+                                "{value,100,#{{a@host,{timestamp,3,0}} => true}}}.\n"),
+            std::string::npos)
+      << outcome.output;
+  EXPECT_NE(outcome.output.find("{value,<<\"clock mark\">>,99}.\n"), std::string::npos) << outcome.output;
+}
+
+TEST(StoreCommand, import_reads_back_exactly_what_export_wrote) {
+  const Scratch scratch;
+  make_store(scratch / "s");
+  const auto exported = run(StoreOperation::export_records, scratch / "s");
+  ASSERT_EQ(exported.status, exit_ok) << exported.errors;
+  const auto imported = run(StoreOperation::import_records, scratch / "t", exported.output);
+  EXPECT_EQ(imported.status, exit_ok) << imported.errors;
+  EXPECT_EQ(imported.output, "imported 4 records\n");
+  EXPECT_EQ(run(StoreOperation::export_records, scratch / "t").output, exported.output);
+  EXPECT_EQ(run(StoreOperation::dump, scratch / "t").output, run(StoreOperation::dump, scratch / "s").output);
+}
+
+TEST(StoreCommand, import_refuses_a_store_that_holds_something) {
+  const Scratch scratch;
+  make_store(scratch / "s");
+  const auto exported = run(StoreOperation::export_records, scratch / "s").output;
+  const auto outcome = run(StoreOperation::import_records, scratch / "s", exported);
+  EXPECT_EQ(outcome.status, exit_failed);
+  EXPECT_NE(outcome.errors.find("new directory"), std::string::npos) << outcome.errors;
+}
+
+TEST(StoreCommand, an_export_that_was_changed_or_cut_off_imports_nothing) {
+  const Scratch scratch;
+  make_store(scratch / "s");
+  const auto exported = run(StoreOperation::export_records, scratch / "s").output;
+  std::vector<std::string> bad{"", "nonsense\n", exported.substr(0, exported.rfind("end ")),
+                               exported.substr(0, exported.size() / 2)};
+  std::string changed = exported;
+  changed[changed.find("value ") + 9] = '0';
+  bad.push_back(changed);
+  std::string missing = exported;
+  const auto first = missing.find("record ");
+  missing.erase(first, missing.find('\n', first) + 1 - first);
+  bad.push_back(missing);
+  for (const auto& text : bad) {
+    const auto outcome = run(StoreOperation::import_records, scratch / "t", text);
+    EXPECT_EQ(outcome.status, exit_failed) << text;
+    EXPECT_NE(outcome.errors.find("corrupt: "), std::string::npos) << outcome.errors;
+    EXPECT_FALSE(std::filesystem::exists(scratch / "t"));
+  }
+}
+
+TEST(StoreCommand, a_store_that_a_node_uses_is_left_alone) {
+  const Scratch scratch;
+  make_store(scratch / "s");
+  const auto store = replication::open_store(scratch / "s");
+  const auto outcome = run(StoreOperation::verify, scratch / "s");
+  EXPECT_EQ(outcome.status, exit_failed);
+  EXPECT_NE(outcome.errors.find("in use by process"), std::string::npos) << outcome.errors;
+}
+
+}  // namespace
+}  // namespace barrel_p2p::command
