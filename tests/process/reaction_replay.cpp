@@ -1,4 +1,4 @@
-#include "reaction_replay.hpp"
+#include "process/reaction_replay.hpp"
 
 #include <algorithm>
 #include <barrel_p2p/server.hpp>

@@ -7,7 +7,7 @@
 #include <map>
 #include <string>
 
-#include "reaction_replay.hpp"
+#include "process/reaction_replay.hpp"
 #include "support/vectors.hpp"
 
 namespace barrel_p2p::process {
