@@ -58,7 +58,8 @@ TEST(StoreCommand, verify_fails_on_damage_and_says_what_is_wrong) {
   const auto outcome = run(StoreOperation::verify, scratch / "s");
   EXPECT_EQ(outcome.status, exit_failed);
   EXPECT_NE(outcome.errors.find("corrupt: "), std::string::npos) << outcome.errors;
-  EXPECT_NE(outcome.errors.find("Lost: 1 of 2 records of map:config. Usable: 3 records."), std::string::npos) << outcome.errors;
+  EXPECT_NE(outcome.errors.find("Lost: 1 of 2 records of map:config. Usable: 3 records."), std::string::npos)
+      << outcome.errors;
   EXPECT_NE(outcome.errors.find("Nothing was changed"), std::string::npos) << outcome.errors;
   EXPECT_EQ(replication::read_bytes(scratch / "s/store.db"), bytes);
 }
