@@ -1,0 +1,112 @@
+// The digest tree against a plain list of the same entries.
+#include "replication/digest_tree.hpp"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
+
+namespace barrel_p2p::replication {
+namespace {
+
+struct Model {
+  std::map<std::pair<std::uint64_t, std::int64_t>, std::uint64_t> digests;  // hash and key
+
+  [[nodiscard]] DigestTree::Summary summary(const Prefix& prefix) const {
+    DigestTree::Summary sum;
+    for (const auto& [key, digest] : digests) {
+      if (!prefix.contains(key.first)) continue;
+      ++sum.count;
+      sum.digest += digest;
+    }
+    return sum;
+  }
+};
+
+std::vector<std::int64_t> keys_below(const DigestTree& tree, const Prefix& prefix) {
+  std::vector<std::int64_t> keys;
+  tree.visit(prefix, [&](const Term& key) { keys.push_back(*key.as_int64()); });
+  return keys;
+}
+
+}  // namespace
+
+TEST(DigestTree, an_empty_tree_sums_to_nothing) {
+  const DigestTree tree;
+  EXPECT_EQ(tree.summary(), DigestTree::Summary());
+  EXPECT_EQ(tree.summary(Prefix{}.child(3).child(15)), DigestTree::Summary());
+}
+
+TEST(DigestTree, prefixes_of_peers_are_checked) {
+  EXPECT_TRUE((Prefix{0, 0}.is_valid()));
+  EXPECT_TRUE((Prefix{0xF000000000000000, 1}.is_valid()));
+  EXPECT_FALSE((Prefix{0xF100000000000000, 1}.is_valid()));
+  EXPECT_TRUE((Prefix{0x123456789ABCDEF0, 16}.is_valid()));
+  EXPECT_FALSE((Prefix{0, 17}.is_valid()));
+}
+
+TEST(DigestTree, keys_with_equal_hashes_are_kept_apart) {
+  DigestTree tree;
+  for (int key = 0; key < 100; ++key) tree.set(key, 7, 1);
+  EXPECT_EQ(tree.summary().count, 100U);
+  EXPECT_EQ(keys_below(tree, Prefix{}).size(), 100U);
+  for (int key = 0; key < 100; ++key) tree.erase(key, 7);
+  EXPECT_EQ(tree.summary(), DigestTree::Summary());
+}
+
+TEST(DigestTree, the_hash_of_a_key_never_changes) {
+  EXPECT_EQ(key_hash(Atom("config")), 6102884003956927632U);
+  EXPECT_EQ(key_hash(Term::tuple({1, "two"})), 8322520605588334698U);
+}
+
+RC_GTEST_PROP(DigestTree, sums_and_lists_are_those_of_the_entries, ()) {
+  DigestTree tree;
+  Model model;
+  const auto steps = *rc::gen::inRange(0, 400);
+  const auto hashes = *rc::gen::element(8U, 40U, 64U);  // few bits: deep, crowded branches
+  for (int step = 0; step < steps; ++step) {
+    const auto key = *rc::gen::inRange<std::int64_t>(0, 150);
+    const auto hash = static_cast<std::uint64_t>(key) * 0x9e3779b97f4a7c15ULL >> (64U - hashes);
+    if (*rc::gen::inRange(0, 4) == 0) {
+      tree.erase(key, hash);
+      model.digests.erase({hash, key});
+    } else {
+      const auto digest = *rc::gen::arbitrary<std::uint64_t>();
+      tree.set(key, hash, digest);
+      model.digests[{hash, key}] = digest;
+    }
+  }
+  Prefix prefix;
+  for (unsigned depth = 0; depth < 16; ++depth) {
+    RC_ASSERT(tree.summary(prefix) == model.summary(prefix));
+    std::vector<std::int64_t> expected;
+    for (const auto& [key, digest] : model.digests) {
+      if (prefix.contains(key.first)) expected.push_back(key.second);
+    }
+    RC_ASSERT(keys_below(tree, prefix) == expected);
+    prefix = prefix.child(*rc::gen::element(0U, 1U, 15U));
+  }
+}
+
+RC_GTEST_PROP(DigestTree, the_way_to_a_content_does_not_matter, ()) {
+  const auto keys = *rc::gen::unique<std::vector<std::int64_t>>(rc::gen::inRange<std::int64_t>(0, 10'000));
+  DigestTree one;
+  DigestTree other;
+  for (const auto key : keys) one.set(key, key_hash(key), static_cast<std::uint64_t>(key) + 1);
+  for (std::int64_t key = 0; key < 200; ++key) other.set(key, key_hash(key), 5);
+  for (auto key = keys.rbegin(); key != keys.rend(); ++key) {
+    other.set(*key, key_hash(*key), static_cast<std::uint64_t>(*key) + 1);
+  }
+  for (std::int64_t key = 0; key < 200; ++key) {
+    if (std::ranges::find(keys, key) == keys.end()) other.erase(key, key_hash(key));
+  }
+  for (unsigned index = 0; index < Prefix::fan_out; ++index) {
+    const auto prefix = Prefix{}.child(index);
+    RC_ASSERT(one.summary(prefix) == other.summary(prefix));
+  }
+}
+
+}  // namespace barrel_p2p::replication
