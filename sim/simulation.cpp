@@ -48,10 +48,11 @@ Simulation::Simulation(SimulationConfig config)
       random_(config_.seed),
       engine_(config_.network, Prng(config_.seed ^ 0x6e6574).next(), *this) {}
 
-NodeIndex Simulation::add_node() {
+NodeIndex Simulation::add_node(std::optional<Atom> name) {
   const NodeIndex node = engine_.add_node();
   Node& added = nodes_.emplace_back();
-  added.name = Atom("n" + std::to_string(node) + "@sim");
+  added.name = name ? *name : Atom("n" + std::to_string(node) + "@sim");
+  assert(!index_.contains(added.name));
   added.skew = uniform(random_, 2 * config_.clock_skew_max) - config_.clock_skew_max;
   added.drift = (2 * random_.unit() - 1) * config_.clock_drift_ppm_max * 1e-6;
   index_.emplace(added.name, node);
@@ -220,6 +221,7 @@ void Simulation::act(NodeIndex node, const Call& call) {
 }
 
 void Simulation::apply(NodeIndex node, overlay::Effect& effect) {
+  if (on_effect) on_effect(node, effect);
   if (auto* wanted = std::get_if<overlay::SendMessage>(&effect)) {
     send(node, *wanted);
   } else if (const auto* connect = std::get_if<overlay::Connect>(&effect)) {

@@ -61,7 +61,8 @@ class Simulation final : public Host {
   explicit Simulation(SimulationConfig config);
 
   // Nodes. All are known to each other's resolver from the moment they are added.
-  NodeIndex add_node();
+  /// Named n0@sim and so on unless a name is given, which no other node may have.
+  NodeIndex add_node(std::optional<Atom> name = std::nullopt);
   /// `remember`: what it wrote to disk comes back.
   void start(NodeIndex node, const std::vector<NodeIndex>& contacts, bool remember = true);
   void join(NodeIndex node, NodeIndex contact);
@@ -98,6 +99,8 @@ class Simulation final : public Host {
 
   std::function<void(NodeIndex node, const Term& tag, const Term& payload)> on_deliver;
   std::function<void(NodeIndex node, NodeIndex peer, bool up, std::string_view reason)> on_membership;
+  /// Everything that a node wants, before it happens.
+  std::function<void(NodeIndex node, const overlay::Effect& effect)> on_effect;
 
  private:
   struct Node {
