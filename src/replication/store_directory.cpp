@@ -135,6 +135,8 @@ Result<void> StoreDirectory::sync() const { return sync_directory(directory_); }
 Result<StoreLock> StoreLock::take(const fs::path& directory) {
   const fs::path file = directory / "store.lock";
   StoreLock lock(::open(file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, private_mode));
+  if (lock.descriptor_ < 0 && errno == ENOENT)
+    return fail(Errc::not_found, "there is no store in " + directory.string());
   if (lock.descriptor_ < 0) return failure("cannot open", file);
   std::array<char, 32> text{};
   if (::flock(lock.descriptor_, LOCK_EX | LOCK_NB) != 0) {
