@@ -1,0 +1,118 @@
+#include "replication/ormap_state.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace replication {
+namespace {
+
+/// Of what decides between two entries, so that equal digests mean equal winners. The older dots may differ for ever
+/// without any harm. The value is a function of its greatest dot.
+std::uint64_t digest_of(std::uint64_t hash, const Entry& entry) {
+  const Term essence = Term::tuple({hash, entry.is_live(), entry.stamp().wall, entry.stamp().logical, entry.writer()});
+  return key_hash(essence);
+}
+
+}  // namespace
+
+OrMapState::OrMapState(OrMapStateConfig config, HybridClock& clock, WallClock wall_clock, OnChange on_change)
+    : config_(std::move(config)), clock_(clock), wall_clock_(std::move(wall_clock)), on_change_(std::move(on_change)) {}
+
+Result<Timestamp> OrMapState::next_stamp(const Term& key) {
+  const WallMilliseconds now = wall_clock_();
+  const Entry* present = map_.find(key);
+  if (present == nullptr && map_.size() >= config_.entries_max) {
+    return fail(Errc::limit_exceeded, "the map is full: remove keys, or raise its limit on all nodes");
+  }
+  // So that this write wins over what is there.
+  if (present != nullptr) {
+    if (auto observed = clock_.observe(present->stamp(), now); !observed) return std::unexpected(observed.error());
+  }
+  return clock_.now(now);
+}
+
+Result<Term> OrMapState::put(const Term& key, Term value) {
+  if (const auto other = map_.lookalike(key)) {
+    return fail(Errc::already_registered, "Erlang nodes take the key for " + to_text(*other) +
+                                              ", which is present: use integers or floats, not both");
+  }
+  const auto stamp = next_stamp(key);
+  if (!stamp) return std::unexpected(stamp.error());
+  const bool known = map_.get(key) != nullptr && *map_.get(key) == value;
+  const Entry& entry = map_.put(key, std::move(value), {*stamp, config_.own});
+  note(key, entry);
+  if (on_change_) on_change_(key, known ? Change::dots : Change::put, entry, config_.own);
+  return Term::map({{key, to_term(entry)}});
+}
+
+Result<Term> OrMapState::remove(const Term& key) {
+  const auto stamp = next_stamp(key);
+  if (!stamp) return std::unexpected(stamp.error());
+  const bool was_live = map_.get(key) != nullptr;
+  const Entry& entry = map_.remove(key, *stamp);
+  note(key, entry);
+  if (on_change_) on_change_(key, was_live ? Change::removed : Change::dots, entry, config_.own);
+  return Term::map({{key, to_term(entry)}});
+}
+
+void OrMapState::restore(const Term& key, const Entry& entry) {
+  if (map_.merge(key, entry) == Change::none) return;
+  note(key, *map_.find(key));
+}
+
+void OrMapState::erase(const Term& key) {
+  if (map_.erase(key)) digests_.erase(key, key_hash(key));
+}
+
+std::vector<Term> OrMapState::collect_tombstones(Milliseconds age_max) {
+  auto keys = map_.collect_tombstones(wall_clock_() - age_max.count());
+  for (const auto& key : keys) digests_.erase(key, key_hash(key));
+  return keys;
+}
+
+void OrMapState::note(const Term& key, const Entry& entry) {
+  const auto hash = key_hash(key);
+  digests_.set(key, hash, digest_of(hash, entry));
+}
+
+bool OrMapState::merge(const Atom& from, const Term& entries) {
+  const std::size_t room = config_.entries_max - std::min(config_.entries_max, map_.size());
+  std::size_t added = 0;
+  const auto check = [&](const Term& key, const Entry& entry) {
+    if (config_.check && !config_.check(key, entry)) return false;
+    return map_.find(key) != nullptr || ++added <= room;
+  };
+  const auto accepted = accept(entries, clock_, wall_clock_(), check, entries.size());
+  counters_.accepted += accepted.entries.size();
+  counters_.rejected += accepted.rejected;
+  counters_.in_future += accepted.in_future;
+  bool changed = false;
+  for (const auto& [key, incoming] : accepted.entries) {
+    const Change change = map_.merge(key, incoming);
+    if (change == Change::none) continue;
+    changed = true;
+    const Entry& entry = *map_.find(key);
+    note(key, entry);
+    if (on_change_) on_change_(key, change, entry, from);
+  }
+  return changed;
+}
+
+std::optional<Term> OrMapState::snapshot() const {
+  // Tombstones alone are sent as well: who does not hear of them keeps what was removed.
+  if (map_.size() == 0) return std::nullopt;
+  return map_.to_term();
+}
+
+Term OrMapState::entry(const Term& key) const {
+  const Entry* entry = map_.find(key);
+  assert(entry != nullptr);
+  return to_term(*entry);
+}
+
+}  // namespace replication
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,83 @@
+// A replicated map as the replica driver sees it: the map, its digests, the clock that stamps it, and who may write
+// what.
+//
+// Source: protocol document 04, sections 2, 3 and 8. One thread at a time.
+#pragma once
+
+#include <barrel_p2p/error.hpp>
+#include <barrel_p2p/term.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include "replication/clock.hpp"
+#include "replication/digest_tree.hpp"
+#include "replication/ormap.hpp"
+#include "replication/replica.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace replication {
+
+struct OrMapStateConfig {
+  Atom own;
+  std::size_t entries_max = 10'000'000;  ///< Keys with their tombstones; more of peers are refused.
+  EntryCheck check;                      ///< Which entries of peers are taken; empty: all that are well-formed.
+};
+
+struct OrMapStateCounters {
+  std::uint64_t accepted = 0;
+  std::uint64_t rejected = 0;   ///< Malformed, refused by the check, or beyond the bound.
+  std::uint64_t in_future = 0;  ///< Of these, refused by the clock.
+};
+
+class OrMapState final : public ReplicatedState {
+ public:
+  /// What changed for people, by whomever. `entry` is what is stored now.
+  using OnChange = std::function<void(const Term& key, Change change, const Entry& entry, const Atom& from)>;
+  using WallClock = std::function<WallMilliseconds()>;
+
+  /// The clock must outlive it and may be shared with other maps of this node.
+  OrMapState(OrMapStateConfig config, HybridClock& clock, WallClock wall_clock, OnChange on_change);
+
+  /// Writes; returns what is to be broadcast, `#{Key => Entry}`. Errors: `already_registered`: Erlang nodes cannot tell
+  /// the key from another one (`1` and `1.0`); `limit_exceeded`: `entries_max` is reached, or the present entry is too
+  /// far in the future to be overwritten.
+  Result<Term> put(const Term& key, Term value);
+  /// Removes, whether there is such a key or not. Error: `limit_exceeded`, as above.
+  Result<Term> remove(const Term& key);
+  /// An entry of the store, or of another map of ours. Unchecked.
+  void restore(const Term& key, const Entry& entry);
+  /// Forgets an entry without a trace.
+  void erase(const Term& key);
+  /// Forgets tombstones that are older than `age_max`; returns their keys.
+  std::vector<Term> collect_tombstones(Milliseconds age_max);
+
+  [[nodiscard]] const OrMap& map() const noexcept { return map_; }
+  [[nodiscard]] const OrMapStateCounters& counters() const noexcept { return counters_; }
+
+  // ReplicatedState.
+  bool merge(const Atom& from, const Term& entries) override;
+  bool apply_snapshot(const Atom& from, const Term& snapshot) override { return merge(from, snapshot); }
+  [[nodiscard]] std::optional<Term> snapshot() const override;
+  void merge_custom(const Atom& /*from*/, const Term& /*payload*/) override {}
+  [[nodiscard]] const DigestTree* digests() const noexcept override { return &digests_; }
+  [[nodiscard]] Term entry(const Term& key) const override;
+
+ private:
+  Result<Timestamp> next_stamp(const Term& key);
+  void note(const Term& key, const Entry& entry);
+
+  OrMapStateConfig config_;
+  HybridClock& clock_;
+  WallClock wall_clock_;
+  OnChange on_change_;
+  OrMap map_;
+  DigestTree digests_;
+  OrMapStateCounters counters_;
+};
+
+}  // namespace replication
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,278 @@
+#include "replication/replica.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace replication {
+namespace {
+
+constexpr std::string_view envelope_tag = "$barrel_p2p_replica";
+
+/// How long no round begins with a peer that differs in vain, in periods.
+constexpr int futile_pause_periods = 10;
+
+Term prefix_term(const Prefix& prefix) { return Term::tuple({prefix.bits, prefix.depth}); }
+
+std::optional<Prefix> prefix_of(const Term& bits, const Term& depth) {
+  const auto first = bits.as_uint64();
+  const auto second = depth.as_uint64();
+  if (!first || !second || *second > Prefix::depth_max) return std::nullopt;
+  const Prefix prefix{*first, static_cast<unsigned>(*second)};
+  return prefix.is_valid() ? std::optional(prefix) : std::nullopt;
+}
+
+}  // namespace
+
+Replica::Replica(ReplicaConfig config, ReplicatedState& state, MonotonicTime now)
+    : config_(std::move(config)), state_(state), random_(config_.seed) {
+  schedule(now);
+}
+
+// Changes of this node.
+
+void Replica::broadcast(Term entries, ReplicaEffects& out) {
+  out.emplace_back(ReplicaBroadcast{Term::tuple({Atom("delta"), config_.own, std::move(entries)})});
+}
+
+void Replica::broadcast_custom(Term payload, ReplicaEffects& out) {
+  out.emplace_back(ReplicaBroadcast{Term::tuple({Atom("custom"), config_.own, std::move(payload)})});
+}
+
+// Neighbours.
+
+void Replica::peer_up(const Atom& node, MonotonicTime now) {
+  Peer* peer = find(node);
+  if (peer == nullptr) peer = &peers_.emplace_back(Peer{.node = node});
+  peer->greet_at = now + config_.greeting_delay;
+  peer->futile_rounds = 0;
+}
+
+void Replica::peer_down(const Atom& node) {
+  std::erase_if(peers_, [&](const Peer& peer) { return peer.node == node; });
+}
+
+void Replica::set_native(const Atom& node) {
+  if (Peer* peer = find(node)) peer->native = true;
+}
+
+void Replica::leave() { peers_.clear(); }
+
+Replica::Peer* Replica::find(const Atom& node) noexcept {
+  const auto found = std::ranges::find(peers_, node, &Peer::node);
+  return found == peers_.end() ? nullptr : &*found;
+}
+
+std::optional<MonotonicTime> Replica::in_sync_since(const Atom& node) const noexcept {
+  const auto found = std::ranges::find(peers_, node, &Peer::node);
+  return found == peers_.end() ? std::nullopt : found->equal_at;
+}
+
+// What arrives.
+
+void Replica::deliver(const Term& payload) {
+  const auto from = payload.is_tuple(3) ? payload[1].as_atom() : std::nullopt;
+  if (from && *from == config_.own) return;  // the state has it
+  if (from && payload[0].is_atom("delta")) {
+    ++counters_.deltas_received;
+    state_.merge(*from, payload[2]);
+  } else if (from && payload[0].is_atom("custom")) {
+    ++counters_.deltas_received;
+    state_.merge_custom(*from, payload[2]);
+  } else {
+    ++counters_.malformed;
+  }
+}
+
+void Replica::receive(const Atom& from, const Term& message, MonotonicTime now, ReplicaEffects& out) {
+  const bool enveloped = message.is_tagged(envelope_tag, 2) && message[1].is_tuple() && message[1].size() >= 2;
+  const auto sender = enveloped ? message[1][1].as_atom() : std::nullopt;
+  if (!sender || *sender != from) {
+    ++counters_.malformed;
+    return;
+  }
+  const Term& content = message[1];
+  // Who is no neighbour may ask and tell too; of it nothing is remembered.
+  Peer stranger{.node = from};
+  Peer* const known = find(from);
+  Peer& peer = known != nullptr ? *known : stranger;
+  if (content.is_tagged("request_sync", 2)) {
+    push_snapshot(peer, now, out);
+  } else if (content.is_tagged("full_sync", 3)) {
+    ++counters_.snapshots_received;
+    if (state_.apply_snapshot(from, content[2])) peer.changed = true;
+  } else if (content.is_tagged("digests", 3)) {
+    peer.native = true;
+    std::vector<Range> ranges;
+    for (const auto& item : content[2].elements().first(std::min(content[2].size(), config_.digests_max))) {
+      const auto prefix = item.is_tuple(4) ? prefix_of(item[0], item[1]) : std::nullopt;
+      const auto count = prefix ? item[2].as_uint64() : std::nullopt;
+      const auto digest = count ? item[3].as_uint64() : std::nullopt;
+      if (digest) ranges.push_back({*prefix, {*count, *digest}});
+    }
+    on_digests(peer, ranges, now, out);
+  } else if (content.is_tagged("entries", 5)) {
+    peer.native = true;
+    on_entries(peer, content, now, out);
+  } else {
+    ++counters_.malformed;
+  }
+}
+
+// Exchanges.
+
+void Replica::exchange(Peer& peer, MonotonicTime now, ReplicaEffects& out) {
+  if (!peer.native || state_.digests() == nullptr) {
+    push_snapshot(peer, now, out);
+    return;
+  }
+  // A round that changed nothing although the digests differed will not do better when it is repeated.
+  if (std::exchange(peer.changed, false)) peer.futile_rounds = 0;
+  send_digests(peer.node, {{Prefix{}, state_.digests()->summary()}}, out);
+}
+
+void Replica::push_snapshot(Peer& peer, MonotonicTime now, ReplicaEffects& out) {
+  if (peer.answered_at && now - *peer.answered_at < config_.answer_pause) return;
+  auto snapshot = state_.snapshot();
+  if (!snapshot) return;
+  peer.answered_at = now;
+  ++counters_.snapshots_sent;
+  send(peer.node, Term::tuple({Atom("full_sync"), config_.own, std::move(*snapshot)}), out);
+}
+
+void Replica::on_digests(Peer& peer, const std::vector<Range>& theirs, MonotonicTime now, ReplicaEffects& out) {
+  const DigestTree* tree = state_.digests();
+  if (tree == nullptr) return push_snapshot(peer, now, out);
+  std::vector<Prefix> small;
+  std::vector<Range> divided;
+  bool equal = true;
+  for (const auto& range : theirs) {
+    const auto ours = tree->summary(range.prefix);
+    if (ours == range.summary) continue;
+    equal = false;
+    const bool is_small = std::min(ours.count, range.summary.count) == 0 ||
+                          ours.count + range.summary.count <= config_.small_range ||
+                          range.prefix.depth == Prefix::depth_max;
+    if (is_small) {
+      small.push_back(range.prefix);
+    } else if (divided.size() + Prefix::fan_out <= config_.digests_max) {
+      for (unsigned index = 0; index < Prefix::fan_out; ++index) {
+        const Prefix child = range.prefix.child(index);
+        divided.push_back({child, tree->summary(child)});
+      }
+    }
+  }
+  if (equal && theirs.size() == 1 && theirs.front().prefix.depth == 0) {
+    ++counters_.equal;
+    peer.equal_at = now;
+    peer.futile_rounds = 0;
+  }
+  if (!small.empty()) send_entries(peer.node, small, true, nullptr, out);
+  if (!divided.empty()) send_digests(peer.node, divided, out);
+}
+
+void Replica::on_entries(Peer& peer, const Term& message, MonotonicTime now, ReplicaEffects& out) {
+  const DigestTree* tree = state_.digests();
+  const auto more = message[4].as_bool();
+  if (tree == nullptr || !more) {
+    ++counters_.malformed;
+    return;
+  }
+  counters_.entries_received += message[3].size();
+  const bool changed = state_.merge(peer.node, message[3]);
+  peer.changed = peer.changed || changed;
+  std::vector<Prefix> wanted;
+  for (const auto& item : message[2].elements().first(std::min(message[2].size(), config_.digests_max))) {
+    const auto prefix = item.is_tuple(2) ? prefix_of(item[0], item[1]) : std::nullopt;
+    if (prefix) wanted.push_back(*prefix);
+  }
+  const Term& theirs = message[3];
+  if (!wanted.empty()) send_entries(peer.node, wanted, false, &theirs, out);
+  if (*more && changed) exchange(peer, now, out);
+}
+
+/// Our entries below the prefixes. With `known`, what the peer has already in that form is left out.
+void Replica::send_entries(const Atom& to, const std::vector<Prefix>& prefixes, bool want, const Term* known,
+                           ReplicaEffects& out) {
+  std::vector<TermPair> entries;
+  std::size_t bytes = 0;
+  bool more = false;
+  const auto collect = [&](const Term& key) {
+    if (bytes >= config_.entries_bytes_max) {
+      more = true;
+      return;
+    }
+    Term entry = state_.entry(key);
+    const Term* theirs = known != nullptr ? known->find(key) : nullptr;
+    if (theirs != nullptr && *theirs == entry) return;
+    bytes += encoded_size(key, false) + encoded_size(entry, false);
+    entries.emplace_back(key, std::move(entry));
+  };
+  for (const auto& prefix : prefixes) state_.digests()->visit(prefix, collect);
+  if (!want && entries.empty()) return;
+  std::vector<Term> wanted;
+  if (want) std::ranges::transform(prefixes, std::back_inserter(wanted), prefix_term);
+  counters_.entries_sent += entries.size();
+  send(to,
+       Term::tuple({Atom("entries"), config_.own, Term::list(std::move(wanted)), Term::map(std::move(entries)), more}),
+       out);
+}
+
+void Replica::send_digests(const Atom& to, const std::vector<Range>& ranges, ReplicaEffects& out) {
+  std::vector<Term> items;
+  items.reserve(ranges.size());
+  for (const auto& [prefix, summary] : ranges) {
+    items.push_back(Term::tuple({prefix.bits, prefix.depth, summary.count, summary.digest}));
+  }
+  counters_.digests_sent += items.size();
+  send(to, Term::tuple({Atom("digests"), config_.own, Term::list(std::move(items))}), out);
+}
+
+void Replica::send(const Atom& to, Term message, ReplicaEffects& out) {
+  out.emplace_back(ReplicaSend{to, Term::tuple({Atom(envelope_tag), std::move(message)})});
+}
+
+// Time.
+
+void Replica::schedule(MonotonicTime now) {
+  constexpr double spread = 0.25;
+  next_round_ = now + random_.jitter(config_.anti_entropy_period, spread);
+}
+
+void Replica::tick(MonotonicTime now, ReplicaEffects& out) {
+  for (auto& peer : peers_) {
+    if (!peer.greet_at || *peer.greet_at > now) continue;
+    peer.greet_at.reset();
+    exchange(peer, now, out);
+  }
+  if (config_.anti_entropy_period.count() == 0 || now < next_round_) return;
+  schedule(now);
+  if (peers_.empty()) return;
+  Peer& peer = peers_[random_.below(peers_.size())];
+  if (!peer.native || state_.digests() == nullptr) {
+    send(peer.node, Term::tuple({Atom("request_sync"), config_.own}), out);
+    return;
+  }
+  if (peer.not_before > now) return;
+  if (!peer.changed && ++peer.futile_rounds > config_.futile_rounds_max) {
+    ++counters_.futile;
+    peer.futile_rounds = 0;
+    peer.not_before = now + futile_pause_periods * config_.anti_entropy_period;
+    return;
+  }
+  exchange(peer, now, out);
+}
+
+std::optional<MonotonicTime> Replica::deadline() const noexcept {
+  std::optional<MonotonicTime> next;
+  if (config_.anti_entropy_period.count() > 0) next = next_round_;
+  for (const auto& peer : peers_) {
+    if (peer.greet_at) next = next ? std::min(*next, *peer.greet_at) : *peer.greet_at;
+  }
+  return next;
+}
+
+}  // namespace replication
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,162 @@
+// Keeps one replicated state equal on all nodes, as a machine without I/O: changes go out by broadcast, what was missed
+// is found and repaired between neighbours.
+//
+//   broadcast under the tag NAME:   {delta, Node, #{Key => Entry}}   {custom, Node, Payload}
+//   to the process NAME of a node:  {'$barrel_p2p_replica', {full_sync, Node, Snapshot}}
+//                                   {'$barrel_p2p_replica', {request_sync, Node}}
+//   between C++ nodes also:         {'$barrel_p2p_replica', {digests, Node, [{Bits, Depth, Count, Digest}]}}
+//                                   {'$barrel_p2p_replica', {entries, Node, [{Bits, Depth}], #{Key => Entry}, More}}
+//
+// Between C++ nodes digests are compared first, from the root of the digest tree downwards, and only entries below
+// prefixes that differ are sent: the receiver of `entries` merges them, answers with what it has more or newer below
+// the listed prefixes, and, if `More` is true, begins again at the root. Nothing is remembered between messages. Erlang
+// nodes get and are asked for whole snapshots. Digests go the other way round for states without a digest tree: whole
+// snapshots too.
+//
+// Sources: protocol document 04, sections 4 and 8; Demers et al., "Epidemic Algorithms for Replicated Database
+// Maintenance", PODC 1987. One thread at a time.
+#pragma once
+
+#include <barrel_p2p/term.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/prng.hpp"
+#include "replication/digest_tree.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace replication {
+
+/// The state of one instance. Everything that arrives is unchecked: the state takes what it can use and counts the
+/// rest.
+class ReplicatedState {
+ public:
+  virtual ~ReplicatedState() = default;
+
+  /// Some entries: a change, or a part of the other's state. Returns whether anything changed here.
+  virtual bool merge(const Atom& from, const Term& entries) = 0;
+  /// The other's whole state.
+  virtual bool apply_snapshot(const Atom& from, const Term& snapshot) = 0;
+  /// This node's whole state; nothing when there is none.
+  [[nodiscard]] virtual std::optional<Term> snapshot() const = 0;
+  virtual void merge_custom(const Atom& from, const Term& payload) = 0;
+
+  /// Of all entries, kept up to date; nullptr: the state is only exchanged as a whole.
+  [[nodiscard]] virtual const DigestTree* digests() const noexcept = 0;
+  /// One entry as it is sent. The key is in `digests`.
+  [[nodiscard]] virtual Term entry(const Term& key) const = 0;
+
+ protected:
+  ReplicatedState() = default;
+  ReplicatedState(const ReplicatedState&) = default;
+  ReplicatedState& operator=(const ReplicatedState&) = default;
+};
+
+struct ReplicaConfig {
+  Atom own;
+  Atom name;  ///< Of the instance: registered name and tag, for instance `barrel_p2p_registry_replica`.
+  std::uint64_t seed = 0;
+  Milliseconds anti_entropy_period{30'000};  ///< `replica_anti_entropy_ms`; with a jitter of a quarter. 0: never.
+  Milliseconds greeting_delay{100};  ///< From a new neighbour to the first exchange: its hello may be under way.
+  Milliseconds answer_pause{1000};   ///< Whole snapshots to one peer are at least so far apart.
+  std::size_t small_range = 32;      ///< Entries below a prefix that are rather sent than divided further.
+  std::size_t digests_max = 1024;    ///< In one message.
+  std::size_t entries_bytes_max = 256UL * 1024;  ///< Entries in one message, about.
+  std::uint32_t futile_rounds_max =
+      5;  ///< Exchanges without a change, while digests differ, before we give up for a while.
+};
+
+struct ReplicaSend {
+  Atom to;  ///< To the process `name` there; only over a channel that is up.
+  Term message;
+};
+struct ReplicaBroadcast {
+  Term payload;
+};
+using ReplicaEffect = std::variant<ReplicaSend, ReplicaBroadcast>;
+using ReplicaEffects = std::vector<ReplicaEffect>;
+
+struct ReplicaCounters {
+  std::uint64_t deltas_received = 0;
+  std::uint64_t snapshots_sent = 0;
+  std::uint64_t snapshots_received = 0;
+  std::uint64_t digests_sent = 0;
+  std::uint64_t entries_sent = 0;
+  std::uint64_t entries_received = 0;
+  std::uint64_t equal = 0;      ///< Exchanges that found nothing different.
+  std::uint64_t futile = 0;     ///< Exchanges that were given up: the peer refuses what we have, or we what it has.
+  std::uint64_t malformed = 0;  ///< Messages that are none, or in another node's name.
+};
+
+class Replica {
+ public:
+  /// The state must outlive it.
+  Replica(ReplicaConfig config, ReplicatedState& state, MonotonicTime now);
+
+  /// A change of this node: some entries, as `#{Key => Entry}`. The state has them already.
+  void broadcast(Term entries, ReplicaEffects& out);
+  void broadcast_custom(Term payload, ReplicaEffects& out);
+
+  /// Neighbours of the overlay.
+  void peer_up(const Atom& node, MonotonicTime now);
+  void peer_down(const Atom& node);
+  /// The node is a C++ node.
+  void set_native(const Atom& node);
+  /// This node left the cluster.
+  void leave();
+
+  /// A broadcast with our tag, from whomever it came.
+  void deliver(const Term& payload);
+  /// A message to our name, from the node that its channel proved.
+  void receive(const Atom& from, const Term& message, MonotonicTime now, ReplicaEffects& out);
+
+  void tick(MonotonicTime now, ReplicaEffects& out);
+  [[nodiscard]] std::optional<MonotonicTime> deadline() const noexcept;
+
+  [[nodiscard]] const ReplicaCounters& counters() const noexcept { return counters_; }
+  /// When the state was last found equal to that of the peer; nothing when never.
+  [[nodiscard]] std::optional<MonotonicTime> in_sync_since(const Atom& node) const noexcept;
+
+ private:
+  struct Peer {
+    Atom node;
+    bool native = false;
+    std::optional<MonotonicTime> greet_at{};
+    std::optional<MonotonicTime> answered_at{};  ///< With a whole snapshot.
+    std::optional<MonotonicTime> equal_at{};
+    MonotonicTime not_before{};  ///< No round of ours with this peer.
+    std::uint32_t futile_rounds = 0;
+    bool changed = false;  ///< By what came from it since the last round began.
+  };
+  struct Range {
+    Prefix prefix;
+    DigestTree::Summary summary;
+  };
+
+  void exchange(Peer& peer, MonotonicTime now, ReplicaEffects& out);
+  void push_snapshot(Peer& peer, MonotonicTime now, ReplicaEffects& out);
+  void on_digests(Peer& peer, const std::vector<Range>& theirs, MonotonicTime now, ReplicaEffects& out);
+  void on_entries(Peer& peer, const Term& message, MonotonicTime now, ReplicaEffects& out);
+  void send_entries(const Atom& to, const std::vector<Prefix>& prefixes, bool want, const Term* known,
+                    ReplicaEffects& out);
+  void send_digests(const Atom& to, const std::vector<Range>& ranges, ReplicaEffects& out);
+  void send(const Atom& to, Term message, ReplicaEffects& out);
+  [[nodiscard]] Peer* find(const Atom& node) noexcept;
+  void schedule(MonotonicTime now);
+
+  ReplicaConfig config_;
+  ReplicatedState& state_;
+  Prng random_;
+  std::vector<Peer> peers_;
+  MonotonicTime next_round_;
+  ReplicaCounters counters_;
+};
+
+}  // namespace replication
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,353 @@
+// The replica driver: maps on several nodes that become equal, whatever is lost, and what that costs.
+#include "replication/replica.hpp"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "replication/ormap_state.hpp"
+
+namespace barrel_p2p::replication {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr WallMilliseconds start_wall = 1'764'000'000'000;
+
+/// Nodes without delays; every message is counted in bytes.
+class World {
+ public:
+  enum class Kind : std::uint8_t { cpp, erlang };
+
+  struct Member {
+    HybridClock clock;
+    std::unique_ptr<OrMapState> state;
+    std::unique_ptr<Replica> replica;
+    Kind kind = Kind::cpp;
+    std::vector<std::string> events;
+  };
+
+  Atom add(const std::string& name, Kind kind = Kind::cpp, EntryCheck check = {}) {
+    const Atom node(name);
+    auto member = std::make_unique<Member>();
+    Member& added = *member;
+    OrMapStateConfig state;
+    state.own = node;
+    state.check = std::move(check);
+    added.kind = kind;
+    added.state = std::make_unique<OrMapState>(
+        state, added.clock, [this] { return wall_; },
+        [&added](const Term& key, Change change, const Entry& /*entry*/, const Atom& from) {
+          if (change == Change::put) added.events.push_back("put " + to_text(key) + " by " + from.string());
+          if (change == Change::removed) added.events.push_back("removed " + to_text(key) + " by " + from.string());
+        });
+    ReplicaConfig config;
+    config.own = node;
+    config.name = Atom("barrel_p2p_map_replica$test");
+    config.seed = members_.size() + 1;
+    added.replica = std::make_unique<Replica>(config, *added.state, now_);
+    members_.emplace(node, std::move(member));
+    return node;
+  }
+
+  Member& at(const Atom& node) { return *members_.at(node); }
+  const OrMap& map(const Atom& node) { return at(node).state->map(); }
+
+  void link(const Atom& one, const Atom& other) {
+    for (const auto& [from, to] : {std::pair(one, other), std::pair(other, one)}) {
+      at(from).replica->peer_up(to, now_);
+      if (at(to).kind == Kind::cpp && at(from).kind == Kind::cpp) at(from).replica->set_native(to);
+    }
+    links_.emplace_back(one, other);
+  }
+
+  void put(const Atom& node, const Term& key, Term value) { spread(node, at(node).state->put(key, std::move(value))); }
+  void remove(const Atom& node, const Term& key) { spread(node, at(node).state->remove(key)); }
+
+  void pass(Milliseconds time) {
+    const auto end = now_ + time;
+    for (int steps = 0; steps < 1'000'000; ++steps) {
+      std::optional<MonotonicTime> next;
+      for (const auto& [name, member] : members_) {
+        const auto deadline = member->replica->deadline();
+        if (deadline && (!next || *deadline < *next)) next = deadline;
+      }
+      if (!next || *next > end) break;
+      wall_ += std::chrono::duration_cast<Milliseconds>(std::max(now_, *next) - now_).count();
+      now_ = std::max(now_, *next);
+      for (const auto& [name, member] : members_) {
+        ReplicaEffects effects;
+        member->replica->tick(now_, effects);
+        carry_out(name, effects);
+      }
+      settle();
+    }
+    wall_ += std::chrono::duration_cast<Milliseconds>(end - now_).count();
+    now_ = end;
+  }
+
+  void receive(const Atom& to, const Atom& from, const Term& message) {
+    ReplicaEffects effects;
+    at(to).replica->receive(from, message, now_, effects);
+    carry_out(to, effects);
+    settle();
+  }
+
+  bool broadcasts_arrive = true;
+  std::size_t bytes = 0;
+  std::size_t messages = 0;
+
+ private:
+  struct Item {
+    Atom from;
+    Atom to;
+    Term message;
+  };
+
+  void spread(const Atom& node, const Result<Term>& entries) {
+    ASSERT_TRUE(entries) << entries.error().message();
+    ReplicaEffects effects;
+    at(node).replica->broadcast(*entries, effects);
+    carry_out(node, effects);
+    settle();
+  }
+
+  [[nodiscard]] bool linked(const Atom& one, const Atom& other) const {
+    return std::ranges::any_of(
+        links_, [&](const auto& link) { return link == std::pair(one, other) || link == std::pair(other, one); });
+  }
+
+  void carry_out(const Atom& node, const ReplicaEffects& effects) {
+    for (const auto& effect : effects) {
+      if (const auto* send = std::get_if<ReplicaSend>(&effect)) {
+        if (linked(node, send->to)) queue_.push_back({node, send->to, send->message});
+      } else if (broadcasts_arrive) {
+        for (const auto& [name, member] : members_)
+          member->replica->deliver(std::get<ReplicaBroadcast>(effect).payload);
+      }
+    }
+  }
+
+  void settle() {
+    for (int steps = 0; steps < 1'000'000 && !queue_.empty(); ++steps) {
+      const Item item = queue_.front();
+      queue_.pop_front();
+      ++messages;
+      const Bytes encoded = encode_term(item.message);
+      bytes += encoded.size();
+      ReplicaEffects effects;
+      at(item.to).replica->receive(item.from, decode_term(encoded)->term, now_, effects);
+      carry_out(item.to, effects);
+    }
+    ASSERT_TRUE(queue_.empty()) << "the nodes never stop to exchange";
+  }
+
+  MonotonicTime now_ = MonotonicTime{} + 1h;
+  WallMilliseconds wall_ = start_wall;
+  std::map<Atom, std::unique_ptr<Member>> members_;
+  std::vector<std::pair<Atom, Atom>> links_;
+  std::deque<Item> queue_;
+};
+
+std::map<Term, Term, TermLess> live(const OrMap& map) {
+  std::map<Term, Term, TermLess> values;
+  for (const auto& [key, entry] : map.entries()) {
+    if (entry.is_live()) values.emplace(key, entry.value());
+  }
+  return values;
+}
+
+}  // namespace
+
+TEST(Replica, a_change_reaches_all_and_its_echo_changes_nothing) {
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  world.put(a, "key", 1);
+  EXPECT_EQ(*world.map(b).get("key"), Term(1));
+  world.remove(b, "key");
+  EXPECT_EQ(world.map(a).get("key"), nullptr);
+  EXPECT_EQ(world.at(a).events, (std::vector<std::string>{"put <<\"key\">> by a@h", "removed <<\"key\">> by b@h"}));
+  EXPECT_EQ(world.at(b).events, (std::vector<std::string>{"put <<\"key\">> by a@h", "removed <<\"key\">> by b@h"}));
+}
+
+TEST(Replica, new_neighbours_exchange_what_they_have) {
+  World world;
+  world.broadcasts_arrive = false;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  world.put(a, "a", 1);
+  world.put(b, "b", 2);
+  world.link(a, b);
+  world.pass(1s);
+  EXPECT_EQ(live(world.map(a)), live(world.map(b)));
+  EXPECT_EQ(world.map(a).live_count(), 2U);
+}
+
+TEST(Replica, an_erlang_neighbour_gets_the_whole_state_and_is_asked_for_its) {
+  World world;
+  world.broadcasts_arrive = false;
+  const Atom a = world.add("a@h");
+  const Atom erlang = world.add("e@h", World::Kind::erlang);
+  world.put(a, "a", 1);
+  world.put(erlang, "e", 2);
+  world.link(a, erlang);
+  world.pass(1s);
+  EXPECT_EQ(live(world.map(a)), live(world.map(erlang)));
+  world.put(erlang, "later", 3);
+  world.pass(80s);
+  EXPECT_EQ(*world.map(a).get("later"), Term(3));
+  EXPECT_EQ(world.at(a).replica->counters().digests_sent, 0U);
+}
+
+TEST(Replica, a_removal_that_emptied_the_map_arrives) {
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom e = world.add("e@h", World::Kind::erlang);
+  world.put(a, "key", 1);
+  world.broadcasts_arrive = false;
+  world.remove(a, "key");
+  EXPECT_NE(world.map(e).get("key"), nullptr);
+  world.link(a, e);
+  world.pass(1s);
+  EXPECT_EQ(world.map(e).get("key"), nullptr);
+}
+
+TEST(Replica, what_was_missed_is_found_at_a_cost_that_grows_with_the_difference) {
+  constexpr int entries = 20'000;
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  for (int key = 0; key < entries; ++key) world.put(a, key, key);
+  world.link(a, b);
+  world.pass(1s);
+  const auto cost = [&](int differences) {
+    world.broadcasts_arrive = false;
+    for (int key = 0; key < differences; ++key) world.put(key % 2 == 0 ? a : b, key * 7, "changed");
+    world.broadcasts_arrive = true;
+    world.bytes = 0;
+    world.pass(80s);
+    EXPECT_EQ(live(world.map(a)), live(world.map(b)));
+    return world.bytes;
+  };
+  const auto nothing = cost(0);
+  const auto ten = cost(10);
+  const auto thousand = cost(1000);
+  EXPECT_LT(nothing, 1000U);
+  EXPECT_LT(ten, 60'000U);
+  EXPECT_LT(thousand, 2'500'000U);
+  EXPECT_GT(ten, nothing);
+  EXPECT_GT(thousand, ten);
+}
+
+TEST(Replica, a_node_with_nothing_gets_a_large_state_in_pieces) {
+  constexpr int entries = 20'000;
+  World world;
+  const Atom a = world.add("a@h");
+  for (int key = 0; key < entries; ++key) world.put(a, key, std::string(50, 'x'));
+  const Atom b = world.add("b@h");
+  world.bytes = 0;
+  world.messages = 0;
+  world.link(a, b);
+  world.pass(5s);
+  EXPECT_EQ(world.map(b).size(), world.map(a).size());
+  EXPECT_GT(world.messages, 10U);
+  EXPECT_LT(world.bytes, entries * 400U);
+}
+
+TEST(Replica, peers_that_refuse_each_others_entries_stop_trying_for_a_while) {
+  World world;
+  world.broadcasts_arrive = false;
+  const Atom a =
+      world.add("a@h", World::Kind::cpp, [](const Term& key, const Entry& /*entry*/) { return key.is_integer(); });
+  const Atom b = world.add("b@h");
+  world.put(b, "refused", 1);
+  world.link(a, b);
+  world.pass(20min);
+  EXPECT_GT(world.at(a).replica->counters().futile, 0U);
+  EXPECT_LT(world.messages, 200U);
+  EXPECT_EQ(world.map(a).size(), 0U);
+}
+
+TEST(Replica, equal_peers_know_that_they_are) {
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  world.put(a, 1, 1);
+  world.link(a, b);
+  EXPECT_FALSE(world.at(a).replica->in_sync_since(b));
+  world.pass(80s);
+  EXPECT_TRUE(world.at(a).replica->in_sync_since(b) || world.at(b).replica->in_sync_since(a));
+}
+
+TEST(Replica, snapshots_for_one_peer_are_rationed) {
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom e = world.add("e@h", World::Kind::erlang);
+  world.put(a, 1, 1);
+  world.link(a, e);
+  world.pass(1s);
+  const auto before = world.at(a).replica->counters().snapshots_sent;
+  const Term request = *parse_term("{'$barrel_p2p_replica',{request_sync,e@h}}");
+  for (int time = 0; time < 100; ++time) world.receive(a, e, request);
+  EXPECT_LE(world.at(a).replica->counters().snapshots_sent, before + 1);
+}
+
+TEST(Replica, bad_messages_are_counted_and_change_nothing) {
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  world.put(a, 1, 1);
+  world.link(a, b);
+  std::size_t sent = 0;
+  for (const char* text : {"[]", "{'$barrel_p2p_replica',x}", "{'$barrel_p2p_replica',{request_sync,c@h}}",
+                           "{'$barrel_p2p_replica',{full_sync,c@h,#{}}}", "{'$barrel_p2p_replica',{unknown,b@h,1}}",
+                           "{'$barrel_p2p_replica',{entries,b@h,[],#{},maybe}}"}) {
+    world.receive(a, b, *parse_term(text));
+    EXPECT_EQ(world.at(a).replica->counters().malformed, ++sent) << text;
+  }
+  for (const char* text : {"{'$barrel_p2p_replica',{full_sync,b@h,garbage}}",
+                           "{'$barrel_p2p_replica',{digests,b@h,[{1,0,1,1},{0,99,1,1},x]}}",
+                           "{'$barrel_p2p_replica',{entries,b@h,[{1,2},x],#{1 => garbage},false}}",
+                           "{'$barrel_p2p_replica',{entries,b@h,x,y,true}}"}) {
+    world.receive(a, b, *parse_term(text));
+  }
+  EXPECT_EQ(live(world.map(a)), (std::map<Term, Term, TermLess>{{Term(1), Term(1)}}));
+  world.at(a).replica->deliver(*parse_term("{delta,b@h}"));
+  world.at(a).replica->deliver(*parse_term("{delta,b@h,garbage}"));
+  EXPECT_EQ(world.map(a).size(), 1U);
+}
+
+RC_GTEST_PROP(Replica, whatever_is_lost_the_maps_become_equal, ()) {
+  World world;
+  const auto count = *rc::gen::inRange(2, 5);
+  std::vector<Atom> nodes;
+  for (int index = 0; index < count; ++index) nodes.push_back(world.add("n" + std::to_string(index) + "@h"));
+  for (std::size_t index = 1; index < nodes.size(); ++index) world.link(nodes[index - 1], nodes[index]);
+  const auto steps = *rc::gen::inRange(0, 150);
+  for (int step = 0; step < steps; ++step) {
+    world.broadcasts_arrive = *rc::gen::inRange(0, 3) == 0;
+    const Atom& node = nodes[*rc::gen::inRange<std::size_t>(0, nodes.size())];
+    const Term key(*rc::gen::inRange(0, 60));
+    if (*rc::gen::inRange(0, 4) == 0) {
+      world.remove(node, key);
+    } else {
+      world.put(node, key, *rc::gen::inRange(0, 1000));
+    }
+    if (*rc::gen::inRange(0, 20) == 0) world.pass(Milliseconds(*rc::gen::inRange(0, 40'000)));
+  }
+  world.pass(10min);
+  for (const auto& node : nodes) {
+    RC_ASSERT(live(world.map(node)) == live(world.map(nodes.front())));
+    RC_ASSERT(world.at(node).state->digests()->summary() == world.at(nodes.front()).state->digests()->summary());
+  }
+}
+
+}  // namespace barrel_p2p::replication
