@@ -169,6 +169,7 @@ void HyParView::on(const Atom& from, const Join& /*message*/, MonotonicTime now,
   add_active(from, Arrival::itself, now, out);
   // A newcomer that knows some nodes does not depend on this one alone.
   if (is_native(from)) send(from, ShuffleReply{sample(config_.shuffle_length, from)}, out);
+  give_record(from, out);
   for (const auto& member : active_) {
     if (member != from) send(member, ForwardJoin{from, config_.arwl}, out);
   }
@@ -232,13 +233,13 @@ void HyParView::on(const Atom& from, const NeighborReply& message, MonotonicTime
 
 void HyParView::on(const Atom& from, const Shuffle& message, MonotonicTime now, HyParViewEffects& out) {
   send(from, ShuffleReply{sample(message.sample.size(), from)}, out);
-  if (!is_active(from)) {
-    if (!is_native(from)) {
-      adopt(from, now, out);
-    } else if (find_pending(from) == nullptr) {
-      ++counters_.one_way;
-      send(from, Disconnect{}, out);
-    }
+  if (is_active(from)) {
+    give_record(from, out);
+  } else if (!is_native(from)) {
+    adopt(from, now, out);
+  } else if (find_pending(from) == nullptr) {
+    ++counters_.one_way;
+    send(from, Disconnect{}, out);
   }
   if (message.ttl > 0) {
     if (const auto next = random_active(Among::all, from)) {
@@ -249,7 +250,8 @@ void HyParView::on(const Atom& from, const Shuffle& message, MonotonicTime now, 
   promote(now, out);
 }
 
-void HyParView::on(const Atom& /*from*/, const ShuffleReply& message, MonotonicTime now, HyParViewEffects& out) {
+void HyParView::on(const Atom& from, const ShuffleReply& message, MonotonicTime now, HyParViewEffects& out) {
+  if (is_active(from)) give_record(from, out);
   merge(message.sample, now);
   promote(now, out);
 }
@@ -324,7 +326,16 @@ void HyParView::heard_gossip(const Atom& from, MonotonicTime now, HyParViewEffec
 void HyParView::adopt(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
   const auto link = links_.find(node);
   if (link == links_.end() || link->second.native || now - link->second.since < config_.adopt_after) return;
-  if (room() > 0) add_active(node, Arrival::itself, now, out);
+  if (room() == 0) return;
+  add_active(node, Arrival::itself, now, out);
+  give_record(node, out);
+}
+
+/// An Erlang node that dialled us lists us with a record of its own making, which others to whom it shuffles it would
+/// promote. Asked with low priority it takes ours instead, and drops nobody for it. One whose membership process was
+/// started anew lists us again.
+void HyParView::give_record(const Atom& node, HyParViewEffects& out) {
+  if (!is_native(node)) send(node, Neighbor{false}, out);
 }
 
 // Questions.

@@ -221,6 +221,7 @@ class HyParView {
   void add_active(const Atom& node, Arrival arrival, MonotonicTime now, HyParViewEffects& out);
   void make_room(MonotonicTime now, HyParViewEffects& out);
   void adopt(const Atom& node, MonotonicTime now, HyParViewEffects& out);
+  void give_record(const Atom& node, HyParViewEffects& out);
   /// Drops a neighbour of ours, with a word to it: `disconnect` or `refer`.
   void let_go(const Atom& node, const HyParViewMessage& word, MonotonicTime now, HyParViewEffects& out);
   void drop_active(const Atom& node, DownReason reason, MonotonicTime now, HyParViewEffects& out);

@@ -69,7 +69,7 @@ TEST(HyParView, an_erlang_newcomer_is_not_told_of_others) {
   Machine me;
   me.fill({"a"});
   me.up("c");
-  EXPECT_EQ(me.receive("c", Join{}), (Lines{"up c", "forward_join c 6 > a"}));
+  EXPECT_EQ(me.receive("c", Join{}), (Lines{"up c", "neighbor low > c", "forward_join c 6 > a"}));
 }
 
 TEST(HyParView, a_full_view_makes_room_for_a_newcomer_and_keeps_the_victim_in_mind) {
@@ -331,10 +331,27 @@ TEST(HyParView, an_erlang_node_that_gossips_to_us_is_adopted_if_there_is_room) {
   me.up("erlang");
   EXPECT_EQ(me.gossip("erlang"), Lines{});  // it may be a C++ node whose hello is under way
   me.pass(3s);
-  EXPECT_EQ(me.gossip("erlang"), Lines{"up erlang"});
+  EXPECT_EQ(me.gossip("erlang"), (Lines{"up erlang", "neighbor low > erlang"}));
   me.up("another");
   me.pass(3s);
   EXPECT_EQ(me.gossip("another"), Lines{});
+}
+
+// It listed us by dialling us, perhaps again, or forgot us when its membership process ended.
+TEST(HyParView, an_erlang_neighbour_is_given_our_record_whenever_it_shuffles_or_answers) {
+  Machine me(small(2));
+  me.up("erlang");
+  EXPECT_EQ(me.receive("erlang", Join{}), (Lines{"up erlang", "neighbor low > erlang"}));
+  EXPECT_EQ(me.receive("erlang", NeighborReply{true}), Lines{});
+  EXPECT_EQ(me.receive("erlang", NeighborReply{false}), Lines{}) << "it is full";
+  EXPECT_TRUE(me.view.is_active(Atom("erlang@h")));
+  EXPECT_TRUE(has(me.receive("erlang", Shuffle{0, {}}), "neighbor low > erlang"));
+  EXPECT_EQ(me.receive("erlang", ShuffleReply{{}}), Lines{"neighbor low > erlang"});
+  me.fill({"native"});
+  EXPECT_TRUE(starting(me.receive("native", Shuffle{0, {}}), "neighbor").empty());
+  EXPECT_TRUE(starting(me.receive("native", ShuffleReply{{}}), "neighbor").empty());
+  me.up("stranger");
+  EXPECT_TRUE(starting(me.receive("stranger", ShuffleReply{{}}), "neighbor").empty());
 }
 
 TEST(HyParView, a_node_with_room_looks_for_others_that_have_room) {
