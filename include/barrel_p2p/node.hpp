@@ -49,7 +49,8 @@ struct PeerStatus {
 struct NodeEvent {
   enum class Kind : std::uint8_t { up, down } kind;
   NodeName node;
-  std::string reason;  ///< Of `down`: `connection_closed`, `disconnect`, `net_tick_timeout` (silent), `shutdown`.
+  std::string
+      reason;  ///< Of `down`: `connection_closed`, `disconnect`, `idle`, `net_tick_timeout` (silent), `shutdown`.
 };
 
 /// A key that is pinned for a name.
@@ -68,6 +69,7 @@ struct NodeStatistics {
   std::uint64_t accepts_failed = 0;   ///< Those that never became a channel.
   std::uint64_t silent_peers = 0;     ///< Given up because nothing was heard from them.
   std::uint64_t pauses = 0;           ///< Times that this process did not run for a while.
+  std::uint64_t idle_closed = 0;      ///< Channels closed because nothing used them.
   std::uint64_t signals_dropped = 0;  ///< Lost with a channel, refused by a bound, or for nobody.
   std::uint64_t datagrams_received = 0;
   std::uint64_t datagrams_sent = 0;

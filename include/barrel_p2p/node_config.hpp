@@ -127,6 +127,12 @@ struct NodeConfig {
   bool publish = true;  ///< Write an endpoint file into `discovery_dir`, for those who are to find this node.
   bool hidden =
       false;  ///< Not listed in `nodes()` of Erlang nodes, and no member of their cluster: for tools that look in.
+  std::chrono::milliseconds idle_sweep{60'000};  ///< `dist_gc_sweep_period_ms`, from 100: how often idle channels are
+                                                 ///< looked for.
+  std::chrono::milliseconds idle_close_after{
+      300'000};  ///< `dist_gc_min_age_ms`, from 100, or 0 for never: a channel between C++ nodes that no signal used
+                 ///< for so long is closed, unless they are neighbours, or linked or monitoring processes depend on it.
+                 ///< The next send makes it again.
   bool auto_connect = true;  ///< A send to a node that is not connected dials it.
   unsigned workers = 0;      ///< Threads that run processes. 0: one a core, at most 8.
   LogLevel log_level = LogLevel::info;

@@ -41,6 +41,7 @@ struct Network::Peer {
   std::vector<ConnectCallback> waiters;
   unsigned failures = 0;
   std::optional<MonotonicTime> probe_sent;
+  MonotonicTime last_used{};  ///< As the last sweep for idle channels saw it.
 };
 
 struct Network::Timer {
@@ -57,6 +58,15 @@ Pid probe_pid(const ChannelSettings& settings) { return {settings.name, 0, 0, se
 const Atom& probe_name() {
   static const Atom name("barrel_p2p_probe");
   return name;
+}
+
+/// What peers ask each other to see whether they live is no use of a channel.
+bool is_probe(const Control& control) {
+  const PidOrName* watched = nullptr;
+  if (const auto* monitor = std::get_if<Monitor>(&control)) watched = &monitor->target;
+  if (const auto* answer = std::get_if<MonitorExit>(&control)) watched = &answer->from;
+  const auto* name = watched != nullptr ? std::get_if<Atom>(watched) : nullptr;
+  return name != nullptr && *name == probe_name();
 }
 
 bool essential(const Control& control) {
@@ -169,6 +179,7 @@ SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_k
   if (node == settings_.name) return SendOutcome::refused;
   const auto outbox = outbox_of(node);
   const bool must = essential(signal.control);
+  if (!is_probe(signal.control)) outbox->mark_used();
   Outbox::PushResult pushed{Outbox::Pushed::stale};
   // A channel may come or go between the look and the push; then look again. Bounded: each round needs such a change.
   constexpr int rounds_max = 100;
@@ -204,6 +215,7 @@ SendOutcome Network::send_on(const Atom& node, std::uint64_t epoch, Signal&& sig
   const auto snapshot = outbox->snapshot();
   if (snapshot.state != Outbox::State::up || snapshot.epoch != epoch) return SendOutcome::refused;
   if (if_short && snapshot.busy) return SendOutcome::full;
+  outbox->mark_used();
   if (!may_leave(signal, node, snapshot.peer_creation, snapshot.flags)) return SendOutcome::accepted;
   auto message = encode_message(signal, snapshot.flags, stream_key, outbox->next_sequence());
   const auto pushed = outbox->push(epoch, std::move(message), essential(signal.control));
@@ -498,6 +510,7 @@ void Network::channel_up(const std::shared_ptr<Channel>& channel) {
   peer.up = channel;
   peer.failures = 0;
   peer.probe_sent.reset();
+  peer.last_used = monotonic_now();
   const PeerInfo info{channel->peer(),  channel->epoch,       channel->peer_creation(),
                       channel->flags(), channel->initiator(), channel->address()};
   {
@@ -552,10 +565,14 @@ void Network::disconnect(const Atom& node) {
   post([this, node] {
     const auto found = peers_.find(node);
     if (found == peers_.end() || !found->second->up) return;
-    const auto channel = found->second->up;
-    take_down(*found->second, Atom("disconnect"));
-    channel->close("disconnect");
+    close_channel(*found->second, "disconnect");
   });
+}
+
+void Network::close_channel(Peer& peer, const char* why) {
+  const auto channel = peer.up;
+  take_down(peer, Atom(why));
+  channel->close(why);
 }
 
 DeliverOutcome Network::channel_signal(Channel& channel, Signal&& signal) {
@@ -566,6 +583,7 @@ DeliverOutcome Network::channel_signal(Channel& channel, Signal&& signal) {
       answer != nullptr && answer->to == probe_pid(settings_)) {
     return DeliverOutcome::accepted;
   }
+  if (!is_probe(signal.control)) found->second->outbox->mark_used();
   return events_.deliver ? events_.deliver(channel.peer(), channel.epoch, std::move(signal)) : DeliverOutcome::accepted;
 }
 
@@ -624,6 +642,22 @@ void Network::tick() {
     }
     if (peer.up) probe(peer, now);
     forget_if_idle(name);
+  }
+  if (now >= next_idle_sweep_) close_idle(now);
+}
+
+void Network::close_idle(MonotonicTime now) {
+  next_idle_sweep_ = now + config_.idle_sweep;
+  if (config_.idle_close_after.count() == 0 || !events_.may_close_idle) return;
+  std::vector<Atom> idle;
+  for (const auto& [name, peer] : peers_) {
+    if (!peer->up) continue;
+    if (peer->outbox->take_used()) peer->last_used = now;
+    if (now - peer->last_used >= config_.idle_close_after && events_.may_close_idle(name)) idle.push_back(name);
+  }
+  for (const auto& name : idle) {
+    counters_.idle_closed += 1;
+    close_channel(*peers_.at(name), "idle");
   }
 }
 

@@ -53,6 +53,8 @@ struct NetworkEvents {
   std::function<DeliverOutcome(const Atom& node, std::uint64_t epoch, Signal&&)> deliver;
   /// Senders that were told `busy` may go on.
   std::function<void(const Atom& node)> writable;
+  /// Whether a channel that was idle for long may be closed: nobody needs it to stay. Absent: none is closed.
+  std::function<bool(const Atom& node)> may_close_idle;
   /// This process did not run for a while.
   std::function<void(Milliseconds paused)> paused;
 };
@@ -66,6 +68,8 @@ struct NetworkConfig {
       200};  ///< After a failed dial no send dials for this long, doubled with each failure ...
   Milliseconds retry_after_max{10'000};  ///< ... up to this.
   bool auto_connect = true;
+  Milliseconds idle_sweep{60'000};         ///< How often idle channels are looked for.
+  Milliseconds idle_close_after{300'000};  ///< A channel without signals for so long is idle. 0: never.
 };
 
 /// Counted since start. Read from any thread.
@@ -78,6 +82,7 @@ struct NetworkCounters {
   std::atomic<std::uint64_t> detector_downs{0};
   std::atomic<std::uint64_t> probe_downs{0};
   std::atomic<std::uint64_t> pauses{0};
+  std::atomic<std::uint64_t> idle_closed{0};
   std::atomic<std::uint64_t> signals_dropped{0};  ///< Lost with a channel, or not accepted.
 };
 
@@ -153,6 +158,8 @@ class Network {
   void schedule_tick();
   void tick();
   void probe(Peer& peer, MonotonicTime now);
+  void close_idle(MonotonicTime now);
+  void close_channel(Peer& peer, const char* why);
   void post(std::function<void()> work);
 
   boost::asio::io_context& context_;
@@ -166,6 +173,7 @@ class Network {
   std::unique_ptr<quic::Endpoint> endpoint_;
   Detector detector_;
   std::uint64_t next_epoch_ = 1;
+  MonotonicTime next_idle_sweep_{};
   bool stopped_ = false;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  ///< Work that was posted checks that we still exist.
 

@@ -72,7 +72,12 @@ class Outbox {
   /// A number for a message that is sent in fragments, unique on the channel.
   std::uint64_t next_sequence() noexcept { return sequence_.fetch_add(1, std::memory_order_relaxed); }
 
+  /// Somebody sent something over the channel.
+  void mark_used() noexcept { used_.store(true, std::memory_order_relaxed); }
+
   // Transport thread.
+  /// Whether it was used since the last look.
+  bool take_used() noexcept { return used_.exchange(false, std::memory_order_relaxed); }
   /// Down, empty, and no back-off to remember.
   [[nodiscard]] bool may_be_forgotten(MonotonicTime now) const;
   void set_dialing();
@@ -93,6 +98,7 @@ class Outbox {
 
   const Limits limits_;
   std::atomic<std::uint64_t> sequence_{1};
+  std::atomic<bool> used_{false};
   mutable std::mutex mutex_;
   State state_ = State::down;
   MonotonicTime retry_at_{};

@@ -172,6 +172,8 @@ std::vector<Key> top_level_keys() {
       {"", "hidden", boolean(at(&NodeConfig::hidden))},
       {"", "auto_connect", boolean(at(&NodeConfig::auto_connect))},
       {"", "workers", integer(0, 1024, at(&NodeConfig::workers))},
+      {"", "dist_gc_sweep_period_ms", milliseconds(100, hour_ms, at(&NodeConfig::idle_sweep))},
+      {"", "dist_gc_min_age_ms", milliseconds(0, 24 * hour_ms, at(&NodeConfig::idle_close_after))},
       {"", "log_level", choice(levels, at(&NodeConfig::log_level))},
   };
 }

@@ -179,6 +179,11 @@ std::shared_ptr<const Views> OverlayRunner::views() const {
   return views_;
 }
 
+bool OverlayRunner::can_spare(const Atom& node) const {
+  const std::lock_guard lock(mutex_);
+  return natives_.contains(node) && std::ranges::find(views_->active, node) == views_->active.end();
+}
+
 OverlayStatistics OverlayRunner::statistics() const {
   const std::lock_guard lock(mutex_);
   OverlayStatistics all = statistics_;
@@ -245,6 +250,10 @@ void OverlayRunner::handle(LinkDown&& input) {
   // Kept until the next list is written, and then if the node is on it.
   if (addresses_.size() < known_peers_max) addresses_[input.node] = std::move(found->second.address);
   links_.erase(found);
+  {
+    const std::lock_guard lock(mutex_);
+    natives_.erase(input.node);
+  }
   machine_.link_down(input.node, monotonic_now(), effects_);
 }
 
@@ -275,6 +284,11 @@ void OverlayRunner::handle(Received&& input) {
     receive(overlay::decode_plumtree(*term, input.node));
   } else {
     receive(overlay::decode_hyparview(*term, input.node));
+  }
+  if (!link->second.native && machine_.membership().is_native(input.node)) {
+    link->second.native = true;
+    const std::lock_guard lock(mutex_);
+    natives_.insert(input.node);
   }
 }
 

@@ -19,6 +19,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -78,6 +79,9 @@ class OverlayRunner {
   void link_down(const Atom& node, std::uint64_t epoch);
 
   // Any thread.
+  /// The peer is a C++ node and no neighbour: the overlay can do without the channel. (An Erlang node could not make it
+  /// again by sending.)
+  [[nodiscard]] bool can_spare(const Atom& node) const;
   /// Errors of all: `stopped`, `overloaded`.
   Result<void> join(const Atom& node);
   void leave();
@@ -134,6 +138,7 @@ class OverlayRunner {
   struct Link {
     std::uint64_t epoch = 0;
     std::string address;
+    bool native = false;
   };
 
   void push(Input input);
@@ -196,6 +201,7 @@ class OverlayRunner {
   mutable std::mutex mutex_;  ///< Guards what follows.
   std::condition_variable changed_;
   std::shared_ptr<const Views> views_ = std::make_shared<const Views>();
+  std::unordered_set<Atom> natives_;  ///< Linked C++ nodes.
   OverlayStatistics statistics_;
   bool stopped_ = false;
 };

@@ -138,6 +138,9 @@ distribution::NetworkEvents Node::Parts::network_events() {
     return system->deliver(node, epoch, std::move(signal));
   };
   network_events.writable = [this](const Atom& node) { system->node_writable(node); };
+  network_events.may_close_idle = [this](const Atom& node) {
+    return overlay && overlay->can_spare(node) && !system->peers().is_watched(node);
+  };
   return network_events;
 }
 
@@ -163,6 +166,8 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
   settings.outbox = {config.limits.send_queue_bytes, config.limits.send_queue_bytes_max};
   settings.setup_timeout = config.setup_timeout;
   settings.auto_connect = config.auto_connect;
+  settings.idle_sweep = config.idle_sweep;
+  settings.idle_close_after = config.idle_close_after;
 
   quic::EndpointConfig endpoint;
   endpoint.credentials = credentials;

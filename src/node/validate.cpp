@@ -143,6 +143,10 @@ Result<void> check_membership(const NodeConfig& config) {
   for (const auto& [key, period] : periods) {
     if (period < 100ms) return bad(key, "must be at least 100 (milliseconds), not " + std::to_string(period.count()));
   }
+  if (config.idle_sweep < 100ms) return bad("dist_gc_sweep_period_ms", "must be at least 100 (milliseconds)");
+  if (config.idle_close_after < 100ms && config.idle_close_after != 0ms) {
+    return bad("dist_gc_min_age_ms", "must be at least 100 (milliseconds), or 0 for never");
+  }
   constexpr std::size_t payload_least = 1024;
   constexpr std::size_t payload_most = 16UL * 1024 * 1024;
   if (config.gossip.payload_bytes_max < payload_least || config.gossip.payload_bytes_max > payload_most) {

@@ -89,6 +89,12 @@ Peers::Gone Peers::down(const Atom& node, std::uint64_t epoch) {
   return gone;
 }
 
+bool Peers::is_watched(const Atom& node) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = peers_.find(node);
+  return found != peers_.end() && !(found->second->watchers_.empty() && found->second->monitors_.empty());
+}
+
 std::vector<Atom> Peers::visible() const {
   std::vector<Atom> list;
   {

@@ -61,6 +61,8 @@ class Peers {
   /// The channel `epoch` ended; with epoch 0, a dial failed. A channel that is not the current one is ignored.
   Gone down(const Atom& node, std::uint64_t epoch);
 
+  /// Whether a process must hear of the node's end: links, monitors, questions that wait for an answer.
+  [[nodiscard]] bool is_watched(const Atom& node) const;
   /// Those that are not hidden.
   [[nodiscard]] std::vector<Atom> visible() const;
   /// The flags in force, 0 when not connected.
