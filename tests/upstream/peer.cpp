@@ -160,16 +160,16 @@ bool LineProgram::ends(Duration limit) {
 ErlangNode::ErlangNode(const Cluster& cluster, const std::string& short_name, const std::string& cookie)
     : name_(short_name + "@127.0.0.1") {
   const auto discovery = cluster.config(short_name).discovery_dir;
-  const auto log = discovery.parent_path() / (short_name + ".log");
+  log_ = discovery.parent_path() / (short_name + ".log");
   program_ = std::make_unique<LineProgram>(
       std::vector<std::string>{upstream_directory() + "/run-node", name_.string(), "0",
                                cluster.data(short_name).string(), discovery.string(), cookie},
-      log);
+      log_);
   constexpr std::chrono::seconds start_max{30};  // one second when nothing else runs
   const auto ready = program_->read_line(start_max);
   if (!ready || !ready->starts_with("ready " + name_.string() + " ")) {
     std::ostringstream text;
-    text << ready.value_or("no answer") << '\n' << std::ifstream(log).rdbuf();
+    text << ready.value_or("no answer") << '\n' << std::ifstream(log_).rdbuf();
     throw ErlangError("the Erlang node did not start: " + text.str());
   }
 }
@@ -205,6 +205,21 @@ bool ErlangNode::lists(const NodeName& node, bool listed, Duration limit) {
        << " net_kernel:monitor_nodes(false), (fun Drop() -> receive {nodeup, _} -> Drop(); {nodedown, _} -> Drop()"
        << " after 0 -> ok end end)(), Result end)()";
   return eval(text.str(), limit + answer_max).is_atom("true");
+}
+
+std::map<std::string, std::string> ErlangNode::processes() {
+  const Term list =
+      eval("[{Name, whereis(Name)} || Name <- registered(), lists:prefix(\"barrel_p2p\", atom_to_list(Name))]");
+  std::map<std::string, std::string> processes;
+  for (const auto& pair : list.elements()) processes.emplace(to_text(pair[0]), to_text(pair[1]));
+  return processes;
+}
+
+std::string ErlangNode::log() {
+  eval("logger_std_h:filesync(default)");
+  std::ostringstream text;
+  text << std::ifstream(log_).rdbuf();
+  return text.str();
 }
 
 bool ErlangNode::stop() {

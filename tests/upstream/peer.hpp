@@ -21,8 +21,10 @@
 #include <barrel_p2p/node.hpp>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <future>
 #include <iosfwd>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -98,9 +100,14 @@ class ErlangNode {
   void kill() { program_->kill(); }
   /// `init:stop()`; waits for the end.
   bool stop();
+  /// Names of its processes that begin with `barrel_p2p`, and what bears them.
+  std::map<std::string, std::string> processes();
+  /// What it, and its namesakes before it, logged so far.
+  std::string log();
 
  private:
   NodeName name_;
+  std::filesystem::path log_;
   std::unique_ptr<LineProgram> program_;
 };
 
