@@ -70,7 +70,8 @@ struct Crash {
   /// were begun at once.
   [[nodiscard]] bool is_end_of_connection() const {
     return text.find("[quic_dist_controller]") != std::string::npos &&
-           text.find("exit:{connection_closed,") != std::string::npos;
+           (text.find("exit:{connection_closed,") != std::string::npos ||
+            text.find("error:{badmatch,{error,{invalid_state,draining}}}") != std::string::npos);
   }
   /// A promotion.
   [[nodiscard]] bool is_their_own() const {
