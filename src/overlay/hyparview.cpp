@@ -112,7 +112,7 @@ void HyParView::block(const std::vector<Atom>& nodes, MonotonicTime now, HyParVi
 // Channels.
 
 void HyParView::link_up(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
-  links_[node] = Link{now, false};
+  links_[node] = Link{.since = now};
   send(node, Hello{}, out);
   const Pending* pending = find_pending(node);
   // An exchange waits for the hello, which says that the node knows what it is.
@@ -166,6 +166,7 @@ void HyParView::on(const Atom& from, const Join& /*message*/, MonotonicTime now,
   ++counters_.joins;
   count_churn(now);
   forget_pending(from);
+  links_.at(from).sent_us_away = false;
   add_active(from, Arrival::itself, now, out);
   // A newcomer that knows some nodes does not depend on this one alone.
   if (is_native(from)) send(from, ShuffleReply{sample(config_.shuffle_length, from)}, out);
@@ -196,7 +197,12 @@ void HyParView::on(const Atom& from, const Disconnect& /*message*/, MonotonicTim
   if (!is_active(from)) return;
   count_churn(now);
   drop_active(from, DownReason::graceful, now, out);
-  add_passive(from, now, now + random_.jitter(config_.refused_backoff, retry_spread));
+  if (is_native(from)) {
+    add_passive(from, now, now + random_.jitter(config_.refused_backoff, retry_spread));
+  } else {
+    // It may have left the cluster, and takes everybody who asks back into its view.
+    links_.at(from).sent_us_away = true;
+  }
   promote(now, out);
 }
 
@@ -236,7 +242,7 @@ void HyParView::on(const Atom& from, const Shuffle& message, MonotonicTime now, 
   if (is_active(from)) {
     give_record(from, out);
   } else if (!is_native(from)) {
-    adopt(from, now, out);
+    adopt(from, now, out);  // its hello would have come before
   } else if (find_pending(from) == nullptr) {
     ++counters_.one_way;
     send(from, Disconnect{}, out);
@@ -319,13 +325,14 @@ void HyParView::on(const Atom& from, const Refer& message, MonotonicTime now, Hy
 
 void HyParView::heard_gossip(const Atom& from, MonotonicTime now, HyParViewEffects& out) {
   if (left_ || is_blocked(from) || is_active(from)) return;
-  adopt(from, now, out);
+  const auto link = links_.find(from);
+  if (link == links_.end() || link->second.native || link->second.sent_us_away) return;
+  // Gossip can overtake the hello.
+  if (now - link->second.since >= config_.adopt_after) adopt(from, now, out);
 }
 
 /// An Erlang node lists us and has not said so.
 void HyParView::adopt(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
-  const auto link = links_.find(node);
-  if (link == links_.end() || link->second.native || now - link->second.since < config_.adopt_after) return;
   if (room() == 0) return;
   add_active(node, Arrival::itself, now, out);
   give_record(node, out);

@@ -200,6 +200,7 @@ class HyParView {
   struct Link {
     MonotonicTime since;
     bool native = false;
+    bool sent_us_away = false;  ///< An Erlang node: that it goes on gossiping to us does not mean that it wants us.
   };
 
   // What was received.

@@ -354,6 +354,18 @@ TEST(HyParView, an_erlang_neighbour_is_given_our_record_whenever_it_shuffles_or_
   EXPECT_TRUE(starting(me.receive("stranger", ShuffleReply{{}}), "neighbor").empty());
 }
 
+TEST(HyParView, an_erlang_node_that_sent_us_away_is_left_alone_until_it_lists_us_again) {
+  Machine me(small(2));
+  me.fill({"a"});
+  me.up("erlang");
+  me.receive("erlang", Join{});
+  EXPECT_TRUE(has(me.receive("erlang", Disconnect{}), "down erlang graceful"));
+  me.pass(1min);
+  EXPECT_TRUE(me.view.passive_view().empty());
+  EXPECT_EQ(me.gossip("erlang"), Lines{});
+  EXPECT_TRUE(has(me.receive("erlang", Shuffle{0, {}}), "up erlang"));
+}
+
 TEST(HyParView, a_node_with_room_looks_for_others_that_have_room) {
   Machine me(small(3));
   me.fill({"a"});
