@@ -54,7 +54,8 @@ struct FailureDetectorConfig {
 /// are those of the paper for 10,000 nodes. All nodes of a cluster should have the same.
 struct MembershipConfig {
   std::vector<std::string> contacts;  ///< `contact_nodes`: tried one after the other until there is a neighbour.
-  std::size_t active_size = 5;        ///< `active_size`, 2 to 64: neighbours, which gossip to each other.
+  std::size_t active_size = 5;        ///< `active_size`, 2 to 64: neighbours, which gossip to each other. With 2 they
+                                      ///< form rings, which failures can cut for good: take 3 or more.
   std::size_t passive_size = 30;      ///< `passive_size`, `active_size` to 1024: nodes that may replace them.
   std::uint32_t arwl = 6;             ///< `arwl`, to 16: hops of a newcomer's walk.
   std::uint32_t prwl = 3;            ///< `prwl`, 1 to `arwl`: where a walk enters passive views, and hops of a shuffle.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/random.hpp"
+#include "distribution/auth/certificate.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -211,7 +212,8 @@ void Channel::apply(AuthEffects&& effects) {
 // The distribution handshake.
 
 void Channel::prepare_handshake() {
-  if (!initiator_ || !events_.after) return start_handshake();
+  const bool hurried = !initiator_ || !events_.after || made_by_cpp_node(connection_->peer_certificate_der());
+  if (hurried) return start_handshake();
   events_.after(name_pause, [weak = weak_from_this()] {
     const auto self = weak.lock();
     if (self && self->stage_ == ChannelStage::authenticating) self->start_handshake();

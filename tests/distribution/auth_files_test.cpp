@@ -223,6 +223,7 @@ TEST(Certificates, those_of_erlang_nodes_are_used_as_they_are) {
     EXPECT_EQ(loaded->expires, utc(text_of(row, "not_after")));
     EXPECT_EQ(loaded->key_pem, text_of(row, "key_pem"));
     EXPECT_FALSE(loaded->renewed);
+    EXPECT_FALSE(made_by_cpp_node(loaded->leaf_der));
   }
   EXPECT_EQ(rows.as_array().size(), 4U);
 }
@@ -233,6 +234,7 @@ TEST(Certificates, one_is_made_once_and_loaded_after) {
   const auto made = load_or_create_certificate(directory, test_wall);
   ASSERT_TRUE(made) << made.error().message();
   EXPECT_TRUE(made->renewed);
+  EXPECT_TRUE(made_by_cpp_node(made->leaf_der));
   EXPECT_EQ(made->expires, test_wall + 365 * day);
   EXPECT_EQ(mode_of(directory / "node.key"), 0600U);
   const auto again = load_or_create_certificate(directory, test_wall + 330 * day);

@@ -26,6 +26,7 @@ constexpr std::time_t renew_before_seconds = 30L * 86'400;  // long enough that 
 constexpr std::time_t back_dated_seconds = 300;             // as Erlang nodes: peers whose clocks are behind
 constexpr std::time_t valid_seconds = 365L * 86'400;        // as Erlang nodes
 constexpr std::string_view common_name = "barrel_p2p-node";
+constexpr std::string_view unit = "barrel_p2p-c++";  ///< Erlang nodes have none.
 constexpr std::string_view organization = "Barrel P2P";
 
 struct CertificateDeleter {
@@ -127,7 +128,7 @@ void set_name(gnutls_x509_crt_t certificate, const char* oid, std::string_view v
   then(gnutls_x509_crt_set_issuer_dn_by_oid(certificate, oid, 1, der.data(), size));
 }
 
-/// The certificate that Erlang nodes make for themselves.
+/// The certificate that Erlang nodes make for themselves, but for the unit.
 Result<std::string> self_signed(gnutls_x509_privkey_t key, WallMilliseconds now) {
   const auto certificate = new_certificate();
   auto* const raw = certificate.get();
@@ -140,6 +141,7 @@ Result<std::string> self_signed(gnutls_x509_privkey_t key, WallMilliseconds now)
   then(gnutls_x509_crt_set_serial(raw, serial.data(), serial.size()));
   set_name(raw, GNUTLS_OID_X520_COMMON_NAME, common_name, then);
   set_name(raw, GNUTLS_OID_X520_ORGANIZATION_NAME, organization, then);
+  set_name(raw, GNUTLS_OID_X520_ORGANIZATIONAL_UNIT_NAME, unit, then);
   then(gnutls_x509_crt_set_activation_time(raw, seconds - back_dated_seconds));
   then(gnutls_x509_crt_set_expiration_time(raw, seconds + valid_seconds));
   then(gnutls_x509_crt_set_basic_constraints(raw, 0, -1));
@@ -237,6 +239,8 @@ Result<Certificate> load_certificate(const fs::path& certificate_file, const fs:
   }
   return describe(std::string(as_text(*certificate_pem)), std::string(as_text(*key_pem)), false);
 }
+
+bool made_by_cpp_node(ByteView leaf_der) { return !std::ranges::search(leaf_der, unit).empty(); }
 
 }  // namespace distribution
 }  // namespace v0

@@ -41,6 +41,10 @@ Result<Certificate> load_or_create_certificate(const std::filesystem::path& cert
 Result<Certificate> load_certificate(const std::filesystem::path& certificate_file,
                                      const std::filesystem::path& key_file);
 
+/// Whether the certificate says that a C++ node made it. A hint for the timing of what follows, and no proof of
+/// anything.
+bool made_by_cpp_node(ByteView leaf_der);
+
 }  // namespace distribution
 }  // namespace v0
 }  // namespace barrel_p2p
