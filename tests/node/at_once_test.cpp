@@ -3,10 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <boost/json.hpp>
 #include <chrono>
+#include <memory>
+#include <string>
 #include <string_view>
 
 #include "node/attacker.hpp"
+#include "support/vectors.hpp"
 
 namespace barrel_p2p {
 namespace {
@@ -19,6 +23,13 @@ using test::mask;
 using test::Step;
 
 constexpr quic::StreamId control_stream = 0;
+
+/// What an Erlang node made for itself: it tells the node under test that the peer needs its time.
+std::shared_ptr<const quic::Credentials> erlang_credentials() {
+  const auto rows = test::read_vectors("auth_certs.json");
+  const auto& row = rows.as_array().front();
+  return quic::Credentials::from_pem(test::text_of(row, "cert_pem"), test::text_of(row, "key_pem")).value();
+}
 
 class AtOnce : public testing::Test {
  protected:
@@ -42,7 +53,7 @@ class AtOnce : public testing::Test {
 
   std::atomic<bool> told = false;
   test::Cluster cluster;
-  Attacker peer;
+  Attacker peer{"127.0.0.1", erlang_credentials()};
   Node& node;
 };
 

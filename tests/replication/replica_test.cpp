@@ -309,7 +309,7 @@ TEST(Replica, bad_messages_are_counted_and_change_nothing) {
   std::size_t sent = 0;
   for (const char* text : {"[]", "{'$barrel_p2p_replica',x}", "{'$barrel_p2p_replica',{request_sync,c@h}}",
                            "{'$barrel_p2p_replica',{full_sync,c@h,#{}}}", "{'$barrel_p2p_replica',{unknown,b@h,1}}",
-                           "{'$barrel_p2p_replica',{entries,b@h,[],#{},maybe}}"}) {
+                           "{'$barrel_p2p_replica',{entries,b@h,[],#{},perhaps}}"}) {
     world.receive(a, b, *parse_term(text));
     EXPECT_EQ(world.at(a).replica->counters().malformed, ++sent) << text;
   }
