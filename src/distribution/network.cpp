@@ -633,11 +633,13 @@ void Network::tick() {
     Peer& peer = *found->second;
     if (const auto incoming = peer.incoming) incoming->tick(now);
     if (const auto dialled = peer.dial ? peer.dial->channel : nullptr) {
-      dialled->tick(now);
-      if (peer.dial && now >= peer.dial->deadline && peer.dial->channel == dialled) {
+      // The limit of the whole first: when that of its last part is due in the same tick, this one says more.
+      if (now >= peer.dial->deadline) {
         const char* hint = dialled->awaits_ack() ? ": no word on our challenge answer, is the cookie the same?" : "";
         dialled->fail(ChannelEnd::Cause::lost,
                       Error(Errc::timeout, std::string("the set-up took longer than setup_timeout_ms") + hint));
+      } else {
+        dialled->tick(now);
       }
     }
     if (peer.up) probe(peer, now);
