@@ -57,6 +57,9 @@ enum class Errc : std::uint8_t {
   key_mismatch,   ///< A key differs from the pinned one.
   untrusted_key,  ///< Strict trust and no pin.
   system_error,
+  // Services.
+  no_such_map,
+  invalid_value,  ///< The validator of a map refused it.
 };
 
 BARREL_P2P_API const std::error_category& error_category() noexcept;

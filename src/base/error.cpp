@@ -36,6 +36,8 @@ std::string_view name(Errc code) noexcept {
     case Errc::key_mismatch: return "key_mismatch";
     case Errc::untrusted_key: return "untrusted_key";
     case Errc::system_error: return "system_error";
+    case Errc::no_such_map: return "no_such_map";
+    case Errc::invalid_value: return "invalid_value";
   }
   return "unknown";
 }

@@ -76,7 +76,7 @@ void Replica::deliver(const Term& payload) {
   if (from && *from == config_.own) return;  // the state has it
   if (from && payload[0].is_atom("delta")) {
     ++counters_.deltas_received;
-    state_.merge(*from, payload[2]);
+    state_.merge_delta(*from, payload[2]);
   } else if (from && payload[0].is_atom("custom")) {
     ++counters_.deltas_received;
     state_.merge_custom(*from, payload[2]);

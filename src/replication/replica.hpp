@@ -38,8 +38,10 @@ class ReplicatedState {
  public:
   virtual ~ReplicatedState() = default;
 
-  /// Some entries: a change, or a part of the other's state. Returns whether anything changed here.
+  /// A part of the other's state. Returns whether anything changed here.
   virtual bool merge(const Atom& from, const Term& entries) = 0;
+  /// A change that `from` made, by broadcast: it says itself that it is from there.
+  virtual bool merge_delta(const Atom& from, const Term& entries) { return merge(from, entries); }
   /// The other's whole state.
   virtual bool apply_snapshot(const Atom& from, const Term& snapshot) = 0;
   /// This node's whole state; nothing when there is none.

@@ -1,0 +1,110 @@
+// What the machines of this room are given and what they want. None of them does anything itself: the node carries the
+// effects out on the network, the disk and the program's callbacks; the simulator on virtual ones.
+//
+// Every input comes with the time. Effects are appended to a list and carried out in its order.
+#pragma once
+
+#include <barrel_p2p/error.hpp>
+#include <barrel_p2p/services.hpp>
+#include <barrel_p2p/term.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "replication/ormap.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace services {
+
+/// Both clocks of the node: time spans are measured on the first, stamps and due times are of the second.
+struct Now {
+  MonotonicTime monotonic;
+  WallMilliseconds wall = 0;
+};
+
+/// Numbers a call that is answered later, by `Completed`. 0: nobody waits.
+using Ticket = std::uint64_t;
+
+/// `{Name, Node} ! Message`, over a channel that is up; else it is lost.
+struct Send {
+  Atom to;
+  Atom name;
+  Term message;
+};
+/// `Pid ! Message`, likewise.
+struct SendPid {
+  Pid to;
+  Term message;
+};
+/// To every node, by the tree.
+struct Broadcast {
+  Atom tag;
+  Term payload;
+};
+
+/// A change of the durable store.
+struct StoreChange {
+  enum class Kind : std::uint8_t {
+    put,    ///< `entry` under `key`.
+    erase,  ///< `key`.
+    drop,   ///< The whole collection.
+    set,    ///< The named value `collection`: `key` is the value.
+  };
+  Kind kind = Kind::put;
+  std::string collection;
+  Term key{};
+  std::optional<replication::Entry> entry{};
+};
+/// Write these together, in the order of the effects. Answered by `Services::stored` with the ticket, unless it is 0.
+struct Persist {
+  std::vector<StoreChange> changes;
+  Ticket ticket = 0;
+};
+
+/// A call has its answer.
+struct Completed {
+  Ticket ticket = 0;
+  Result<void> result;
+};
+
+/// The process is to be watched; its end is told to `Registry::process_down`. One watch a process, until `Unwatch`.
+struct Watch {
+  Pid pid;
+};
+struct Unwatch {
+  Pid pid;
+};
+
+/// What `Registry::lookup` gives for the name is another than before. Comes before the events of the same change.
+struct ServiceChanged {
+  Term name;
+};
+struct ServiceHappened {
+  ServiceEvent event;
+};
+
+/// What a reader of the map finds under the key is another than before, or was written anew. In an effect of its own,
+/// before its `MapHappened`.
+struct MapChanged {
+  Atom map;
+  Term key;
+  std::optional<Term> value;
+};
+
+/// The members are others than before; sorted.
+struct MembersChanged {
+  std::vector<Atom> members;
+};
+
+using Effect = std::variant<Send, SendPid, Broadcast, Persist, Completed, Watch, Unwatch, ServiceChanged,
+                            ServiceHappened, MapChanged, MembersChanged>;
+using Effects = std::vector<Effect>;
+
+}  // namespace services
+}  // namespace v0
+}  // namespace barrel_p2p

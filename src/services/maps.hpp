@@ -1,0 +1,105 @@
+// Replicated maps as machines without I/O.
+//
+//   broadcast, tag barrel_p2p_map_replica$NAME:   {delta, Node, #{Key => {value, Value, Dots} | {tombstone, H}}}
+//   to the process barrel_p2p_map_replica$NAME:   {'$barrel_p2p_replica', {full_sync, From, WholeMap}}
+//                                                 {'$barrel_p2p_replica', {request_sync, From}}
+//   between C++ nodes the digests of replication/replica.hpp.
+//
+// A map converges over the nodes that have opened it. A persistent one is in the collection `map/NAME` of the durable
+// store; what comes from peers is written as well, without anybody waiting.
+//
+// Source: protocol document 06, sections 1, 2.3, 6 and 11; document 04. One thread at a time.
+#pragma once
+
+#include <barrel_p2p/error.hpp>
+#include <barrel_p2p/maps.hpp>
+#include <barrel_p2p/term.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "replication/clock.hpp"
+#include "replication/ormap_state.hpp"
+#include "replication/replica.hpp"
+#include "services/effects.hpp"
+#include "services/members.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace services {
+
+/// The tag and registered name of a map's replica is this and the name of the map.
+inline constexpr std::string_view map_replica_prefix = "barrel_p2p_map_replica$";
+
+struct MapsConfig {
+  Atom own;
+  std::uint64_t seed = 0;
+  Milliseconds anti_entropy_period{30'000};  ///< `replica_anti_entropy_ms`
+  Milliseconds scan_period{1000};            ///< `barrel_p2p_map_scan_ms`: how often old tombstones are looked for.
+  Milliseconds tombstone_hold{24 * 3'600'000LL};  ///< Tombstones are kept at most for so long because of absent nodes.
+  std::size_t maps_max = 10'000;
+  std::size_t name_bytes_max = 200;             ///< Erlang nodes need room for a prefix in an atom of 255.
+  std::size_t entry_bytes_max = 1024UL * 1024;  ///< Key and value of one put, encoded: it passes every node.
+  std::size_t delta_bytes_max = 64UL * 1024;    ///< Of several entries in one broadcast, about.
+};
+
+/// Collection of the durable store.
+[[nodiscard]] std::string map_collection(const Atom& map);
+
+class Maps {
+ public:
+  using Stored = std::vector<std::pair<Term, replication::Entry>>;
+
+  /// Clock and members must outlive it.
+  Maps(MapsConfig config, replication::HybridClock& clock, const Members& members, const Now& now);
+  ~Maps();
+  Maps(const Maps&) = delete;
+  Maps& operator=(const Maps&) = delete;
+
+  // What the program asks for. Tickets that are not 0 are completed, unless an error is returned: for a persistent map
+  // after the fsync, else at once. Errors of all: `no_such_map`.
+  /// `stored`: what the durable store has of it, for a persistent map. Opening an open map again changes nothing.
+  /// Errors: `invalid_argument`: the name is too long, or an option out of range; `limit_exceeded`.
+  Result<void> open(const Atom& map, MapOptions options, Stored stored, const Now& now, Effects& out);
+  [[nodiscard]] bool is_open(const Atom& map) const;
+  /// On this node; the store forgets it.
+  Result<void> remove_map(const Atom& map, Ticket ticket, Effects& out);
+  /// Errors: `invalid_value`: the validator said no; `limit_exceeded`; `already_registered`: Erlang nodes take the key
+  /// for another one that is present (1 and 1.0).
+  Result<void> put(const Atom& map, const Term& key, const Term& value, Ticket ticket, const Now& now, Effects& out);
+  /// All of them or none; one fsync, few broadcasts. Of equal keys the last one counts. Errors as above.
+  Result<void> put_many(const Atom& map, const std::vector<TermPair>& pairs, Ticket ticket, const Now& now,
+                        Effects& out);
+  /// Of unknown keys too: another node may know them.
+  Result<void> remove(const Atom& map, const Term& key, Ticket ticket, const Now& now, Effects& out);
+
+  // What happens.
+  void neighbour_up(const Atom& node, const Now& now, Effects& out);
+  void neighbour_down(const Atom& node);
+  void set_native(const Atom& node);
+  void leave();
+  void liveness(const Liveness& change, const Now& now, Effects& out);
+  /// Which of the open maps a tag or name is of; nothing for others.
+  [[nodiscard]] bool takes(const Atom& replica_name) const;
+  void deliver(const Atom& replica_name, const Term& payload, const Now& now, Effects& out);
+  void receive(const Atom& replica_name, const Atom& from, const Term& message, const Now& now, Effects& out);
+  void tick(const Now& now, Effects& out);
+  [[nodiscard]] MonotonicTime deadline() const noexcept;
+
+  // What is known.
+  [[nodiscard]] std::vector<Atom> names() const;  ///< Sorted.
+  /// nullptr: not open.
+  [[nodiscard]] const replication::OrMap* find(const Atom& map) const;
+  /// Error: `no_such_map`.
+  [[nodiscard]] Result<MapStatistics> statistics(const Atom& map) const;
+};
+
+}  // namespace services
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,125 @@
+// Who is alive, by leases: every node says so to all, again and again, and counts as a member until it was silent for
+// too long. Neighbourhood plays no part in it.
+//
+//   broadcast, tag barrel_p2p_members_replica:   {delta, Node, #{Node => {value, {alive, Emit}, Dots}}}
+//   to the process barrel_p2p_members_replica:   {'$barrel_p2p_replica', {full_sync, From, #{Node => Emit}}}
+//                                                {'$barrel_p2p_replica', {request_sync, From}}
+//   between C++ nodes also:                      {'$barrel_p2p_replica', {goodbye, From}}, and as a broadcast
+//                                                {custom, Node, {goodbye, Emit}}
+//
+// Two answers are kept apart. `members` follows the protocol to the letter, for placement must be computed alike on all
+// nodes: a lease counts while Emit, by the clock of its sender, is not older than `ttl` by ours. `is_alive` asks when
+// we last heard something new of the node, by our monotonic clock: a node whose clock is wrong is alive all the same.
+//
+// Source: protocol document 06, sections 3.2 to 3.7. One thread at a time.
+#pragma once
+
+#include <barrel_p2p/term.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "replication/clock.hpp"
+#include "replication/replica.hpp"
+#include "services/effects.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace services {
+
+inline constexpr std::string_view members_replica_name = "barrel_p2p_members_replica";
+
+struct MembersConfig {
+  Atom own;
+  std::uint64_t seed = 0;
+  Milliseconds heartbeat{2000};             ///< `member_heartbeat_ms`
+  Milliseconds ttl{6000};                   ///< `member_ttl_ms`
+  Milliseconds skew{5000};                  ///< `member_skew_ms`: leases from farther in the future are refused.
+  Milliseconds remember{24 * 3'600'000LL};  ///< How long nodes that are gone are remembered.
+  std::size_t nodes_max = 100'000;          ///< That are known, gone ones included; more are ignored.
+};
+
+/// A node came to life or is gone: see `Members::is_alive`.
+struct Liveness {
+  Atom node;
+  bool alive = false;
+};
+
+struct MembersCounters {
+  std::uint64_t beats_received = 0;
+  std::uint64_t rejected = 0;            ///< Malformed, or in another node's name.
+  std::uint64_t rejected_in_future = 0;  ///< Of these, ahead of our clock by more than `skew`.
+};
+
+class Members final : private replication::ReplicatedState {
+ public:
+  /// The clock must outlive it.
+  Members(MembersConfig config, replication::HybridClock& clock, const Now& now);
+
+  // What happens. `changes`: who came to life and who is gone by it.
+  void neighbour_up(const Atom& node, const Now& now, Effects& out);
+  void neighbour_down(const Atom& node);
+  void set_native(const Atom& node);
+  /// This node leaves: it says so, counts itself no more, and is silent until `resume`.
+  void leave(const Now& now, Effects& out);
+  void resume(const Now& now, Effects& out);
+  void deliver(const Term& payload, const Now& now, Effects& out);
+  void receive(const Atom& from, const Term& message, const Now& now, Effects& out);
+  void tick(const Now& now, Effects& out);
+  [[nodiscard]] MonotonicTime deadline() const noexcept;
+  /// Who came to life or is gone since it was last asked.
+  [[nodiscard]] std::vector<Liveness> take_changes() { return std::exchange(liveness_, {}); }
+
+  /// By the protocol, sorted; this node among them.
+  [[nodiscard]] const std::vector<Atom>& members() const noexcept { return members_; }
+  /// Heard of within `ttl`; this node always is. Of nodes that were never heard of: no.
+  [[nodiscard]] bool is_alive(const Atom& node) const noexcept;
+  /// How long ago it was last heard of; nothing when never, or too long ago to be remembered.
+  [[nodiscard]] std::optional<Milliseconds> silent_for(const Atom& node, MonotonicTime now) const noexcept;
+  /// The longest time that a node that is remembered and not alive has been silent; nothing when all are alive.
+  [[nodiscard]] std::optional<Milliseconds> longest_absence(MonotonicTime now) const noexcept;
+  [[nodiscard]] const MembersCounters& counters() const noexcept { return counters_; }
+
+ private:
+  struct Lease {
+    WallMilliseconds emit = 0;     ///< The greatest one.
+    replication::Timestamp stamp;  ///< Of the newest beat.
+    MonotonicTime heard;           ///< When something new came last.
+    bool alive = false;
+  };
+
+  bool merge(const Atom& from, const Term& entries) override;
+  bool apply_snapshot(const Atom& from, const Term& snapshot) override;
+  [[nodiscard]] std::optional<Term> snapshot() const override;
+  void merge_custom(const Atom& from, const Term& payload) override;
+  [[nodiscard]] const replication::DigestTree* digests() const noexcept override { return nullptr; }
+  [[nodiscard]] Term entry(const Term& key) const override;
+
+  Lease* lease_of(const Atom& node);
+  void hear(Lease& lease, const Atom& node);
+  void beat(const Now& now, Effects& out);
+  void expire(const Now& now);
+  void recompute(const Now& now, Effects& out);
+  void forward(replication::ReplicaEffects& effects, Effects& out);
+
+  MembersConfig config_;
+  replication::HybridClock& clock_;
+  Now now_;  ///< Of the input that is being handled.
+  std::unordered_map<Atom, Lease> leases_;
+  std::vector<Atom> members_;
+  std::vector<Liveness> liveness_;
+  std::optional<replication::Replica> replica_;
+  replication::ReplicaEffects scratch_;
+  MonotonicTime next_beat_;
+  bool left_ = false;
+  MembersCounters counters_;
+};
+
+}  // namespace services
+}  // namespace v0
+}  // namespace barrel_p2p

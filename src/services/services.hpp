@@ -1,0 +1,77 @@
+// All services of one node as one machine: the clock, the members, the registry, the maps. The node runs it on real
+// channels and disks, the simulator on virtual ones.
+//
+// One thread at a time (the cluster thread).
+#pragma once
+
+#include <barrel_p2p/error.hpp>
+#include <barrel_p2p/term.hpp>
+#include <cstdint>
+#include <string_view>
+
+#include "replication/clock.hpp"
+#include "services/effects.hpp"
+#include "services/maps.hpp"
+#include "services/members.hpp"
+#include "services/registry.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace services {
+
+/// The named value of the durable store with the clock's mark, an integer (Unix milliseconds).
+inline constexpr std::string_view clock_mark_name = "clock";
+
+struct ServicesConfig {
+  Atom own;
+  std::uint64_t seed = 0;                ///< Of all random choices.
+  replication::HybridClockConfig clock;  ///< `start` is what was stored under `clock_mark_name`.
+  MembersConfig members;                 ///< `own` and `seed` of these are taken from above.
+  RegistryConfig registry;
+  MapsConfig maps;
+};
+
+class Services {
+ public:
+  Services(ServicesConfig config, const Now& now);
+  Services(const Services&) = delete;
+  Services& operator=(const Services&) = delete;
+
+  // The overlay tells. A node that is no C++ node may become one: its hello came.
+  void neighbour_up(const Atom& node, bool native, const Now& now, Effects& out);
+  void neighbour_down(const Atom& node, const Now& now, Effects& out);
+  void set_native(const Atom& node);
+  /// This node left the cluster, by its own wish; the next `neighbour_up` ends it.
+  void left(const Now& now, Effects& out);
+  /// A broadcast, unless this node sent it. False: the tag is of nobody here.
+  bool deliver(const Term& tag, const Term& payload, const Now& now, Effects& out);
+
+  /// A message to a name, from the node that its channel proved. False: the name is of nobody here.
+  bool receive(const Atom& name, const Atom& from, const Term& message, const Now& now, Effects& out);
+  /// Answers `Persist`.
+  void stored(Ticket ticket, const Result<void>& result, const Now& now, Effects& out);
+  void tick(const Now& now, Effects& out);
+  [[nodiscard]] MonotonicTime deadline() const noexcept;
+
+  /// For calls of the program; `settle` must follow.
+  [[nodiscard]] Registry& registry() noexcept { return registry_; }
+  [[nodiscard]] Maps& maps() noexcept { return maps_; }
+  /// What is due after a call: the clock's mark.
+  void settle(const Now& now, Effects& out);
+
+  [[nodiscard]] const Members& members() const noexcept { return members_; }
+  [[nodiscard]] const Registry& registry() const noexcept { return registry_; }
+  [[nodiscard]] const Maps& maps() const noexcept { return maps_; }
+  [[nodiscard]] const replication::HybridClock& clock() const noexcept { return clock_; }
+
+ private:
+  replication::HybridClock clock_;
+  Members members_;
+  Registry registry_;
+  Maps maps_;
+  bool left_ = false;
+};
+
+}  // namespace services
+}  // namespace v0
+}  // namespace barrel_p2p
