@@ -96,10 +96,8 @@ struct MapChanged {
   std::optional<Term> value;
 };
 
-/// The members are others than before; sorted.
-struct MembersChanged {
-  std::vector<Atom> members;
-};
+/// `Members::members` gives others than before.
+struct MembersChanged {};
 
 using Effect = std::variant<Send, SendPid, Broadcast, Persist, Completed, Watch, Unwatch, ServiceChanged,
                             ServiceHappened, MapChanged, MembersChanged>;

@@ -4,27 +4,28 @@
 //   broadcast, tag barrel_p2p_members_replica:   {delta, Node, #{Node => {value, {alive, Emit}, Dots}}}
 //   to the process barrel_p2p_members_replica:   {'$barrel_p2p_replica', {full_sync, From, #{Node => Emit}}}
 //                                                {'$barrel_p2p_replica', {request_sync, From}}
-//   between C++ nodes also:                      {'$barrel_p2p_replica', {goodbye, From}}, and as a broadcast
-//                                                {custom, Node, {goodbye, Emit}}
+//   broadcast, which Erlang nodes ignore:        {custom, Node, {goodbye, Emit}}
 //
-// Two answers are kept apart. `members` follows the protocol to the letter, for placement must be computed alike on all
-// nodes: a lease counts while Emit, by the clock of its sender, is not older than `ttl` by ours. `is_alive` asks when
-// we last heard something new of the node, by our monotonic clock: a node whose clock is wrong is alive all the same.
+// Two answers are kept apart. `members` follows the protocol, for placement must be computed alike on all nodes: a
+// lease counts while Emit, by the clock of its sender, is not older than `ttl` by ours. `is_alive` asks when something
+// new was last heard of the node: one whose clock is wrong is alive all the same. Once a lease is here our monotonic
+// clock measures its age, so that a wall clock that jumps does not end all leases at once.
 //
-// Source: protocol document 06, sections 3.2 to 3.7. One thread at a time.
+// Source: protocol document 06, sections 3.2 to 3.7 and 11. One thread at a time.
 #pragma once
 
 #include <barrel_p2p/term.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/clock.hpp"
 #include "replication/clock.hpp"
+#include "replication/ormap.hpp"
 #include "replication/replica.hpp"
 #include "services/effects.hpp"
 
@@ -52,8 +53,8 @@ struct Liveness {
 
 struct MembersCounters {
   std::uint64_t beats_received = 0;
-  std::uint64_t rejected = 0;            ///< Malformed, or in another node's name.
-  std::uint64_t rejected_in_future = 0;  ///< Of these, ahead of our clock by more than `skew`.
+  std::uint64_t rejected = 0;            ///< Malformed, in another node's name, or one node too many.
+  std::uint64_t rejected_in_future = 0;  ///< Leases ahead of our clock by more than `skew`.
 };
 
 class Members final : private replication::ReplicatedState {
@@ -61,61 +62,70 @@ class Members final : private replication::ReplicatedState {
   /// The clock must outlive it.
   Members(MembersConfig config, replication::HybridClock& clock, const Now& now);
 
-  // What happens. `changes`: who came to life and who is gone by it.
+  // What happens.
   void neighbour_up(const Atom& node, const Now& now, Effects& out);
   void neighbour_down(const Atom& node);
   void set_native(const Atom& node);
-  /// This node leaves: it says so, counts itself no more, and is silent until `resume`.
+  /// This node is about to leave: says so to the C++ nodes, counts itself no more, and is silent until a neighbour
+  /// comes.
   void leave(const Now& now, Effects& out);
-  void resume(const Now& now, Effects& out);
   void deliver(const Term& payload, const Now& now, Effects& out);
   void receive(const Atom& from, const Term& message, const Now& now, Effects& out);
   void tick(const Now& now, Effects& out);
   [[nodiscard]] MonotonicTime deadline() const noexcept;
-  /// Who came to life or is gone since it was last asked.
-  [[nodiscard]] std::vector<Liveness> take_changes() { return std::exchange(liveness_, {}); }
+  /// Who came to life and who is gone since this was last asked, in order.
+  [[nodiscard]] std::vector<Liveness> take_changes() { return std::exchange(changes_, {}); }
 
-  /// By the protocol, sorted; this node among them.
+  /// By the protocol, sorted; this node among them, unless it left.
   [[nodiscard]] const std::vector<Atom>& members() const noexcept { return members_; }
   /// Heard of within `ttl`; this node always is. Of nodes that were never heard of: no.
   [[nodiscard]] bool is_alive(const Atom& node) const noexcept;
   /// How long ago it was last heard of; nothing when never, or too long ago to be remembered.
   [[nodiscard]] std::optional<Milliseconds> silent_for(const Atom& node, MonotonicTime now) const noexcept;
-  /// The longest time that a node that is remembered and not alive has been silent; nothing when all are alive.
+  /// The longest silence of a node that is gone and remembered; nothing when there is none.
   [[nodiscard]] std::optional<Milliseconds> longest_absence(MonotonicTime now) const noexcept;
   [[nodiscard]] const MembersCounters& counters() const noexcept { return counters_; }
 
  private:
   struct Lease {
-    WallMilliseconds emit = 0;     ///< The greatest one.
-    replication::Timestamp stamp;  ///< Of the newest beat.
-    MonotonicTime heard;           ///< When something new came last.
+    WallMilliseconds emit = INT64_MIN;  ///< The greatest one.
+    replication::Timestamp stamp;       ///< Of the newest beat.
+    MonotonicTime heard{};              ///< When something new came last.
+    MonotonicTime expires{};            ///< The membership, when it is one.
+    bool member = false;
     bool alive = false;
   };
 
-  bool merge(const Atom& from, const Term& entries) override;
+  bool merge(const Atom& /*from*/, const Term& /*entries*/) override { return false; }
+  bool merge_delta(const Atom& from, const Term& entries) override;
   bool apply_snapshot(const Atom& from, const Term& snapshot) override;
   [[nodiscard]] std::optional<Term> snapshot() const override;
   void merge_custom(const Atom& from, const Term& payload) override;
   [[nodiscard]] const replication::DigestTree* digests() const noexcept override { return nullptr; }
-  [[nodiscard]] Term entry(const Term& key) const override;
+  [[nodiscard]] Term entry(const Term& /*key*/) const override { return {}; }
 
   Lease* lease_of(const Atom& node);
-  void hear(Lease& lease, const Atom& node);
-  void beat(const Now& now, Effects& out);
+  bool renew(const Atom& node, Lease& lease, WallMilliseconds emit);
+  void hear(const Atom& node, Lease& lease);
+  void end(const Atom& node, Lease& lease);
+  void set_member(const Atom& node, Lease& lease, bool member);
+  void beat(const Now& now);
   void expire(const Now& now);
-  void recompute(const Now& now, Effects& out);
-  void forward(replication::ReplicaEffects& effects, Effects& out);
+  void finish(Effects& out);
 
   MembersConfig config_;
   replication::HybridClock& clock_;
-  Now now_;  ///< Of the input that is being handled.
-  std::unordered_map<Atom, Lease> leases_;
+  Now now_;                                 ///< Of the input that is being handled.
+  std::unordered_map<Atom, Lease> leases_;  ///< Of other nodes.
   std::vector<Atom> members_;
-  std::vector<Liveness> liveness_;
-  std::optional<replication::Replica> replica_;
-  replication::ReplicaEffects scratch_;
+  bool members_changed_ = false;
+  std::vector<Liveness> changes_;
+  replication::Replica replica_;
+  replication::ReplicaEffects from_replica_;  ///< Scratch, to save allocations.
+  WallMilliseconds own_emit_;
+  MonotonicTime last_beat_;
   MonotonicTime next_beat_;
+  MonotonicTime next_check_;  ///< No lease ends before.
   bool left_ = false;
   MembersCounters counters_;
 };

@@ -37,13 +37,13 @@ class Services {
   Services(const Services&) = delete;
   Services& operator=(const Services&) = delete;
 
-  // The overlay tells. A node that is no C++ node may become one: its hello came.
+  // What the overlay tells. A neighbour may turn out to be a C++ node later: its hello came.
   void neighbour_up(const Atom& node, bool native, const Now& now, Effects& out);
-  void neighbour_down(const Atom& node, const Now& now, Effects& out);
+  void neighbour_down(const Atom& node);
   void set_native(const Atom& node);
-  /// This node left the cluster, by its own wish; the next `neighbour_up` ends it.
-  void left(const Now& now, Effects& out);
-  /// A broadcast, unless this node sent it. False: the tag is of nobody here.
+  /// This node is about to leave the cluster: before the overlay does. The next `neighbour_up` ends it.
+  void leave(const Now& now, Effects& out);
+  /// A broadcast; those of this node itself are ignored. False: the tag is of nobody here.
   bool deliver(const Term& tag, const Term& payload, const Now& now, Effects& out);
 
   /// A message to a name, from the node that its channel proved. False: the name is of nobody here.
@@ -53,11 +53,10 @@ class Services {
   void tick(const Now& now, Effects& out);
   [[nodiscard]] MonotonicTime deadline() const noexcept;
 
-  /// For calls of the program; `settle` must follow.
+  /// For calls of the program, after which `settle` must be called.
   [[nodiscard]] Registry& registry() noexcept { return registry_; }
   [[nodiscard]] Maps& maps() noexcept { return maps_; }
-  /// What is due after a call: the clock's mark.
-  void settle(const Now& now, Effects& out);
+  void settle(Effects& out);
 
   [[nodiscard]] const Members& members() const noexcept { return members_; }
   [[nodiscard]] const Registry& registry() const noexcept { return registry_; }
@@ -65,11 +64,13 @@ class Services {
   [[nodiscard]] const replication::HybridClock& clock() const noexcept { return clock_; }
 
  private:
+  Services(const Now& now, ServicesConfig&& config);
+  void spread(const Now& now, Effects& out);
+
   replication::HybridClock clock_;
   Members members_;
   Registry registry_;
   Maps maps_;
-  bool left_ = false;
 };
 
 }  // namespace services

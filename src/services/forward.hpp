@@ -1,0 +1,18 @@
+// What a replica driver wants, as effects of this room.
+#pragma once
+
+#include <barrel_p2p/term.hpp>
+
+#include "replication/replica.hpp"
+#include "services/effects.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace services {
+
+/// Moves all of them; `name` is that of the instance.
+void forward(replication::ReplicaEffects& effects, const Atom& name, Effects& out);
+
+}  // namespace services
+}  // namespace v0
+}  // namespace barrel_p2p

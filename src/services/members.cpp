@@ -1,0 +1,273 @@
+#include "services/members.hpp"
+
+#include <algorithm>
+
+#include "services/forward.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace services {
+namespace {
+
+using replication::Entry;
+
+/// A new neighbour is told at once that we live, unless the last beat is younger than this part of the period.
+constexpr int beat_parts = 4;
+
+replication::ReplicaConfig replica_config(const MembersConfig& config) {
+  replication::ReplicaConfig replica;
+  replica.own = config.own;
+  replica.name = Atom(members_replica_name);
+  replica.seed = config.seed;
+  replica.anti_entropy_period = Milliseconds(0);  // beats repair everything
+  return replica;
+}
+
+std::optional<WallMilliseconds> emit_of(const Term& value) {
+  return value.is_tagged("alive", 2) ? value[1].as_int64() : std::nullopt;
+}
+
+}  // namespace
+
+Members::Members(MembersConfig config, replication::HybridClock& clock, const Now& now)
+    : config_(std::move(config)),
+      clock_(clock),
+      now_(now),
+      members_{config_.own},
+      replica_(replica_config(config_), *this, now.monotonic),
+      own_emit_(now.wall),
+      last_beat_(now.monotonic),
+      next_beat_(now.monotonic + config_.heartbeat),
+      next_check_(MonotonicTime::max()) {}
+
+// What happens.
+
+void Members::neighbour_up(const Atom& node, const Now& now, Effects& out) {
+  now_ = now;
+  if (std::exchange(left_, false)) {
+    members_.insert(std::ranges::lower_bound(members_, config_.own), config_.own);
+    members_changed_ = true;
+    next_beat_ = now.monotonic;
+  }
+  replica_.peer_up(node, now.monotonic);
+  const auto soon = last_beat_ + config_.heartbeat / beat_parts;
+  next_beat_ = std::min(next_beat_, std::max(soon, now.monotonic));
+  tick(now, out);
+}
+
+void Members::neighbour_down(const Atom& node) { replica_.peer_down(node); }
+
+void Members::set_native(const Atom& node) { replica_.set_native(node); }
+
+void Members::leave(const Now& now, Effects& out) {
+  if (std::exchange(left_, true)) return;
+  now_ = now;
+  own_emit_ = std::max(own_emit_ + 1, now.wall);
+  replica_.broadcast_custom(Term::tuple({Atom("goodbye"), own_emit_}), from_replica_);
+  std::erase(members_, config_.own);
+  members_changed_ = true;
+  finish(out);
+  replica_.leave();
+}
+
+void Members::deliver(const Term& payload, const Now& now, Effects& out) {
+  now_ = now;
+  replica_.deliver(payload);
+  finish(out);
+}
+
+void Members::receive(const Atom& from, const Term& message, const Now& now, Effects& out) {
+  now_ = now;
+  replica_.receive(from, message, now.monotonic, from_replica_);
+  finish(out);
+}
+
+void Members::tick(const Now& now, Effects& out) {
+  now_ = now;
+  if (now.monotonic >= next_check_) expire(now);
+  if (!left_ && now.monotonic >= next_beat_) beat(now);
+  replica_.tick(now.monotonic, from_replica_);
+  finish(out);
+}
+
+MonotonicTime Members::deadline() const noexcept {
+  MonotonicTime next = left_ ? next_check_ : std::min(next_check_, next_beat_);
+  if (const auto replica = replica_.deadline()) next = std::min(next, *replica);
+  return next;
+}
+
+void Members::beat(const Now& now) {
+  // Beats of a clock that was set back are beats all the same.
+  own_emit_ = std::max(own_emit_, now.wall);
+  last_beat_ = now.monotonic;
+  next_beat_ = now.monotonic + config_.heartbeat;
+  const Entry entry = Entry::value(Term::tuple({Atom("alive"), own_emit_}), {clock_.now(now.wall), config_.own});
+  replica_.broadcast(Term::map({{config_.own, replication::to_term(entry)}}), from_replica_);
+}
+
+void Members::finish(Effects& out) {
+  forward(from_replica_, Atom(members_replica_name), out);
+  if (std::exchange(members_changed_, false)) out.emplace_back(MembersChanged{});
+}
+
+// Leases.
+
+Members::Lease* Members::lease_of(const Atom& node) {
+  const auto found = leases_.find(node);
+  if (found != leases_.end()) return &found->second;
+  if (leases_.size() >= config_.nodes_max) return nullptr;
+  return &leases_[node];
+}
+
+/// Something new was heard of the node.
+void Members::hear(const Atom& node, Lease& lease) {
+  lease.heard = now_.monotonic;
+  next_check_ = std::min(next_check_, now_.monotonic + config_.ttl);
+  if (!std::exchange(lease.alive, true)) changes_.push_back({node, true});
+}
+
+bool Members::renew(const Atom& node, Lease& lease, WallMilliseconds emit) {
+  if (emit > now_.wall + config_.skew.count()) {
+    ++counters_.rejected_in_future;
+    return false;
+  }
+  if (emit <= lease.emit) return false;
+  lease.emit = emit;
+  // `emit` may be any number: the subtraction must not overflow.
+  const bool fresh = emit >= now_.wall - config_.ttl.count();
+  if (fresh) {
+    lease.expires = now_.monotonic + config_.ttl - Milliseconds(now_.wall - emit);
+    next_check_ = std::min(next_check_, lease.expires);
+  }
+  set_member(node, lease, fresh);
+  return true;
+}
+
+void Members::set_member(const Atom& node, Lease& lease, bool member) {
+  if (lease.member == member) return;
+  lease.member = member;
+  members_changed_ = true;
+  const auto place = std::ranges::lower_bound(members_, node);
+  if (member) {
+    members_.insert(place, node);
+  } else {
+    members_.erase(place);
+  }
+}
+
+void Members::end(const Atom& node, Lease& lease) {
+  if (std::exchange(lease.alive, false)) changes_.push_back({node, false});
+}
+
+void Members::expire(const Now& now) {
+  next_check_ = MonotonicTime::max();
+  for (auto lease = leases_.begin(); lease != leases_.end();) {
+    auto& [node, state] = *lease;
+    if (state.member && state.expires < now.monotonic) set_member(node, state, false);
+    if (state.alive && state.heard + config_.ttl < now.monotonic) end(node, state);
+    if (!state.alive && !state.member && state.heard + config_.remember < now.monotonic) {
+      lease = leases_.erase(lease);
+      continue;
+    }
+    constexpr Milliseconds past{1};  // a lease counts up to and with its last moment
+    auto next = state.heard + (state.alive ? config_.ttl : config_.remember) + past;
+    if (state.member) next = std::min(next, state.expires + past);
+    next_check_ = std::min(next_check_, next);
+    ++lease;
+  }
+}
+
+// ReplicatedState.
+
+bool Members::merge_delta(const Atom& from, const Term& entries) {
+  if (entries.size() != 1 || !entries.is_map() || entries.pairs().front().first.as_atom() != from) {
+    ++counters_.rejected;
+    return false;
+  }
+  const auto entry = replication::entry_of(entries.pairs().front().second);
+  const auto emit = entry && entry->is_live() ? emit_of(entry->value()) : std::nullopt;
+  Lease* lease = emit ? lease_of(from) : nullptr;
+  if (lease == nullptr) {
+    ++counters_.rejected;
+    return false;
+  }
+  ++counters_.beats_received;
+  if (entry->stamp() > lease->stamp) {
+    lease->stamp = entry->stamp();
+    hear(from, *lease);
+  }
+  // A stamp that the clock refuses does no harm here.
+  if (renew(from, *lease, *emit)) (void)clock_.observe(entry->stamp(), now_.wall);
+  return true;
+}
+
+bool Members::apply_snapshot(const Atom& /*from*/, const Term& snapshot) {
+  if (!snapshot.is_map()) {
+    ++counters_.rejected;
+    return false;
+  }
+  for (const auto& [key, value] : snapshot.pairs()) {
+    const auto node = key.as_atom();
+    const auto emit = value.as_int64();
+    if (node && *node == config_.own) continue;
+    Lease* lease = node && emit ? lease_of(*node) : nullptr;
+    if (lease == nullptr) {
+      ++counters_.rejected;
+    } else if (renew(*node, *lease, *emit)) {
+      hear(*node, *lease);
+    }
+  }
+  return true;
+}
+
+std::optional<Term> Members::snapshot() const {
+  std::vector<TermPair> pairs;
+  if (!left_) pairs.emplace_back(config_.own, own_emit_);
+  for (const auto& [node, lease] : leases_) {
+    if (lease.member && lease.expires >= now_.monotonic) pairs.emplace_back(node, lease.emit);
+  }
+  if (pairs.empty()) return std::nullopt;
+  return Term::map(std::move(pairs));
+}
+
+void Members::merge_custom(const Atom& from, const Term& payload) {
+  const auto found = leases_.find(from);
+  const auto emit = payload.is_tagged("goodbye", 2) ? payload[1].as_int64() : std::nullopt;
+  if (!emit || *emit > now_.wall + config_.skew.count()) {
+    ++counters_.rejected;
+    return;
+  }
+  if (found == leases_.end() || *emit < found->second.emit) return;  // it said something since
+  found->second.emit = *emit;
+  set_member(from, found->second, false);
+  end(from, found->second);
+}
+
+// What is known.
+
+bool Members::is_alive(const Atom& node) const noexcept {
+  if (node == config_.own) return true;
+  const auto found = leases_.find(node);
+  return found != leases_.end() && found->second.alive;
+}
+
+std::optional<Milliseconds> Members::silent_for(const Atom& node, MonotonicTime now) const noexcept {
+  if (node == config_.own) return Milliseconds(0);
+  const auto found = leases_.find(node);
+  if (found == leases_.end()) return std::nullopt;
+  return std::chrono::duration_cast<Milliseconds>(now - found->second.heard);
+}
+
+std::optional<Milliseconds> Members::longest_absence(MonotonicTime now) const noexcept {
+  std::optional<Milliseconds> longest;
+  for (const auto& [node, lease] : leases_) {
+    if (lease.alive) continue;
+    const auto silence = std::chrono::duration_cast<Milliseconds>(now - lease.heard);
+    longest = std::max(longest.value_or(silence), silence);
+  }
+  return longest;
+}
+
+}  // namespace services
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,295 @@
+// Leases: who is alive, who counts as a member, and the messages that tell it.
+#include "services/members.hpp"
+
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "support/vectors.hpp"
+
+namespace barrel_p2p::services {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr WallMilliseconds start_wall = 1'764'000'000'000;
+const Atom replica(members_replica_name);
+
+/// One node and its clocks.
+class Machine {
+ public:
+  explicit Machine(const std::string& name = "a@h", Milliseconds skew = 0ms) : own(name), now{at_first, start_wall} {
+    now.wall += skew.count();
+    MembersConfig config;
+    config.own = own;
+    members.emplace(config, clock, now);
+  }
+
+  void pass(Milliseconds time) {
+    const auto end = now.monotonic + time;
+    for (int steps = 0; members->deadline() <= end && steps < 100'000; ++steps) {
+      advance(std::max(members->deadline(), now.monotonic));
+      members->tick(now, effects);
+    }
+    advance(end);
+    members->tick(now, effects);
+  }
+
+  /// A beat as it comes from a node.
+  void hear(const std::string& node, WallMilliseconds emit, std::uint32_t logical = 0) {
+    const auto entry =
+        replication::Entry::value(Term::tuple({Atom("alive"), emit}), {{emit < 0 ? 0 : emit, logical}, Atom(node)});
+    deliver(node, Term::map({{Atom(node), replication::to_term(entry)}}));
+  }
+  void deliver(const std::string& node, const Term& delta) {
+    members->deliver(Term::tuple({Atom("delta"), Atom(node), delta}), now, effects);
+  }
+
+  std::string list() const {
+    std::string text;
+    for (const auto& node : members->members()) text += (text.empty() ? "" : " ") + node.string();
+    return text;
+  }
+  std::string changes() {
+    std::string text;
+    for (const auto& [node, alive] : members->take_changes()) text += (alive ? "+" : "-") + node.string();
+    return text;
+  }
+  std::vector<Term> broadcasts() {
+    std::vector<Term> payloads;
+    for (const auto& effect : std::exchange(effects, {})) {
+      if (const auto* broadcast = std::get_if<Broadcast>(&effect)) payloads.push_back(broadcast->payload);
+    }
+    return payloads;
+  }
+
+  const Atom own;
+  replication::HybridClock clock;
+  Now now;
+  std::optional<Members> members;
+  Effects effects;
+
+ private:
+  static constexpr MonotonicTime at_first = MonotonicTime{} + 1h;
+  void advance(MonotonicTime to) {
+    now.wall += std::chrono::duration_cast<Milliseconds>(to - now.monotonic).count();
+    now.monotonic = to;
+  }
+};
+
+TEST(Members, a_node_alone_is_its_own_member_and_beats_in_its_period) {
+  Machine node;
+  EXPECT_EQ(node.list(), "a@h");
+  node.pass(10s);
+  const auto beats = node.broadcasts();
+  ASSERT_EQ(beats.size(), 5U);
+  const Term& delta = beats.front();
+  EXPECT_EQ(to_text(delta[0]), "delta");
+  const auto entry = replication::entry_of(*delta[2].find(node.own));
+  ASSERT_TRUE(entry.has_value());
+  EXPECT_EQ(entry->value(), Term::tuple({Atom("alive"), start_wall + 2000}));
+  EXPECT_EQ(entry->writer(), node.own);
+}
+
+TEST(Members, a_beat_makes_a_member_and_silence_ends_it) {
+  Machine node;
+  node.hear("b@h", start_wall);
+  EXPECT_EQ(node.list(), "a@h b@h");
+  EXPECT_EQ(node.changes(), "+b@h");
+  node.pass(6s);
+  EXPECT_EQ(node.list(), "a@h b@h") << "the lease counts up to and with its last moment";
+  node.pass(2ms);
+  EXPECT_EQ(node.list(), "a@h");
+  EXPECT_EQ(node.changes(), "-b@h");
+  EXPECT_FALSE(node.members->is_alive(Atom("b@h")));
+  EXPECT_EQ(node.members->silent_for(Atom("b@h"), node.now.monotonic), 6002ms);
+}
+
+// Protocol document 06, section 3.5.
+TEST(Members, leases_are_taken_by_the_clock_of_this_node) {
+  Machine node;
+  node.hear("ahead@h", start_wall + 4900);
+  node.hear("farahead@h", start_wall + 5100);
+  node.hear("old@h", start_wall - 5900);
+  node.hear("tooold@h", start_wall - 6100);
+  node.hear("zero@h", 0);
+  node.hear("negative@h", -5);
+  node.hear("least@h", INT64_MIN);
+  EXPECT_EQ(node.list(), "a@h ahead@h old@h");
+  node.pass(200ms);
+  EXPECT_EQ(node.list(), "a@h ahead@h");
+  node.pass(10s);
+  EXPECT_EQ(node.list(), "a@h ahead@h") << "it lives 10.9 s without another beat";
+  node.pass(1s);
+  EXPECT_EQ(node.list(), "a@h");
+  EXPECT_EQ(node.members->counters().rejected_in_future, 1U);
+}
+
+TEST(Members, a_node_whose_clock_is_wrong_is_alive_but_no_member) {
+  Machine node;
+  for (int beat = 0; beat < 10; ++beat) {
+    node.hear("b@h", start_wall - 3'600'000 + beat * 2000);
+    node.hear("c@h", start_wall + 600'000 + beat * 2000);
+    node.pass(2s);
+    EXPECT_TRUE(node.members->is_alive(Atom("b@h")));
+    EXPECT_TRUE(node.members->is_alive(Atom("c@h")));
+  }
+  EXPECT_EQ(node.list(), "a@h");
+  EXPECT_EQ(node.changes(), "+b@h+c@h");
+}
+
+TEST(Members, a_wall_clock_that_jumps_ends_no_lease) {
+  Machine node;
+  node.hear("b@h", start_wall);
+  node.now.wall += 3'600'000;
+  node.pass(1s);
+  EXPECT_EQ(node.list(), "a@h b@h");
+  EXPECT_TRUE(node.members->is_alive(Atom("b@h")));
+}
+
+TEST(Members, what_is_no_beat_is_refused) {
+  Machine node;
+  const auto good = replication::to_term(
+      replication::Entry::value(Term::tuple({Atom("alive"), start_wall}), {{start_wall, 0}, Atom("b@h")}));
+  const auto with_value = [](const Term& value) {
+    return replication::to_term(replication::Entry::value(value, {{start_wall, 0}, Atom("b@h")}));
+  };
+  node.deliver("b@h", Term::map({{Atom("c@h"), good}}));  // speaks for another one
+  node.deliver("b@h", Term::map({{Atom("b@h"), good}, {Atom("c@h"), good}}));
+  node.deliver("b@h", Term::map({}));
+  node.deliver("b@h", Term());
+  node.deliver("b@h", Term::map({{Atom("b@h"), with_value(Term::tuple({Atom("alive"), 1.5}))}}));
+  node.deliver("b@h", Term::map({{Atom("b@h"), with_value(Atom("alive"))}}));
+  node.deliver("b@h", Term::map({{Atom("b@h"), Term::tuple({Atom("value"), 1})}}));
+  node.deliver("b@h", Term::map({{Atom("b@h"), replication::to_term(replication::Entry::tombstone({start_wall, 0}))}}));
+  EXPECT_EQ(node.list(), "a@h");
+  EXPECT_EQ(node.changes(), "");
+  EXPECT_EQ(node.members->counters().rejected, 8U);
+}
+
+TEST(Members, a_neighbour_gets_the_leases_that_count) {
+  Machine node;
+  node.hear("b@h", start_wall);
+  node.hear("gone@h", start_wall - 5999);
+  node.pass(100ms);
+  node.effects.clear();
+  node.members->neighbour_up(Atom("n@h"), node.now, node.effects);
+  node.pass(200ms);
+  std::vector<Send> sent;
+  for (const auto& effect : node.effects) {
+    if (const auto* send = std::get_if<Send>(&effect)) sent.push_back(*send);
+  }
+  ASSERT_EQ(sent.size(), 1U);
+  EXPECT_EQ(sent[0].to, Atom("n@h"));
+  EXPECT_EQ(sent[0].name, replica);
+  EXPECT_EQ(to_text(sent[0].message),
+            "{'$barrel_p2p_replica',{full_sync,a@h,#{a@h => 1764000000000,b@h => 1764000000000}}}");
+}
+
+TEST(Members, a_snapshot_gives_leases_but_never_ones_own) {
+  Machine node;
+  const auto message = [](const Term& snapshot) {
+    return Term::tuple({Atom("$barrel_p2p_replica"), Term::tuple({Atom("full_sync"), Atom("n@h"), snapshot})});
+  };
+  node.members->receive(Atom("n@h"),
+                        message(Term::map({{Atom("b@h"), start_wall - 1000},
+                                           {Atom("a@h"), start_wall + 1},
+                                           {Atom("late@h"), start_wall - 7000},
+                                           {Atom("odd@h"), 1.5},
+                                           {Term(7), start_wall}})),
+                        node.now, node.effects);
+  EXPECT_EQ(node.list(), "a@h b@h");
+  EXPECT_EQ(node.members->counters().rejected, 2U);
+  node.members->receive(Atom("n@h"), message(Term::list({Atom("b@h")})), node.now, node.effects);
+  EXPECT_EQ(node.list(), "a@h b@h");
+}
+
+TEST(Members, a_goodbye_ends_a_lease_at_once_and_a_later_beat_brings_it_back) {
+  Machine leaver("b@h");
+  Machine node;
+  node.hear("b@h", start_wall);
+  node.changes();
+  leaver.members->leave(leaver.now, leaver.effects);
+  EXPECT_EQ(leaver.list(), "");
+  const auto said = leaver.broadcasts();
+  ASSERT_EQ(said.size(), 1U);
+  node.members->deliver(said[0], node.now, node.effects);
+  EXPECT_EQ(node.list(), "a@h");
+  EXPECT_EQ(node.changes(), "-b@h");
+  node.hear("b@h", start_wall);  // a beat that was under way
+  EXPECT_EQ(node.list(), "a@h");
+  leaver.pass(10s);
+  EXPECT_TRUE(leaver.broadcasts().empty()) << "who left is silent";
+  leaver.members->neighbour_up(Atom("a@h"), leaver.now, leaver.effects);
+  EXPECT_EQ(leaver.list(), "b@h");
+  const auto beats = leaver.broadcasts();
+  ASSERT_EQ(beats.size(), 1U);
+  node.pass(10s);
+  node.members->deliver(beats[0], node.now, node.effects);
+  EXPECT_EQ(node.list(), "a@h b@h");
+  EXPECT_EQ(node.changes(), "+b@h");
+}
+
+TEST(Members, nodes_that_are_gone_are_remembered_for_a_day) {
+  Machine node;
+  node.hear("b@h", start_wall);
+  node.pass(1h);
+  EXPECT_EQ(node.members->longest_absence(node.now.monotonic), 1h);
+  node.pass(24h);
+  EXPECT_EQ(node.members->longest_absence(node.now.monotonic), std::nullopt);
+  EXPECT_EQ(node.members->silent_for(Atom("b@h"), node.now.monotonic), std::nullopt);
+}
+
+TEST(Members, many_invented_nodes_find_an_end) {
+  replication::HybridClock clock;
+  MembersConfig config;
+  config.own = Atom("a@h");
+  config.nodes_max = 100;
+  const Now now{MonotonicTime{} + 1h, start_wall};
+  Members members(config, clock, now);
+  Effects effects;
+  std::vector<TermPair> leases;
+  for (int node = 0; node < 200; ++node) leases.emplace_back(Atom("n" + std::to_string(node) + "@h"), start_wall);
+  members.receive(Atom("n@h"),
+                  Term::tuple({Atom("$barrel_p2p_replica"),
+                               Term::tuple({Atom("full_sync"), Atom("n@h"), Term::map(std::move(leases))})}),
+                  now, effects);
+  EXPECT_EQ(members.members().size(), 101U);
+  EXPECT_EQ(members.counters().rejected, 100U);
+}
+
+/// What Erlang nodes sent each other is understood: every beat and snapshot makes its node a member.
+TEST(Members, recorded_beats_and_snapshots_are_taken) {
+  std::size_t taken = 0;
+  const auto rows = test::read_vectors("placement_messages.json");
+  for (const auto& row : rows.as_array()) {
+    const std::string kind = test::text_of(row, "kind");
+    if (kind != "gossip add" && kind != "full_sync") continue;
+    const auto message = decode_term(test::from_hex(test::text_of(row, "etf_hex")));
+    ASSERT_TRUE(message.has_value());
+    Machine node;
+    const Atom from(test::text_of(row, "from"));
+    if (kind == "full_sync") {
+      const Term leases = message->term[1][2];
+      for (const auto& pair : leases.pairs()) node.now.wall = std::max(node.now.wall, *pair.second.as_int64());
+      node.members->receive(from, message->term, node.now, node.effects);
+      EXPECT_EQ(node.members->members().size(), 1 + leases.size()) << test::text_of(row, "name");
+    } else {
+      const Term& gossip = message->term[1];
+      ASSERT_EQ(gossip[2], Term(replica));
+      const Term& payload = gossip[3];
+      node.now.wall = *payload[2].pairs().front().second[1][1].as_int64();
+      node.members->deliver(payload, node.now, node.effects);
+      EXPECT_EQ(node.members->members().size(), 2U) << test::text_of(row, "name");
+      EXPECT_TRUE(node.members->is_alive(*payload[1].as_atom()));
+    }
+    ++taken;
+  }
+  EXPECT_EQ(taken, 51U);
+}
+
+}  // namespace
+}  // namespace barrel_p2p::services
