@@ -75,7 +75,17 @@ std::vector<Term> OrMapState::collect_tombstones(Milliseconds age_max) {
 
 void OrMapState::note(const Term& key, const Entry& entry) {
   const auto hash = key_hash(key);
-  digests_.set(key, hash, digest_of(hash, entry));
+  if (config_.offered && !config_.offered(key)) {
+    digests_.erase(key, hash);
+  } else {
+    digests_.set(key, hash, digest_of(hash, entry));
+  }
+}
+
+void OrMapState::review(const Term& key) {
+  const Entry* entry = map_.find(key);
+  assert(entry != nullptr);
+  note(key, *entry);
 }
 
 bool OrMapState::merge(const Atom& from, const Term& entries) {
@@ -111,6 +121,11 @@ Term OrMapState::entry(const Term& key) const {
   const Entry* entry = map_.find(key);
   assert(entry != nullptr);
   return to_term(*entry);
+}
+
+bool OrMapState::covers(const Term& key, const Timestamp& stamp) const {
+  const Entry* entry = map_.find(key);
+  return entry != nullptr && entry->stamp() >= stamp;
 }
 
 }  // namespace replication

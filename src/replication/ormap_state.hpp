@@ -24,6 +24,8 @@ struct OrMapStateConfig {
   Atom own;
   std::size_t entries_max = 10'000'000;  ///< Keys with their tombstones; more of peers are refused.
   EntryCheck check;                      ///< Which entries of peers are taken; empty: all that are well-formed.
+  /// Which entries peers are told of when digests are compared; empty: all. See `OrMapState::review`.
+  std::function<bool(const Term& key)> offered;
 };
 
 struct OrMapStateCounters {
@@ -51,6 +53,8 @@ class OrMapState final : public ReplicatedState {
   void restore(const Term& key, const Entry& entry);
   /// Forgets an entry without a trace.
   void erase(const Term& key);
+  /// `offered` may say something else than before of the key, which is present.
+  void review(const Term& key);
   /// Forgets tombstones that are older than `age_max`; returns their keys.
   std::vector<Term> collect_tombstones(Milliseconds age_max);
 
@@ -64,6 +68,7 @@ class OrMapState final : public ReplicatedState {
   void merge_custom(const Atom& /*from*/, const Term& /*payload*/) override {}
   [[nodiscard]] const DigestTree* digests() const noexcept override { return &digests_; }
   [[nodiscard]] Term entry(const Term& key) const override;
+  [[nodiscard]] bool covers(const Term& key, const Timestamp& stamp) const override;
 
  private:
   Result<Timestamp> next_stamp(const Term& key);

@@ -1,6 +1,7 @@
 #include "replication/replica.hpp"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 namespace barrel_p2p {
@@ -12,6 +13,13 @@ constexpr std::string_view envelope_tag = "$barrel_p2p_replica";
 
 /// How long no round begins with a peer that differs in vain, in periods.
 constexpr int futile_pause_periods = 10;
+
+/// How soon a round follows a suspicion, so that many of them end in one.
+constexpr Milliseconds suspicion_delay{1000};
+
+constexpr Milliseconds confirm_pause_max{1000};
+/// Entries of one `confirm`. We ask for one at a time.
+constexpr std::size_t confirmed_entries_max = 64;
 
 Term prefix_term(const Prefix& prefix) { return Term::tuple({prefix.bits, prefix.depth}); }
 
@@ -26,7 +34,7 @@ std::optional<Prefix> prefix_of(const Term& bits, const Term& depth) {
 }  // namespace
 
 Replica::Replica(ReplicaConfig config, ReplicatedState& state, MonotonicTime now)
-    : config_(std::move(config)), state_(state), random_(config_.seed) {
+    : config_(std::move(config)), state_(state), random_(config_.seed), next_token_(Prng(config_.seed).next() >> 1U) {
   schedule(now);
 }
 
@@ -51,13 +59,25 @@ void Replica::peer_up(const Atom& node, MonotonicTime now) {
 
 void Replica::peer_down(const Atom& node) {
   std::erase_if(peers_, [&](const Peer& peer) { return peer.node == node; });
+  count_out(node);
 }
 
 void Replica::set_native(const Atom& node) {
   if (Peer* peer = find(node)) peer->native = true;
 }
 
-void Replica::leave() { peers_.clear(); }
+void Replica::suspect(const Atom& node, MonotonicTime now) {
+  if (Peer* peer = find(node)) {
+    if (!peer->greet_at) peer->greet_at = now + config_.greeting_delay;
+  } else if (config_.anti_entropy_period.count() > 0) {
+    next_round_ = std::min(next_round_, now + suspicion_delay);
+  }
+}
+
+void Replica::leave() {
+  peers_.clear();
+  for (auto& question : std::exchange(questions_, {})) ended_.push_back({question.token, {}});
+}
 
 Replica::Peer* Replica::find(const Atom& node) noexcept {
   const auto found = std::ranges::find(peers_, node, &Peer::node);
@@ -115,6 +135,11 @@ void Replica::receive(const Atom& from, const Term& message, MonotonicTime now, 
   } else if (content.is_tagged("entries", 5)) {
     peer.native = true;
     on_entries(peer, content, now, out);
+  } else if (content.is_tagged("confirm", 4)) {
+    peer.native = true;
+    on_confirm(from, content, out);
+  } else if (content.is_tagged("confirmed", 3) && content[2].as_uint64()) {
+    on_confirmed(from, *content[2].as_uint64());
   } else {
     ++counters_.malformed;
   }
@@ -233,6 +258,102 @@ void Replica::send(const Atom& to, Term message, ReplicaEffects& out) {
   out.emplace_back(ReplicaSend{to, Term::tuple({Atom(envelope_tag), std::move(message)})});
 }
 
+// Confirmations.
+
+Result<std::uint64_t> Replica::confirm(const Term& key, const Timestamp& stamp, Milliseconds limit, MonotonicTime now,
+                                       ReplicaEffects& out) {
+  if (questions_.size() >= config_.confirmations_max) {
+    return fail(Errc::limit_exceeded, std::to_string(questions_.size()) + " confirmations of neighbours are awaited");
+  }
+  Question question;
+  question.token = next_token_++;
+  question.key = key;
+  question.stamp = stamp;
+  question.pause = config_.confirm_pause;
+  question.ask_at = now + question.pause;
+  question.limit_at = now + limit;
+  for (const auto& peer : peers_) {
+    if (peer.native) question.waiting.push_back(peer.node);
+  }
+  if (question.waiting.empty()) {
+    ended_.push_back({question.token, {}});
+    return question.token;
+  }
+  next_question_ = std::min(next_question_, std::min(question.ask_at, question.limit_at));
+  ask(question, false, out);
+  return questions_.emplace_back(std::move(question)).token;
+}
+
+void Replica::ask(const Question& question, bool with_entry, ReplicaEffects& out) {
+  const Term message = Term::tuple({Atom("confirm"), config_.own, question.token,
+                                    Term::list({Term::tuple({question.key, to_term(question.stamp)})})});
+  for (const auto& node : question.waiting) {
+    if (with_entry && state_.covers(question.key, question.stamp)) {
+      const Term entries = Term::map({{question.key, state_.entry(question.key)}});
+      ++counters_.entries_sent;
+      send(node, Term::tuple({Atom("entries"), config_.own, Term::list({}), entries, false}), out);
+    }
+    send(node, message, out);
+  }
+}
+
+void Replica::on_confirm(const Atom& from, const Term& message, ReplicaEffects& out) {
+  const auto token = message[2].as_uint64();
+  const Term& items = message[3];
+  if (!token || !items.is_list() || items.size() > confirmed_entries_max) {
+    ++counters_.malformed;
+    return;
+  }
+  for (const auto& item : items.elements()) {
+    const auto stamp = item.is_tuple(2) ? timestamp_of(item[1]) : fail(Errc::malformed_term);
+    if (!stamp) {
+      ++counters_.malformed;
+      return;
+    }
+    if (!state_.covers(item[0], *stamp)) return;
+  }
+  send(from, Term::tuple({Atom("confirmed"), config_.own, *token}), out);
+}
+
+void Replica::on_confirmed(const Atom& from, std::uint64_t token) {
+  const auto question = std::ranges::lower_bound(questions_, token, {}, &Question::token);
+  if (question == questions_.end() || question->token != token) return;
+  std::erase(question->waiting, from);
+  if (!question->waiting.empty()) return;
+  ended_.push_back({token, {}});
+  questions_.erase(question);
+}
+
+/// The node is a neighbour no more: nobody waits for it.
+void Replica::count_out(const Atom& node) {
+  std::erase_if(questions_, [&](Question& question) {
+    std::erase(question.waiting, node);
+    if (!question.waiting.empty()) return false;
+    ended_.push_back({question.token, {}});
+    return true;
+  });
+}
+
+void Replica::tick_questions(MonotonicTime now, ReplicaEffects& out) {
+  if (now < next_question_) return;
+  next_question_ = MonotonicTime::max();
+  std::erase_if(questions_, [&](Question& question) {
+    if (question.limit_at <= now) {
+      std::string nodes;
+      for (const auto& node : question.waiting) nodes += (nodes.empty() ? "" : ", ") + node.string();
+      ended_.push_back({question.token, fail(Errc::timeout, "not confirmed by " + nodes)});
+      return true;
+    }
+    if (question.ask_at <= now) {
+      question.pause = std::min(2 * question.pause, confirm_pause_max);
+      question.ask_at = now + question.pause;
+      ask(question, true, out);
+    }
+    next_question_ = std::min(next_question_, std::min(question.ask_at, question.limit_at));
+    return false;
+  });
+}
+
 // Time.
 
 void Replica::schedule(MonotonicTime now) {
@@ -241,6 +362,7 @@ void Replica::schedule(MonotonicTime now) {
 }
 
 void Replica::tick(MonotonicTime now, ReplicaEffects& out) {
+  tick_questions(now, out);
   for (auto& peer : peers_) {
     if (!peer.greet_at || *peer.greet_at > now) continue;
     peer.greet_at.reset();
@@ -270,6 +392,7 @@ std::optional<MonotonicTime> Replica::deadline() const noexcept {
   for (const auto& peer : peers_) {
     if (peer.greet_at) next = next ? std::min(*next, *peer.greet_at) : *peer.greet_at;
   }
+  if (!questions_.empty()) next = next ? std::min(*next, next_question_) : next_question_;
   return next;
 }
 

@@ -6,6 +6,8 @@
 //                                   {'$barrel_p2p_replica', {request_sync, Node}}
 //   between C++ nodes also:         {'$barrel_p2p_replica', {digests, Node, [{Bits, Depth, Count, Digest}]}}
 //                                   {'$barrel_p2p_replica', {entries, Node, [{Bits, Depth}], #{Key => Entry}, More}}
+//                                   {'$barrel_p2p_replica', {confirm, Node, Token, [{Key, Timestamp}]}}
+//                                   {'$barrel_p2p_replica', {confirmed, Node, Token}}
 //
 // Between C++ nodes digests are compared first, from the root of the digest tree downwards, and only entries below
 // prefixes that differ are sent: the receiver of `entries` merges them, answers with what it has more or newer below
@@ -13,19 +15,25 @@
 // nodes get and are asked for whole snapshots. Digests go the other way round for states without a digest tree: whole
 // snapshots too.
 //
+// `confirm` asks whether the peer's entries are at least as new as the timestamps; `confirmed` says yes with the token,
+// there is no answer for no. It is asked again, and the entry sent along, until all have confirmed or time is up.
+//
 // Sources: protocol document 04, sections 4 and 8; Demers et al., "Epidemic Algorithms for Replicated Database
 // Maintenance", PODC 1987. One thread at a time.
 #pragma once
 
+#include <barrel_p2p/error.hpp>
 #include <barrel_p2p/term.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "base/clock.hpp"
 #include "base/prng.hpp"
+#include "replication/clock.hpp"
 #include "replication/digest_tree.hpp"
 
 namespace barrel_p2p {
@@ -50,8 +58,10 @@ class ReplicatedState {
 
   /// Of all entries, kept up to date; nullptr: the state is only exchanged as a whole.
   [[nodiscard]] virtual const DigestTree* digests() const noexcept = 0;
-  /// One entry as it is sent. The key is in `digests`.
+  /// One entry as it is sent. The key is in `digests`, or was written by this node.
   [[nodiscard]] virtual Term entry(const Term& key) const = 0;
+  /// Whether the entry is as new as the stamp or newer.
+  [[nodiscard]] virtual bool covers(const Term& /*key*/, const Timestamp& /*stamp*/) const { return false; }
 
  protected:
   ReplicatedState() = default;
@@ -71,6 +81,8 @@ struct ReplicaConfig {
   std::size_t entries_bytes_max = 256UL * 1024;  ///< Entries in one message, about.
   std::uint32_t futile_rounds_max =
       5;  ///< Exchanges without a change, while digests differ, before we give up for a while.
+  std::size_t confirmations_max = 10'000;  ///< That are waited for at a time: about 300 bytes each.
+  Milliseconds confirm_pause{50};          ///< Until the second question; doubled each time, up to a second.
 };
 
 struct ReplicaSend {
@@ -95,6 +107,12 @@ struct ReplicaCounters {
   std::uint64_t malformed = 0;  ///< Messages that are none, or in another node's name.
 };
 
+/// What became of a `Replica::confirm`.
+struct Confirmation {
+  std::uint64_t token = 0;
+  Result<void> result;  ///< Error: `timeout`, with the nodes that did not confirm.
+};
+
 class Replica {
  public:
   /// The state must outlive it.
@@ -103,12 +121,21 @@ class Replica {
   /// A change of this node: some entries, as `#{Key => Entry}`. The state has them already.
   void broadcast(Term entries, ReplicaEffects& out);
   void broadcast_custom(Term payload, ReplicaEffects& out);
+  /// Waits until every neighbour of now that is a C++ node has our entry as new as the stamp. The others count as if
+  /// they had it. Ends in `take_confirmations`, at the latest after `limit`. Error: `limit_exceeded`:
+  /// `confirmations_max` are waited for.
+  Result<std::uint64_t> confirm(const Term& key, const Timestamp& stamp, Milliseconds limit, MonotonicTime now,
+                                ReplicaEffects& out);
+  /// What was confirmed or given up since it was last asked.
+  [[nodiscard]] std::vector<Confirmation> take_confirmations() { return std::exchange(ended_, {}); }
 
   /// Neighbours of the overlay.
   void peer_up(const Atom& node, MonotonicTime now);
   void peer_down(const Atom& node);
   /// The node is a C++ node.
   void set_native(const Atom& node);
+  /// The node may have missed something, or we something of it: soon compares with it, or with a neighbour that knows.
+  void suspect(const Atom& node, MonotonicTime now);
   /// This node left the cluster.
   void leave();
 
@@ -139,6 +166,15 @@ class Replica {
     Prefix prefix;
     DigestTree::Summary summary;
   };
+  struct Question {
+    std::uint64_t token = 0;
+    Term key;
+    Timestamp stamp;
+    std::vector<Atom> waiting;
+    MonotonicTime ask_at;
+    Milliseconds pause{};
+    MonotonicTime limit_at;
+  };
 
   void exchange(Peer& peer, MonotonicTime now, ReplicaEffects& out);
   void push_snapshot(Peer& peer, MonotonicTime now, ReplicaEffects& out);
@@ -148,6 +184,11 @@ class Replica {
                     ReplicaEffects& out);
   void send_digests(const Atom& to, const std::vector<Range>& ranges, ReplicaEffects& out);
   void send(const Atom& to, Term message, ReplicaEffects& out);
+  void ask(const Question& question, bool with_entry, ReplicaEffects& out);
+  void on_confirm(const Atom& from, const Term& message, ReplicaEffects& out);
+  void on_confirmed(const Atom& from, std::uint64_t token);
+  void count_out(const Atom& node);
+  void tick_questions(MonotonicTime now, ReplicaEffects& out);
   [[nodiscard]] Peer* find(const Atom& node) noexcept;
   void schedule(MonotonicTime now);
 
@@ -155,6 +196,10 @@ class Replica {
   ReplicatedState& state_;
   Prng random_;
   std::vector<Peer> peers_;
+  std::vector<Question> questions_;  ///< By token.
+  std::vector<Confirmation> ended_;
+  MonotonicTime next_question_ = MonotonicTime::max();  ///< No question has anything due before.
+  std::uint64_t next_token_;
   MonotonicTime next_round_;
   ReplicaCounters counters_;
 };
