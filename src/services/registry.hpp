@@ -1,30 +1,44 @@
 // The registry of services as a machine without I/O: which processes are registered under which names, on all nodes.
 //
 //   key {Name, Node}   value {service_entry, Name, Pid, Node, Meta}   in one replicated map for the whole cluster
-//   broadcast, tag barrel_p2p_registry_replica:   {delta, Node, #{Key => {value, Entry, #{{Node, H} => true}} |
-//   {tombstone, H}}} to the process barrel_p2p_registry_replica:   {'$barrel_p2p_replica', {full_sync, From,
-//   OwnEntriesOfFrom}}
-//                                                 {'$barrel_p2p_replica', {request_sync, From}}
-//   between C++ nodes the digests of replication/replica.hpp, over the entries of all nodes.
+//
+//   broadcast, tag barrel_p2p_registry_replica:
+//     {delta, Node, #{Key => {value, Entry, #{{Node, H} => true}} | {tombstone, H}}}
+//   to the process barrel_p2p_registry_replica:
+//     {'$barrel_p2p_replica', {full_sync, From, OwnEntriesOfFrom}}
+//     {'$barrel_p2p_replica', {request_sync, From}}
+//     between C++ nodes the digests and confirmations of replication/replica.hpp, over the entries of all nodes
 //
 // A node speaks for its own registrations alone: only it may write or remove under keys with its name. What others
-// remember of it that it does not know any more (from before a restart) it removes itself. An entry counts while its
-// node is alive by its lease (members.hpp), whoever is whose neighbour; entries of nodes that have been gone for long
-// are forgotten.
+// remember of it that it does not know any more (from before a restart) it removes itself, with a newer stamp; what
+// they have otherwise than it, it writes again. Therefore removals need not be remembered for ever: an entry that comes
+// back after its tombstone was collected is removed again as soon as its own node hears of it.
+//
+// An entry counts while its node is alive by its lease (members.hpp), whoever is whose neighbour:
+//
+//   alive      shown. A node that was never heard of but speaks itself counts as alive for `vouch_for`: its first beat
+//              is on its way.
+//   expected   never heard of, a peer told of it: hidden for `expect_for`, then gone.
+//   gone       hidden, and peers are not told of it, so that what dead nodes left does not wander from node to node;
+//              forgotten after `forget_after`.
+//
+// All nodes judge life alike within seconds, so their digests are over the same entries.
 //
 // Source: protocol document 05, sections 2 to 4 and 11. One thread at a time.
 #pragma once
 
+#include <algorithm>
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/services.hpp>
 #include <barrel_p2p/term.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <map>
+#include <deque>
 #include <optional>
 #include <set>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -33,6 +47,7 @@
 #include "replication/replica.hpp"
 #include "services/effects.hpp"
 #include "services/members.hpp"
+#include "services/registry_index.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -48,7 +63,13 @@ struct RegistryConfig {
   std::size_t entries_per_node_max = 100'000;  ///< Live ones and tombstones of one node.
   std::size_t meta_bytes_max = 16UL * 1024;    ///< Of one entry, encoded: every node of the cluster holds it.
   Milliseconds tombstone_age{3'600'000};       ///< Removals are remembered for so long.
-  Milliseconds forget_after{3'600'000};        ///< Entries of nodes that have been gone for so long are forgotten.
+  /// Entries of nodes that have been gone for so long are forgotten. Not above `tombstone_age`: who comes back later
+  /// has forgotten as well what was removed meanwhile.
+  Milliseconds forget_after{3'600'000};
+  Milliseconds vouch_for{6000};        ///< `member_ttl_ms`: at least one beat arrives in it.
+  Milliseconds expect_for{60'000};     ///< Peers tell of nodes with a lease only: many beats were lost in it.
+  std::size_t announcements_max = 64;  ///< Broadcasts for keys of which many change at once, each `announce_pause`:
+  Milliseconds announce_pause{20};     ///< more than that would push others' broadcasts out of the channels.
 };
 
 /// A visible registration. The terms are shared with the map.
@@ -63,10 +84,10 @@ struct RegistryCounters {
   std::uint64_t registrations = 0;  ///< Of this node.
   std::uint64_t removals = 0;       ///< Of this node, by a call or by the end of the process.
   std::uint64_t rejected = 0;       ///< Entries of peers: malformed, in another node's name, beyond a bound.
-  std::uint64_t ghosts = 0;         ///< Own entries that came back from others and were removed.
+  std::uint64_t ghosts = 0;         ///< Own entries that others had otherwise: removed, or written again.
 };
 
-class Registry {
+class Registry final : private replication::ReplicatedState {
  public:
   /// Clock and members must outlive it.
   Registry(RegistryConfig config, replication::HybridClock& clock, const Members& members, const Now& now);
@@ -103,9 +124,89 @@ class Registry {
   [[nodiscard]] std::vector<Term> names() const;
   /// Recomputes from the map what is kept beside it, and compares.
   [[nodiscard]] RegistryAudit verify() const;
-  [[nodiscard]] const replication::OrMap& map() const noexcept;
-  [[nodiscard]] const RegistryCounters& counters() const noexcept;
-  [[nodiscard]] const replication::ReplicaCounters& replica_counters() const noexcept;
+  [[nodiscard]] const replication::OrMap& map() const noexcept { return state_.map(); }
+  [[nodiscard]] const RegistryCounters& counters() const noexcept { return counters_; }
+  [[nodiscard]] const replication::ReplicaCounters& replica_counters() const noexcept { return replica_.counters(); }
+
+ private:
+  /// What a peer sent, while it is taken over.
+  struct Incoming {
+    Atom from;
+    bool only_of_sender = false;
+    std::unordered_map<Atom, std::size_t> added{};  ///< New keys by node.
+    std::vector<Term> ghosts{};
+    std::size_t passed_over = 0;  ///< Refused without blame.
+  };
+
+  // ReplicatedState.
+  bool merge(const Atom& from, const Term& entries) override { return take(from, false, entries); }
+  bool merge_delta(const Atom& from, const Term& entries) override { return take(from, true, entries); }
+  bool apply_snapshot(const Atom& from, const Term& snapshot) override { return take(from, true, snapshot); }
+  [[nodiscard]] std::optional<Term> snapshot() const override;
+  void merge_custom(const Atom& /*from*/, const Term& /*payload*/) override {}
+  [[nodiscard]] const replication::DigestTree* digests() const noexcept override { return state_.digests(); }
+  [[nodiscard]] Term entry(const Term& key) const override { return state_.entry(key); }
+  [[nodiscard]] bool covers(const Term& key, const replication::Timestamp& stamp) const override {
+    return state_.covers(key, stamp);
+  }
+
+  void begin(const Now& now, Effects& out);
+  void end();
+  void settle_confirmations();
+
+  bool take(const Atom& from, bool only_of_sender, const Term& entries);
+  bool acceptable(const Term& key, const replication::Entry& entry);
+  bool acceptable_own(const Term& key, const replication::Entry& entry);
+  bool has_room(const Term& key, const Atom& node);
+  bool lay_ghost(const Term& key);
+
+  void on_change(const Term& key, replication::Change change, const replication::Entry& entry);
+  ServiceOwner& owner_of(const Atom& node);
+  void happened(ServiceEvent::Kind kind, const Term& key, Term reason = {});
+  void stop_watching(const Pid& pid, const Term& name);
+  void announce(const Term& key);
+  void send_announcements();
+  void erase(const Term& key);
+
+  [[nodiscard]] bool was_heard_of(const Atom& node) const noexcept;
+  void vouch(const Atom& node);
+  void judge_new(const Atom& node, ServiceOwner& owner) const;
+  void judge(const Atom& node, ServiceOwner& owner);
+  void set_standing(const Atom& node, ServiceOwner& owner, Standing standing, MonotonicTime until);
+  [[nodiscard]] bool is_offered(const Term& key) const;
+  void scan();
+  void forget_gone();
+  void collect_tombstones();
+  void plan_scan(MonotonicTime at) noexcept { scan_at_ = std::min(scan_at_, at); }
+
+  void audit_names(RegistryAudit& audit) const;
+  void audit_owners(RegistryAudit& audit) const;
+  void audit_watches(RegistryAudit& audit) const;
+
+  RegistryConfig config_;
+  replication::HybridClock& clock_;
+  const Members& members_;
+  Now now_;                 ///< Of the input that is being handled.
+  Effects* out_ = nullptr;  ///< Likewise.
+  replication::OrMapState state_;
+  replication::Replica replica_;
+  replication::ReplicaEffects replica_effects_;
+
+  ServiceNames names_;
+  ServiceOwners owners_;
+  Tombstones tombstones_;
+  std::unordered_map<Pid, std::set<Term, TermLess>> watched_;  ///< Names by process.
+  std::unordered_set<Atom> unsettled_;                         ///< Nodes whose standing changes by time alone.
+  MonotonicTime scan_at_ = MonotonicTime::max();
+
+  Incoming incoming_;
+  std::optional<Term> end_reason_;                           ///< While the names of a process that ended are removed.
+  std::unordered_map<std::uint64_t, Ticket> confirmations_;  ///< Of the replica, by token.
+  std::vector<Completed> completed_;                         ///< To be told with the next effects.
+  std::deque<Term> announcements_;
+  std::size_t announced_ = 0;  ///< Since `announce_at_` was set.
+  MonotonicTime announce_at_;
+  RegistryCounters counters_;
 };
 
 }  // namespace services

@@ -1,0 +1,543 @@
+#include "services/registry.hpp"
+
+#include <cassert>
+#include <string>
+#include <utility>
+
+#include "services/registry_entry.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace services {
+namespace {
+
+using replication::Change;
+using replication::Entry;
+
+/// Between two looks at the nodes that are not settled.
+constexpr Milliseconds scan_period{1000};
+/// Tombstones alone are looked at less often: nobody waits for their end.
+constexpr Milliseconds tombstone_scan_period{60'000};
+/// Tombstones that are collected at a time: a few milliseconds.
+constexpr std::size_t collected_max = 10'000;
+
+replication::ReplicaConfig replica_config(const RegistryConfig& config) {
+  replication::ReplicaConfig replica;
+  replica.own = config.own;
+  replica.name = Atom(registry_replica_name);
+  replica.seed = config.seed;
+  replica.anti_entropy_period = config.anti_entropy_period;
+  return replica;
+}
+
+}  // namespace
+
+Registry::Registry(RegistryConfig config, replication::HybridClock& clock, const Members& members, const Now& now)
+    : config_(std::move(config)),
+      clock_(clock),
+      members_(members),
+      now_(now),
+      state_(
+          {.own = config_.own,
+           .entries_max = config_.entries_max,
+           .check = [this](const Term& key, const Entry& entry) { return acceptable(key, entry); },
+           .offered = [this](const Term& key) { return is_offered(key); }},
+          clock, [this] { return now_.wall; },
+          [this](const Term& key, Change change, const Entry& entry, const Atom& /*from*/) {
+            on_change(key, change, entry);
+          }),
+      replica_(replica_config(config_), *this, now.monotonic),
+      announce_at_(now.monotonic) {}
+
+void Registry::begin(const Now& now, Effects& out) {
+  assert(out_ == nullptr);
+  now_ = now;
+  out_ = &out;
+}
+
+void Registry::end() {
+  for (auto& effect : replica_effects_) {
+    if (auto* send = std::get_if<replication::ReplicaSend>(&effect)) {
+      out_->emplace_back(Send{send->to, Atom(registry_replica_name), std::move(send->message)});
+    } else {
+      auto& broadcast = std::get<replication::ReplicaBroadcast>(effect);
+      out_->emplace_back(Broadcast{Atom(registry_replica_name), std::move(broadcast.payload)});
+    }
+  }
+  replica_effects_.clear();
+  settle_confirmations();
+  for (auto& completed : std::exchange(completed_, {})) out_->emplace_back(std::move(completed));
+  out_ = nullptr;
+}
+
+void Registry::settle_confirmations() {
+  for (auto& confirmation : replica_.take_confirmations()) {
+    const auto ticket = confirmations_.extract(confirmation.token);
+    if (!ticket.empty()) completed_.push_back({ticket.mapped(), std::move(confirmation.result)});
+  }
+}
+
+// What the program asks for.
+
+Result<void> Registry::add(const Term& name, const Pid& pid, const Term& meta, Ticket ticket, Milliseconds limit,
+                           const Now& now, Effects& out) {
+  if (!is_service_name(name)) {
+    return fail(Errc::invalid_argument, "the name of a service is an atom or a binary of at most " +
+                                            std::to_string(service_name_bytes_max) + " bytes");
+  }
+  if (!meta.is_map()) return fail(Errc::invalid_argument, "the metadata of a service is a map");
+  if (const auto size = encoded_size(meta, false); size > config_.meta_bytes_max) {
+    return fail(Errc::limit_exceeded, "the metadata of a service has " + std::to_string(size) + " bytes, at most " +
+                                          std::to_string(config_.meta_bytes_max) + " are allowed");
+  }
+  const Term key = service_key(name, config_.own);
+  if (map().get(key) != nullptr) return fail(Errc::already_registered, "this node has registered " + to_text(name));
+  if (const auto owner = owners_.find(config_.own); owner != owners_.end() && map().find(key) == nullptr &&
+                                                    owner->second.keys.size() >= config_.entries_per_node_max) {
+    return fail(Errc::limit_exceeded, "this node has registered or removed too many services of late");
+  }
+  if (ticket != 0 && confirmations_.size() >= replication::ReplicaConfig{}.confirmations_max) {
+    return fail(Errc::limit_exceeded, "too many registrations wait for the neighbours");
+  }
+  begin(now, out);
+  auto entries = state_.put(key, service_value(name, pid, config_.own, meta));
+  if (!entries) {
+    end();
+    return std::unexpected(entries.error());
+  }
+  ++counters_.registrations;
+  auto& names = watched_[pid];
+  if (names.empty()) out.emplace_back(Watch{pid});
+  names.insert(name);
+  replica_.broadcast(std::move(*entries), replica_effects_);
+  if (ticket != 0) {
+    const auto token = replica_.confirm(key, map().find(key)->stamp(), limit, now.monotonic, replica_effects_);
+    if (token) {
+      confirmations_.emplace(*token, ticket);
+    } else {
+      completed_.push_back({ticket, std::unexpected(token.error())});
+    }
+  }
+  end();
+  return {};
+}
+
+bool Registry::remove(const Term& name, const Now& now, Effects& out) {
+  const Term key = service_key(name, config_.own);
+  const Term* value = map().get(key);
+  if (value == nullptr) return false;
+  const Pid pid = pid_of(*value);
+  begin(now, out);
+  if (auto entries = state_.remove(key)) {
+    ++counters_.removals;
+    stop_watching(pid, name);
+    replica_.broadcast(std::move(*entries), replica_effects_);
+  }
+  end();
+  return true;
+}
+
+void Registry::process_down(const Pid& pid, const Term& reason, const Now& now, Effects& out) {
+  const auto watched = watched_.extract(pid);
+  if (watched.empty()) return;
+  begin(now, out);
+  end_reason_ = reason;
+  for (const auto& name : watched.mapped()) {
+    const Term key = service_key(name, config_.own);
+    if (!state_.remove(key)) continue;
+    ++counters_.removals;
+    announce(key);
+  }
+  end_reason_.reset();
+  end();
+}
+
+void Registry::stop_watching(const Pid& pid, const Term& name) {
+  const auto watched = watched_.find(pid);
+  if (watched == watched_.end()) return;
+  watched->second.erase(name);
+  if (!watched->second.empty()) return;
+  watched_.erase(watched);
+  out_->emplace_back(Unwatch{pid});
+}
+
+/// Tells all of what is stored under an own key, at once or as soon as others had their turn.
+void Registry::announce(const Term& key) {
+  if (announce_at_ <= now_.monotonic) {
+    announce_at_ = now_.monotonic + config_.announce_pause;
+    announced_ = 0;
+  }
+  // What is not told here is found by the digests.
+  if (announcements_.size() < config_.entries_per_node_max) announcements_.push_back(key);
+  send_announcements();
+}
+
+void Registry::send_announcements() {
+  while (announced_ < config_.announcements_max && !announcements_.empty()) {
+    const Term key = std::move(announcements_.front());
+    announcements_.pop_front();
+    if (map().find(key) == nullptr) continue;  // collected meanwhile
+    ++announced_;
+    replica_.broadcast(Term::map({{key, state_.entry(key)}}), replica_effects_);
+  }
+}
+
+// What happens.
+
+void Registry::neighbour_up(const Atom& node, const Now& now, Effects& out) {
+  begin(now, out);
+  replica_.peer_up(node, now.monotonic);
+  end();
+}
+
+void Registry::neighbour_down(const Atom& node) {
+  replica_.peer_down(node);
+  settle_confirmations();
+}
+
+void Registry::set_native(const Atom& node) { replica_.set_native(node); }
+
+void Registry::leave() {
+  replica_.leave();
+  settle_confirmations();
+}
+
+void Registry::deliver(const Term& payload, const Now& now, Effects& out) {
+  begin(now, out);
+  replica_.deliver(payload);
+  end();
+}
+
+void Registry::receive(const Atom& from, const Term& message, const Now& now, Effects& out) {
+  begin(now, out);
+  replica_.receive(from, message, now.monotonic, replica_effects_);
+  end();
+}
+
+void Registry::tick(const Now& now, Effects& out) {
+  begin(now, out);
+  if (scan_at_ <= now.monotonic) scan();
+  if (!announcements_.empty() && announce_at_ <= now.monotonic) {
+    announce_at_ = now.monotonic + config_.announce_pause;
+    announced_ = 0;
+    send_announcements();
+  }
+  replica_.tick(now.monotonic, replica_effects_);
+  end();
+}
+
+MonotonicTime Registry::deadline() const noexcept {
+  if (!completed_.empty()) return MonotonicTime::min();
+  MonotonicTime next = std::min(scan_at_, replica_.deadline().value_or(MonotonicTime::max()));
+  if (!announcements_.empty()) next = std::min(next, announce_at_);
+  return next;
+}
+
+// What peers sent.
+
+bool Registry::take(const Atom& from, bool only_of_sender, const Term& entries) {
+  if (!entries.is_map()) {
+    ++counters_.rejected;
+    return false;
+  }
+  vouch(from);
+  incoming_ = {.from = from, .only_of_sender = only_of_sender};
+  const auto rejected = state_.counters().rejected;
+  bool changed = state_.merge(from, entries);
+  counters_.rejected += state_.counters().rejected - rejected - incoming_.passed_over - incoming_.ghosts.size();
+  for (const auto& key : std::exchange(incoming_, {}).ghosts) changed = lay_ghost(key) || changed;
+  return changed;
+}
+
+bool Registry::acceptable(const Term& key, const Entry& entry) {
+  if (!is_service_key(key)) return false;
+  const Atom node = node_of(key);
+  if (incoming_.only_of_sender && node != incoming_.from) return false;
+  if (node == config_.own) return acceptable_own(key, entry);
+  if (entry.is_live() && !(entry.only_by(node) && is_service_value(entry.value(), key, config_.meta_bytes_max))) {
+    return false;
+  }
+  const auto silent = members_.is_alive(node) ? std::nullopt : members_.silent_for(node, now_.monotonic);
+  const bool forgotten = silent && *silent > config_.forget_after;
+  const bool outdated =
+      !entry.is_live() && map().find(key) == nullptr && entry.stamp().wall < now_.wall - config_.tombstone_age.count();
+  if (forgotten || outdated) {
+    ++incoming_.passed_over;
+    return false;
+  }
+  return has_room(key, node);
+}
+
+/// Our own entries are what we say they are. What others have otherwise is not taken over: it is a ghost.
+bool Registry::acceptable_own(const Term& key, const Entry& entry) {
+  const Entry* ours = map().find(key);
+  bool is_ghost = entry.is_live();
+  if (ours != nullptr) {
+    Entry merged = *ours;
+    const Change change = replication::merge(merged, entry);
+    is_ghost = change == Change::put || change == Change::removed;
+  }
+  if (is_ghost) {
+    // So that our answer is newer.
+    if (!clock_.observe(entry.stamp(), now_.wall)) return false;
+    incoming_.ghosts.push_back(key);
+    return false;
+  }
+  if (entry.is_live()) {
+    return entry.only_by(config_.own) && is_service_value(entry.value(), key, config_.meta_bytes_max);
+  }
+  if (ours == nullptr && entry.stamp().wall < now_.wall - config_.tombstone_age.count()) {
+    ++incoming_.passed_over;
+    return false;
+  }
+  return has_room(key, config_.own);
+}
+
+bool Registry::has_room(const Term& key, const Atom& node) {
+  if (map().find(key) != nullptr) return true;
+  const auto owner = owners_.find(node);
+  const std::size_t known = owner == owners_.end() ? 0 : owner->second.keys.size();
+  return known + ++incoming_.added[node] <= config_.entries_per_node_max;
+}
+
+/// Returns whether anything was written.
+bool Registry::lay_ghost(const Term& key) {
+  const Term* registered = map().get(key);
+  const bool is_new = map().find(key) == nullptr;
+  const auto owner = owners_.find(config_.own);
+  const bool full = is_new && owner != owners_.end() && owner->second.keys.size() >= config_.entries_per_node_max;
+  const auto written = full                    ? fail(Errc::limit_exceeded)
+                       : registered != nullptr ? state_.put(key, Term(*registered))
+                                               : state_.remove(key);
+  if (!written) {
+    ++counters_.rejected;
+    return false;
+  }
+  ++counters_.ghosts;
+  announce(key);
+  return true;
+}
+
+std::optional<Term> Registry::snapshot() const {
+  const auto owner = owners_.find(config_.own);
+  if (owner == owners_.end()) return std::nullopt;
+  std::vector<TermPair> pairs;
+  pairs.reserve(owner->second.keys.size());
+  for (const auto& [key, removed] : owner->second.keys) pairs.emplace_back(key, state_.entry(key));
+  return Term::map(std::move(pairs));
+}
+
+// The indices.
+
+void Registry::on_change(const Term& key, Change change, const Entry& entry) {
+  const Atom node = node_of(key);
+  ServiceOwner& owner = owner_of(node);
+  const WallMilliseconds removed = entry.is_live() ? ServiceOwner::live : entry.stamp().wall;
+  const auto [known, added] = owner.keys.try_emplace(key, removed);
+  const WallMilliseconds before = added ? ServiceOwner::live : std::exchange(known->second, removed);
+  if (before != removed) {
+    if (before != ServiceOwner::live) tombstones_.erase({before, key});
+    if (removed != ServiceOwner::live) tombstones_.emplace(removed, key);
+  } else if (added && removed != ServiceOwner::live) {
+    tombstones_.emplace(removed, key);
+  }
+  if (!tombstones_.empty()) plan_scan(now_.monotonic + tombstone_scan_period);
+  if (change == Change::removed) owner.lost.erase(key);
+  if (owner.standing != Standing::alive) return;
+  if (change == Change::put) {
+    names_.set(name_of(key), node, entry.value());
+    happened(ServiceEvent::Kind::registered, key);
+  } else if (change == Change::removed) {
+    names_.erase(name_of(key), node);
+    if (end_reason_) {
+      happened(ServiceEvent::Kind::down, key, *end_reason_);
+    } else {
+      happened(ServiceEvent::Kind::unregistered, key);
+    }
+  }
+}
+
+ServiceOwner& Registry::owner_of(const Atom& node) {
+  const auto [found, added] = owners_.try_emplace(node);
+  ServiceOwner& owner = found->second;
+  if (added) {
+    judge_new(node, owner);
+    if (owner.standing != Standing::alive || owner.until != MonotonicTime::max()) {
+      unsettled_.insert(node);
+      plan_scan(now_.monotonic + scan_period);
+    }
+  }
+  return owner;
+}
+
+/// What is visible under the key is another than before.
+void Registry::happened(ServiceEvent::Kind kind, const Term& key, Term reason) {
+  out_->emplace_back(ServiceChanged{name_of(key)});
+  out_->emplace_back(
+      ServiceHappened{{kind, *ServiceName::from(name_of(key)), NodeName(node_of(key).text()), std::move(reason)}});
+}
+
+/// Of a node that is not shown, or a tombstone.
+void Registry::erase(const Term& key) {
+  const Atom node = node_of(key);
+  const auto owner = owners_.find(node);
+  const auto known = owner->second.keys.find(key);
+  if (known->second != ServiceOwner::live) tombstones_.erase({known->second, key});
+  state_.erase(key);
+  owner->second.lost.erase(key);
+  owner->second.keys.erase(known);
+  if (!owner->second.keys.empty()) return;
+  owners_.erase(owner);
+  unsettled_.erase(node);
+}
+
+// Who is alive.
+
+bool Registry::was_heard_of(const Atom& node) const noexcept {
+  return members_.is_alive(node) || members_.silent_for(node, now_.monotonic).has_value();
+}
+
+/// The node itself has just spoken.
+void Registry::vouch(const Atom& node) {
+  const auto found = owners_.find(node);
+  if (node == config_.own || found == owners_.end() || was_heard_of(node)) return;
+  set_standing(node, found->second, Standing::alive, now_.monotonic + config_.vouch_for);
+}
+
+void Registry::judge_new(const Atom& node, ServiceOwner& owner) const {
+  owner.hidden_since = now_.monotonic;
+  if (node == config_.own || members_.is_alive(node)) {
+    owner.standing = Standing::alive;
+  } else if (was_heard_of(node)) {
+    owner.standing = Standing::gone;
+  } else if (node == incoming_.from) {
+    owner.standing = Standing::alive;
+    owner.until = now_.monotonic + config_.vouch_for;
+  } else {
+    owner.standing = Standing::expected;
+    owner.until = now_.monotonic + config_.expect_for;
+  }
+}
+
+void Registry::judge(const Atom& node, ServiceOwner& owner) {
+  if (node == config_.own || members_.is_alive(node)) {
+    set_standing(node, owner, Standing::alive, MonotonicTime::max());
+  } else if (owner.until == MonotonicTime::max() || owner.until <= now_.monotonic || was_heard_of(node)) {
+    set_standing(node, owner, Standing::gone, MonotonicTime::max());
+  }
+}
+
+void Registry::set_standing(const Atom& node, ServiceOwner& owner, Standing standing, MonotonicTime until) {
+  const auto before = std::exchange(owner.standing, standing);
+  owner.until = until;
+  const bool settled = standing == Standing::alive && until == MonotonicTime::max();
+  if (settled) {
+    unsettled_.erase(node);
+  } else {
+    unsettled_.insert(node);
+    plan_scan(now_.monotonic + scan_period);
+  }
+  if (before == standing) return;
+  if (before == Standing::alive) owner.hidden_since = now_.monotonic;
+  std::vector<Term> live;
+  for (const auto& [key, removed] : owner.keys) {
+    if ((before == Standing::gone) != (standing == Standing::gone)) state_.review(key);
+    if (removed == ServiceOwner::live) live.push_back(key);
+  }
+  std::ranges::sort(live, TermLess{});  // the order of hashes is another in each process
+  for (const auto& key : live) {
+    if (standing == Standing::alive) {
+      names_.set(name_of(key), node, *map().get(key));
+      const bool back = owner.lost.erase(key) > 0;
+      happened(back ? ServiceEvent::Kind::node_back : ServiceEvent::Kind::registered, key);
+    } else if (before == Standing::alive) {
+      names_.erase(name_of(key), node);
+      owner.lost.insert(key);
+      happened(ServiceEvent::Kind::node_lost, key);
+    }
+  }
+}
+
+/// Whether peers are told of it.
+bool Registry::is_offered(const Term& key) const {
+  const Atom node = node_of(key);
+  const auto owner = owners_.find(node);
+  if (owner != owners_.end()) return owner->second.standing != Standing::gone;
+  ServiceOwner fresh;
+  judge_new(node, fresh);
+  return fresh.standing != Standing::gone;
+}
+
+void Registry::liveness(const Liveness& change, const Now& now, Effects& out) {
+  const auto owner = owners_.find(change.node);
+  if (owner == owners_.end()) return;
+  begin(now, out);
+  const auto before = owner->second.standing;
+  judge(change.node, owner->second);
+  // It may have been restarted, and while it was away changes of its entries went past us.
+  if (before == Standing::gone && owner->second.standing == Standing::alive) {
+    replica_.suspect(change.node, now.monotonic);
+  }
+  end();
+}
+
+// Time.
+
+void Registry::scan() {
+  scan_at_ = MonotonicTime::max();
+  std::vector<Atom> nodes(unsettled_.begin(), unsettled_.end());
+  std::ranges::sort(nodes);  // likewise
+  for (const auto& node : nodes) judge(node, owners_.find(node)->second);
+  forget_gone();
+  collect_tombstones();
+  if (!unsettled_.empty()) plan_scan(now_.monotonic + scan_period);
+  if (!tombstones_.empty()) plan_scan(now_.monotonic + tombstone_scan_period);
+}
+
+void Registry::forget_gone() {
+  std::vector<Term> keys;
+  for (const auto& node : unsettled_) {
+    const ServiceOwner& owner = owners_.find(node)->second;
+    if (owner.standing != Standing::gone) continue;
+    const auto silent = members_.silent_for(node, now_.monotonic);
+    const auto here = std::chrono::duration_cast<Milliseconds>(now_.monotonic - owner.hidden_since);
+    if (silent.value_or(here) <= config_.forget_after) continue;
+    for (const auto& [key, removed] : owner.keys) keys.push_back(key);
+  }
+  for (const auto& key : keys) erase(key);
+}
+
+void Registry::collect_tombstones() {
+  const WallMilliseconds cutoff = now_.wall - config_.tombstone_age.count();
+  for (std::size_t count = 0; !tombstones_.empty() && tombstones_.begin()->first < cutoff; ++count) {
+    if (count == collected_max) {
+      plan_scan(now_.monotonic + scan_period);
+      return;
+    }
+    const Term key = tombstones_.begin()->second;
+    erase(key);
+  }
+}
+
+// What is known.
+
+std::vector<Registration> Registry::lookup(const Term& name) const {
+  std::vector<Registration> found;
+  const auto holders = names_.find(name);
+  found.reserve(holders.size());
+  for (const auto& [node, value] : holders) found.push_back({name, pid_of(value), node, meta_of(value)});
+  const auto own = std::ranges::find(found, config_.own, &Registration::node);
+  if (own != found.end()) std::rotate(found.begin(), own, own + 1);
+  return found;
+}
+
+std::optional<Pid> Registry::lookup_local(const Term& name) const {
+  const Term* value = map().get(service_key(name, config_.own));
+  return value == nullptr ? std::nullopt : std::optional(pid_of(*value));
+}
+
+std::vector<Term> Registry::names() const { return names_.names(); }
+
+}  // namespace services
+}  // namespace v0
+}  // namespace barrel_p2p
