@@ -68,12 +68,17 @@ Timestamp HybridClock::now(WallMilliseconds physical) noexcept {
   return last_;
 }
 
-Result<void> HybridClock::observe(const Timestamp& remote, WallMilliseconds physical) {
+Result<void> HybridClock::check(const Timestamp& remote, WallMilliseconds physical) const {
   const auto skew_max = config_.skew_max.count();
   if (skew_max > 0 && remote.wall > last_.wall && remote.wall - std::max<WallMilliseconds>(physical, 0) > skew_max) {
     return fail(Errc::limit_exceeded, "a timestamp is " + std::to_string(remote.wall - physical) +
                                           " ms ahead of this node's clock: set the clocks of both machines");
   }
+  return {};
+}
+
+Result<void> HybridClock::observe(const Timestamp& remote, WallMilliseconds physical) {
+  if (auto checked = check(remote, physical); !checked) return checked;
   if (physical > last_.wall && physical > remote.wall) {
     last_ = {physical, 0};
   } else {

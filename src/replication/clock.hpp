@@ -60,6 +60,8 @@ class HybridClock {
   /// From here on stamps are greater than this one. Error: `limit_exceeded`: it lies more than `skew_max` in the
   /// future; nothing changed.
   Result<void> observe(const Timestamp& remote, WallMilliseconds physical);
+  /// Whether `observe` would take it.
+  [[nodiscard]] Result<void> check(const Timestamp& remote, WallMilliseconds physical) const;
 
   [[nodiscard]] const Timestamp& last() const noexcept { return last_; }
   /// What must be on disk before long, so that stamps do not repeat after a restart: the next `start`.

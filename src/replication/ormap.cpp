@@ -44,6 +44,23 @@ Term without_floats(const Term& term) {
   return term;
 }
 
+/// Orders of heaps.
+constexpr auto oldest_stamp = [](const auto& left, const auto& right) { return left.stamp > right.stamp; };
+constexpr auto oldest_since = [](const auto& left, const auto& right) { return left.since > right.since; };
+
+template <class Item, class Order>
+void push(std::vector<Item>& heap, Item item, const Order& order) {
+  heap.push_back(std::move(item));
+  std::ranges::push_heap(heap, order);
+}
+template <class Item, class Order>
+Item pop(std::vector<Item>& heap, const Order& order) {
+  std::ranges::pop_heap(heap, order);
+  Item item = std::move(heap.back());
+  heap.pop_back();
+  return item;
+}
+
 /// Which of two values of one dot all nodes of ours keep.
 bool prevails(const Term& value, const Term& other) { return encode_term(value) > encode_term(other); }
 
@@ -170,6 +187,7 @@ Entry& OrMap::place(const Term& key, Entry&& entry) {
   const auto [position, added] = table_.try_emplace(key, std::move(entry));
   assert(added);
   if (live) ++live_;
+  if (!live) bury(key, position->second.stamp(), 0);
   if (contains_float(key)) with_floats_.insert_or_assign(without_floats(key), key);
   return position->second;
 }
@@ -193,10 +211,11 @@ const Entry& OrMap::remove(const Term& key, const Timestamp& stamp) {
   assert(stamp > entry.stamp());
   if (entry.is_live()) --live_;
   entry = Entry::tombstone(stamp);
+  bury(key, stamp, 0);
   return entry;
 }
 
-Change OrMap::merge(const Term& key, const Entry& incoming) {
+Change OrMap::merge(const Term& key, const Entry& incoming, WallMilliseconds now) {
   const auto found = table_.find(key);
   if (found == table_.end()) {
     place(key, Entry(incoming));
@@ -207,6 +226,7 @@ Change OrMap::merge(const Term& key, const Entry& incoming) {
   const bool after = found->second.is_live();
   if (after && !before) ++live_;
   if (before && !after) --live_;
+  if (!after && change != Change::none) bury(key, found->second.stamp(), before ? now : 0);
   return change;
 }
 
@@ -219,12 +239,44 @@ bool OrMap::erase(const Term& key) {
   return true;
 }
 
-std::vector<Term> OrMap::collect_tombstones(WallMilliseconds cutoff) {
+void OrMap::bury(const Term& key, const Timestamp& stamp, WallMilliseconds since) {
+  // A key that comes and goes leaves graves behind; they are cleared before they outnumber the tombstones.
+  constexpr std::size_t few = 64;
+  const auto clear = [&](std::vector<Grave>& graves, const auto& order) {
+    if (graves.size() <= few + 2 * (table_.size() - live_)) return;
+    std::erase_if(graves, [&](const Grave& grave) { return !is_valid(grave); });
+    std::ranges::make_heap(graves, order);
+  };
+  clear(graves_, oldest_stamp);
+  clear(retired_, oldest_since);
+  push(graves_, Grave{stamp, std::max(since, stamp.wall), key}, oldest_stamp);
+}
+
+bool OrMap::is_valid(const Grave& grave) const noexcept {
+  const Entry* entry = find(grave.key);
+  return entry != nullptr && !entry->is_live() && entry->stamp() == grave.stamp;
+}
+
+std::vector<Term> OrMap::retire_tombstones(WallMilliseconds cutoff, std::size_t count_max) {
   std::vector<Term> keys;
-  for (const auto& [key, entry] : table_) {
-    if (!entry.is_live() && entry.stamp().wall < cutoff) keys.push_back(key);
+  while (keys.size() < count_max && !graves_.empty() && graves_.front().stamp.wall < cutoff) {
+    Grave grave = pop(graves_, oldest_stamp);
+    if (!is_valid(grave)) continue;
+    keys.push_back(grave.key);
+    push(retired_, std::move(grave), oldest_since);
   }
-  for (const auto& key : keys) erase(key);
+  return keys;
+}
+
+std::vector<Term> OrMap::collect_tombstones(WallMilliseconds cutoff, std::size_t count_max) {
+  retire_tombstones(cutoff, count_max);
+  std::vector<Term> keys;
+  while (keys.size() < count_max && !retired_.empty() && retired_.front().since < cutoff) {
+    Grave grave = pop(retired_, oldest_since);
+    if (!is_valid(grave)) continue;
+    erase(grave.key);
+    keys.push_back(std::move(grave.key));
+  }
   return keys;
 }
 
@@ -244,6 +296,8 @@ Term OrMap::to_term() const {
   for (const auto& [key, entry] : table_) pairs.emplace_back(key, replication::to_term(entry));
   return Term::map(std::move(pairs));
 }
+
+Term plain_form(const Term& key) { return contains_float(key) ? without_floats(key) : key; }
 
 // What peers send.
 

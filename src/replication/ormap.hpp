@@ -86,6 +86,7 @@ Change merge(Entry& entry, const Entry& incoming);
 class OrMap {
  public:
   using Table = boost::unordered_flat_map<Term, Entry, std::hash<Term>>;
+  static constexpr std::size_t no_limit = static_cast<std::size_t>(-1);
 
   /// The raw entry, or nullptr. Valid until the next change.
   [[nodiscard]] const Entry* find(const Term& key) const noexcept;
@@ -94,13 +95,17 @@ class OrMap {
   /// The stamp must be greater than that of the present entry: `HybridClock::observe` it first.
   const Entry& put(const Term& key, Term value, Dot dot);
   const Entry& remove(const Term& key, const Timestamp& stamp);
-  /// An unknown key is taken over.
-  Change merge(const Term& key, const Entry& incoming);
+  /// An unknown key is taken over. `now`: see `collect_tombstones`.
+  Change merge(const Term& key, const Entry& incoming, WallMilliseconds now = 0);
   /// Forgets the entry, without a tombstone.
   bool erase(const Term& key);
 
-  /// Removes tombstones whose wall time is below `cutoff`; returns their keys.
-  std::vector<Term> collect_tombstones(WallMilliseconds cutoff);
+  // Tombstones are kept in order, so that looking for old ones costs nothing when there are none.
+  /// Tombstones whose wall time is below `cutoff`, the oldest first, each only once and at most `count_max`: they stay.
+  std::vector<Term> retire_tombstones(WallMilliseconds cutoff, std::size_t count_max = no_limit);
+  /// Removes tombstones whose wall time is below `cutoff`, and that did not come at or after `cutoff` to remove a value
+  /// here: other nodes may still have the value then. At most `count_max`; returns their keys.
+  std::vector<Term> collect_tombstones(WallMilliseconds cutoff, std::size_t count_max = no_limit);
 
   /// A key that Erlang nodes take for the same one, though it is another: `1` and `1.0`, at any depth. They lose one of
   /// the two at the next merge, so such a key must not be put.
@@ -115,12 +120,26 @@ class OrMap {
   [[nodiscard]] Term to_term() const;
 
  private:
+  /// Of some the entry is another by now: these are skipped.
+  struct Grave {
+    Timestamp stamp;
+    WallMilliseconds since = 0;  ///< When it removed something here, not before `stamp`.
+    Term key;
+  };
+
   Entry& place(const Term& key, Entry&& entry);
+  void bury(const Term& key, const Timestamp& stamp, WallMilliseconds since);
+  [[nodiscard]] bool is_valid(const Grave& grave) const noexcept;
 
   Table table_;
   std::size_t live_ = 0;
+  std::vector<Grave> graves_;   ///< A heap, the oldest stamp on top. Every tombstone is here or in the next one.
+  std::vector<Grave> retired_;  ///< A heap, the oldest `since` on top.
   boost::unordered_flat_map<Term, Term, std::hash<Term>> with_floats_;  ///< Plain form to key, of keys with floats.
 };
+
+/// Equal for keys that Erlang nodes take for the same one: see `OrMap::lookalike`.
+[[nodiscard]] Term plain_form(const Term& key);
 
 /// What a peer sent, entry by entry.
 struct Accepted {

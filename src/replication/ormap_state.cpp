@@ -21,44 +21,52 @@ std::uint64_t digest_of(std::uint64_t hash, const Entry& entry) {
 OrMapState::OrMapState(OrMapStateConfig config, HybridClock& clock, WallClock wall_clock, OnChange on_change)
     : config_(std::move(config)), clock_(clock), wall_clock_(std::move(wall_clock)), on_change_(std::move(on_change)) {}
 
-Result<Timestamp> OrMapState::next_stamp(const Term& key) {
-  const WallMilliseconds now = wall_clock_();
-  const Entry* present = map_.find(key);
-  if (present == nullptr && map_.size() >= config_.entries_max) {
-    return fail(Errc::limit_exceeded, "the map is full: remove keys, or raise its limit on all nodes");
-  }
-  // So that this write wins over what is there.
-  if (present != nullptr) {
-    if (auto observed = clock_.observe(present->stamp(), now); !observed) return std::unexpected(observed.error());
-  }
-  return clock_.now(now);
-}
-
-Result<Term> OrMapState::put(const Term& key, Term value) {
+Result<void> OrMapState::check_put(const Term& key, std::size_t more) const {
   if (const auto other = map_.lookalike(key)) {
     return fail(Errc::already_registered, "Erlang nodes take the key for " + to_text(*other) +
                                               ", which is present: use integers or floats, not both");
   }
-  const auto stamp = next_stamp(key);
-  if (!stamp) return std::unexpected(stamp.error());
+  return check_write(key, more);
+}
+
+Result<void> OrMapState::check_write(const Term& key, std::size_t more) const {
+  const Entry* present = map_.find(key);
+  if (present == nullptr && map_.size() + more >= config_.entries_max) {
+    return fail(Errc::limit_exceeded, "the map is full: remove keys, or raise its limit on all nodes");
+  }
+  if (present == nullptr) return {};
+  return clock_.check(present->stamp(), wall_clock_());
+}
+
+/// So that this write wins over what is there.
+Timestamp OrMapState::next_stamp(const Term& key) {
+  const WallMilliseconds now = wall_clock_();
+  const Entry* present = map_.find(key);
+  if (present != nullptr && present->stamp() > clock_.last()) (void)clock_.observe(present->stamp(), now);
+  return clock_.now(now);
+}
+
+Result<Term> OrMapState::put(const Term& key, Term value) {
+  if (auto checked = check_put(key); !checked) return std::unexpected(checked.error());
   const bool known = map_.get(key) != nullptr && *map_.get(key) == value;
-  const Entry& entry = map_.put(key, std::move(value), {*stamp, config_.own});
+  const Entry& entry = map_.put(key, std::move(value), {next_stamp(key), config_.own});
   note(key, entry);
   if (on_change_) on_change_(key, known ? Change::dots : Change::put, entry, config_.own);
   return Term::map({{key, to_term(entry)}});
 }
 
 Result<Term> OrMapState::remove(const Term& key) {
-  const auto stamp = next_stamp(key);
-  if (!stamp) return std::unexpected(stamp.error());
+  if (auto checked = check_write(key, 0); !checked) return std::unexpected(checked.error());
   const bool was_live = map_.get(key) != nullptr;
-  const Entry& entry = map_.remove(key, *stamp);
+  const Entry& entry = map_.remove(key, next_stamp(key));
   note(key, entry);
   if (on_change_) on_change_(key, was_live ? Change::removed : Change::dots, entry, config_.own);
   return Term::map({{key, to_term(entry)}});
 }
 
 void OrMapState::restore(const Term& key, const Entry& entry) {
+  // Refused when this node's clock was set back: the entry is ours all the same.
+  (void)clock_.observe(entry.stamp(), wall_clock_());
   if (map_.merge(key, entry) == Change::none) return;
   note(key, *map_.find(key));
 }
@@ -67,10 +75,15 @@ void OrMapState::erase(const Term& key) {
   if (map_.erase(key)) digests_.erase(key, key_hash(key));
 }
 
-std::vector<Term> OrMapState::collect_tombstones(Milliseconds age_max) {
-  auto keys = map_.collect_tombstones(wall_clock_() - age_max.count());
+std::vector<Term> OrMapState::collect_tombstones(Milliseconds age_max, std::size_t count_max) {
+  auto keys = map_.collect_tombstones(wall_clock_() - age_max.count(), count_max);
   for (const auto& key : keys) digests_.erase(key, key_hash(key));
   return keys;
+}
+
+void OrMapState::retire_tombstones(Milliseconds age, std::size_t count_max) {
+  retired_before_ = wall_clock_() - age.count();
+  for (const auto& key : map_.retire_tombstones(retired_before_, count_max)) digests_.erase(key, key_hash(key));
 }
 
 void OrMapState::note(const Term& key, const Entry& entry) {
@@ -101,10 +114,15 @@ bool OrMapState::merge(const Atom& from, const Term& entries) {
   counters_.in_future += accepted.in_future;
   bool changed = false;
   for (const auto& [key, incoming] : accepted.entries) {
-    const Change change = map_.merge(key, incoming);
-    if (change == Change::none) continue;
-    changed = true;
+    const Change change = map_.merge(key, incoming, wall_clock_());
     const Entry& entry = *map_.find(key);
+    if (change == Change::none) {
+      if (incoming.is_live() && !entry.is_live() && entry.stamp().wall < retired_before_) {
+        overruled_.emplace_back(key, to_term(entry));
+      }
+      continue;
+    }
+    changed = true;
     note(key, entry);
     if (on_change_) on_change_(key, change, entry, from);
   }

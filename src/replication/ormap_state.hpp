@@ -9,7 +9,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "replication/clock.hpp"
 #include "replication/digest_tree.hpp"
@@ -49,14 +52,22 @@ class OrMapState final : public ReplicatedState {
   Result<Term> put(const Term& key, Term value);
   /// Removes, whether there is such a key or not. Error: `limit_exceeded`, as above.
   Result<Term> remove(const Term& key);
-  /// An entry of the store, or of another map of ours. Unchecked.
+  /// An entry of the store, or of another map of ours. Unchecked; the clock goes on behind it.
   void restore(const Term& key, const Entry& entry);
   /// Forgets an entry without a trace.
   void erase(const Term& key);
   /// `offered` may say something else than before of the key, which is present.
   void review(const Term& key);
-  /// Forgets tombstones that are older than `age_max`; returns their keys.
-  std::vector<Term> collect_tombstones(Milliseconds age_max);
+  /// Forgets tombstones that are older than `age_max`, at most `count_max`; returns their keys.
+  std::vector<Term> collect_tombstones(Milliseconds age_max, std::size_t count_max = OrMap::no_limit);
+  /// From this age on tombstones stay out of the digests, at most `count_max` more by each call: nodes that keep them
+  /// for longer than others would else never be equal to these. Values that come back from before are told apart by
+  /// `take_overruled`.
+  void retire_tombstones(Milliseconds age, std::size_t count_max = OrMap::no_limit);
+  /// Retired tombstones that were met by older values since this was last asked: their sender should be told.
+  [[nodiscard]] std::vector<TermPair> take_overruled() { return std::exchange(overruled_, {}); }
+  /// Why a put of the key would fail: see `put`. `more`: keys that will be added before it.
+  [[nodiscard]] Result<void> check_put(const Term& key, std::size_t more = 0) const;
 
   [[nodiscard]] const OrMap& map() const noexcept { return map_; }
   [[nodiscard]] const OrMapStateCounters& counters() const noexcept { return counters_; }
@@ -71,7 +82,8 @@ class OrMapState final : public ReplicatedState {
   [[nodiscard]] bool covers(const Term& key, const Timestamp& stamp) const override;
 
  private:
-  Result<Timestamp> next_stamp(const Term& key);
+  [[nodiscard]] Result<void> check_write(const Term& key, std::size_t more) const;
+  Timestamp next_stamp(const Term& key);
   void note(const Term& key, const Entry& entry);
 
   OrMapStateConfig config_;
@@ -80,6 +92,8 @@ class OrMapState final : public ReplicatedState {
   OnChange on_change_;
   OrMap map_;
   DigestTree digests_;
+  WallMilliseconds retired_before_ = std::numeric_limits<WallMilliseconds>::min();
+  std::vector<TermPair> overruled_;
   OrMapStateCounters counters_;
 };
 

@@ -189,6 +189,43 @@ TEST(OrMap, tombstones_below_the_cutoff_are_collected_and_values_are_not) {
   EXPECT_EQ(map.size(), 2U);
 }
 
+TEST(OrMap, tombstones_are_collected_in_order_and_in_parts) {
+  OrMap map;
+  for (const std::int64_t key : {3, 1, 4, 2, 5}) map.merge(key, Entry::tombstone({key, 0}));
+  map.put(2, "again", {{10, 0}, Atom("a@h")});
+  EXPECT_EQ(map.collect_tombstones(5, 2), (std::vector<Term>{1, 3}));
+  EXPECT_EQ(map.collect_tombstones(5, 2), std::vector<Term>{4});
+  EXPECT_EQ(map.size(), 2U);
+}
+
+TEST(OrMap, retired_tombstones_stay_and_are_named_once) {
+  OrMap map;
+  map.merge("key", Entry::tombstone({1, 0}));
+  EXPECT_EQ(map.retire_tombstones(2), std::vector<Term>{Term("key")});
+  EXPECT_TRUE(map.retire_tombstones(2).empty());
+  EXPECT_EQ(map.size(), 1U);
+  EXPECT_EQ(map.collect_tombstones(2), std::vector<Term>{Term("key")});
+  EXPECT_EQ(map.size(), 0U);
+}
+
+TEST(OrMap, an_old_tombstone_that_removes_something_now_counts_from_now_on) {
+  OrMap map;
+  map.put("key", 1, {{1, 0}, Atom("a@h")});
+  map.merge("key", Entry::tombstone({5, 0}), 1000);
+  EXPECT_EQ(map.retire_tombstones(100), std::vector<Term>{Term("key")}) << "others have retired it long ago";
+  EXPECT_TRUE(map.collect_tombstones(1000).empty());
+  EXPECT_EQ(map.collect_tombstones(1001), std::vector<Term>{Term("key")});
+}
+
+TEST(OrMap, a_key_that_comes_and_goes_is_collected_once) {
+  OrMap map;
+  for (std::int64_t wall = 1; wall <= 1000; ++wall) {
+    map.put("key", wall, {{wall, 0}, Atom("a@h")});
+    map.remove("key", {wall, 1});
+  }
+  EXPECT_EQ(map.collect_tombstones(1001), std::vector<Term>{Term("key")});
+}
+
 TEST(OrMap, keys_that_erlang_nodes_cannot_tell_apart_are_found) {
   OrMap map;
   map.put(1, "integer", {{1, 0}, Atom("a@h")});
