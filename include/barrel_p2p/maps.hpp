@@ -42,9 +42,10 @@ struct MapStatistics {
   std::size_t entries = 0;
   std::size_t tombstones = 0;
   std::uint64_t accepted = 0;            ///< Entries of other nodes.
-  std::uint64_t rejected = 0;            ///< Malformed, refused by the validator, or beyond a bound.
+  std::uint64_t rejected = 0;            ///< Malformed, refused by the validator, of a node that is gone, too many.
   std::uint64_t rejected_in_future = 0;  ///< Of these, with stamps too far ahead: somebody's clock is wrong.
   std::uint64_t forced_collections = 0;  ///< Tombstones forgotten although a node that was there may still be away.
+  std::size_t unwritten = 0;             ///< Entries that the disk refused; they are written again by and by.
   std::uint64_t futile_rounds = 0;  ///< Rounds of anti-entropy that never end: two nodes refuse each other's entries.
 };
 

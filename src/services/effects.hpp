@@ -5,6 +5,7 @@
 #pragma once
 
 #include <barrel_p2p/error.hpp>
+#include <barrel_p2p/maps.hpp>
 #include <barrel_p2p/services.hpp>
 #include <barrel_p2p/term.hpp>
 #include <cstdint>
@@ -60,13 +61,16 @@ struct StoreChange {
   Term key{};
   std::optional<replication::Entry> entry{};
 };
-/// Write these together, in the order of the effects. Answered by `Services::stored` with the ticket, unless it is 0.
+/// Write these together, in the order of the effects. Who carries it out answers the ticket, if it is not 0, with the
+/// result of the write: no `Completed` comes for it. Whatever the ticket, changes that could not be written are handed
+/// to `Maps::store_failed`, which sees to it that they are written later; the caller has its error by then, and what
+/// it wrote counts in memory and on other nodes all the same.
 struct Persist {
   std::vector<StoreChange> changes;
   Ticket ticket = 0;
 };
 
-/// A call has its answer.
+/// A call has its answer, and waits for no disk.
 struct Completed {
   Ticket ticket = 0;
   Result<void> result;
@@ -88,19 +92,24 @@ struct ServiceHappened {
   ServiceEvent event;
 };
 
-/// What a reader of the map finds under the key is another than before, or was written anew. In an effect of its own,
-/// before its `MapHappened`.
+/// What a reader of the map finds under the key is another than before, or was written anew. Comes before the event of
+/// the same change.
 struct MapChanged {
   Atom map;
   Term key;
   std::optional<Term> value;
+};
+/// Subscribers are to be told. The node that writes tells of every put and remove, as Erlang nodes do; others only of
+/// what can be seen. Not told is what a map has from the disk when it opens.
+struct MapHappened {
+  MapEvent event;
 };
 
 /// `Members::members` gives others than before.
 struct MembersChanged {};
 
 using Effect = std::variant<Send, SendPid, Broadcast, Persist, Completed, Watch, Unwatch, ServiceChanged,
-                            ServiceHappened, MapChanged, MembersChanged>;
+                            ServiceHappened, MapChanged, MapHappened, MembersChanged>;
 using Effects = std::vector<Effect>;
 
 }  // namespace services

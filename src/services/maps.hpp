@@ -6,7 +6,12 @@
 //   between C++ nodes the digests of replication/replica.hpp.
 //
 // A map converges over the nodes that have opened it. A persistent one is in the collection `map/NAME` of the durable
-// store; what comes from peers is written as well, without anybody waiting.
+// store; what comes from peers is written as well, without anybody waiting. What the store refuses stays in memory and
+// is written again by and by.
+//
+// Removals are remembered for `tombstone_ttl`, and while a node is away that may not have heard of them for longer.
+// From `tombstone_ttl` on they are no part of the digests, so that a node that has forgotten them (it has not known the
+// one that is away) is equal to one that has not; who comes with a value that was removed is told so.
 //
 // Source: protocol document 06, sections 1, 2.3, 6 and 11; document 04. One thread at a time.
 #pragma once
@@ -18,8 +23,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
+#include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -44,13 +52,17 @@ struct MapsConfig {
   Milliseconds scan_period{1000};            ///< `barrel_p2p_map_scan_ms`: how often old tombstones are looked for.
   Milliseconds tombstone_hold{24 * 3'600'000LL};  ///< Tombstones are kept at most for so long because of absent nodes.
   std::size_t maps_max = 10'000;
-  std::size_t name_bytes_max = 200;             ///< Erlang nodes need room for a prefix in an atom of 255.
-  std::size_t entry_bytes_max = 1024UL * 1024;  ///< Key and value of one put, encoded: it passes every node.
-  std::size_t delta_bytes_max = 64UL * 1024;    ///< Of several entries in one broadcast, about.
+  std::size_t name_bytes_max = 200;                  ///< Erlang nodes need room for a prefix in an atom of 255.
+  std::size_t entry_bytes_max = 1024UL * 1024;       ///< Key and value of one put, encoded: it passes every node.
+  std::size_t delta_bytes_max = 64UL * 1024;         ///< Of several entries in one broadcast, about.
+  std::size_t batch_bytes_max = 32UL * 1024 * 1024;  ///< Of one `put_many`: half of what the store's queue takes.
 };
 
 /// Collection of the durable store.
 [[nodiscard]] std::string map_collection(const Atom& map);
+
+class Map;
+struct MapSurroundings;
 
 class Maps {
  public:
@@ -62,18 +74,20 @@ class Maps {
   Maps(const Maps&) = delete;
   Maps& operator=(const Maps&) = delete;
 
-  // What the program asks for. Tickets that are not 0 are completed, unless an error is returned: for a persistent map
-  // after the fsync, else at once. Errors of all: `no_such_map`.
-  /// `stored`: what the durable store has of it, for a persistent map. Opening an open map again changes nothing.
-  /// Errors: `invalid_argument`: the name is too long, or an option out of range; `limit_exceeded`.
+  // What the program asks for. Tickets that are not 0 are answered, unless an error is returned: those of persistent
+  // maps by the `Persist` that has them, all others by `Completed`. Errors of all: `no_such_map`.
+  /// `stored`: what the durable store has of it, for a persistent map, after all that was to be written before has been
+  /// written. Readers are told of it, subscribers are not. Opening an open map again changes nothing. Errors:
+  /// `invalid_argument`: the name is empty or too long, or an option out of range; `limit_exceeded`.
   Result<void> open(const Atom& map, MapOptions options, Stored stored, const Now& now, Effects& out);
   [[nodiscard]] bool is_open(const Atom& map) const;
-  /// On this node; the store forgets it.
+  /// On this node; the store forgets it. No effect tells readers: for them there is no such map from here on.
   Result<void> remove_map(const Atom& map, Ticket ticket, Effects& out);
   /// Errors: `invalid_value`: the validator said no; `limit_exceeded`; `already_registered`: Erlang nodes take the key
   /// for another one that is present (1 and 1.0).
   Result<void> put(const Atom& map, const Term& key, const Term& value, Ticket ticket, const Now& now, Effects& out);
-  /// All of them or none; one fsync, few broadcasts. Of equal keys the last one counts. Errors as above.
+  /// All of them or none; one fsync, few broadcasts. Of equal keys the last one counts. Errors as above, and
+  /// `limit_exceeded` beyond `batch_bytes_max`.
   Result<void> put_many(const Atom& map, const std::vector<TermPair>& pairs, Ticket ticket, const Now& now,
                         Effects& out);
   /// Of unknown keys too: another node may know them.
@@ -89,6 +103,9 @@ class Maps {
   [[nodiscard]] bool takes(const Atom& replica_name) const;
   void deliver(const Atom& replica_name, const Term& payload, const Now& now, Effects& out);
   void receive(const Atom& replica_name, const Atom& from, const Term& message, const Now& now, Effects& out);
+  /// A `Persist` could not be written, whether it had a ticket or not: these were its changes. Those of maps are
+  /// written again, as they are by then, at every scan until it succeeds; the others are ignored.
+  void store_failed(std::span<const StoreChange> changes);
   void tick(const Now& now, Effects& out);
   [[nodiscard]] MonotonicTime deadline() const noexcept;
 
@@ -98,6 +115,19 @@ class Maps {
   [[nodiscard]] const replication::OrMap* find(const Atom& map) const;
   /// Error: `no_such_map`.
   [[nodiscard]] Result<MapStatistics> statistics(const Atom& map) const;
+
+ private:
+  [[nodiscard]] Map* open_map(const Atom& map) const;
+  [[nodiscard]] Map* map_of(const Atom& replica_name) const;
+  static void drop(const Atom& map, Ticket ticket, Effects& out);
+
+  void note_absence(const Now& now);
+
+  std::unique_ptr<MapSurroundings> around_;
+  std::map<Atom, std::unique_ptr<Map>> maps_;
+  std::unordered_map<Atom, Map*> by_replica_;
+  std::set<Atom> undropped_;  ///< Maps that are closed and that the store still has.
+  MonotonicTime next_scan_;
 };
 
 }  // namespace services

@@ -1,0 +1,418 @@
+#include "services/map.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "base/prng.hpp"
+#include "services/forward.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace services {
+namespace {
+
+using replication::Change;
+using replication::Entry;
+
+/// Changes that come from peers are given to the disk in parts: a small part of what the store's queue takes.
+constexpr std::size_t persist_bytes_max = 4UL * 1024 * 1024;
+constexpr std::size_t persist_changes_max = 4096;
+/// Tombstones that one scan takes away: about 10 ms of work. The next scan goes on.
+constexpr std::size_t collect_max = 20'000;
+/// From the opening to the questions to Erlang neighbours: a hello may be under way that says they are none.
+constexpr Milliseconds pull_delay{100};
+/// How long a node may be the only author of entries before its first lease is seen.
+constexpr Milliseconds author_patience{60'000};
+
+std::uint64_t seed_of(const MapsConfig& config, const Atom& map) {
+  return Prng(config.seed ^ phash2(Term(map))).next();
+}
+
+replication::OrMapStateConfig state_config(const MapsConfig& config, const MapOptions& options,
+                                           replication::EntryCheck check) {
+  replication::OrMapStateConfig state;
+  state.own = config.own;
+  state.entries_max = options.entries_max;
+  state.check = std::move(check);
+  return state;
+}
+
+replication::ReplicaConfig replica_config(const MapsConfig& config, const Atom& map, const Atom& replica_name) {
+  replication::ReplicaConfig replica;
+  replica.own = config.own;
+  replica.name = replica_name;
+  replica.seed = seed_of(config, map);
+  replica.anti_entropy_period = config.anti_entropy_period;
+  return replica;
+}
+
+}  // namespace
+
+void MapSurroundings::depart(const Atom& node) {
+  // Beyond the bound entries of such a node may be taken back: no harm but to memory.
+  constexpr std::size_t departed_max = 100'000;
+  if (departed.size() >= departed_max && !departed.contains(node)) return;
+  departed[node] = clock.last();
+}
+
+void Map::KeyQueue::push(const Term& key) {
+  if (known.insert(key).second) order.push_back(key);
+}
+
+Term Map::KeyQueue::pop() {
+  Term key = std::move(order.front());
+  order.pop_front();
+  known.erase(key);
+  return key;
+}
+
+Map::Map(Atom name, MapOptions options, MapSurroundings& around, const Now& now)
+    : name_(std::move(name)),
+      replica_name_(std::string(map_replica_prefix) + name_.string()),
+      collection_(map_collection(name_)),
+      options_(std::move(options)),
+      around_(around),
+      now_(now),
+      state_(
+          state_config(around.config, options_,
+                       [this](const Term& /*key*/, const Entry& entry) { return accepts(entry); }),
+          around.clock, [this] { return now_.wall; },
+          [this](const Term& key, Change change, const Entry& entry, const Atom& from) {
+            changed(key, change, entry, from);
+          }),
+      replica_(replica_config(around.config, name_, replica_name_), state_, now.monotonic) {}
+
+void Map::start(const Maps::Stored& stored, const Now& now, Effects& out) {
+  begin(now, out);
+  if (options_.persist) {
+    for (const auto& [key, entry] : stored) {
+      state_.restore(key, entry);
+      note_author(entry);
+      if (entry.is_live()) out_->emplace_back(MapChanged{name_, key, entry.value()});
+    }
+  }
+  for (const auto& [node, native] : around_.neighbours) {
+    replica_.peer_up(node, now.monotonic);
+    if (native) replica_.set_native(node);
+  }
+  pull_at_ = now.monotonic + pull_delay;
+}
+
+void Map::begin(const Now& now, Effects& out) {
+  now_ = now;
+  out_ = &out;
+}
+
+void Map::finish(Ticket ticket) {
+  forward(from_replica_, replica_name_, *out_);
+  if (!changes_.empty()) {
+    flush_persist(ticket);
+  } else if (ticket != 0) {
+    out_->emplace_back(Completed{ticket, {}});
+  }
+}
+
+// What the program asks for.
+
+bool Map::is_valid(const Term& value) const {
+  if (!options_.validator) return true;
+  try {
+    return options_.validator(value);
+  } catch (...) {
+    return false;
+  }
+}
+
+/// Returns the bytes of both.
+Result<std::size_t> Map::check(const Term& key, const Term& value) const {
+  if (!is_valid(value)) {
+    return fail(Errc::invalid_value, "the validator of the map " + name_.string() + " refused " + to_text(value));
+  }
+  const std::size_t bytes = encoded_size(key, false) + encoded_size(value, false);
+  if (bytes <= around_.config.entry_bytes_max) return bytes;
+  return fail(Errc::limit_exceeded, "key and value take " + std::to_string(bytes) + " bytes, and " +
+                                        std::to_string(around_.config.entry_bytes_max) +
+                                        " are allowed: every node holds them, keep large things elsewhere");
+}
+
+Result<void> Map::put(const Term& key, const Term& value, Ticket ticket, const Now& now, Effects& out) {
+  begin(now, out);
+  if (const auto checked = check(key, value); !checked) return std::unexpected(checked.error());
+  auto delta = state_.put(key, value);
+  if (!delta) return std::unexpected(delta.error());
+  replica_.broadcast(std::move(*delta), from_replica_);
+  finish(ticket);
+  return {};
+}
+
+Result<void> Map::put_many(const std::vector<TermPair>& pairs, Ticket ticket, const Now& now, Effects& out) {
+  begin(now, out);
+  boost::unordered_flat_map<Term, std::size_t, std::hash<Term>> last;
+  boost::unordered_flat_map<Term, Term, std::hash<Term>> forms;
+  std::size_t bytes = 0;
+  std::size_t added = 0;
+  for (std::size_t index = 0; index < pairs.size(); ++index) {
+    const auto& [key, value] = pairs[index];
+    const auto size = check(key, value);
+    if (!size) return std::unexpected(size.error());
+    bytes += *size;
+    if (bytes > around_.config.batch_bytes_max) {
+      return fail(Errc::limit_exceeded, "the entries take more than " + std::to_string(around_.config.batch_bytes_max) +
+                                            " bytes: put them in several calls");
+    }
+    if (!last.insert_or_assign(key, index).second) continue;
+    if (auto possible = state_.check_put(key, added); !possible) return possible;
+    if (state_.map().find(key) == nullptr) ++added;
+    const auto [other, unique] = forms.try_emplace(replication::plain_form(key), key);
+    if (!unique) {
+      return fail(Errc::already_registered, "Erlang nodes take " + to_text(key) + " for " + to_text(other->second) +
+                                                ": use integers or floats, not both");
+    }
+  }
+  std::vector<TermPair> delta;
+  std::size_t delta_bytes = 0;
+  for (std::size_t index = 0; index < pairs.size(); ++index) {
+    const auto& [key, value] = pairs[index];
+    if (last.at(key) != index) continue;
+    const auto put = state_.put(key, value);
+    assert(put);  // checked above
+    delta.push_back(put->pairs().front());
+    delta_bytes += encoded_size(*put, false);
+    if (delta_bytes < around_.config.delta_bytes_max) continue;
+    replica_.broadcast(Term::map(std::exchange(delta, {})), from_replica_);
+    delta_bytes = 0;
+  }
+  if (!delta.empty()) replica_.broadcast(Term::map(std::move(delta)), from_replica_);
+  finish(ticket);
+  return {};
+}
+
+Result<void> Map::remove(const Term& key, Ticket ticket, const Now& now, Effects& out) {
+  begin(now, out);
+  auto delta = state_.remove(key);
+  if (!delta) return std::unexpected(delta.error());
+  replica_.broadcast(std::move(*delta), from_replica_);
+  finish(ticket);
+  return {};
+}
+
+// What changes.
+
+void Map::changed(const Term& key, Change change, const Entry& entry, const Atom& from) {
+  persist(key, &entry);
+  if (from == around_.config.own || change == Change::put || change == Change::removed) {
+    tell(key, entry.is_live() ? &entry.value() : nullptr);
+  }
+  note_author(entry);
+  // What this node writes is written together.
+  const bool much = changes_.size() >= persist_changes_max || changes_bytes_ >= persist_bytes_max;
+  if (from != around_.config.own && much) flush_persist(0);
+}
+
+void Map::tell(const Term& key, const Term* value) {
+  MapEvent event{.map = name_, .kind = MapEvent::Kind::remove, .key = key};
+  std::optional<Term> seen;
+  if (value != nullptr) {
+    event.kind = MapEvent::Kind::put;
+    event.value = *value;
+    seen = *value;
+  }
+  out_->emplace_back(MapChanged{name_, key, std::move(seen)});
+  out_->emplace_back(MapHappened{std::move(event)});
+}
+
+/// `entry` is nullptr when it is gone.
+void Map::persist(const Term& key, const Entry* entry) {
+  if (!options_.persist) return;
+  StoreChange change{.kind = StoreChange::Kind::erase, .collection = collection_, .key = key};
+  changes_bytes_ += encoded_size(key, false);
+  if (entry != nullptr) {
+    change.kind = StoreChange::Kind::put;
+    change.entry = *entry;
+    changes_bytes_ += encoded_size(entry->value(), false);
+  }
+  changes_.push_back(std::move(change));
+}
+
+void Map::flush_persist(Ticket ticket) {
+  changes_bytes_ = 0;
+  if (!changes_.empty()) out_->emplace_back(Persist{std::exchange(changes_, {}), ticket});
+}
+
+void Map::forget(const Term& key) {
+  const bool was_live = state_.map().get(key) != nullptr;
+  state_.erase(key);
+  persist(key, nullptr);
+  if (was_live) tell(key, nullptr);
+  if (changes_.size() >= persist_changes_max) flush_persist(0);
+}
+
+// What other nodes send.
+
+bool Map::accepts(const Entry& entry) const {
+  if (!entry.is_live()) return true;
+  if (options_.prune_on_node_down && entry.only_by(entry.writer())) {
+    const auto departed = around_.departed.find(entry.writer());
+    if (departed != around_.departed.end() && entry.stamp() <= departed->second) return false;
+  }
+  return is_valid(entry.value());
+}
+
+void Map::deliver(const Term& payload, const Now& now, Effects& out) {
+  begin(now, out);
+  replica_.deliver(payload);
+  (void)state_.take_overruled();  // who sent it hears of it at the next exchange
+  finish(0);
+}
+
+void Map::receive(const Atom& from, const Term& message, const Now& now, Effects& out) {
+  begin(now, out);
+  replica_.receive(from, message, now.monotonic, from_replica_);
+  answer_overruled(from);
+  finish(0);
+}
+
+/// The node has values whose removal is no longer part of the digests.
+void Map::answer_overruled(const Atom& to) {
+  auto entries = state_.take_overruled();
+  if (entries.empty()) return;
+  Term sync = Term::tuple({Atom("full_sync"), around_.config.own, Term::map(std::move(entries))});
+  Term message = Term::tuple({Atom("$barrel_p2p_replica"), std::move(sync)});
+  from_replica_.emplace_back(replication::ReplicaSend{to, std::move(message)});
+}
+
+// Time.
+
+void Map::tick(const Now& now, Effects& out) {
+  begin(now, out);
+  if (pull_at_ && *pull_at_ <= now.monotonic) {
+    pull_at_.reset();
+    const Term request =
+        Term::tuple({Atom("$barrel_p2p_replica"), Term::tuple({Atom("request_sync"), around_.config.own})});
+    for (const auto& [node, native] : around_.neighbours) {
+      if (!native) from_replica_.emplace_back(replication::ReplicaSend{node, request});
+    }
+  }
+  replica_.tick(now.monotonic, from_replica_);
+  finish(0);
+}
+
+MonotonicTime Map::deadline() const noexcept {
+  const auto replica = replica_.deadline().value_or(MonotonicTime::max());
+  return pull_at_ ? std::min(*pull_at_, replica) : replica;
+}
+
+void Map::scan(const Now& now, Effects& out) {
+  begin(now, out);
+  collect_tombstones();
+  expect_authors();
+  write_again();
+  finish(0);
+}
+
+/// How long ago the first absence began that still counts: until all have heard of what the node did not know.
+std::optional<Milliseconds> Map::absence() const {
+  std::optional<Milliseconds> longest;
+  for (const auto& absence : around_.absences) {
+    if (absence.until && *absence.until + options_.tombstone_ttl < now_.monotonic) continue;
+    const auto age = std::chrono::duration_cast<Milliseconds>(now_.monotonic - absence.since);
+    longest = std::max(longest.value_or(age), age);
+  }
+  return longest;
+}
+
+/// A node that is away has seen the removals that are older than its absence, by far: by as much as they are
+/// remembered when nobody is away.
+void Map::collect_tombstones() {
+  const Milliseconds ttl = options_.tombstone_ttl;
+  const auto absence = this->absence();
+  state_.retire_tombstones(ttl, collect_max);
+  auto keys = state_.collect_tombstones(ttl + absence.value_or(Milliseconds(0)), collect_max);
+  if (absence) {
+    auto forced = state_.collect_tombstones(std::max(ttl, around_.config.tombstone_hold), collect_max);
+    forced_collections_ += forced.size();
+    std::ranges::move(forced, std::back_inserter(keys));
+  }
+  for (const auto& key : keys) persist(key, nullptr);
+}
+
+void Map::store_failed(const Term& key) {
+  if (options_.persist) unwritten_.push(key);
+}
+
+/// In parts: the disk that was full may have little room.
+void Map::write_again() {
+  while (!unwritten_.order.empty() && changes_.size() < persist_changes_max && changes_bytes_ < persist_bytes_max) {
+    const Term key = unwritten_.pop();
+    persist(key, state_.map().find(key));
+  }
+}
+
+MapStatistics Map::statistics() const {
+  MapStatistics statistics;
+  statistics.entries = state_.map().live_count();
+  statistics.tombstones = state_.map().size() - state_.map().live_count();
+  statistics.accepted = state_.counters().accepted;
+  statistics.rejected = state_.counters().rejected;
+  statistics.rejected_in_future = state_.counters().in_future;
+  statistics.forced_collections = forced_collections_;
+  statistics.futile_rounds = replica_.counters().futile;
+  statistics.unwritten = unwritten_.order.size();
+  return statistics;
+}
+
+// Entries that live as long as their author.
+
+/// A node whose first lease is still to come may be the author; one that is long gone too.
+void Map::note_author(const Entry& entry) {
+  if (!options_.prune_on_node_down || !entry.is_live() || around_.members.is_alive(entry.writer())) return;
+  if (entry.only_by(entry.writer())) awaited_.try_emplace(entry.writer(), now_.monotonic);
+}
+
+void Map::expect_authors() {
+  for (auto author = awaited_.begin(); author != awaited_.end();) {
+    const auto& [node, since] = *author;
+    const bool alive = around_.members.is_alive(node);
+    if (!alive && now_.monotonic < since + author_patience) {
+      ++author;
+      continue;
+    }
+    if (!alive) {
+      around_.depart(node);
+      prune(node);
+    }
+    author = awaited_.erase(author);
+  }
+}
+
+void Map::node_gone(const Atom& node, const Now& now, Effects& out) {
+  if (!options_.prune_on_node_down) return;
+  begin(now, out);
+  awaited_.erase(node);
+  prune(node);
+  finish(0);
+}
+
+void Map::prune(const Atom& node) {
+  std::vector<Term> keys;
+  for (const auto& [key, entry] : state_.map().entries()) {
+    if (entry.only_by(node)) keys.push_back(key);
+  }
+  if (keys.empty()) return;
+  std::ranges::sort(keys, TermLess());
+  for (const auto& key : keys) forget(key);
+  pruned_.insert(node);
+}
+
+/// It still has what was forgotten here, and so may others.
+void Map::node_back(const Atom& node, const Now& now) {
+  awaited_.erase(node);
+  if (pruned_.erase(node) == 0) return;
+  for (const auto& neighbour : around_.neighbours) replica_.suspect(neighbour.node, now.monotonic);
+  pull_at_ = now.monotonic + pull_delay;
+}
+
+}  // namespace services
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,255 @@
+#include "services/maps.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "services/map.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace services {
+namespace {
+
+constexpr std::string_view collection_prefix = "map/";
+constexpr Milliseconds tombstone_ttl_min{1000};
+/// A scan that is to happen all the time happens as often as this.
+constexpr Milliseconds scan_period_min{10};
+
+std::unexpected<Error> no_such_map(const Atom& map) {
+  return fail(Errc::no_such_map, "the map " + map.string() + " is not open on this node");
+}
+
+}  // namespace
+
+std::string map_collection(const Atom& map) { return std::string(collection_prefix) + map.string(); }
+
+Maps::Maps(MapsConfig config, replication::HybridClock& clock, const Members& members, const Now& now)
+    : around_(std::make_unique<MapSurroundings>(
+          MapSurroundings{.config = std::move(config), .clock = clock, .members = members})),
+      next_scan_(now.monotonic) {
+  around_->config.scan_period = std::max(around_->config.scan_period, scan_period_min);
+}
+
+Maps::~Maps() = default;
+
+Map* Maps::open_map(const Atom& map) const {
+  const auto found = maps_.find(map);
+  return found == maps_.end() ? nullptr : found->second.get();
+}
+
+Map* Maps::map_of(const Atom& replica_name) const {
+  const auto found = by_replica_.find(replica_name);
+  return found == by_replica_.end() ? nullptr : found->second;
+}
+
+// What the program asks for.
+
+Result<void> Maps::open(const Atom& map, MapOptions options, Stored stored, const Now& now, Effects& out) {
+  if (is_open(map)) return {};
+  const auto& config = around_->config;
+  if (map.text().empty() || map.text().size() > config.name_bytes_max) {
+    return fail(Errc::invalid_argument, "the name of a map has 1 to " + std::to_string(config.name_bytes_max) +
+                                            " bytes, not " + std::to_string(map.text().size()));
+  }
+  if (options.tombstone_ttl < tombstone_ttl_min) {
+    return fail(Errc::invalid_argument, "tombstone_ttl of the map " + map.string() + " is at least 1 s");
+  }
+  if (options.entries_max == 0) {
+    return fail(Errc::invalid_argument, "entries_max of the map " + map.string() + " is at least 1");
+  }
+  if (maps_.size() >= config.maps_max) {
+    return fail(Errc::limit_exceeded, std::to_string(config.maps_max) +
+                                          " maps are open: delete some, or put what "
+                                          "belongs together into one");
+  }
+  // What a drop should have taken away is none of this map's.
+  if (options.persist && undropped_.erase(map) > 0) {
+    drop(map, 0, out);
+    stored.clear();
+  }
+  if (maps_.empty()) next_scan_ = now.monotonic + config.scan_period;
+  auto& opened = maps_[map] = std::make_unique<Map>(map, std::move(options), *around_, now);
+  by_replica_.emplace(opened->replica_name(), opened.get());
+  opened->start(stored, now, out);
+  return {};
+}
+
+bool Maps::is_open(const Atom& map) const { return open_map(map) != nullptr; }
+
+Result<void> Maps::remove_map(const Atom& map, Ticket ticket, Effects& out) {
+  const auto found = maps_.find(map);
+  if (found == maps_.end()) return no_such_map(map);
+  const bool persistent = found->second->persistent();
+  by_replica_.erase(found->second->replica_name());
+  maps_.erase(found);
+  if (persistent) {
+    drop(map, ticket, out);
+  } else if (ticket != 0) {
+    out.emplace_back(Completed{ticket, {}});
+  }
+  return {};
+}
+
+void Maps::drop(const Atom& map, Ticket ticket, Effects& out) {
+  StoreChange change{.kind = StoreChange::Kind::drop, .collection = map_collection(map)};
+  out.emplace_back(Persist{{std::move(change)}, ticket});
+}
+
+Result<void> Maps::put(const Atom& map, const Term& key, const Term& value, Ticket ticket, const Now& now,
+                       Effects& out) {
+  Map* const open = open_map(map);
+  if (open == nullptr) return no_such_map(map);
+  return open->put(key, value, ticket, now, out);
+}
+
+Result<void> Maps::put_many(const Atom& map, const std::vector<TermPair>& pairs, Ticket ticket, const Now& now,
+                            Effects& out) {
+  Map* const open = open_map(map);
+  if (open == nullptr) return no_such_map(map);
+  return open->put_many(pairs, ticket, now, out);
+}
+
+Result<void> Maps::remove(const Atom& map, const Term& key, Ticket ticket, const Now& now, Effects& out) {
+  Map* const open = open_map(map);
+  if (open == nullptr) return no_such_map(map);
+  return open->remove(key, ticket, now, out);
+}
+
+// What happens.
+
+void Maps::neighbour_up(const Atom& node, const Now& now, Effects& /*out*/) {
+  auto& neighbours = around_->neighbours;
+  const auto known = std::ranges::find(neighbours, node, &MapSurroundings::Neighbour::node);
+  if (known == neighbours.end()) neighbours.push_back({node, false});
+  for (const auto& [name, map] : maps_) map->neighbour_up(node, now);
+}
+
+void Maps::neighbour_down(const Atom& node) {
+  std::erase_if(around_->neighbours, [&](const auto& neighbour) { return neighbour.node == node; });
+  for (const auto& [name, map] : maps_) map->neighbour_down(node);
+}
+
+void Maps::set_native(const Atom& node) {
+  for (auto& neighbour : around_->neighbours) {
+    if (neighbour.node == node) neighbour.native = true;
+  }
+  for (const auto& [name, map] : maps_) map->set_native(node);
+}
+
+void Maps::leave() {
+  around_->neighbours.clear();
+  for (const auto& [name, map] : maps_) map->leave();
+}
+
+void Maps::liveness(const Liveness& change, const Now& now, Effects& out) {
+  if (change.alive) {
+    around_->departed.erase(change.node);
+  } else {
+    around_->depart(change.node);
+  }
+  for (const auto& [name, map] : maps_) {
+    if (change.alive) {
+      map->node_back(change.node, now);
+    } else {
+      map->node_gone(change.node, now, out);
+    }
+  }
+}
+
+bool Maps::takes(const Atom& replica_name) const { return map_of(replica_name) != nullptr; }
+
+void Maps::deliver(const Atom& replica_name, const Term& payload, const Now& now, Effects& out) {
+  if (Map* const map = map_of(replica_name)) map->deliver(payload, now, out);
+}
+
+void Maps::receive(const Atom& replica_name, const Atom& from, const Term& message, const Now& now, Effects& out) {
+  if (Map* const map = map_of(replica_name)) map->receive(from, message, now, out);
+}
+
+void Maps::store_failed(std::span<const StoreChange> changes) {
+  for (const auto& change : changes) {
+    const std::string_view collection = change.collection;
+    if (!collection.starts_with(collection_prefix)) continue;
+    const auto name = Atom::make(collection.substr(collection_prefix.size()));
+    if (!name) continue;
+    Map* const map = open_map(*name);
+    switch (change.kind) {
+      case StoreChange::Kind::put:
+      case StoreChange::Kind::erase:
+        if (map != nullptr) map->store_failed(change.key);
+        break;
+      case StoreChange::Kind::drop:
+        if (map == nullptr) undropped_.insert(*name);
+        break;
+      case StoreChange::Kind::set: break;
+    }
+  }
+}
+
+void Maps::tick(const Now& now, Effects& out) {
+  if (now.monotonic < deadline()) return;
+  for (const auto& [name, map] : maps_) {
+    if (map->deadline() <= now.monotonic) map->tick(now, out);
+  }
+  if (now.monotonic < next_scan_) return;
+  next_scan_ = now.monotonic + around_->config.scan_period;
+  for (const auto& map : std::exchange(undropped_, {})) drop(map, 0, out);
+  note_absence(now);
+  for (const auto& [name, map] : maps_) map->scan(now, out);
+}
+
+void Maps::note_absence(const Now& now) {
+  auto& absences = around_->absences;
+  const auto longest = around_->members.longest_absence(now.monotonic);
+  const auto since = longest ? std::optional(now.monotonic - *longest) : std::nullopt;
+  if (!absences.empty() && !absences.back().until) {
+    auto& last = absences.back();
+    constexpr Milliseconds rounding{1000};
+    if (!since || *since > last.since + rounding) {
+      last.until = now.monotonic;  // the node whose absence began first is back, or forgotten
+    } else {
+      last.since = std::min(last.since, *since);
+    }
+  }
+  if (since && (absences.empty() || absences.back().until)) absences.push_back({*since, std::nullopt});
+  std::erase_if(absences, [&](const MapSurroundings::Absence& absence) {
+    return absence.until && *absence.until + around_->config.tombstone_hold < now.monotonic;
+  });
+  // Nodes that come and go all the time: the first two count as one.
+  constexpr std::size_t absences_max = 64;
+  if (absences.size() > absences_max) {
+    absences[1].since = std::min(absences[0].since, absences[1].since);
+    absences.erase(absences.begin());
+  }
+}
+
+MonotonicTime Maps::deadline() const noexcept {
+  if (maps_.empty() && undropped_.empty()) return MonotonicTime::max();
+  MonotonicTime next = next_scan_;
+  for (const auto& [name, map] : maps_) next = std::min(next, map->deadline());
+  return next;
+}
+
+// What is known.
+
+std::vector<Atom> Maps::names() const {
+  std::vector<Atom> names;
+  names.reserve(maps_.size());
+  for (const auto& [name, map] : maps_) names.push_back(name);
+  return names;
+}
+
+const replication::OrMap* Maps::find(const Atom& map) const {
+  const Map* const open = open_map(map);
+  return open == nullptr ? nullptr : &open->entries();
+}
+
+Result<MapStatistics> Maps::statistics(const Atom& map) const {
+  const Map* const open = open_map(map);
+  if (open == nullptr) return no_such_map(map);
+  return open->statistics();
+}
+
+}  // namespace services
+}  // namespace v0
+}  // namespace barrel_p2p

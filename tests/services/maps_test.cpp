@@ -1,0 +1,653 @@
+// Maps on several nodes: what the program sees, what goes over the wire and to the disk.
+#include "services/maps.hpp"
+
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+
+#include "services/maps_support.hpp"
+
+namespace barrel_p2p::services {
+namespace {
+
+using test::MapsWorld;
+using namespace std::chrono_literals;
+using Texts = std::vector<std::string>;
+using Values = std::map<std::string, std::string>;
+
+const Atom flags("flags");
+
+MapOptions persistent() {
+  MapOptions options;
+  options.persist = true;
+  return options;
+}
+MapOptions only_integers() {
+  MapOptions options;
+  options.validator = [](const Term& value) {
+    if (value.is_atom("boom")) throw std::runtime_error("boom");
+    return value.is_integer();
+  };
+  return options;
+}
+
+/// Two C++ nodes that have the map open and are neighbours.
+struct Pair : MapsWorld {
+  explicit Pair(const MapOptions& options = {}) {
+    a = add("a@h");
+    b = add("b@h");
+    link(a, b);
+    (void)open(a, flags, options);
+    (void)open(b, flags, options);
+    pass(1s);
+    for (const auto& node : {a, b}) at(node).effects.clear();
+  }
+  Atom a;
+  Atom b;
+};
+
+Term message(const char* tag, const Atom& from, Term content) {
+  return Term::tuple({Atom("$barrel_p2p_replica"), Term::tuple({Atom(tag), from, std::move(content)})});
+}
+Term value_entry(const Term& key, const Term& value, WallMilliseconds wall, const Atom& node) {
+  return Term::map({{key, replication::to_term(replication::Entry::value(value, {{wall, 0}, node}))}});
+}
+
+}  // namespace
+
+// The program.
+
+TEST(Maps, a_write_is_read_and_told_and_sent_and_written_in_this_order) {
+  Pair world(persistent());
+  EXPECT_EQ(world.put(world.a, flags, "key", 1), "ok");
+  EXPECT_EQ(world.at(world.a).effects, (Texts{"changed", "happened", "broadcast", "persist"}));
+  EXPECT_EQ(world.at(world.b).effects, (Texts{"changed", "happened", "persist"}));
+  EXPECT_EQ(world.get(world.b, flags, "key"), "1");
+  EXPECT_EQ(world.at(world.b).disk["map/flags"].size(), 1U);
+}
+
+TEST(Maps, a_write_to_a_map_without_a_disk_is_answered_at_once) {
+  Pair world;
+  EXPECT_EQ(world.put(world.a, flags, "key", 1), "ok");
+  EXPECT_EQ(world.at(world.a).effects, (Texts{"changed", "happened", "broadcast", "completed"}));
+}
+
+TEST(Maps, a_durable_write_is_answered_by_the_disk) {
+  Pair world(persistent());
+  world.at(world.a).disk_waits = true;
+  EXPECT_EQ(world.put(world.a, flags, "key", 1), "waits");
+  EXPECT_EQ(world.get(world.b, flags, "key"), "1") << "others do not wait";
+  world.write(world.a);
+  EXPECT_EQ(world.at(world.a).answers.rbegin()->second, "ok");
+}
+
+TEST(Maps, the_writer_tells_of_every_call_and_others_of_what_can_be_seen) {
+  Pair world;
+  world.put(world.a, flags, "key", 1);
+  world.put(world.a, flags, "key", 1);
+  world.remove(world.a, flags, "key");
+  world.remove(world.a, flags, "never there");
+  EXPECT_EQ(world.at(world.a).events,
+            (Texts{"put <<\"key\">> 1", "put <<\"key\">> 1", "remove <<\"key\">>", "remove <<\"never there\">>"}));
+  EXPECT_EQ(world.at(world.b).events, (Texts{"put <<\"key\">> 1", "remove <<\"key\">>"}));
+}
+
+TEST(Maps, one_stamp_a_write_and_one_dot_a_node) {
+  Pair world;
+  for (int value = 0; value < 5; ++value) world.put(world.a, flags, "key", value);
+  world.put(world.b, flags, "key", 6);
+  const auto& entry = *world.at(world.a).maps->find(flags)->find("key");
+  EXPECT_EQ(entry.dots().size(), 2U);
+  EXPECT_EQ(entry, *world.at(world.b).maps->find(flags)->find("key"));
+}
+
+TEST(Maps, what_the_validator_refuses_changes_nothing) {
+  Pair world(only_integers());
+  EXPECT_EQ(world.put(world.a, flags, "key", "text"), "invalid_value");
+  EXPECT_EQ(world.put(world.a, flags, "key", Atom("boom")), "invalid_value") << "what it throws is a no";
+  EXPECT_TRUE(world.at(world.a).effects.empty());
+  EXPECT_TRUE(world.live(world.a, flags).empty());
+}
+
+TEST(Maps, large_entries_are_refused) {
+  MapsWorld world;
+  world.maps_config.entry_bytes_max = 100;
+  const Atom a = world.add("a@h");
+  ASSERT_TRUE(world.open(a, flags));
+  EXPECT_EQ(world.put(a, flags, "key", std::string(200, 'x')), "limit_exceeded");
+  EXPECT_EQ(world.put(a, flags, std::string(200, 'x'), 1), "limit_exceeded");
+  EXPECT_EQ(world.put(a, flags, "key", std::string(50, 'x')), "ok");
+}
+
+TEST(Maps, a_full_map_takes_no_more_keys_from_anybody) {
+  MapOptions options;
+  options.entries_max = 2;
+  Pair world(options);
+  world.put(world.a, flags, 1, 1);
+  world.put(world.a, flags, 2, 2);
+  EXPECT_EQ(world.put(world.a, flags, 3, 3), "limit_exceeded");
+  EXPECT_EQ(world.put(world.a, flags, 2, 22), "ok");
+  world.deliver(world.b, flags, Term::tuple({Atom("delta"), world.a, value_entry(3, 3, test::start_wall, world.a)}));
+  EXPECT_EQ(world.live(world.b, flags), (Values{{"1", "1"}, {"2", "22"}}));
+  EXPECT_EQ(world.statistics(world.b, flags).rejected, 1U);
+}
+
+TEST(Maps, keys_that_erlang_nodes_take_for_one_are_refused) {
+  Pair world;
+  EXPECT_EQ(world.put(world.a, flags, 1, "integer"), "ok");
+  EXPECT_EQ(world.put(world.a, flags, 1.0, "float"), "already_registered");
+  EXPECT_EQ(world.put_many(world.a, flags, {{2, "integer"}, {2.0, "float"}}), "already_registered");
+  EXPECT_EQ(world.live(world.b, flags).size(), 1U);
+}
+
+TEST(Maps, names_and_options_are_checked) {
+  MapsWorld world;
+  world.maps_config.maps_max = 2;
+  const Atom a = world.add("a@h");
+  EXPECT_EQ(world.open(a, Atom("")).error(), Errc::invalid_argument);
+  EXPECT_EQ(world.open(a, Atom(std::string(201, 'x'))).error(), Errc::invalid_argument);
+  MapOptions options;
+  options.tombstone_ttl = 999ms;
+  EXPECT_EQ(world.open(a, flags, options).error(), Errc::invalid_argument);
+  options = {};
+  options.entries_max = 0;
+  EXPECT_EQ(world.open(a, flags, options).error(), Errc::invalid_argument);
+  EXPECT_TRUE(world.open(a, Atom("one")));
+  EXPECT_TRUE(world.open(a, Atom("two")));
+  EXPECT_EQ(world.open(a, flags).error(), Errc::limit_exceeded);
+  EXPECT_TRUE(world.open(a, Atom("one"))) << "it is open";
+  EXPECT_EQ(world.at(a).maps->names(), (std::vector<Atom>{Atom("one"), Atom("two")}));
+}
+
+TEST(Maps, a_map_that_is_not_open_is_not_there) {
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  EXPECT_EQ(world.put(a, flags, 1, 1), "no_such_map");
+  EXPECT_EQ(world.put_many(a, flags, {}), "no_such_map");
+  EXPECT_EQ(world.remove(a, flags, 1), "no_such_map");
+  EXPECT_EQ(world.remove_map(a, flags), "no_such_map");
+  EXPECT_EQ(world.at(a).maps->statistics(flags).error(), Errc::no_such_map);
+  EXPECT_FALSE(world.at(a).maps->takes(MapsWorld::replica(flags)));
+  EXPECT_EQ(world.at(a).maps->find(flags), nullptr);
+}
+
+TEST(Maps, opening_an_open_map_changes_nothing) {
+  Pair world;
+  world.put(world.a, flags, "key", 1);
+  EXPECT_TRUE(world.open(world.a, flags, only_integers()));
+  EXPECT_EQ(world.put(world.a, flags, "key", "text"), "ok");
+}
+
+// Several at once.
+
+TEST(Maps, many_entries_are_one_batch_for_the_disk_and_few_broadcasts) {
+  MapsWorld world;
+  world.maps_config.delta_bytes_max = 1000;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  world.link(a, b);
+  ASSERT_TRUE(world.open(a, flags, persistent()));
+  ASSERT_TRUE(world.open(b, flags));
+  std::vector<TermPair> pairs;
+  for (int key = 0; key < 100; ++key) pairs.emplace_back(key, key);
+  pairs.emplace_back(7, "last one counts");
+  EXPECT_EQ(world.put_many(a, flags, pairs), "ok");
+  EXPECT_EQ(world.at(a).batches, 1U);
+  EXPECT_GE(world.at(a).broadcasts.size(), 5U);
+  EXPECT_LE(world.at(a).broadcasts.size(), 10U);
+  for (const auto& payload : world.at(a).broadcasts) EXPECT_LE(encoded_size(payload), 1200U);
+  EXPECT_EQ(world.live(b, flags).size(), 100U);
+  EXPECT_EQ(world.get(b, flags, 7), "<<\"last one counts\">>");
+  EXPECT_EQ(world.at(a).events.size(), 100U);
+}
+
+TEST(Maps, many_entries_are_put_all_or_none) {
+  MapOptions options = only_integers();
+  options.entries_max = 10;
+  Pair world(options);
+  EXPECT_EQ(world.put_many(world.a, flags, {{1, 1}, {2, "text"}}), "invalid_value");
+  std::vector<TermPair> pairs;
+  for (int key = 0; key < 11; ++key) pairs.emplace_back(key, key);
+  EXPECT_EQ(world.put_many(world.a, flags, pairs), "limit_exceeded");
+  EXPECT_TRUE(world.live(world.a, flags).empty());
+  EXPECT_TRUE(world.at(world.a).effects.empty());
+  pairs.pop_back();
+  for (int key = 0; key < 10; ++key) pairs.emplace_back(key, -key);
+  EXPECT_EQ(world.put_many(world.a, flags, pairs), "ok") << "keys that are given twice count once";
+}
+
+TEST(Maps, a_batch_beyond_what_the_disk_takes_is_refused) {
+  MapsWorld world;
+  world.maps_config.batch_bytes_max = 1000;
+  const Atom a = world.add("a@h");
+  ASSERT_TRUE(world.open(a, flags));
+  EXPECT_EQ(world.put_many(a, flags, {{1, std::string(600, 'x')}, {2, std::string(600, 'x')}}), "limit_exceeded");
+  EXPECT_EQ(world.put_many(a, flags, {}), "ok");
+}
+
+// Other nodes.
+
+TEST(Maps, a_map_that_opens_late_gets_what_its_neighbours_have) {
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  const Atom erlang = world.add("e@h", MapsWorld::Kind::erlang);
+  world.link(a, b);
+  world.link(a, erlang);
+  ASSERT_TRUE(world.open(b, flags));
+  ASSERT_TRUE(world.open(erlang, flags));
+  world.put(b, flags, "of a C++ node", 1);
+  world.unlink(a, erlang);
+  world.put(erlang, flags, "of an Erlang node", 2);
+  world.link(a, erlang);
+  world.pass(5s);
+  ASSERT_TRUE(world.open(a, flags));
+  world.pass(1s);
+  EXPECT_EQ(world.live(a, flags).size(), 2U);
+}
+
+TEST(Maps, an_erlang_neighbour_is_asked_when_the_map_opens_and_a_native_one_is_not) {
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  const Atom erlang = world.add("e@h", MapsWorld::Kind::erlang);
+  world.link(a, b);
+  world.link(a, erlang);
+  ASSERT_TRUE(world.open(a, flags));
+  world.pass(1s);
+  std::size_t asked = 0;
+  for (const auto& [to, message] : world.at(a).sends) {
+    if (!message[1].is_tagged("request_sync", 2)) continue;
+    EXPECT_EQ(to, erlang);
+    ++asked;
+  }
+  EXPECT_EQ(asked, 1U);
+}
+
+TEST(Maps, removals_alone_are_told_to_erlang_nodes_too) {
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  const Atom erlang = world.add("e@h", MapsWorld::Kind::erlang);
+  world.link(a, erlang);
+  ASSERT_TRUE(world.open(a, flags));
+  ASSERT_TRUE(world.open(erlang, flags));
+  world.put(a, flags, "key", 1);
+  world.broadcasts_arrive = false;
+  world.remove(a, flags, "key");
+  EXPECT_EQ(world.get(erlang, flags, "key"), "1");
+  world.pass(2min);
+  EXPECT_EQ(world.get(erlang, flags, "key"), std::nullopt);
+}
+
+TEST(Maps, what_was_lost_is_repaired_by_digests) {
+  Pair world;
+  world.broadcasts_arrive = false;
+  world.put(world.a, flags, "of a", 1);
+  world.put(world.b, flags, "of b", 2);
+  world.pass(90s);
+  EXPECT_EQ(world.live(world.a, flags).size(), 2U);
+  EXPECT_EQ(world.live(world.a, flags), world.live(world.b, flags));
+}
+
+TEST(Maps, messages_of_strangers_and_in_other_names_do_no_harm) {
+  Pair world;
+  world.put(world.a, flags, "key", 1);
+  const Term lie = value_entry("key", "lie", test::start_wall + 10'000, world.a);
+  world.receive(world.a, world.b, flags, message("full_sync", world.a, lie));
+  world.receive(world.a, world.b, flags, Term::tuple({1, 2}));
+  world.deliver(world.a, flags, Term::tuple({Atom("delta"), world.a, lie}));
+  world.deliver(world.a, flags, Term::tuple({Atom("delta"), 7, lie}));
+  world.deliver(world.a, Atom("another map"), Term::tuple({Atom("delta"), world.b, lie}));
+  EXPECT_EQ(world.get(world.a, flags, "key"), "1");
+}
+
+TEST(Maps, stamps_from_the_future_are_refused_and_counted) {
+  Pair world;
+  const Term future = value_entry("key", 1, test::start_wall + 2 * 3'600'000, world.a);
+  world.deliver(world.b, flags, Term::tuple({Atom("delta"), world.a, future}));
+  EXPECT_EQ(world.get(world.b, flags, "key"), std::nullopt);
+  EXPECT_EQ(world.statistics(world.b, flags).rejected_in_future, 1U);
+}
+
+TEST(Maps, nodes_that_refuse_each_others_entries_stop_to_exchange_them) {
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  world.link(a, b);
+  ASSERT_TRUE(world.open(a, flags));
+  ASSERT_TRUE(world.open(b, flags, only_integers()));
+  world.put(a, flags, "key", "text");
+  world.pass(1h);
+  EXPECT_GE(world.statistics(a, flags).futile_rounds, 1U);
+  const auto before = world.at(a).sends.size() + world.at(b).sends.size();
+  world.pass(1h);
+  const auto sent = world.at(a).sends.size() + world.at(b).sends.size() - before;
+  EXPECT_LE(sent, 300U) << "without a pause it would be about 720";
+  EXPECT_EQ(world.put(a, flags, "number", 1), "ok");
+  EXPECT_EQ(world.get(b, flags, "number"), "1");
+}
+
+TEST(Maps, a_node_that_left_asks_and_is_asked_no_more) {
+  Pair world;
+  world.at(world.a).maps->leave();
+  world.at(world.a).sends.clear();
+  world.pass(5min);
+  EXPECT_TRUE(world.at(world.a).sends.empty());
+}
+
+TEST(Maps, a_map_is_deleted_on_this_node_alone_and_comes_back_from_others) {
+  Pair world(persistent());
+  world.put(world.a, flags, "key", 1);
+  EXPECT_EQ(world.remove_map(world.a, flags), "ok");
+  EXPECT_FALSE(world.at(world.a).disk.contains("map/flags"));
+  EXPECT_EQ(world.get(world.b, flags, "key"), "1");
+  ASSERT_TRUE(world.open(world.a, flags, persistent()));
+  EXPECT_TRUE(world.live(world.a, flags).empty());
+  world.pass(1s);
+  EXPECT_EQ(world.get(world.a, flags, "key"), "1");
+  EXPECT_EQ(world.at(world.a).disk["map/flags"].size(), 1U);
+}
+
+TEST(Maps, nothing_is_due_without_maps) {
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  EXPECT_EQ(world.at(a).maps->deadline(), MonotonicTime::max());
+  ASSERT_TRUE(world.open(a, flags));
+  EXPECT_LE(world.at(a).maps->deadline(), world.now().monotonic + 1s);
+}
+
+// The disk.
+
+TEST(Maps, a_persistent_map_survives_and_tells_readers_but_no_subscribers) {
+  Pair world(persistent());
+  world.put(world.a, flags, "key", 1);
+  world.put(world.a, flags, "gone", 1);
+  world.remove(world.a, flags, "gone");
+  world.stop(world.a);
+  world.at(world.a).events.clear();
+  world.restart(world.a);
+  EXPECT_EQ(world.live(world.a, flags), (Values{{"<<\"key\">>", "1"}}));
+  EXPECT_EQ(world.at(world.a).readers[flags], (Values{{"<<\"key\">>", "1"}}));
+  EXPECT_TRUE(world.at(world.a).events.empty());
+  EXPECT_EQ(world.statistics(world.a, flags).tombstones, 1U);
+  EXPECT_EQ(world.put(world.a, flags, "key", 2), "ok");
+  EXPECT_EQ(world.get(world.a, flags, "key"), "2") << "the clock goes on behind what was stored";
+}
+
+TEST(Maps, the_disk_gets_only_what_changed) {
+  Pair world(persistent());
+  for (int key = 0; key < 10; ++key) world.put(world.a, flags, key, key);
+  const auto before = world.at(world.b).batches;
+  const Term snapshot = world.at(world.a).maps->find(flags)->to_term();
+  world.receive(world.b, world.a, flags, message("full_sync", world.a, snapshot));
+  EXPECT_EQ(world.at(world.b).batches, before);
+}
+
+TEST(Maps, what_the_disk_refuses_stays_and_is_written_later) {
+  Pair world(persistent());
+  world.put(world.a, flags, "before", 1);
+  world.at(world.a).disk_works = false;
+  EXPECT_EQ(world.put(world.a, flags, "of this node", 1), "io_error");
+  world.put(world.b, flags, "of the other", 2);
+  EXPECT_EQ(world.live(world.a, flags).size(), 3U);
+  EXPECT_EQ(world.live(world.b, flags).size(), 3U) << "others have it all the same";
+  world.pass(5s);
+  EXPECT_EQ(world.at(world.a).disk["map/flags"].size(), 1U);
+  EXPECT_EQ(world.statistics(world.a, flags).unwritten, 2U);
+  world.at(world.a).disk_works = true;
+  world.pass(2s);
+  EXPECT_EQ(world.at(world.a).disk["map/flags"].size(), 3U);
+  EXPECT_EQ(world.statistics(world.a, flags).unwritten, 0U);
+  const auto batches = world.at(world.a).batches;
+  world.pass(1min);
+  EXPECT_EQ(world.at(world.a).batches, batches) << "once it is written it is written";
+}
+
+TEST(Maps, a_removal_that_the_disk_refuses_is_written_later) {
+  MapOptions options = persistent();
+  options.tombstone_ttl = 10s;
+  Pair world(options);
+  world.put(world.a, flags, "key", 1);
+  world.remove(world.a, flags, "key");
+  world.at(world.a).disk_works = false;
+  world.pass(1min);
+  EXPECT_EQ(world.at(world.a).disk["map/flags"].size(), 1U);
+  EXPECT_EQ(world.statistics(world.a, flags).tombstones, 0U);
+  world.at(world.a).disk_works = true;
+  world.pass(2s);
+  EXPECT_TRUE(world.at(world.a).disk["map/flags"].empty());
+}
+
+TEST(Maps, a_deletion_that_the_disk_refuses_is_repeated_and_the_map_does_not_come_back) {
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  ASSERT_TRUE(world.open(a, flags, persistent()));
+  world.put(a, flags, "key", 1);
+  world.at(a).disk_works = false;
+  EXPECT_EQ(world.remove_map(a, flags), "io_error");
+  ASSERT_TRUE(world.open(a, flags, persistent()));
+  EXPECT_TRUE(world.live(a, flags).empty());
+  EXPECT_EQ(world.remove_map(a, flags), "io_error");
+  world.at(a).disk_works = true;
+  world.pass(2s);
+  EXPECT_FALSE(world.at(a).disk.contains("map/flags"));
+}
+
+TEST(Maps, a_large_snapshot_goes_to_the_disk_in_parts) {
+  Pair world(persistent());
+  std::vector<TermPair> entries;
+  for (int key = 0; key < 10'000; ++key) {
+    entries.emplace_back(key, replication::to_term(replication::Entry::value(key, {{test::start_wall, 0}, world.b})));
+  }
+  world.receive(world.a, world.b, flags, message("full_sync", world.b, Term::map(std::move(entries))));
+  EXPECT_EQ(world.at(world.a).disk["map/flags"].size(), 10'000U);
+  EXPECT_EQ(world.at(world.a).batches, 3U);
+}
+
+// Removals.
+
+TEST(Maps, removals_are_forgotten_after_their_time_here_and_on_the_disk) {
+  MapOptions options = persistent();
+  options.tombstone_ttl = 1min;
+  Pair world(options);
+  world.put(world.a, flags, "key", 1);
+  world.remove(world.a, flags, "key");
+  world.pass(55s);
+  EXPECT_EQ(world.statistics(world.b, flags).tombstones, 1U);
+  world.pass(10s);
+  for (const auto& node : {world.a, world.b}) {
+    EXPECT_EQ(world.statistics(node, flags).tombstones, 0U);
+    EXPECT_EQ(world.statistics(node, flags).forced_collections, 0U);
+    EXPECT_TRUE(world.at(node).disk["map/flags"].empty());
+  }
+}
+
+TEST(Maps, a_node_that_comes_back_brings_nothing_back_that_was_removed_meanwhile) {
+  MapOptions options = persistent();
+  options.tombstone_ttl = 1min;
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  const Atom c = world.add("c@h");
+  world.link(a, b);
+  world.link(b, c);
+  for (const auto& node : {a, b, c}) ASSERT_TRUE(world.open(node, flags, options));
+  world.put(a, flags, "removed", 1);
+  world.put(a, flags, "kept", 1);
+  world.pass(10s);
+  world.stop(c);
+  world.pass(30s);
+  world.remove(a, flags, "removed");
+  world.pass(3h);
+  EXPECT_EQ(world.statistics(a, flags).tombstones, 1U) << "c may not know";
+  world.restart(c);
+  EXPECT_EQ(world.get(c, flags, "removed"), "1");
+  world.link(b, c);
+  world.pass(10s);
+  for (const auto& node : {a, b, c}) {
+    EXPECT_EQ(world.live(node, flags), (Values{{"<<\"kept\">>", "1"}})) << node.text();
+  }
+  EXPECT_EQ(world.at(a).events.back(), "remove <<\"removed\">>") << "it never came back for anybody";
+  world.pass(5min);
+  for (const auto& node : {a, b, c}) EXPECT_EQ(world.statistics(node, flags).tombstones, 0U) << node.text();
+}
+
+TEST(Maps, a_node_that_does_not_remember_the_absent_one_is_equal_to_those_that_do) {
+  MapOptions options;
+  options.tombstone_ttl = 1min;
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  const Atom c = world.add("c@h");
+  world.link(a, b);
+  world.link(a, c);
+  for (const auto& node : {a, b, c}) ASSERT_TRUE(world.open(node, flags, options));
+  for (int key = 0; key < 100; ++key) world.put(a, flags, key, key);
+  world.pass(10s);
+  world.stop(c);
+  for (int key = 0; key < 50; ++key) world.remove(a, flags, key);
+  world.pass(10s);
+  world.stop(b);
+  world.restart(b);
+  world.link(a, b);
+  world.pass(10min);
+  EXPECT_EQ(world.statistics(a, flags).tombstones, 50U);
+  EXPECT_EQ(world.statistics(b, flags).tombstones, 0U) << "it knows nobody who is away";
+  world.at(a).sends.clear();
+  world.at(b).sends.clear();
+  world.pass(10min);
+  for (const auto& node : {a, b}) {
+    for (const auto& [to, message] : world.at(node).sends) {
+      EXPECT_TRUE(message[1].is_tagged("digests", 3) && message[1][2].size() == 1) << to_text(message);
+    }
+  }
+}
+
+TEST(Maps, removals_before_the_absence_are_forgotten_during_it) {
+  MapOptions options;
+  options.tombstone_ttl = 1min;
+  Pair world(options);
+  world.put(world.a, flags, "key", 1);
+  world.remove(world.a, flags, "key");
+  world.pass(50s);
+  world.stop(world.b);
+  world.pass(5s);
+  EXPECT_EQ(world.statistics(world.a, flags).tombstones, 1U);
+  world.pass(1h);
+  EXPECT_EQ(world.statistics(world.a, flags).tombstones, 1U) << "removed less than a minute before b went";
+  Pair earlier(options);
+  earlier.put(earlier.a, flags, "key", 1);
+  earlier.remove(earlier.a, flags, "key");
+  earlier.pass(59s);
+  earlier.stop(earlier.b);
+  earlier.pass(8s);
+  EXPECT_EQ(earlier.statistics(earlier.a, flags).tombstones, 0U);
+}
+
+TEST(Maps, removals_are_not_kept_for_ever_because_of_a_node_that_stays_away) {
+  MapOptions options;
+  options.tombstone_ttl = 1min;
+  MapsWorld world;
+  world.maps_config.tombstone_hold = 1h;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  world.link(a, b);
+  ASSERT_TRUE(world.open(a, flags, options));
+  world.pass(10s);
+  world.stop(b);
+  world.put(a, flags, "key", 1);
+  world.remove(a, flags, "key");
+  world.pass(59min);
+  EXPECT_EQ(world.statistics(a, flags).tombstones, 1U);
+  world.pass(2min);
+  EXPECT_EQ(world.statistics(a, flags).tombstones, 0U);
+  EXPECT_EQ(world.statistics(a, flags).forced_collections, 1U);
+}
+
+// Entries that live as long as their author.
+
+namespace {
+
+MapOptions presence() {
+  MapOptions options = persistent();
+  options.prune_on_node_down = true;
+  return options;
+}
+
+}  // namespace
+
+TEST(Maps, entries_of_a_node_that_is_gone_are_forgotten_if_nobody_else_wrote_them) {
+  Pair world(presence());
+  world.put(world.b, flags, "only of b", 1);
+  world.put(world.b, flags, "of both", 1);
+  world.put(world.a, flags, "of both", 2);
+  world.stop(world.b);
+  world.pass(5s);
+  EXPECT_EQ(world.live(world.a, flags).size(), 2U) << "its lease still runs";
+  world.pass(5s);
+  EXPECT_EQ(world.live(world.a, flags), (Values{{"<<\"of both\">>", "2"}}));
+  EXPECT_EQ(world.at(world.a).events.back(), "remove <<\"only of b\">>");
+  EXPECT_EQ(world.at(world.a).disk["map/flags"].size(), 1U);
+}
+
+TEST(Maps, entries_of_a_node_that_is_gone_are_not_taken_back_until_it_is_there_again) {
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  const Atom keeper = world.add("keeper@h");
+  world.link(a, b);
+  world.link(a, keeper);
+  ASSERT_TRUE(world.open(a, flags, presence()));
+  ASSERT_TRUE(world.open(b, flags, persistent()));
+  ASSERT_TRUE(world.open(keeper, flags));
+  world.put(b, flags, "key", 1);
+  world.pass(1s);
+  world.stop(b);
+  world.pass(5min);
+  EXPECT_EQ(world.get(keeper, flags, "key"), "1");
+  EXPECT_EQ(world.get(a, flags, "key"), std::nullopt);
+  EXPECT_EQ(world.at(a).events, (Texts{"put <<\"key\">> 1", "remove <<\"key\">>"})) << "not once in between";
+  EXPECT_EQ(world.put(keeper, flags, "key", 2), "ok");
+  EXPECT_EQ(world.get(a, flags, "key"), "2") << "a write by another counts";
+  world.put(keeper, flags, "other", 1);
+  world.restart(b);
+  world.put(b, flags, "new", 1);
+  world.link(a, b);
+  world.pass(2s);
+  EXPECT_EQ(world.get(a, flags, "new"), "1");
+}
+
+TEST(Maps, entries_of_a_node_that_was_only_cut_off_come_back_with_it) {
+  Pair world(presence());
+  world.put(world.b, flags, "key", 1);
+  world.unlink(world.a, world.b);
+  world.pass(20s);
+  EXPECT_EQ(world.get(world.a, flags, "key"), std::nullopt);
+  world.link(world.a, world.b);
+  world.pass(2s);
+  EXPECT_EQ(world.get(world.a, flags, "key"), "1");
+  EXPECT_EQ(world.get(world.b, flags, "key"), "1");
+}
+
+TEST(Maps, entries_of_a_node_that_nobody_has_heard_of_are_forgotten_after_a_minute) {
+  Pair world(presence());
+  const Atom ghost("ghost@h");
+  world.receive(world.a, world.b, flags, message("full_sync", world.b, value_entry("key", 1, test::start_wall, ghost)));
+  world.pass(50s);
+  EXPECT_EQ(world.get(world.a, flags, "key"), "1") << "its first beat may be under way";
+  world.pass(15s);
+  EXPECT_EQ(world.get(world.a, flags, "key"), std::nullopt);
+  world.pass(2min);
+  EXPECT_EQ(world.get(world.b, flags, "key"), std::nullopt);
+  EXPECT_EQ(world.get(world.a, flags, "key"), std::nullopt) << "b had it for longer";
+}
+
+TEST(Maps, entries_stay_without_the_option) {
+  Pair world;
+  world.put(world.b, flags, "key", 1);
+  world.stop(world.b);
+  world.pass(1min);
+  EXPECT_EQ(world.get(world.a, flags, "key"), "1");
+}
+
+}  // namespace barrel_p2p::services
