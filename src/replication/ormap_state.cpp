@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <tuple>
 #include <utility>
 
 namespace barrel_p2p {
@@ -42,7 +43,7 @@ Result<void> OrMapState::check_write(const Term& key, std::size_t more) const {
 Timestamp OrMapState::next_stamp(const Term& key) {
   const WallMilliseconds now = wall_clock_();
   const Entry* present = map_.find(key);
-  if (present != nullptr && present->stamp() > clock_.last()) (void)clock_.observe(present->stamp(), now);
+  if (present != nullptr && present->stamp() > clock_.last()) std::ignore = clock_.observe(present->stamp(), now);
   return clock_.now(now);
 }
 
@@ -66,7 +67,7 @@ Result<Term> OrMapState::remove(const Term& key) {
 
 void OrMapState::restore(const Term& key, const Entry& entry) {
   // Refused when this node's clock was set back: the entry is ours all the same.
-  (void)clock_.observe(entry.stamp(), wall_clock_());
+  std::ignore = clock_.observe(entry.stamp(), wall_clock_());
   if (map_.merge(key, entry) == Change::none) return;
   note(key, *map_.find(key));
 }

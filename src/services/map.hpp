@@ -59,6 +59,7 @@ class Map {
  public:
   /// `around` must outlive it.
   Map(Atom name, MapOptions options, MapSurroundings& around, const Now& now);
+  ~Map() = default;
   Map(const Map&) = delete;
   Map& operator=(const Map&) = delete;
 
