@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/endian/conversion.hpp>
 #include <cassert>
 #include <utility>
 
@@ -40,7 +41,45 @@ struct DigestTree::Node {
   Summary summary;
   std::vector<Item> items;
   std::unique_ptr<std::array<Node, Prefix::fan_out>> children;
+
+  void add(const Item& item);
+  [[nodiscard]] auto find(const Term& key, std::uint64_t hash);
 };
+
+void DigestTree::Node::add(const Item& item) {
+  // In small steps: there are many leaves, and none is large.
+  constexpr std::size_t step = 4;
+  if (items.size() == items.capacity()) items.reserve(items.size() + step);
+  items.push_back(item);
+}
+
+auto DigestTree::Node::find(const Term& key, std::uint64_t hash) {
+  return std::ranges::find_if(items, [&](const Item& item) { return item.hash == hash && *item.key == key; });
+}
+
+/// The nodes from the root down to a leaf. What changes in the leaf is added to the sums of all of them.
+struct DigestTree::Path {
+  std::array<Node*, Prefix::depth_max + 1> nodes{};
+  unsigned depth = 0;  ///< Of the leaf.
+
+  [[nodiscard]] Node& leaf() const noexcept { return *nodes[depth]; }
+  void add(std::uint64_t count, std::uint64_t digest) const noexcept {
+    for (unsigned level = 0; level <= depth; ++level) {
+      nodes[level]->summary.count += count;
+      nodes[level]->summary.digest += digest;
+    }
+  }
+};
+
+DigestTree::Path DigestTree::way_to(std::uint64_t hash) const {
+  Path path;
+  path.nodes[0] = root_.get();
+  while (path.leaf().children) {
+    Node* next = &(*path.leaf().children)[group(hash, path.depth)];
+    path.nodes[++path.depth] = next;
+  }
+  return path;
+}
 
 DigestTree::DigestTree() : root_(std::make_unique<Node>()) {}
 DigestTree::~DigestTree() = default;
@@ -48,65 +87,39 @@ DigestTree::DigestTree(DigestTree&&) noexcept = default;
 DigestTree& DigestTree::operator=(DigestTree&&) noexcept = default;
 
 void DigestTree::set(const Term& key, std::uint64_t hash, std::uint64_t digest) {
-  // The old digest is known at the leaf only, so the sums above it are corrected afterwards.
-  std::array<Node*, Prefix::depth_max + 1> path{};
-  unsigned depth = 0;
-  Node* node = root_.get();
-  path[depth] = node;
-  while (node->children) {
-    node = &(*node->children)[group(hash, depth)];
-    path[++depth] = node;
+  const Path path = way_to(hash);
+  Node& leaf = path.leaf();
+  if (const auto known = leaf.find(key, hash); known != leaf.items.end()) {
+    path.add(0, digest - std::exchange(known->digest, digest));
+    return;
   }
-  const auto known =
-      std::ranges::find_if(node->items, [&](const Item& item) { return item.hash == hash && item.key == key; });
-  std::uint64_t difference = digest;
-  std::uint64_t added = 1;
-  if (known != node->items.end()) {
-    difference -= std::exchange(known->digest, digest);
-    added = 0;
-  } else {
-    node->items.push_back({hash, digest, key});
-  }
-  for (unsigned level = 0; level <= depth; ++level) {
-    path[level]->summary.count += added;
-    path[level]->summary.digest += difference;
-  }
-  if (node->items.size() > leaf_items_max && depth < Prefix::depth_max) split(*node, depth);
+  leaf.add({hash, digest, &key});
+  path.add(1, digest);
+  if (leaf.items.size() > leaf_items_max && path.depth < Prefix::depth_max) split(leaf, path.depth);
 }
 
 void DigestTree::erase(const Term& key, std::uint64_t hash) {
-  std::array<Node*, Prefix::depth_max + 1> path{};
-  unsigned depth = 0;
-  Node* node = root_.get();
-  path[depth] = node;
-  while (node->children) {
-    node = &(*node->children)[group(hash, depth)];
-    path[++depth] = node;
-  }
-  const auto known =
-      std::ranges::find_if(node->items, [&](const Item& item) { return item.hash == hash && item.key == key; });
-  if (known == node->items.end()) return;
-  const std::uint64_t digest = known->digest;
-  *known = std::move(node->items.back());
-  node->items.pop_back();
-  for (unsigned level = 0; level <= depth; ++level) {
-    --path[level]->summary.count;
-    path[level]->summary.digest -= digest;
-  }
-  for (unsigned level = 0; level < depth; ++level) {
-    if (path[level]->summary.count >= inner_items_min) continue;
-    unite(*path[level]);
+  const Path path = way_to(hash);
+  Node& leaf = path.leaf();
+  const auto known = leaf.find(key, hash);
+  if (known == leaf.items.end()) return;
+  path.add(std::uint64_t{0} - 1, std::uint64_t{0} - known->digest);
+  *known = leaf.items.back();
+  leaf.items.pop_back();
+  for (unsigned level = 0; level < path.depth; ++level) {
+    if (path.nodes[level]->summary.count >= inner_items_min) continue;
+    unite(*path.nodes[level]);
     return;
   }
 }
 
 void DigestTree::split(Node& node, unsigned depth) {
   node.children = std::make_unique<std::array<Node, Prefix::fan_out>>();
-  for (auto& item : std::exchange(node.items, {})) {
+  for (const auto& item : std::exchange(node.items, {})) {
     Node& child = (*node.children)[group(item.hash, depth)];
     ++child.summary.count;
     child.summary.digest += item.digest;
-    child.items.push_back(std::move(item));
+    child.add(item);
   }
   for (auto& child : *node.children) {
     if (child.items.size() > leaf_items_max && depth + 1 < Prefix::depth_max) split(child, depth + 1);
@@ -122,7 +135,7 @@ void DigestTree::unite(Node& node) {
 }
 
 void DigestTree::gather(Node& node, std::vector<Item>& items) {
-  std::ranges::move(node.items, std::back_inserter(items));
+  items.insert(items.end(), node.items.begin(), node.items.end());
   if (!node.children) return;
   for (auto& child : *node.children) gather(child, items);
 }
@@ -161,16 +174,27 @@ void DigestTree::visit(const Prefix& prefix, const std::function<void(const Term
       if (prefix.contains(item.hash)) items.push_back(&item);
     }
     std::ranges::sort(items, [](const Item* left, const Item* right) {
-      return left->hash != right->hash ? left->hash < right->hash : compare(left->key, right->key) < 0;
+      return left->hash != right->hash ? left->hash < right->hash : compare(*left->key, *right->key) < 0;
     });
-    for (const auto* item : items) use(item->key);
+    for (const auto* item : items) use(*item->key);
   };
   walk(walk, *node);
 }
 
 std::uint64_t key_hash(const Term& key) {
-  const Bytes bytes = encode_term(key);
+  thread_local Bytes bytes;
+  bytes.clear();
+  encode_term_to(key, bytes);
   return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+std::uint64_t content_digest(std::span<const std::uint64_t> numbers, std::string_view text) {
+  std::uint64_t digest = 0;
+  for (const auto number : numbers) {
+    const std::uint64_t portable = boost::endian::native_to_little(number);
+    digest = XXH3_64bits_withSeed(&portable, sizeof(portable), digest);
+  }
+  return XXH3_64bits_withSeed(text.data(), text.size(), digest);
 }
 
 }  // namespace replication

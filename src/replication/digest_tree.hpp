@@ -14,6 +14,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
+#include <string_view>
 #include <vector>
 
 namespace barrel_p2p {
@@ -52,8 +54,9 @@ class DigestTree {
   DigestTree(const DigestTree&) = delete;
   DigestTree& operator=(const DigestTree&) = delete;
 
-  /// Adds the key or replaces its digest.
+  /// Adds the key or replaces its digest. A key that is added must stay where it is until it is erased.
   void set(const Term& key, std::uint64_t hash, std::uint64_t digest);
+  void set(Term&& key, std::uint64_t hash, std::uint64_t digest) = delete;
   void erase(const Term& key, std::uint64_t hash);
 
   [[nodiscard]] Summary summary(const Prefix& prefix = {}) const;
@@ -64,14 +67,16 @@ class DigestTree {
   struct Item {
     std::uint64_t hash = 0;
     std::uint64_t digest = 0;
-    Term key;
+    const Term* key = nullptr;
   };
   struct Node;
+  struct Path;
 
   /// A leaf with more items becomes an inner node; one with fewer becomes a leaf again.
   static constexpr std::size_t leaf_items_max = 32;
   static constexpr std::size_t inner_items_min = 8;
 
+  [[nodiscard]] Path way_to(std::uint64_t hash) const;
   static void split(Node& node, unsigned depth);
   static void unite(Node& node);
   static void gather(Node& node, std::vector<Item>& items);
@@ -81,6 +86,8 @@ class DigestTree {
 
 /// The hash of a key, equal on all nodes and versions: XXH3 of its encoding.
 [[nodiscard]] std::uint64_t key_hash(const Term& key);
+/// A hash of all of these, equal on all machines.
+[[nodiscard]] std::uint64_t content_digest(std::span<const std::uint64_t> numbers, std::string_view text);
 
 }  // namespace replication
 }  // namespace v0

@@ -72,36 +72,53 @@ Entry Entry::value(Term value, Dot dot) {
   Entry entry;
   entry.value_ = std::move(value);
   entry.live_ = true;
-  entry.dots_.push_back(std::move(dot));
+  entry.dot_ = std::move(dot);
   return entry;
 }
 
 Entry Entry::tombstone(const Timestamp& stamp) {
   Entry entry;
-  entry.dots_.push_back({stamp, Atom()});
+  entry.dot_.stamp = stamp;
   return entry;
 }
 
-std::span<const Dot> Entry::dots() const noexcept { return {dots_.data(), live_ ? dots_.size() : 0}; }
+Entry::Entry(const Entry& other)
+    : value_(other.value_),
+      dot_(other.dot_),
+      dots_(other.dots_ ? std::make_unique<std::vector<Dot>>(*other.dots_) : nullptr),
+      live_(other.live_) {}
+
+Entry& Entry::operator=(const Entry& other) { return *this = Entry(other); }
+
+std::span<const Dot> Entry::dots() const noexcept {
+  if (dots_) return *dots_;
+  return {&dot_, live_ ? 1U : 0U};
+}
 
 bool Entry::only_by(const Atom& node) const noexcept {
-  return live_ && std::ranges::all_of(dots_, [&](const Dot& dot) { return dot.node == node; });
+  return live_ && std::ranges::all_of(dots(), [&](const Dot& dot) { return dot.node == node; });
 }
 
 void Entry::add_dot(const Dot& dot) {
   assert(live_);
-  const auto known = std::ranges::find(dots_, dot.node, &Dot::node);
-  if (known == dots_.end()) {
-    dots_.push_back(dot);
+  if (!dots_ && dot.node == dot_.node) {
+    dot_.stamp = std::max(dot_.stamp, dot.stamp);
+    return;
+  }
+  if (!dots_) dots_ = std::make_unique<std::vector<Dot>>(1, dot_);
+  const auto known = std::ranges::find(*dots_, dot.node, &Dot::node);
+  if (known == dots_->end()) {
+    dots_->push_back(dot);
   } else {
     known->stamp = std::max(known->stamp, dot.stamp);
   }
-  std::iter_swap(dots_.begin(), std::ranges::max_element(dots_));
+  std::iter_swap(dots_->begin(), std::ranges::max_element(*dots_));
+  dot_ = dots_->front();
 }
 
 bool operator==(const Entry& left, const Entry& right) noexcept {
-  return left.live_ == right.live_ && left.value_ == right.value_ && left.dots_.size() == right.dots_.size() &&
-         std::ranges::is_permutation(left.dots_, right.dots_);
+  return left.live_ == right.live_ && left.dot_ == right.dot_ && left.value_ == right.value_ &&
+         std::ranges::is_permutation(left.dots(), right.dots());
 }
 
 Term to_term(const Entry& entry) {
@@ -172,9 +189,16 @@ Change merge(Entry& entry, const Entry& incoming) {
 
 // The map.
 
-const Entry* OrMap::find(const Term& key) const noexcept {
+OrMap::Record* OrMap::lookup(const Term& key) const noexcept {
   const auto found = table_.find(key);
-  return found == table_.end() ? nullptr : &found->second;
+  return found == table_.end() ? nullptr : found->get();
+}
+
+const OrMap::Record* OrMap::record(const Term& key) const noexcept { return lookup(key); }
+
+const Entry* OrMap::find(const Term& key) const noexcept {
+  const Record* known = lookup(key);
+  return known == nullptr ? nullptr : &known->second;
 }
 
 const Term* OrMap::get(const Term& key) const noexcept {
@@ -182,58 +206,62 @@ const Term* OrMap::get(const Term& key) const noexcept {
   return entry != nullptr && entry->is_live() ? &entry->value() : nullptr;
 }
 
-Entry& OrMap::place(const Term& key, Entry&& entry) {
-  const bool live = entry.is_live();
-  const auto [position, added] = table_.try_emplace(key, std::move(entry));
+const OrMap::Record& OrMap::place(const Term& key, Entry&& entry) {
+  const auto [position, added] = table_.insert(std::make_unique<Record>(key, std::move(entry)));
   assert(added);
-  if (live) ++live_;
-  if (!live) bury(key, position->second.stamp(), 0);
+  const Record& record = **position;
+  if (record.second.is_live()) {
+    ++live_;
+  } else {
+    bury(key, record.second.stamp(), 0);
+  }
   if (contains_float(key)) with_floats_.insert_or_assign(without_floats(key), key);
-  return position->second;
+  return record;
 }
 
-const Entry& OrMap::put(const Term& key, Term value, Dot dot) {
-  const auto found = table_.find(key);
-  if (found == table_.end()) return place(key, Entry::value(std::move(value), std::move(dot)));
-  Entry& entry = found->second;
+const OrMap::Record& OrMap::put(const Term& key, Term value, Dot dot) {
+  Record* known = lookup(key);
+  if (known == nullptr) return place(key, Entry::value(std::move(value), std::move(dot)));
+  Entry& entry = known->second;
   assert(dot.stamp > entry.stamp());
   Entry written = Entry::value(std::move(value), std::move(dot));
   for (const auto& old : entry.dots()) written.add_dot(old);
   if (!entry.is_live()) ++live_;
   entry = std::move(written);
-  return entry;
+  return *known;
 }
 
-const Entry& OrMap::remove(const Term& key, const Timestamp& stamp) {
-  const auto found = table_.find(key);
-  if (found == table_.end()) return place(key, Entry::tombstone(stamp));
-  Entry& entry = found->second;
+const OrMap::Record& OrMap::remove(const Term& key, const Timestamp& stamp) {
+  Record* known = lookup(key);
+  if (known == nullptr) return place(key, Entry::tombstone(stamp));
+  Entry& entry = known->second;
   assert(stamp > entry.stamp());
   if (entry.is_live()) --live_;
   entry = Entry::tombstone(stamp);
   bury(key, stamp, 0);
-  return entry;
+  return *known;
 }
 
 Change OrMap::merge(const Term& key, const Entry& incoming, WallMilliseconds now) {
-  const auto found = table_.find(key);
-  if (found == table_.end()) {
+  Record* known = lookup(key);
+  if (known == nullptr) {
     place(key, Entry(incoming));
     return incoming.is_live() ? Change::put : Change::dots;
   }
-  const bool before = found->second.is_live();
-  const Change change = replication::merge(found->second, incoming);
-  const bool after = found->second.is_live();
+  Entry& entry = known->second;
+  const bool before = entry.is_live();
+  const Change change = replication::merge(entry, incoming);
+  const bool after = entry.is_live();
   if (after && !before) ++live_;
   if (before && !after) --live_;
-  if (!after && change != Change::none) bury(key, found->second.stamp(), before ? now : 0);
+  if (!after && change != Change::none) bury(key, entry.stamp(), before ? now : 0);
   return change;
 }
 
 bool OrMap::erase(const Term& key) {
   const auto found = table_.find(key);
   if (found == table_.end()) return false;
-  if (found->second.is_live()) --live_;
+  if ((*found)->second.is_live()) --live_;
   if (!with_floats_.empty() && contains_float(key)) with_floats_.erase(without_floats(key));
   table_.erase(found);
   return true;
@@ -269,7 +297,6 @@ std::vector<Term> OrMap::retire_tombstones(WallMilliseconds cutoff, std::size_t 
 }
 
 std::vector<Term> OrMap::collect_tombstones(WallMilliseconds cutoff, std::size_t count_max) {
-  retire_tombstones(cutoff, count_max);
   std::vector<Term> keys;
   while (keys.size() < count_max && !retired_.empty() && retired_.front().since < cutoff) {
     Grave grave = pop(retired_, oldest_since);
@@ -293,7 +320,7 @@ std::optional<Term> OrMap::lookalike(const Term& key) const {
 Term OrMap::to_term() const {
   std::vector<TermPair> pairs;
   pairs.reserve(table_.size());
-  for (const auto& [key, entry] : table_) pairs.emplace_back(key, replication::to_term(entry));
+  for (const auto& [key, entry] : entries()) pairs.emplace_back(key, replication::to_term(entry));
   return Term::map(std::move(pairs));
 }
 

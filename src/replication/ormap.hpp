@@ -14,12 +14,15 @@
 
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/term.hpp>
-#include <boost/container/small_vector.hpp>
 #include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <compare>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <ranges>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -52,9 +55,9 @@ class Entry {
   [[nodiscard]] bool is_live() const noexcept { return live_; }
   [[nodiscard]] const Term& value() const noexcept { return value_; }
   /// Of the write or removal that counts.
-  [[nodiscard]] const Timestamp& stamp() const noexcept { return dots_.front().stamp; }
+  [[nodiscard]] const Timestamp& stamp() const noexcept { return dot_.stamp; }
   /// Who wrote the value; the empty atom for a removal.
-  [[nodiscard]] const Atom& writer() const noexcept { return dots_.front().node; }
+  [[nodiscard]] const Atom& writer() const noexcept { return dot_.node; }
   [[nodiscard]] std::span<const Dot> dots() const noexcept;
   /// Whether nobody else wrote the value.
   [[nodiscard]] bool only_by(const Atom& node) const noexcept;
@@ -63,10 +66,20 @@ class Entry {
   void add_dot(const Dot& dot);
   friend bool operator==(const Entry&, const Entry&) noexcept;
 
+  Entry(const Entry& other);
+  Entry(Entry&& other) noexcept = default;
+  Entry& operator=(const Entry& other);
+  Entry& operator=(Entry&& other) noexcept = default;
+  ~Entry() = default;
+
  private:
+  Entry() = default;
+
+  // 56 bytes: there are millions of them, and nearly all have one dot.
   Term value_;
+  Dot dot_;                                 ///< The greatest one.
+  std::unique_ptr<std::vector<Dot>> dots_;  ///< All of them, the greatest one first, if there are several.
   bool live_ = false;
-  boost::container::small_vector<Dot, 1> dots_;
 };
 
 [[nodiscard]] Term to_term(const Entry& entry);
@@ -85,26 +98,30 @@ Change merge(Entry& entry, const Entry& incoming);
 
 class OrMap {
  public:
-  using Table = boost::unordered_flat_map<Term, Entry, std::hash<Term>>;
+  /// A key and what is known of it. Stays where it is until it is erased.
+  using Record = std::pair<const Term, Entry>;
   static constexpr std::size_t no_limit = static_cast<std::size_t>(-1);
 
-  /// The raw entry, or nullptr. Valid until the next change.
+  /// nullptr: the key is unknown.
+  [[nodiscard]] const Record* record(const Term& key) const noexcept;
+  /// The raw entry, or nullptr. Valid until it is erased.
   [[nodiscard]] const Entry* find(const Term& key) const noexcept;
   /// The value, if there is one. Valid until the next change.
   [[nodiscard]] const Term* get(const Term& key) const noexcept;
   /// The stamp must be greater than that of the present entry: `HybridClock::observe` it first.
-  const Entry& put(const Term& key, Term value, Dot dot);
-  const Entry& remove(const Term& key, const Timestamp& stamp);
+  const Record& put(const Term& key, Term value, Dot dot);
+  const Record& remove(const Term& key, const Timestamp& stamp);
   /// An unknown key is taken over. `now`: see `collect_tombstones`.
   Change merge(const Term& key, const Entry& incoming, WallMilliseconds now = 0);
   /// Forgets the entry, without a tombstone.
   bool erase(const Term& key);
 
-  // Tombstones are kept in order, so that looking for old ones costs nothing when there are none.
+  // Tombstones are kept in order, so that looking for old ones costs nothing when there are none. They retire, and are
+  // collected later.
   /// Tombstones whose wall time is below `cutoff`, the oldest first, each only once and at most `count_max`: they stay.
   std::vector<Term> retire_tombstones(WallMilliseconds cutoff, std::size_t count_max = no_limit);
-  /// Removes tombstones whose wall time is below `cutoff`, and that did not come at or after `cutoff` to remove a value
-  /// here: other nodes may still have the value then. At most `count_max`; returns their keys.
+  /// Removes retired tombstones whose wall time is below `cutoff`, but for those that came at or after `cutoff` to
+  /// remove a value here: other nodes may still have the value then. At most `count_max`; returns their keys.
   std::vector<Term> collect_tombstones(WallMilliseconds cutoff, std::size_t count_max = no_limit);
 
   /// A key that Erlang nodes take for the same one, though it is another: `1` and `1.0`, at any depth. They lose one of
@@ -115,7 +132,9 @@ class OrMap {
   [[nodiscard]] std::size_t live_count() const noexcept { return live_; }
   [[nodiscard]] bool has_live() const noexcept { return live_ > 0; }
   /// In no particular order: results that others see must not depend on it.
-  [[nodiscard]] const Table& entries() const noexcept { return table_; }
+  [[nodiscard]] auto entries() const noexcept {
+    return std::views::transform(table_, [](const auto& record) -> const Record& { return *record; });
+  }
   /// The whole state.
   [[nodiscard]] Term to_term() const;
 
@@ -127,11 +146,24 @@ class OrMap {
     Term key;
   };
 
-  Entry& place(const Term& key, Entry&& entry);
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(const Term& key) const noexcept { return key.hash(); }
+    std::size_t operator()(const std::unique_ptr<Record>& record) const noexcept { return record->first.hash(); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    static const Term& key(const Term& term) noexcept { return term; }
+    static const Term& key(const std::unique_ptr<Record>& record) noexcept { return record->first; }
+    bool operator()(const auto& left, const auto& right) const noexcept { return key(left) == key(right); }
+  };
+
+  [[nodiscard]] Record* lookup(const Term& key) const noexcept;
+  const Record& place(const Term& key, Entry&& entry);
   void bury(const Term& key, const Timestamp& stamp, WallMilliseconds since);
   [[nodiscard]] bool is_valid(const Grave& grave) const noexcept;
 
-  Table table_;
+  boost::unordered_flat_set<std::unique_ptr<Record>, Hash, Equal> table_;
   std::size_t live_ = 0;
   std::vector<Grave> graves_;   ///< A heap, the oldest stamp on top. Every tombstone is here or in the next one.
   std::vector<Grave> retired_;  ///< A heap, the oldest `since` on top.

@@ -1,6 +1,7 @@
 #include "replication/ormap_state.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <tuple>
 #include <utility>
@@ -12,9 +13,10 @@ namespace {
 
 /// Of what decides between two entries, so that equal digests mean equal winners. The older dots may differ for ever
 /// without any harm. The value is a function of its greatest dot.
-std::uint64_t digest_of(std::uint64_t hash, const Entry& entry) {
-  const Term essence = Term::tuple({hash, entry.is_live(), entry.stamp().wall, entry.stamp().logical, entry.writer()});
-  return key_hash(essence);
+std::uint64_t digest_of(std::uint64_t key_hash, const Entry& entry) {
+  const std::array<std::uint64_t, 4> numbers{key_hash, static_cast<std::uint64_t>(entry.stamp().wall),
+                                             entry.stamp().logical, entry.is_live() ? 1U : 0U};
+  return content_digest(numbers, entry.writer().text());
 }
 
 }  // namespace
@@ -50,8 +52,8 @@ Timestamp OrMapState::next_stamp(const Term& key) {
 Result<Term> OrMapState::put(const Term& key, Term value) {
   if (auto checked = check_put(key); !checked) return std::unexpected(checked.error());
   const bool known = map_.get(key) != nullptr && *map_.get(key) == value;
-  const Entry& entry = map_.put(key, std::move(value), {next_stamp(key), config_.own});
-  note(key, entry);
+  const auto& record = map_.put(key, std::move(value), {next_stamp(key), config_.own});
+  const Entry& entry = note(record);
   if (on_change_) on_change_(key, known ? Change::dots : Change::put, entry, config_.own);
   return Term::map({{key, to_term(entry)}});
 }
@@ -59,8 +61,7 @@ Result<Term> OrMapState::put(const Term& key, Term value) {
 Result<Term> OrMapState::remove(const Term& key) {
   if (auto checked = check_write(key, 0); !checked) return std::unexpected(checked.error());
   const bool was_live = map_.get(key) != nullptr;
-  const Entry& entry = map_.remove(key, next_stamp(key));
-  note(key, entry);
+  const Entry& entry = note(map_.remove(key, next_stamp(key)));
   if (on_change_) on_change_(key, was_live ? Change::removed : Change::dots, entry, config_.own);
   return Term::map({{key, to_term(entry)}});
 }
@@ -69,37 +70,46 @@ void OrMapState::restore(const Term& key, const Entry& entry) {
   // Refused when this node's clock was set back: the entry is ours all the same.
   std::ignore = clock_.observe(entry.stamp(), wall_clock_());
   if (map_.merge(key, entry) == Change::none) return;
-  note(key, *map_.find(key));
+  note(*map_.record(key));
 }
 
 void OrMapState::erase(const Term& key) {
-  if (map_.erase(key)) digests_.erase(key, key_hash(key));
+  // The digests look at the key of the map.
+  digests_.erase(key, key_hash(key));
+  map_.erase(key);
 }
 
 std::vector<Term> OrMapState::collect_tombstones(Milliseconds age_max, std::size_t count_max) {
-  auto keys = map_.collect_tombstones(wall_clock_() - age_max.count(), count_max);
-  for (const auto& key : keys) digests_.erase(key, key_hash(key));
-  return keys;
+  const WallMilliseconds cutoff = wall_clock_() - age_max.count();
+  retire_before(cutoff, count_max);
+  return map_.collect_tombstones(cutoff, count_max);
 }
 
 void OrMapState::retire_tombstones(Milliseconds age, std::size_t count_max) {
   retired_before_ = wall_clock_() - age.count();
-  for (const auto& key : map_.retire_tombstones(retired_before_, count_max)) digests_.erase(key, key_hash(key));
+  retire_before(retired_before_, count_max);
 }
 
-void OrMapState::note(const Term& key, const Entry& entry) {
+void OrMapState::retire_before(WallMilliseconds cutoff, std::size_t count_max) {
+  for (const auto& key : map_.retire_tombstones(cutoff, count_max)) digests_.erase(key, key_hash(key));
+}
+
+/// Returns the entry.
+const Entry& OrMapState::note(const OrMap::Record& record) {
+  const auto& [key, entry] = record;
   const auto hash = key_hash(key);
   if (config_.offered && !config_.offered(key)) {
     digests_.erase(key, hash);
   } else {
     digests_.set(key, hash, digest_of(hash, entry));
   }
+  return entry;
 }
 
 void OrMapState::review(const Term& key) {
-  const Entry* entry = map_.find(key);
-  assert(entry != nullptr);
-  note(key, *entry);
+  const auto* record = map_.record(key);
+  assert(record != nullptr);
+  note(*record);
 }
 
 bool OrMapState::merge(const Atom& from, const Term& entries) {
@@ -116,7 +126,8 @@ bool OrMapState::merge(const Atom& from, const Term& entries) {
   bool changed = false;
   for (const auto& [key, incoming] : accepted.entries) {
     const Change change = map_.merge(key, incoming, wall_clock_());
-    const Entry& entry = *map_.find(key);
+    const auto& record = *map_.record(key);
+    const Entry& entry = record.second;
     if (change == Change::none) {
       if (incoming.is_live() && !entry.is_live() && entry.stamp().wall < retired_before_) {
         overruled_.emplace_back(key, to_term(entry));
@@ -124,7 +135,7 @@ bool OrMapState::merge(const Atom& from, const Term& entries) {
       continue;
     }
     changed = true;
-    note(key, entry);
+    note(record);
     if (on_change_) on_change_(key, change, entry, from);
   }
   return changed;

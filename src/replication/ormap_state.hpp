@@ -84,7 +84,8 @@ class OrMapState final : public ReplicatedState {
  private:
   [[nodiscard]] Result<void> check_write(const Term& key, std::size_t more) const;
   Timestamp next_stamp(const Term& key);
-  void note(const Term& key, const Entry& entry);
+  const Entry& note(const OrMap::Record& record);
+  void retire_before(WallMilliseconds cutoff, std::size_t count_max);
 
   OrMapStateConfig config_;
   HybridClock& clock_;

@@ -36,9 +36,12 @@ OrMap map_of(const Term& term) {
 /// With the greatest dot of each node only: what both implementations agree on.
 Term pruned(const Term& term) { return map_of(term).to_term(); }
 
-OrMap merged(OrMap into, const OrMap& from) {
-  for (const auto& [key, entry] : from.entries()) into.merge(key, entry);
-  return into;
+OrMap merged(const OrMap& one, const OrMap& other) {
+  OrMap both;
+  for (const auto* map : {&one, &other}) {
+    for (const auto& [key, entry] : map->entries()) both.merge(key, entry);
+  }
+  return both;
 }
 
 std::map<std::string, std::string> live(const OrMap& map) {
@@ -185,6 +188,7 @@ TEST(OrMap, tombstones_below_the_cutoff_are_collected_and_values_are_not) {
   map.merge("old", Entry::tombstone({99, 7}));
   map.merge("young", Entry::tombstone({100, 0}));
   map.merge("value", Entry::value(1, {{1, 0}, Atom("a@h")}));
+  map.retire_tombstones(100);
   EXPECT_EQ(map.collect_tombstones(100), std::vector<Term>{Term("old")});
   EXPECT_EQ(map.size(), 2U);
 }
@@ -193,6 +197,7 @@ TEST(OrMap, tombstones_are_collected_in_order_and_in_parts) {
   OrMap map;
   for (const std::int64_t key : {3, 1, 4, 2, 5}) map.merge(key, Entry::tombstone({key, 0}));
   map.put(2, "again", {{10, 0}, Atom("a@h")});
+  EXPECT_EQ(map.retire_tombstones(6).size(), 4U);
   EXPECT_EQ(map.collect_tombstones(5, 2), (std::vector<Term>{1, 3}));
   EXPECT_EQ(map.collect_tombstones(5, 2), std::vector<Term>{4});
   EXPECT_EQ(map.size(), 2U);
@@ -223,6 +228,7 @@ TEST(OrMap, a_key_that_comes_and_goes_is_collected_once) {
     map.put("key", wall, {{wall, 0}, Atom("a@h")});
     map.remove("key", {wall, 1});
   }
+  EXPECT_EQ(map.retire_tombstones(1001), std::vector<Term>{Term("key")});
   EXPECT_EQ(map.collect_tombstones(1001), std::vector<Term>{Term("key")});
 }
 
