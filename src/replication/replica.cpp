@@ -121,7 +121,7 @@ void Replica::receive(const Atom& from, const Term& message, MonotonicTime now, 
     push_snapshot(peer, now, out);
   } else if (content.is_tagged("full_sync", 3)) {
     ++counters_.snapshots_received;
-    if (state_.apply_snapshot(from, content[2])) peer.changed = true;
+    if (state_.apply_snapshot(from, content[2])) note_news(peer, now);
   } else if (content.is_tagged("digests", 3)) {
     peer.native = true;
     std::vector<Range> ranges;
@@ -188,10 +188,12 @@ void Replica::on_digests(Peer& peer, const std::vector<Range>& theirs, Monotonic
       }
     }
   }
-  if (equal && theirs.size() == 1 && theirs.front().prefix.depth == 0) {
+  const bool is_root = theirs.size() == 1 && theirs.front().prefix.depth == 0;
+  if (theirs.empty() || (equal && is_root)) {
     ++counters_.equal;
     peer.equal_at = now;
     peer.futile_rounds = 0;
+    if (is_root) send_digests(peer.node, {}, out);
   }
   if (!small.empty()) send_entries(peer.node, small, true, nullptr, out);
   if (!divided.empty()) send_digests(peer.node, divided, out);
@@ -206,7 +208,7 @@ void Replica::on_entries(Peer& peer, const Term& message, MonotonicTime now, Rep
   }
   counters_.entries_received += message[3].size();
   const bool changed = state_.merge(peer.node, message[3]);
-  peer.changed = peer.changed || changed;
+  if (changed) note_news(peer, now);
   std::vector<Prefix> wanted;
   for (const auto& item : message[2].elements().first(std::min(message[2].size(), config_.digests_max))) {
     const auto prefix = item.is_tuple(2) ? prefix_of(item[0], item[1]) : std::nullopt;
@@ -215,6 +217,15 @@ void Replica::on_entries(Peer& peer, const Term& message, MonotonicTime now, Rep
   const Term& theirs = message[3];
   if (!wanted.empty()) send_entries(peer.node, wanted, false, &theirs, out);
   if (*more && changed) exchange(peer, now, out);
+}
+
+/// Something came from the peer that this node did not know. The others may not know it either: a change is broadcast
+/// once, and what was changed apart from them goes from neighbour to neighbour.
+void Replica::note_news(Peer& from, MonotonicTime now) {
+  from.changed = true;
+  for (auto& peer : peers_) {
+    if (peer.native && peer.node != from.node && !peer.greet_at) peer.greet_at = now + config_.greeting_delay;
+  }
 }
 
 /// Our entries below the prefixes. With `known`, what the peer has already in that form is left out.

@@ -11,9 +11,10 @@
 //
 // Between C++ nodes digests are compared first, from the root of the digest tree downwards, and only entries below
 // prefixes that differ are sent: the receiver of `entries` merges them, answers with what it has more or newer below
-// the listed prefixes, and, if `More` is true, begins again at the root. Nothing is remembered between messages. Erlang
-// nodes get and are asked for whole snapshots. Digests go the other way round for states without a digest tree: whole
-// snapshots too.
+// the listed prefixes, and, if `More` is true, begins again at the root. `digests` of nothing says that the roots are
+// equal. What was news to a node it compares with its other neighbours soon. Nothing is remembered between messages.
+// Erlang nodes get and are asked for whole snapshots. Digests go the other way round for states without a digest tree:
+// whole snapshots too.
 //
 // `confirm` asks whether the peer's entries are at least as new as the timestamps; `confirmed` says yes with the token,
 // there is no answer for no. It is asked again, and the entry sent along, until all have confirmed or time is up.
@@ -179,6 +180,7 @@ class Replica {
   void exchange(Peer& peer, MonotonicTime now, ReplicaEffects& out);
   void push_snapshot(Peer& peer, MonotonicTime now, ReplicaEffects& out);
   void on_digests(Peer& peer, const std::vector<Range>& theirs, MonotonicTime now, ReplicaEffects& out);
+  void note_news(Peer& from, MonotonicTime now);
   void on_entries(Peer& peer, const Term& message, MonotonicTime now, ReplicaEffects& out);
   void send_entries(const Atom& to, const std::vector<Prefix>& prefixes, bool want, const Term* known,
                     ReplicaEffects& out);

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "services/forward.hpp"
 #include "services/registry_entry.hpp"
 
 namespace barrel_p2p {
@@ -56,15 +57,7 @@ void Registry::begin(const Now& now, Effects& out) {
 }
 
 void Registry::end() {
-  for (auto& effect : replica_effects_) {
-    if (auto* send = std::get_if<replication::ReplicaSend>(&effect)) {
-      out_->emplace_back(Send{send->to, Atom(registry_replica_name), std::move(send->message)});
-    } else {
-      auto& broadcast = std::get<replication::ReplicaBroadcast>(effect);
-      out_->emplace_back(Broadcast{Atom(registry_replica_name), std::move(broadcast.payload)});
-    }
-  }
-  replica_effects_.clear();
+  forward(replica_effects_, Atom(registry_replica_name), *out_);
   settle_confirmations();
   for (auto& completed : std::exchange(completed_, {})) out_->emplace_back(std::move(completed));
   out_ = nullptr;
