@@ -26,9 +26,9 @@ namespace replication {
 struct OrMapStateConfig {
   Atom own;
   std::size_t entries_max = 10'000'000;  ///< Keys with their tombstones; more of peers are refused.
-  EntryCheck check;                      ///< Which entries of peers are taken; empty: all that are well-formed.
+  EntryCheck check{};                    ///< Which entries of peers are taken; empty: all that are well-formed.
   /// Which entries peers are told of when digests are compared; empty: all. See `OrMapState::review`.
-  std::function<bool(const Term& key)> offered;
+  std::function<bool(const Term& key)> offered{};
 };
 
 struct OrMapStateCounters {

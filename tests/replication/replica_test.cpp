@@ -287,6 +287,74 @@ TEST(Replica, equal_peers_know_that_they_are) {
   EXPECT_TRUE(world.at(a).replica->in_sync_since(b) || world.at(b).replica->in_sync_since(a));
 }
 
+TEST(Replica, equal_peers_are_never_given_up) {
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  world.put(a, 1, 1);
+  world.link(a, b);
+  world.pass(3h);
+  for (const auto& node : {a, b}) {
+    EXPECT_EQ(world.at(node).replica->counters().futile, 0U);
+    EXPECT_TRUE(world.at(node).replica->in_sync_since(node == a ? b : a));
+  }
+}
+
+TEST(Replica, what_a_newcomer_brings_reaches_the_far_end_at_once) {
+  World world;
+  world.broadcasts_arrive = false;
+  std::vector<Atom> nodes;
+  for (int index = 0; index < 6; ++index) nodes.push_back(world.add("n" + std::to_string(index) + "@h"));
+  for (std::size_t index = 2; index < nodes.size(); ++index) world.link(nodes[index - 1], nodes[index]);
+  world.pass(10s);
+  world.put(nodes[0], "key", 1);
+  world.link(nodes[0], nodes[1]);
+  world.pass(1s);
+  EXPECT_NE(world.map(nodes.back()).get("key"), nullptr);
+}
+
+TEST(Replica, what_is_offered_to_nobody_is_in_no_digest_but_merged_as_ever) {
+  HybridClock clock;
+  bool offered = false;
+  OrMapStateConfig config;
+  config.own = Atom("a@h");
+  config.offered = [&](const Term& key) { return offered || !key.is_atom("secret"); };
+  OrMapState state(config, clock, [] { return start_wall; }, {});
+  ASSERT_TRUE(state.put(Atom("open"), 1));
+  ASSERT_TRUE(state.put(Atom("secret"), 1));
+  EXPECT_EQ(state.digests()->summary().count, 1U);
+  EXPECT_NE(state.map().get(Atom("secret")), nullptr);
+  offered = true;
+  state.review(Atom("secret"));
+  EXPECT_EQ(state.digests()->summary().count, 2U);
+  offered = false;
+  state.review(Atom("secret"));
+  EXPECT_EQ(state.digests()->summary().count, 1U);
+}
+
+TEST(Replica, confirmations_that_are_waited_for_are_bounded) {
+  HybridClock clock;
+  OrMapState state({.own = Atom("a@h")}, clock, [] { return start_wall; }, {});
+  ReplicaConfig config;
+  config.own = Atom("a@h");
+  config.name = Atom("test");
+  config.confirmations_max = 3;
+  const MonotonicTime now = MonotonicTime{} + 1h;
+  Replica replica(config, state, now);
+  replica.peer_up(Atom("b@h"), now);
+  replica.set_native(Atom("b@h"));
+  ASSERT_TRUE(state.put(1, 1));
+  ReplicaEffects effects;
+  for (int time = 0; time < 3; ++time) EXPECT_TRUE(replica.confirm(1, clock.last(), 5s, now, effects));
+  EXPECT_EQ(replica.confirm(1, clock.last(), 5s, now, effects).error(), Errc::limit_exceeded);
+  EXPECT_TRUE(replica.take_confirmations().empty());
+  replica.tick(now + 6s, effects);
+  const auto ended = replica.take_confirmations();
+  ASSERT_EQ(ended.size(), 3U);
+  EXPECT_EQ(ended.front().result.error().message(), "timeout: not confirmed by b@h");
+  EXPECT_TRUE(replica.confirm(1, clock.last(), 5s, now + 6s, effects));
+}
+
 TEST(Replica, snapshots_for_one_peer_are_rationed) {
   World world;
   const Atom a = world.add("a@h");
