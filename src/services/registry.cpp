@@ -311,6 +311,34 @@ bool Registry::lay_ghost(const Term& key) {
   return true;
 }
 
+bool Registry::apply_snapshot(const Atom& from, const Term& snapshot) {
+  const bool changed = take(from, true, snapshot);
+  return bury_forgotten(from, snapshot) || changed;
+}
+
+/// What a node does not name in its snapshot, although that names something newer, was forgotten there in a restart:
+/// its removals would be named. The tombstone is as old as it can be, and the same wherever it is made; what the node
+/// writes after the snapshot is newer than all in it.
+bool Registry::bury_forgotten(const Atom& node, const Term& snapshot) {
+  const auto owner = owners_.find(node);
+  if (owner == owners_.end() || node == config_.own) return false;
+  replication::Timestamp newest;
+  for (const auto& [key, term] : snapshot.pairs()) {
+    const auto entry =
+        is_service_key(key) && node_of(key) == node ? replication::entry_of(term) : fail(Errc::malformed_term);
+    if (entry && state_.covers(key, entry->stamp())) newest = std::max(newest, entry->stamp());
+  }
+  std::vector<TermPair> buried;
+  for (const auto& [key, removed] : owner->second.keys) {
+    if (removed != ServiceOwner::live || snapshot.find(key) != nullptr) continue;
+    const auto written = map().find(key)->stamp();
+    if (written >= newest || written.logical == replication::Timestamp::logical_max) continue;
+    const auto tombstone = Entry::tombstone({written.wall, written.logical + 1});
+    buried.emplace_back(key, replication::to_term(tombstone));
+  }
+  return !buried.empty() && take(node, true, Term::map(std::move(buried)));
+}
+
 std::optional<Term> Registry::snapshot() const {
   const auto owner = owners_.find(config_.own);
   if (owner == owners_.end()) return std::nullopt;

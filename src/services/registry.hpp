@@ -141,7 +141,7 @@ class Registry final : private replication::ReplicatedState {
   // ReplicatedState.
   bool merge(const Atom& from, const Term& entries) override { return take(from, false, entries); }
   bool merge_delta(const Atom& from, const Term& entries) override { return take(from, true, entries); }
-  bool apply_snapshot(const Atom& from, const Term& snapshot) override { return take(from, true, snapshot); }
+  bool apply_snapshot(const Atom& from, const Term& snapshot) override;
   [[nodiscard]] std::optional<Term> snapshot() const override;
   void merge_custom(const Atom& /*from*/, const Term& /*payload*/) override {}
   [[nodiscard]] const replication::DigestTree* digests() const noexcept override { return state_.digests(); }
@@ -159,6 +159,7 @@ class Registry final : private replication::ReplicatedState {
   bool acceptable_own(const Term& key, const replication::Entry& entry);
   bool has_room(const Term& key, const Atom& node);
   bool lay_ghost(const Term& key);
+  bool bury_forgotten(const Atom& node, const Term& snapshot);
 
   void on_change(const Term& key, replication::Change change, const replication::Entry& entry);
   ServiceOwner& owner_of(const Atom& node);

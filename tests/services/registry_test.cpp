@@ -396,6 +396,24 @@ TEST_F(RegistryTest, ghosts_of_the_far_future_are_refused) {
   EXPECT_EQ(registry().map().size(), 0U);
 }
 
+TEST_F(RegistryTest, what_an_erlang_node_forgot_in_a_restart_is_forgotten_here_too) {
+  beat("e@h");
+  const Term kept = live("kept", "e@h", 1);
+  for (const Term& entry : {kept, live("forgotten", "e@h", 1), live("older", "e@h", 1)}) deliver("e@h", entry);
+  const Term newest = live("newest", "e@h", 1);
+  deliver("e@h", live("later", "e@h", 1));
+  (void)events();
+  snapshot("e@h", kept);
+  EXPECT_EQ(events(), "") << "nothing in it is newer than what is missing";
+  snapshot("e@h", Term::map({kept.pairs().front(), newest.pairs().front()}));
+  EXPECT_EQ(events(), "registered newest e@h, unregistered forgotten e@h, unregistered older e@h");
+  EXPECT_EQ(machine->visible(), "kept@e@h=1 later@e@h=1 newest@e@h=1");
+  EXPECT_TRUE(broadcasts().empty()) << "removals of others are not broadcast";
+  deliver("e@h", live("older", "e@h", 2));
+  EXPECT_EQ(events(), "registered older e@h");
+  expect_consistent();
+}
+
 // Who is alive.
 
 TEST_F(RegistryTest, entries_of_a_node_that_is_silent_are_hidden_and_come_back) {
