@@ -22,9 +22,9 @@ struct MapOptions {
   bool persist = false;
   /// `prune_on_peer_down`: entries that only a node wrote whose lease ran out are forgotten here until it is back.
   bool prune_on_node_down = false;
-  /// `tombstone_ttl_ms`, from 1000: removals are remembered at least for so long. Longer while a node is away that was
-  /// there before the removal, up to `MapsConfig::tombstone_hold`.
-  std::chrono::milliseconds tombstone_ttl{3'600'000};
+  /// `tombstone_ttl_ms`: removals are remembered at least for so long, and longer while a node is away that was there
+  /// before the removal; see `ReplicationConfig`. From 1000; 0: what the configuration says.
+  std::chrono::milliseconds tombstone_ttl{0};
   std::size_t entries_max = 10'000'000;  ///< Keys, removed ones included. From 1.
 };
 

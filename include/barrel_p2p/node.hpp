@@ -14,11 +14,14 @@
 #pragma once
 
 #include <barrel_p2p/error.hpp>
+#include <barrel_p2p/maps.hpp>
 #include <barrel_p2p/membership.hpp>
 #include <barrel_p2p/node_config.hpp>
 #include <barrel_p2p/node_name.hpp>
 #include <barrel_p2p/process.hpp>
+#include <barrel_p2p/replicated.hpp>
 #include <barrel_p2p/server.hpp>
+#include <barrel_p2p/services.hpp>
 #include <barrel_p2p/subscription.hpp>
 #include <chrono>
 #include <cstddef>
@@ -158,12 +161,103 @@ class BARREL_P2P_API Node {
   void subscribe_broadcast(const Pid& process);
   void unsubscribe_broadcast(const Pid& process);
 
+  /// Who is alive, this node included, in the order of their names: nodes whose lease counts, neighbours or not. Reads
+  /// a copy.
+  [[nodiscard]] std::vector<NodeName> members() const;
+
   /// For tests: treats these nodes as if they did not exist, in place of those that were blocked before. Connections
   /// stay up.
   void block_peers(const std::vector<NodeName>& nodes);
   void unblock_peers();
 
   [[nodiscard]] OverlayStatistics overlay_statistics() const;
+
+  // Services: processes that are found by name from every node. docs/services.md explains. On a hidden node registering
+  // fails with `invalid_config`, and nothing is found.
+
+  /// Registers a process, here or elsewhere, until it ends. When it returns `lookup` finds it here; others know within
+  /// the time of a broadcast, and with `options.wait_for_neighbours` when it returns. `meta` is a map. Blocks for the
+  /// cluster thread. Errors: `already_registered` (by this node, whatever the process), `invalid_argument`,
+  /// `limit_exceeded`, `timeout` (it is registered; not all neighbours have said that they know), `overloaded`,
+  /// `stopped`.
+  Result<void> register_service(const ServiceName& name, const Pid& process, Term meta = Term::map({}),
+                                RegisterOptions options = {});
+  /// The same without blocking; the callback runs once, on the cluster thread, and must not block.
+  void register_service(const ServiceName& name, const Pid& process, Term meta, RegisterOptions options,
+                        std::function<void(Result<void>)> done);
+  /// This node's registration, whoever made it. False: there was none. Blocks for the cluster thread.
+  bool unregister_service(const ServiceName& name);
+  /// All that are known, this node's own first, then by node name. Reads a copy. Error: `not_found`.
+  [[nodiscard]] Result<std::vector<ServiceEntry>> lookup(const ServiceName& name) const;
+  /// This node's own. Reads a copy. Error: `not_found`.
+  [[nodiscard]] Result<Pid> lookup_local(const ServiceName& name) const;
+  /// In Erlang's order. Reads a copy.
+  [[nodiscard]] std::vector<ServiceName> list_services() const;
+  /// One of them. A name that is known costs a read of a copy. Error: `not_found`.
+  [[nodiscard]] Result<ServiceLocation> whereis_service(const ServiceName& name,
+                                                        const WhereisOptions& options = {}) const;
+  /// Waits until there is one. Blocks. Errors: `timeout`, `overloaded`, `stopped`.
+  [[nodiscard]] Result<ServiceLocation> resolve(const ServiceName& name, Duration limit = std::chrono::seconds(5),
+                                                WhereisOptions options = {});
+  void resolve(const ServiceName& name, Duration limit, WhereisOptions options,
+               std::function<void(Result<ServiceLocation>)> done);
+  /// On the cluster thread, in order; the callback must not block. What it is told of can be looked up.
+  Subscription subscribe_services(std::function<void(const ServiceEvent&)> callback);
+  /// From now on the process gets `{barrel_p2p_service_event, {service_registered, Name, Node} | {service_unregistered,
+  /// Name, Node} | {service_down, Name, Node, Reason}}`; of a node that is lost the reason is `noconnection`.
+  void subscribe_services(const Pid& process);
+  void unsubscribe_services(const Pid& process);
+  /// Checks what is known against itself. Blocks for the cluster thread, in time that grows with the registry.
+  [[nodiscard]] Result<RegistryAudit> verify_registry();
+
+  // Replicated maps. docs/maps.md explains. Keys and values are terms of any kind; all functions that change a map
+  // block for the cluster thread, and for the disk if the map is persistent. Errors of these: `no_such_map`,
+  // `overloaded`, `stopped`, `invalid_config` (a hidden node), `io_error` (the disk did not take it; other nodes may
+  // have it).
+
+  /// Opens a map on this node; its content comes from the store, and from other nodes that have opened it. Opening it
+  /// again changes nothing. Errors: `invalid_argument`, `limit_exceeded`, `corrupt`, and as above.
+  Result<void> new_map(const Atom& map, MapOptions options = {});
+  /// Closes it on this node and forgets its content, on disk too; other nodes keep theirs.
+  Result<void> delete_map(const Atom& map);
+  /// Errors: `invalid_value`, `limit_exceeded`, `already_registered` (a key that Erlang nodes take for another one that
+  /// is present: 1 and 1.0).
+  Result<void> map_put(const Atom& map, const Term& key, const Term& value);
+  /// The same without blocking; the callback runs once, on the cluster thread, and must not block.
+  void map_put(const Atom& map, const Term& key, const Term& value, std::function<void(Result<void>)> done);
+  /// All of them or none, with one fsync.
+  Result<void> map_put_many(const Atom& map, std::vector<TermPair> pairs);
+  void map_put_many(const Atom& map, std::vector<TermPair> pairs, std::function<void(Result<void>)> done);
+  Result<void> map_remove(const Atom& map, const Term& key);
+  void map_remove(const Atom& map, const Term& key, std::function<void(Result<void>)> done);
+  /// Reads a copy: takes no time to speak of, from any thread. Errors: `not_found`, `no_such_map`.
+  [[nodiscard]] Result<Term> map_get(const Atom& map, const Term& key) const;
+  /// Error also: `type_mismatch`.
+  template <class T>
+  [[nodiscard]] Result<T> map_get(const Atom& map, const Term& key) const {
+    const auto value = map_get(map, key);
+    if (!value) return std::unexpected(value.error());
+    return value->template to<T>();
+  }
+  /// In no order; what changes meanwhile may be in it or not. Empty for a map that is not open.
+  [[nodiscard]] std::vector<Term> map_keys(const Atom& map) const;
+  [[nodiscard]] std::vector<TermPair> map_to_list(const Atom& map) const;
+  [[nodiscard]] std::size_t map_size(const Atom& map) const;
+  /// Open maps, in the order of their names.
+  [[nodiscard]] std::vector<Atom> maps() const;
+  [[nodiscard]] Result<MapStatistics> map_statistics(const Atom& map);
+  /// On the cluster thread, in order; the callback must not block. What it is told of can be read. Error:
+  /// `no_such_map`.
+  Result<Subscription> subscribe_map(const Atom& map, std::function<void(const MapEvent&)> callback);
+  /// From now on the process gets `{barrel_p2p_map, Map, {put, Key, Value} | {remove, Key}}`. Error: `no_such_map`.
+  Result<void> subscribe_map(const Atom& map, const Pid& process);
+  Result<void> unsubscribe_map(const Atom& map, const Pid& process);
+
+  /// Takes part in a replicated type of the program's own, as long as the handle lives; see replicated.hpp. The name is
+  /// the same on all nodes, and nobody else's. Blocks for the cluster thread. Errors: `already_registered`,
+  /// `invalid_argument` (names that begin with barrel_p2p_ are the library's), `limit_exceeded`, `invalid_config` (a
+  /// hidden node), `overloaded`, `stopped`.
+  Result<Replication> replicate(const Atom& name, std::shared_ptr<ReplicatedType> type);
 
   // Processes.
 

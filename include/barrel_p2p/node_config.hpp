@@ -5,6 +5,7 @@
 #pragma once
 
 #include <barrel_p2p/error.hpp>
+#include <barrel_p2p/maps.hpp>
 #include <barrel_p2p/version.hpp>
 #include <chrono>
 #include <cstddef>
@@ -82,6 +83,36 @@ struct GossipConfig {
   std::size_t payload_bytes_max = 64UL * 1024;
 };
 
+/// A map that is opened when the node starts.
+struct MapAtStart {
+  std::string name;
+  MapOptions options{};
+};
+
+/// Leases, services, maps: what all nodes know. docs/services.md and docs/maps.md. The keys are those of the Erlang
+/// library where it has them.
+struct ReplicationConfig {
+  std::filesystem::path store_dir;            ///< `store_dir`: the durable store of this node alone. Empty: DATA/store.
+  std::chrono::milliseconds heartbeat{2000};  ///< `member_heartbeat_ms`, from 100. Equal on all nodes.
+  std::chrono::milliseconds lease{6000};      ///< `member_ttl_ms`, over twice the heartbeat: a node that was silent for
+                                              ///< so long is no member, and its services are not found.
+  std::chrono::milliseconds lease_skew{5000};      ///< `member_skew_ms`, from 0: leases from farther in the future are
+                                                   ///< refused by placement.
+  std::chrono::milliseconds anti_entropy{30'000};  ///< `replica_anti_entropy_ms`, from 100, or 0 for never: how often
+                                                   ///< a node compares what it knows with a neighbour.
+  std::chrono::milliseconds clock_skew_max{3'600'000};  ///< `clock_skew_max_ms`, from 0 (no bound): changes from
+                                                        ///< farther in the future are refused, for their stamps would
+                                                        ///< win for so long. Erlang nodes refuse none.
+  std::chrono::milliseconds map_scan{1000};             ///< `barrel_p2p_map_scan_ms`, from 100.
+  std::chrono::milliseconds map_tombstone_ttl{3'600'000};          ///< `barrel_p2p_map_tombstone_ttl_ms`, from 1000.
+  std::chrono::milliseconds map_tombstone_hold{24 * 3'600'000LL};  ///< `map_tombstone_hold_ms`: the longest time that
+                                                                   ///< removals are kept for nodes that are away.
+  std::size_t map_entry_bytes_max = 1024UL * 1024;   ///< `map_entry_bytes_max`, 1 KiB to 16 MiB: key and value of one
+                                                     ///< put. Larger things are for streams.
+  std::size_t service_meta_bytes_max = 16UL * 1024;  ///< `service_meta_bytes_max`, 64 to 1 MiB.
+  std::vector<MapAtStart> maps;                      ///< `replicated_maps`
+};
+
 /// What a peer, or the lack of one, may cost.
 struct LimitsConfig {
   std::size_t message_bytes_max = 128UL * 1024 * 1024;  ///< One message from a peer. Larger: the channel is closed.
@@ -124,6 +155,7 @@ struct NodeConfig {
   LimitsConfig limits;
   MembershipConfig membership;
   GossipConfig gossip;
+  ReplicationConfig replication;
   std::chrono::milliseconds setup_timeout{7000};  ///< A whole dial: connect, authentication, handshake.
   bool publish = true;  ///< Write an endpoint file into `discovery_dir`, for those who are to find this node.
   bool hidden =

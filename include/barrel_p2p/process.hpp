@@ -235,6 +235,9 @@ class BARREL_P2P_API Process {
   [[nodiscard]] Task<Result<Spawned>> spawn_on(NodeName node, RemoteFunction what, SpawnOptions options,
                                                Duration limit = std::chrono::seconds(5));
 
+  /// Sends messages to this process from any thread, as long as its node exists: for callbacks.
+  [[nodiscard]] std::function<void(Term)> sender() const;
+
   /// A reference that stands for this process until `unalias`.
   Ref alias();
   bool unalias(const Ref& alias);

@@ -201,6 +201,57 @@ std::vector<Key> membership_keys() {
   };
 }
 
+/// `[[replicated_maps]]`: name, and options.
+Result<void> read_maps(const toml::node& value, NodeConfig& config) {
+  const auto* array = value.as_array();
+  if (array == nullptr) return bad("an array of tables, each with a name");
+  for (const auto& element : *array) {
+    const auto* table = element.as_table();
+    if (table == nullptr) return bad("an array of tables, each with a name");
+    MapAtStart map;
+    for (const auto& [key, option] : *table) {
+      const auto flag = option.value_exact<bool>();
+      const auto number = option.value_exact<std::int64_t>();
+      if (const auto name = option.value_exact<std::string>(); key == "name" && name) {
+        map.name = *name;
+      } else if (key == "persist" && flag) {
+        map.options.persist = *flag;
+      } else if (key == "prune_on_peer_down" && flag) {
+        map.options.prune_on_node_down = *flag;
+      } else if (key == "tombstone_ttl_ms" && number) {
+        map.options.tombstone_ttl = std::chrono::milliseconds(*number);
+      } else {
+        return bad(
+            "made of name (a string), persist, prune_on_peer_down (true or false) and tombstone_ttl_ms (an "
+            "integer); " +
+            std::string(key.str()) + " is none of these");
+      }
+    }
+    config.replication.maps.push_back(std::move(map));
+  }
+  return {};
+}
+
+std::vector<Key> replication_keys() {
+  const auto in = [](auto member) { return at(&NodeConfig::replication, member); };
+  using Config = ReplicationConfig;
+  constexpr std::int64_t month_ms = 30 * 24 * hour_ms;
+  return {
+      {"", "store_dir", text(in(&Config::store_dir))},
+      {"", "member_heartbeat_ms", milliseconds(100, hour_ms, in(&Config::heartbeat))},
+      {"", "member_ttl_ms", milliseconds(200, 24 * hour_ms, in(&Config::lease))},
+      {"", "member_skew_ms", milliseconds(0, 24 * hour_ms, in(&Config::lease_skew))},
+      {"", "replica_anti_entropy_ms", milliseconds(0, 24 * hour_ms, in(&Config::anti_entropy))},
+      {"", "clock_skew_max_ms", milliseconds(0, month_ms, in(&Config::clock_skew_max))},
+      {"", "barrel_p2p_map_scan_ms", milliseconds(100, hour_ms, in(&Config::map_scan))},
+      {"", "barrel_p2p_map_tombstone_ttl_ms", milliseconds(1000, month_ms, in(&Config::map_tombstone_ttl))},
+      {"", "map_tombstone_hold_ms", milliseconds(0, 12 * month_ms, in(&Config::map_tombstone_hold))},
+      {"", "map_entry_bytes_max", integer(kib, 16 * kib * kib, in(&Config::map_entry_bytes_max))},
+      {"", "service_meta_bytes_max", integer(64, kib * kib, in(&Config::service_meta_bytes_max))},
+      {"", "replicated_maps", read_maps},
+  };
+}
+
 std::vector<Key> table_keys() {
   return {
       {"gossip", "payload_bytes_max",
@@ -238,6 +289,7 @@ const std::vector<Key>& all_keys() {
   static const std::vector<Key> keys = [] {
     auto list = top_level_keys();
     for (auto& key : membership_keys()) list.push_back(std::move(key));
+    for (auto& key : replication_keys()) list.push_back(std::move(key));
     for (auto& key : table_keys()) list.push_back(std::move(key));
     return list;
   }();

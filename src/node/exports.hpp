@@ -2,6 +2,7 @@
 #pragma once
 
 #include "node/overlay_runner.hpp"
+#include "node/services_runner.hpp"
 #include "process/system.hpp"
 
 namespace barrel_p2p {
@@ -11,6 +12,15 @@ namespace node {
 /// `barrel_p2p:join/1`, `leave/0`, `active_view/0`, `passive_view/0`, `subscribe/1`, `unsubscribe/1`;
 /// `barrel_p2p_plumtree:broadcast/2`, `subscribe/1`, `unsubscribe/1`. Both must outlive the processes of the system.
 void export_overlay(process::System& system, OverlayRunner& overlay);
+
+/// `barrel_p2p:register_service/3`, `unregister_service/1`, `lookup/1`, `lookup_local/1`, `list_services/0`,
+/// `whereis_service/1,2`, `subscribe_services/1`, `unsubscribe_services/1`, `members/0`. `system` and `services` as
+/// above.
+void export_services(process::System& system, ServicesRunner& services);
+
+/// `barrel_p2p:new_map/1,2`, `delete_map/1`, `map_put/3`, `map_remove/2`, `map_get/2`, `map_keys/1`, `map_to_list/1`,
+/// `subscribe_map/2`, `unsubscribe_map/2`, and our `maps/0`, `map_put_many/2`.
+void export_maps(process::System& system, ServicesRunner& services);
 
 /// `join` with the check for the own name. Errors: those of `Node::join`.
 Result<void> join(const process::System& system, OverlayRunner& overlay, const Atom& contact);

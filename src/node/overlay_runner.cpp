@@ -23,11 +23,13 @@ namespace {
 /// What a call counts against the bound of the queue, beside what it carries.
 constexpr std::size_t call_bytes = 256;
 
-/// Which of our data streams a message takes: application gossip has one of its own, so that it and what the library
-/// says never wait behind each other. No process has id 0.
+// Our data streams: application gossip and the exchange of states have their own, so that they and what else the
+// library says never wait behind each other. They are numbered as the processes of id 0, which there are none of.
+constexpr std::uint32_t library_stream = 1;
+constexpr std::uint32_t application_stream = 2;
+constexpr std::uint32_t state_stream = 3;
+
 Pid stream_of(const Atom& own, std::uint32_t creation, const overlay::Message& message) {
-  constexpr std::uint32_t library_stream = 1;
-  constexpr std::uint32_t application_stream = 2;
   const auto* plumtree = std::get_if<overlay::PlumtreeMessage>(&message);
   const auto* gossip = plumtree != nullptr ? std::get_if<overlay::Gossip>(plumtree) : nullptr;
   const bool application = gossip != nullptr && !overlay::is_library_tag(gossip->tag);
@@ -285,11 +287,13 @@ void OverlayRunner::handle(Received&& input) {
   } else {
     receive(overlay::decode_hyparview(*term, input.node));
   }
-  if (!link->second.native && machine_.membership().is_native(input.node)) {
-    link->second.native = true;
+  if (link->second.native || !machine_.membership().is_native(input.node)) return;
+  link->second.native = true;
+  {
     const std::lock_guard lock(mutex_);
     natives_.insert(input.node);
   }
+  if (listener_.native) listener_.native(input.node);
 }
 
 void OverlayRunner::handle(JoinCall&& input) {
@@ -298,14 +302,12 @@ void OverlayRunner::handle(JoinCall&& input) {
   (void)joined;
 }
 
-void OverlayRunner::handle(LeaveCall&& /*input*/) { machine_.leave(monotonic_now(), effects_); }
-
-void OverlayRunner::handle(BroadcastCall&& input) {
-  constexpr std::size_t id_bytes = 32;
-  std::array<std::uint8_t, id_bytes> id{};
-  fill_random(id);
-  machine_.broadcast(std::move(input.tag), std::move(input.payload), Term::binary(id), monotonic_now(), effects_);
+void OverlayRunner::handle(LeaveCall&& /*input*/) {
+  if (listener_.leaving) listener_.leaving();
+  machine_.leave(monotonic_now(), effects_);
 }
+
+void OverlayRunner::handle(BroadcastCall&& input) { broadcast_now(std::move(input.tag), std::move(input.payload)); }
 
 void OverlayRunner::handle(BlockCall&& input) { machine_.block(input.nodes, monotonic_now(), effects_); }
 
@@ -320,14 +322,44 @@ void OverlayRunner::handle(SubscribeCall&& input) {
 // What the machine wants.
 
 void OverlayRunner::carry_out() {
-  // Before anybody is told, so that who hears of a neighbour finds it in the view.
-  if (machine_.membership().version() != published_version_) publish_views();
-  auto effects = std::exchange(effects_, {});
-  for (auto& effect : effects) {
-    std::visit([this](auto& wish) { carry_out(wish); }, effect);
+  if (std::exchange(carrying_out_, true)) return;  // what a listener added: its turn comes
+  overlay::Effects effects;
+  while (!effects_.empty()) {
+    // Before anybody is told, so that who hears of a neighbour finds it in the view.
+    if (machine_.membership().version() != published_version_) publish_views();
+    std::swap(effects, effects_);
+    for (auto& effect : effects) {
+      std::visit([this](auto& wish) { carry_out(wish); }, effect);
+    }
+    effects.clear();
   }
-  effects.clear();
-  if (effects_.empty()) effects_ = std::move(effects);  // for its memory
+  if (machine_.membership().version() != published_version_) publish_views();
+  effects_ = std::move(effects);  // for its memory
+  carrying_out_ = false;
+}
+
+void OverlayRunner::broadcast_now(Term tag, Term payload) {
+  constexpr std::size_t id_bytes = 32;
+  std::array<std::uint8_t, id_bytes> id{};
+  fill_random(id);
+  machine_.broadcast(std::move(tag), std::move(payload), Term::binary(id), monotonic_now(), effects_);
+  carry_out();
+  set_alarm();
+}
+
+bool OverlayRunner::send_now(const Atom& node, const Atom& name, Term message) {
+  const auto link = links_.find(node);
+  if (link == links_.end()) return false;
+  const Atom& own = config_.overlay.own;
+  distribution::Signal signal{distribution::SendName{Pid{own, 0, 0, config_.creation}, name}, std::move(message)};
+  const auto outcome =
+      network_.send_on(node, link->second.epoch, std::move(signal), Pid{own, 0, state_stream, config_.creation}, false);
+  return outcome == SendOutcome::accepted || outcome == SendOutcome::busy;
+}
+
+bool OverlayRunner::is_linked(const Atom& node, std::uint64_t epoch) const {
+  const auto link = links_.find(node);
+  return link != links_.end() && link->second.epoch == epoch;
 }
 
 void OverlayRunner::carry_out(overlay::SendMessage& effect) {
@@ -363,6 +395,7 @@ void OverlayRunner::carry_out(overlay::MembershipUp& effect) {
     logger_->info("{} is a neighbour now: {} active, {} passive", effect.node.text(), views_->active.size(),
                   views_->passive.size());
   }
+  if (listener_.up) listener_.up(effect.node, machine_.membership().is_native(effect.node));
   tell(event_of(MembershipEvent::Kind::up, effect.node), Term::tuple({Atom("peer_up"), effect.node}));
 }
 
@@ -374,6 +407,7 @@ void OverlayRunner::carry_out(overlay::MembershipDown& effect) {
   }
   auto event = event_of(MembershipEvent::Kind::down, effect.node);
   event.reason = reason;
+  if (listener_.down) listener_.down(effect.node);
   tell(event, Term::tuple({Atom("peer_down"), effect.node, Atom(reason)}));
 }
 
@@ -383,6 +417,8 @@ void OverlayRunner::carry_out(overlay::MembershipLeft& /*effect*/) {
 }
 
 void OverlayRunner::carry_out(overlay::Deliver& effect) {
+  if (listener_.deliver && listener_.deliver(effect.tag, effect.payload)) return;
+  if (overlay::is_library_tag(effect.tag)) return;  // of a part that does not run here
   broadcasts_.tell({effect.tag, effect.payload});
   broadcast_pids_.tell(Term::tuple({Atom("plumtree_broadcast"), Term::tuple({effect.tag, effect.payload})}));
 }

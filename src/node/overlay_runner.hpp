@@ -49,6 +49,16 @@ struct Views {
   std::vector<Atom> passive;
 };
 
+/// What else lives on the overlay. Called on the cluster thread.
+struct OverlayListener {
+  std::function<void(const Atom& node, bool native)> up;  ///< A neighbour.
+  std::function<void(const Atom& node)> down;
+  std::function<void(const Atom& node)> native;  ///< A linked node turned out to be a C++ node.
+  std::function<void()> leaving;                 ///< The overlay is about to leave; neighbours are still there.
+  /// True: the broadcast was for the listener.
+  std::function<bool(const Term& tag, const Term& payload)> deliver;
+};
+
 struct OverlayRunnerConfig {
   overlay::OverlayConfig overlay;
   overlay::OwnRecord record;
@@ -69,6 +79,8 @@ class OverlayRunner {
   OverlayRunner(const OverlayRunner&) = delete;
   OverlayRunner& operator=(const OverlayRunner&) = delete;
 
+  /// Before `start`.
+  void set_listener(OverlayListener listener) { listener_ = std::move(listener); }
   /// Before the transport thread runs: from here on inputs are taken.
   void start();
   /// Stops the executor, refuses everything from now on, wakes who waits, and writes the file of peers.
@@ -77,6 +89,14 @@ class OverlayRunner {
   // Transport thread. Hidden nodes are not told.
   void link_up(const distribution::PeerInfo& peer);
   void link_down(const Atom& node, std::uint64_t epoch);
+
+  // Cluster thread.
+  void broadcast_now(Term tag, Term payload);
+  /// `{Name, Node} ! Message` over the channel that is up, after what this sent before. False: there is none, or it is
+  /// full.
+  bool send_now(const Atom& node, const Atom& name, Term message);
+  /// The channel `epoch` of the node is up and the node is not hidden.
+  [[nodiscard]] bool is_linked(const Atom& node, std::uint64_t epoch) const;
 
   // Any thread.
   /// The peer is a C++ node and no neighbour: the overlay can do without the channel. (An Erlang node could not make it
@@ -182,6 +202,7 @@ class OverlayRunner {
   Logger logger_;
   RateLimit log_limit_;
   Queue queue_;
+  OverlayListener listener_;
   Subscribers<MembershipEvent> events_;
   PidSubscribers event_pids_;
   Subscribers<Broadcast> broadcasts_;
@@ -190,6 +211,7 @@ class OverlayRunner {
   // The cluster thread's own.
   overlay::Overlay machine_;
   overlay::Effects effects_;
+  bool carrying_out_ = false;
   std::unordered_map<Atom, Link> links_;
   std::unordered_map<Atom, std::string> addresses_;  ///< Of what is remembered.
   std::unique_ptr<SerialExecutor::Alarm> alarm_;

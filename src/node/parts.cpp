@@ -57,6 +57,28 @@ overlay::OverlayConfig overlay_config(const NodeConfig& config) {
   return overlay;
 }
 
+services::ServicesConfig services_config(const NodeConfig& config) {
+  const auto& replication = config.replication;
+  services::ServicesConfig services;
+  services.seed = random_uint64();
+  services.clock.skew_max = replication.clock_skew_max;
+  // Beats alone would have it written every few seconds; stamps may be ahead of the time for so long after a restart.
+  services.clock.mark_ahead = Milliseconds(60'000);
+  services.members.heartbeat = replication.heartbeat;
+  services.members.ttl = replication.lease;
+  services.members.skew = replication.lease_skew;
+  services.registry.anti_entropy_period = replication.anti_entropy;
+  services.registry.meta_bytes_max = replication.service_meta_bytes_max;
+  services.registry.vouch_for = replication.lease;
+  services.maps.anti_entropy_period = replication.anti_entropy;
+  services.types.anti_entropy_period = replication.anti_entropy;
+  services.maps.scan_period = replication.map_scan;
+  services.maps.tombstone_ttl = replication.map_tombstone_ttl;
+  services.maps.tombstone_hold = replication.map_tombstone_hold;
+  services.maps.entry_bytes_max = replication.map_entry_bytes_max;
+  return services;
+}
+
 distribution::DetectorConfig detector_config(const FailureDetectorConfig& config) {
   distribution::DetectorConfig detector;
   detector.keep_alive = config.keep_alive;
@@ -229,6 +251,34 @@ Result<void> Node::Parts::make_overlay() {
   return {};
 }
 
+Result<void> Node::Parts::make_services() {
+  if (config.hidden) return {};
+  replication::StoreConfig where;
+  where.directory = directory_of(config, config.replication.store_dir, "store");
+  auto store = replication::DurableStore::open(where);
+  if (!store) return std::unexpected(store.error());
+  if (const auto& damage = (*store)->damage()) logger->error("{}", damage->error(where.directory).message());
+  node::ServicesRunnerConfig settings;
+  settings.services = services_config(config);
+  settings.services.own = name.atom();
+  settings.queue_bytes_max = config.limits.cluster_queue_bytes_max;
+  const auto mark = (*store)->value(services::clock_mark_name);
+  if (mark) settings.services.clock.start = mark->as_int64().value_or(0);
+  services = std::make_unique<node::ServicesRunner>(std::move(settings), cluster, *system, *network, *overlay,
+                                                    std::move(*store), logger);
+  node::export_services(*system, *services);
+  node::export_maps(*system, *services);
+  return {};
+}
+
+Result<void> Node::Parts::open_maps() {
+  for (const auto& [map, options] : config.replication.maps) {
+    auto opened = node::wait_for<void>([&](auto done) { services->open_map(Atom(map), options, std::move(done)); });
+    if (!opened) return fail(opened.error().code(), "map " + map + ": " + opened.error().context());
+  }
+  return {};
+}
+
 void Node::Parts::describe() const {
   const auto worst = detector_config(config.detector);
   logger->info("listening on {}, {}", network->endpoint().local_address().to_string(),
@@ -271,24 +321,28 @@ Result<void> Node::Parts::start() {
   system->set_remote(std::move(remote));
   port = network->endpoint().local_address().port();
   if (auto made = make_overlay(); !made) return made;
+  if (auto made = make_services(); !made) return made;
   system->start();
   if (auto published = publish(); !published) return published;
   describe();
   if (overlay) {
     overlay->start();
+    services->start();
     cluster.start();
   }
   // From here on the network belongs to its thread.
   work_.emplace(context.get_executor());
   transport_ = std::thread([this] { context.run(); });
-  return {};
+  return open_maps();
 }
 
 void Node::Parts::stop() {
   const std::lock_guard lock(stop_mutex_);
   if (std::exchange(stopped_, true)) return;
   if (discovery) discovery->unpublish();
+  if (services && transport_.joinable()) services->say_goodbye();
   if (overlay) overlay->stop();
+  if (services) services->stop();
   // What the processes say when they end goes out before the channels close: both pass through the same thread.
   if (system) system->stop();
   if (transport_.joinable()) {

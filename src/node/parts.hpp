@@ -21,6 +21,7 @@
 #include "distribution/network.hpp"
 #include "node/overlay_runner.hpp"
 #include "node/serial_executor.hpp"
+#include "node/services_runner.hpp"
 #include "node/subscribers.hpp"
 #include "process/system.hpp"
 
@@ -66,7 +67,8 @@ class Node::Parts {
   std::unique_ptr<process::System> system;
   std::unique_ptr<distribution::Discovery> discovery;
   node::SerialExecutor cluster;
-  std::unique_ptr<node::OverlayRunner> overlay;  ///< Nothing on a hidden node. Gone after the network.
+  std::unique_ptr<node::OverlayRunner> overlay;    ///< Nothing on a hidden node. Gone after the network.
+  std::unique_ptr<node::ServicesRunner> services;  ///< Likewise.
   std::unique_ptr<distribution::Network> network;
   node::Subscribers<NodeEvent> events;
 
@@ -78,6 +80,8 @@ class Node::Parts {
   [[nodiscard]] distribution::NetworkEvents network_events();
   Result<void> publish();
   Result<void> make_overlay();
+  Result<void> make_services();
+  Result<void> open_maps();
   [[nodiscard]] Result<std::vector<node::KnownPeer>> load_peers(const std::filesystem::path& file) const;
   void describe() const;
 

@@ -9,6 +9,7 @@
 #include "distribution/detector.hpp"
 #include "distribution/discovery.hpp"
 #include "quic/address.hpp"
+#include "services/maps.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -158,11 +159,57 @@ Result<void> check_membership(const NodeConfig& config) {
   return {};
 }
 
+Result<void> check_map(const MapAtStart& map) {
+  const auto name = Atom::make(map.name);
+  if (!name || map.name.empty() || map.name.size() > services::MapsConfig().name_bytes_max) {
+    return bad("replicated_maps", "has \"" + map.name + "\": the name of a map has 1 to 200 bytes of UTF-8");
+  }
+  if (map.options.tombstone_ttl != 0ms && map.options.tombstone_ttl < 1000ms) {
+    return bad("replicated_maps", map.name + ": tombstone_ttl_ms must be at least 1000, or 0 for the default");
+  }
+  return {};
+}
+
+Result<void> check_replication(const NodeConfig& config) {
+  const auto& replication = config.replication;
+  const auto between = [](std::chrono::milliseconds value, std::chrono::milliseconds low) { return value >= low; };
+  if (!between(replication.heartbeat, 100ms)) return bad("member_heartbeat_ms", "must be at least 100 (milliseconds)");
+  if (replication.lease <= 2 * replication.heartbeat) {
+    return bad("member_ttl_ms", "must be more than twice member_heartbeat_ms (" +
+                                    std::to_string(replication.heartbeat.count()) +
+                                    "): one lost beat would end the lease");
+  }
+  if (!between(replication.lease_skew, 0ms)) return bad("member_skew_ms", "must be 0 or more");
+  if (replication.anti_entropy != 0ms && !between(replication.anti_entropy, 100ms)) {
+    return bad("replica_anti_entropy_ms", "must be at least 100 (milliseconds), or 0 for never");
+  }
+  if (!between(replication.clock_skew_max, 0ms)) return bad("clock_skew_max_ms", "must be 0 or more");
+  if (!between(replication.map_scan, 100ms))
+    return bad("barrel_p2p_map_scan_ms", "must be at least 100 (milliseconds)");
+  if (!between(replication.map_tombstone_ttl, 1000ms)) {
+    return bad("barrel_p2p_map_tombstone_ttl_ms", "must be at least 1000 (milliseconds)");
+  }
+  constexpr std::size_t kib = 1024;
+  if (replication.map_entry_bytes_max < kib || replication.map_entry_bytes_max > 16 * kib * kib) {
+    return bad("map_entry_bytes_max", "must be between 1024 and 16777216");
+  }
+  if (replication.service_meta_bytes_max < 64 || replication.service_meta_bytes_max > kib * kib) {
+    return bad("service_meta_bytes_max", "must be between 64 and 1048576");
+  }
+  if (config.hidden && !replication.maps.empty()) {
+    return bad("replicated_maps", "are of no use to a hidden node, which is no member: leave out one of them");
+  }
+  for (const auto& map : replication.maps) {
+    if (auto checked = check_map(map); !checked) return checked;
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> validate(const NodeConfig& config) {
-  for (const auto check :
-       {check_addresses, check_cookie, check_certificate, check_limits, check_times, check_views, check_membership}) {
+  for (const auto check : {check_addresses, check_cookie, check_certificate, check_limits, check_times, check_views,
+                           check_membership, check_replication}) {
     if (auto checked = check(config); !checked) return checked;
   }
   return {};

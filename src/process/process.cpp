@@ -140,6 +140,9 @@ Pid Process::group_leader() const {
   if (const auto own = state_.group_leader()) return *own;
   return state_.system().whereis(Atom("user")).value_or(pid());
 }
+std::function<void(Term)> Process::sender() const {
+  return [&system = state_.system(), pid = pid()](Term message) { system.send_local(pid, std::move(message)); };
+}
 Ref Process::alias() { return state_.alias(); }
 bool Process::unalias(const Ref& alias) { return state_.unalias(alias); }
 Ref Process::make_ref() { return state_.system().make_ref(); }

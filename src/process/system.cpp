@@ -380,10 +380,24 @@ void System::relieve(State& state) {
   for (const auto& [node, epoch] : channels) remote_.resume_reading(node, epoch);
 }
 
+bool System::set_receiver(const Atom& name, Receiver receiver) {
+  const std::unique_lock lock(receivers_mutex_);
+  return receivers_.try_emplace(name, std::move(receiver)).second;
+}
+
+void System::remove_receiver(const Atom& name) {
+  const std::unique_lock lock(receivers_mutex_);
+  receivers_.erase(name);
+}
+
 DeliverOutcome System::deliver(const Atom& node, std::uint64_t epoch, Signal&& signal) {
   if (const auto* named = std::get_if<distribution::SendName>(&signal.control)) {
+    const std::shared_lock lock(receivers_mutex_);
     const auto receiver = receivers_.find(named->name);
     if (receiver != receivers_.end()) return receiver->second(node, epoch, std::move(signal.payload));
+    for (const auto& [prefix, take] : prefix_receivers_) {
+      if (named->name.text().starts_with(prefix)) return take(named->name, node, epoch, std::move(signal.payload));
+    }
   }
   return deliver_local(std::move(signal), Origin{node, epoch});
 }

@@ -41,6 +41,9 @@ using ExportedFunction = std::function<Task<Result<Term>>(Process&, std::vector<
 using Receiver =
     std::function<distribution::DeliverOutcome(const Atom& node, std::uint64_t epoch, distribution::Payload&& payload)>;
 
+using NameReceiver = std::function<distribution::DeliverOutcome(const Atom& name, const Atom& node, std::uint64_t epoch,
+                                                                distribution::Payload&& payload)>;
+
 /// The way to other nodes.
 struct RemotePort {
   std::function<distribution::SendOutcome(const Atom& node, distribution::Signal&&, const Pid& stream_key)> send;
@@ -82,9 +85,15 @@ class System {
 
   /// Before the first signal goes out.
   void set_remote(RemotePort port) { remote_ = std::move(port); }
-  /// Before the first signal comes in. Messages of other nodes to this name go to the receiver, whoever bears the name;
-  /// everything else (`whereis`, monitors, messages of processes here) finds the process that is registered.
-  void set_receiver(const Atom& name, Receiver receiver) { receivers_.insert_or_assign(name, std::move(receiver)); }
+  /// Messages of other nodes to this name go to the receiver, whoever bears the name; everything else (`whereis`,
+  /// monitors, messages of processes here) finds the process that is registered. False: the name has a receiver.
+  bool set_receiver(const Atom& name, Receiver receiver);
+  /// After it returns the receiver is not called any more.
+  void remove_receiver(const Atom& name);
+  /// The same for all names that begin so and have no receiver of their own. Before the first signal comes in.
+  void set_receiver_of_prefix(std::string prefix, NameReceiver receiver) {
+    prefix_receivers_.emplace_back(std::move(prefix), std::move(receiver));
+  }
   /// Starts the workers and the services (`net_kernel`, `rex`, the group leader, `logger_proxy`).
   void start();
   /// Kills all processes and ends the workers. Blocks until it is done; must not be called from a process.
@@ -169,7 +178,9 @@ class System {
 
   SystemConfig config_;
   RemotePort remote_;
+  mutable std::shared_mutex receivers_mutex_;
   std::unordered_map<Atom, Receiver> receivers_;
+  std::vector<std::pair<std::string, NameReceiver>> prefix_receivers_;
   SystemCounters counters_;
   std::array<Shard, shard_count> shards_;
   std::atomic<std::uint64_t> next_process_{1};

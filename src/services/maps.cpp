@@ -51,6 +51,7 @@ Result<void> Maps::open(const Atom& map, MapOptions options, Stored stored, cons
     return fail(Errc::invalid_argument, "the name of a map has 1 to " + std::to_string(config.name_bytes_max) +
                                             " bytes, not " + std::to_string(map.text().size()));
   }
+  if (options.tombstone_ttl.count() == 0) options.tombstone_ttl = config.tombstone_ttl;
   if (options.tombstone_ttl < tombstone_ttl_min) {
     return fail(Errc::invalid_argument, "tombstone_ttl of the map " + map.string() + " is at least 1 s");
   }

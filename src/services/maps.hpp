@@ -50,6 +50,7 @@ struct MapsConfig {
   std::uint64_t seed = 0;
   Milliseconds anti_entropy_period{30'000};  ///< `replica_anti_entropy_ms`
   Milliseconds scan_period{1000};            ///< `barrel_p2p_map_scan_ms`: how often old tombstones are looked for.
+  Milliseconds tombstone_ttl{3'600'000};     ///< Of maps that do not say.
   Milliseconds tombstone_hold{24 * 3'600'000LL};  ///< Tombstones are kept at most for so long because of absent nodes.
   std::size_t maps_max = 10'000;
   std::size_t name_bytes_max = 200;                  ///< Erlang nodes need room for a prefix in an atom of 255.

@@ -49,13 +49,17 @@ void Members::neighbour_up(const Atom& node, const Now& now, Effects& out) {
     members_changed_ = true;
     next_beat_ = now.monotonic;
   }
+  if (std::ranges::find(neighbours_, node) == neighbours_.end()) neighbours_.push_back(node);
   replica_.peer_up(node, now.monotonic);
   const auto soon = last_beat_ + config_.heartbeat / beat_parts;
   next_beat_ = std::min(next_beat_, std::max(soon, now.monotonic));
   tick(now, out);
 }
 
-void Members::neighbour_down(const Atom& node) { replica_.peer_down(node); }
+void Members::neighbour_down(const Atom& node) {
+  std::erase(neighbours_, node);
+  replica_.peer_down(node);
+}
 
 void Members::set_native(const Atom& node) { replica_.set_native(node); }
 
@@ -67,6 +71,10 @@ void Members::leave(const Now& now, Effects& out) {
   std::erase(members_, config_.own);
   members_changed_ = true;
   finish(out);
+  for (const auto& node : std::exchange(neighbours_, {})) {
+    const Term goodbye = Term::tuple({Atom("goodbye"), config_.own, own_emit_});
+    out.emplace_back(Send{node, Atom(members_replica_name), Term::tuple({Atom("$barrel_p2p_replica"), goodbye})});
+  }
   replica_.leave();
 }
 
@@ -78,7 +86,12 @@ void Members::deliver(const Term& payload, const Now& now, Effects& out) {
 
 void Members::receive(const Atom& from, const Term& message, const Now& now, Effects& out) {
   now_ = now;
-  replica_.receive(from, message, now.monotonic, from_replica_);
+  const bool enveloped = message.is_tagged("$barrel_p2p_replica", 2);
+  if (enveloped && message[1].is_tagged("goodbye", 3) && message[1][1] == Term(from)) {
+    said_goodbye(from, message[1][2]);
+  } else {
+    replica_.receive(from, message, now.monotonic, from_replica_);
+  }
   finish(out);
 }
 
@@ -231,16 +244,24 @@ std::optional<Term> Members::snapshot() const {
 }
 
 void Members::merge_custom(const Atom& from, const Term& payload) {
-  const auto found = leases_.find(from);
-  const auto emit = payload.is_tagged("goodbye", 2) ? payload[1].as_int64() : std::nullopt;
-  if (!emit || *emit > now_.wall + config_.skew.count()) {
+  if (payload.is_tagged("goodbye", 2)) {
+    said_goodbye(from, payload[1]);
+  } else {
+    ++counters_.rejected;
+  }
+}
+
+void Members::said_goodbye(const Atom& node, const Term& emit) {
+  const auto said = emit.as_int64();
+  if (!said || *said > now_.wall + config_.skew.count()) {
     ++counters_.rejected;
     return;
   }
-  if (found == leases_.end() || *emit < found->second.emit) return;  // it said something since
-  found->second.emit = *emit;
-  set_member(from, found->second, false);
-  end(from, found->second);
+  const auto found = leases_.find(node);
+  if (found == leases_.end() || *said < found->second.emit) return;  // it said something since
+  found->second.emit = *said;
+  set_member(node, found->second, false);
+  end(node, found->second);
 }
 
 // What is known.

@@ -4,7 +4,9 @@
 //   broadcast, tag barrel_p2p_members_replica:   {delta, Node, #{Node => {value, {alive, Emit}, Dots}}}
 //   to the process barrel_p2p_members_replica:   {'$barrel_p2p_replica', {full_sync, From, #{Node => Emit}}}
 //                                                {'$barrel_p2p_replica', {request_sync, From}}
-//   broadcast, which Erlang nodes ignore:        {custom, Node, {goodbye, Emit}}
+//   ignored by Erlang nodes, as a broadcast:     {custom, Node, {goodbye, Emit}}
+//   and to each neighbour, for a broadcast may only have been announced when the channels close:
+//                                                {'$barrel_p2p_replica', {goodbye, Node, Emit}}
 //
 // Two answers are kept apart. `members` follows the protocol, for placement must be computed alike on all nodes: a
 // lease counts while Emit, by the clock of its sender, is not older than `ttl` by ours. `is_alive` asks when something
@@ -101,6 +103,7 @@ class Members final : private replication::ReplicatedState {
   bool apply_snapshot(const Atom& from, const Term& snapshot) override;
   [[nodiscard]] std::optional<Term> snapshot() const override;
   void merge_custom(const Atom& from, const Term& payload) override;
+  void said_goodbye(const Atom& node, const Term& emit);
   [[nodiscard]] const replication::DigestTree* digests() const noexcept override { return nullptr; }
   [[nodiscard]] Term entry(const Term& /*key*/) const override { return {}; }
 
@@ -118,6 +121,7 @@ class Members final : private replication::ReplicatedState {
   Now now_;                                 ///< Of the input that is being handled.
   std::unordered_map<Atom, Lease> leases_;  ///< Of other nodes.
   std::vector<Atom> members_;
+  std::vector<Atom> neighbours_;
   bool members_changed_ = false;
   std::vector<Liveness> changes_;
   replication::Replica replica_;

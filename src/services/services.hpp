@@ -1,5 +1,5 @@
-// All services of one node as one machine: the clock, the members, the registry, the maps. The node runs it on real
-// channels and disks, the simulator on virtual ones.
+// All services of one node as one machine: the clock, the members, the registry, the maps, the program's own types. The
+// node runs it on real channels and disks, the simulator on virtual ones.
 //
 // One thread at a time (the cluster thread).
 #pragma once
@@ -14,6 +14,7 @@
 #include "services/maps.hpp"
 #include "services/members.hpp"
 #include "services/registry.hpp"
+#include "services/replicated_types.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -29,6 +30,7 @@ struct ServicesConfig {
   MembersConfig members;                 ///< `own` and `seed` of these are taken from above.
   RegistryConfig registry;
   MapsConfig maps;
+  ReplicatedTypesConfig types;
 };
 
 class Services {
@@ -48,14 +50,13 @@ class Services {
 
   /// A message to a name, from the node that its channel proved. False: the name is of nobody here.
   bool receive(const Atom& name, const Atom& from, const Term& message, const Now& now, Effects& out);
-  /// Answers `Persist`.
-  void stored(Ticket ticket, const Result<void>& result, const Now& now, Effects& out);
   void tick(const Now& now, Effects& out);
   [[nodiscard]] MonotonicTime deadline() const noexcept;
 
   /// For calls of the program, after which `settle` must be called.
   [[nodiscard]] Registry& registry() noexcept { return registry_; }
   [[nodiscard]] Maps& maps() noexcept { return maps_; }
+  [[nodiscard]] ReplicatedTypes& types() noexcept { return types_; }
   void settle(Effects& out);
 
   [[nodiscard]] const Members& members() const noexcept { return members_; }
@@ -71,6 +72,7 @@ class Services {
   Members members_;
   Registry registry_;
   Maps maps_;
+  ReplicatedTypes types_;
 };
 
 }  // namespace services

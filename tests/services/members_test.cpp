@@ -233,6 +233,26 @@ TEST(Members, a_goodbye_ends_a_lease_at_once_and_a_later_beat_brings_it_back) {
   EXPECT_EQ(node.changes(), "+b@h");
 }
 
+TEST(Members, neighbours_are_told_goodbye_themselves) {
+  Machine leaver("b@h");
+  leaver.members->neighbour_up(Atom("a@h"), leaver.now, leaver.effects);
+  leaver.pass(1s);
+  leaver.effects.clear();
+  leaver.members->leave(leaver.now, leaver.effects);
+  std::optional<Send> goodbye;
+  for (const auto& effect : leaver.effects) {
+    if (const auto* send = std::get_if<Send>(&effect)) goodbye = *send;
+  }
+  ASSERT_TRUE(goodbye.has_value());
+  EXPECT_EQ(goodbye->to, Atom("a@h"));
+  Machine node;
+  node.hear("b@h", start_wall);
+  node.members->receive(Atom("c@h"), goodbye->message, node.now, node.effects);
+  EXPECT_EQ(node.list(), "a@h b@h") << "c speaks for b";
+  node.members->receive(Atom("b@h"), goodbye->message, node.now, node.effects);
+  EXPECT_EQ(node.list(), "a@h");
+}
+
 TEST(Members, nodes_that_are_gone_are_remembered_for_a_day) {
   Machine node;
   node.hear("b@h", start_wall);

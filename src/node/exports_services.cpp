@@ -1,0 +1,232 @@
+#include <barrel_p2p/await.hpp>
+#include <optional>
+#include <utility>
+
+#include "node/exported.hpp"
+#include "node/exports.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace node {
+namespace {
+
+std::unexpected<Error> bad_argument(const char* text) { return fail(Errc::invalid_argument, text); }
+
+Term entry_term(const services::Registration& one) {
+  return Term::tuple({Atom("service_entry"), one.name, one.pid, one.node, one.meta});
+}
+
+Term location_term(const ServiceLocation& location) {
+  if (location.local) return Term::tuple({Atom("ok"), location.pid});
+  return Term::tuple({Atom("ok"), location.node.atom(), location.pid});
+}
+
+Result<Term> lookup(const ServicesRunner& services, const Term& name) {
+  const auto service = ServiceName::from(name);
+  if (!service) return std::unexpected(service.error());
+  std::vector<Term> entries;
+  for (const auto& one : services.lookup(*service)) entries.push_back(entry_term(one));
+  if (entries.empty()) return error_term(Errc::not_found);
+  return Term::tuple({Atom("ok"), Term::list(std::move(entries))});
+}
+
+Task<Result<Term>> register_service(Process& self, ServicesRunner& services, Arguments arguments) {
+  if (arguments.size() != 3) co_return fail(Errc::undefined_function);
+  const auto name = ServiceName::from(arguments[0]);
+  if (!name) co_return std::unexpected(name.error());
+  const auto* pid = arguments[1].as_pid();
+  if (pid == nullptr) co_return bad_argument("not a pid");
+  const auto start = [&](ServicesRunner::Done done) {
+    services.register_service(*name, *pid, arguments[2], {}, std::move(done));
+  };
+  const Result<void> registered = co_await awaited<void>(self, start);
+  co_return answer_term(registered);
+}
+
+Task<Result<Term>> unregister_service(Process& self, ServicesRunner& services, Arguments arguments) {
+  if (arguments.size() != 1) co_return fail(Errc::undefined_function);
+  const auto name = ServiceName::from(arguments[0]);
+  if (!name) co_return std::unexpected(name.error());
+  const auto start = [&](Answer<bool>::Function done) { services.unregister_service(*name, std::move(done)); };
+  const Result<bool> removed = co_await awaited<bool>(self, start);
+  if (!removed) co_return std::unexpected(removed.error());
+  co_return Term(Atom("ok"));
+}
+
+Result<Term> whereis_service(const ServicesRunner& services, const Term& name) {
+  const auto service = ServiceName::from(name);
+  if (!service) return std::unexpected(service.error());
+  const auto found = services.find_service(*service, {});
+  return found ? location_term(*found) : error_term(Errc::not_found);
+}
+
+// Maps.
+
+Result<MapOptions> options_of(const Term& term) {
+  MapOptions options;
+  if (!term.is_map()) return bad_argument("options are a map");
+  for (const auto& [key, value] : term.pairs()) {
+    const auto flag = value.as_bool();
+    const auto number = value.as_int64();
+    if (key.is_atom("persist") && flag) {
+      options.persist = *flag;
+    } else if (key.is_atom("prune_on_peer_down") && flag) {
+      options.prune_on_node_down = *flag;
+    } else if (key.is_atom("tombstone_ttl_ms") && number) {
+      options.tombstone_ttl = std::chrono::milliseconds(*number);
+    } else {
+      return bad_argument("options are persist, prune_on_peer_down (booleans) and tombstone_ttl_ms (an integer)");
+    }
+  }
+  return options;
+}
+
+/// A function of a map whose answer comes later.
+using MapCall = std::function<void(const Atom& map, const Arguments& arguments, ServicesRunner::Done done)>;
+
+process::ExportedFunction map_function(std::size_t arity, MapCall call) {
+  return [arity, call = std::move(call)](Process& self, Arguments arguments) -> Task<Result<Term>> {
+    if (arguments.size() != arity) co_return fail(Errc::undefined_function);
+    const auto map = arguments[0].as_atom();
+    if (!map) co_return bad_argument("the name of a map is an atom");
+    const auto start = [&](ServicesRunner::Done done) { call(*map, arguments, std::move(done)); };
+    const Result<void> result = co_await awaited<void>(self, start);
+    co_return answer_term(result);
+  };
+}
+
+Task<Result<Term>> new_map(Process& self, ServicesRunner& services, Arguments arguments) {
+  if (arguments.empty() || arguments.size() > 2) co_return fail(Errc::undefined_function);
+  const auto map = arguments[0].as_atom();
+  if (!map || (arguments.size() == 2 && !arguments[1].is_map())) {
+    co_return Term::tuple_of(Atom("error"), Atom("invalid_map_name"));
+  }
+  const Term given = arguments.size() == 2 ? arguments[1] : Term::map(std::vector<TermPair>());
+  const auto options = options_of(given);
+  if (!options) co_return std::unexpected(options.error());
+  const auto start = [&](ServicesRunner::Done done) { services.open_map(*map, *options, std::move(done)); };
+  const Result<void> opened = co_await awaited<void>(self, start);
+  if (!opened) co_return answer_term(opened);
+  co_return Term::tuple_of(Atom("ok"), services.owner());
+}
+
+/// `{Map, [{Key, Value}]}`.
+Task<Result<Term>> map_put_many(Process& self, ServicesRunner& services, Arguments arguments) {
+  if (arguments.size() != 2) co_return fail(Errc::undefined_function);
+  const auto map = arguments[0].as_atom();
+  const auto pairs = arguments[1].to<std::vector<std::pair<Term, Term>>>();
+  if (!map || !pairs) co_return bad_argument("map_put_many(Map, [{Key, Value}])");
+  const auto start = [&](ServicesRunner::Done done) { services.put_many(*map, *pairs, std::move(done)); };
+  const Result<void> put = co_await awaited<void>(self, start);
+  co_return answer_term(put);
+}
+
+/// Functions that only read, of a map and further arguments; of a map that is not open they get nullptr.
+process::ExportedFunction map_reader(ServicesRunner& services, std::size_t arity,
+                                     std::function<Result<Term>(MapView*, const Arguments&)> read) {
+  return exported(arity, [&services, read = std::move(read)](const Arguments& arguments) -> Result<Term> {
+    const auto map = arguments[0].as_atom();
+    if (!map) return bad_argument("the name of a map is an atom");
+    return read(services.maps().find(*map), arguments);
+  });
+}
+
+Result<Term> map_get(const MapView* view, const Arguments& arguments) {
+  const auto value = view != nullptr ? view->entries.get(arguments[1]) : std::nullopt;
+  if (!value) return Term(Atom("not_found"));
+  return Term::tuple({Atom("ok"), *value});
+}
+
+Result<Term> map_list(const MapView* view, bool values) {
+  std::vector<Term> items;
+  if (view != nullptr) {
+    view->entries.each(
+        [&](const Term& key, const Term& value) { items.push_back(values ? Term::tuple({key, value}) : key); });
+  }
+  return Term::list(std::move(items));
+}
+
+Result<Term> with_subscriber(MapView* view, const Term& subscriber,
+                             const std::function<void(MapView&, const Pid&)>& use) {
+  const auto* pid = subscriber.as_pid();
+  if (pid == nullptr) return bad_argument("not a pid");
+  if (view == nullptr) return error_term(Errc::no_such_map);
+  use(*view, *pid);
+  return Term(Atom("ok"));
+}
+
+}  // namespace
+
+void export_services(process::System& system, ServicesRunner& services) {
+  const Atom facade("barrel_p2p");
+  const auto add = [&](const char* function, process::ExportedFunction body) {
+    system.export_function(facade, Atom(function), std::move(body));
+  };
+  add("register_service", [&services](Process& self, Arguments arguments) {
+    return register_service(self, services, std::move(arguments));
+  });
+  add("unregister_service", [&services](Process& self, Arguments arguments) {
+    return unregister_service(self, services, std::move(arguments));
+  });
+  add("lookup", exported(1, [&](const Arguments& arguments) { return lookup(services, arguments[0]); }));
+  add("lookup_local", exported(1, [&](const Arguments& arguments) -> Result<Term> {
+        const auto name = ServiceName::from(arguments[0]);
+        if (!name) return std::unexpected(name.error());
+        const auto pid = services.lookup_local(*name);
+        return pid ? Term::tuple({Atom("ok"), *pid}) : error_term(Errc::not_found);
+      }));
+  add("list_services", exported(0, [&](const Arguments& /*none*/) -> Result<Term> {
+        std::vector<Term> names;
+        for (const auto& name : services.list_services()) names.push_back(name.term());
+        return Term::list(std::move(names));
+      }));
+  add("whereis_service", [&services](Process& /*self*/, Arguments arguments) -> Task<Result<Term>> {
+    if (arguments.empty() || arguments.size() > 2) co_return fail(Errc::undefined_function);
+    co_return whereis_service(services, arguments[0]);
+  });
+  auto& pids = services.service_pids();
+  add("subscribe_services", exported_for_pid([&](const Pid& pid) { pids.add(pid); }));
+  add("unsubscribe_services", exported_for_pid([&](const Pid& pid) { pids.remove(pid); }));
+  add("members", exported(0, [&](const Arguments& /*none*/) -> Result<Term> { return list_term(services.members()); }));
+}
+
+void export_maps(process::System& system, ServicesRunner& services) {
+  const Atom facade("barrel_p2p");
+  const auto add = [&](const char* function, process::ExportedFunction body) {
+    system.export_function(facade, Atom(function), std::move(body));
+  };
+  add("new_map",
+      [&services](Process& self, Arguments arguments) { return new_map(self, services, std::move(arguments)); });
+  add("delete_map", map_function(1, [&services](const Atom& map, const Arguments& /*arguments*/, auto done) {
+        services.delete_map(map, std::move(done));
+      }));
+  add("map_put", map_function(3, [&services](const Atom& map, const Arguments& arguments, auto done) {
+        services.put(map, arguments[1], arguments[2], std::move(done));
+      }));
+  add("map_put_many",
+      [&services](Process& self, Arguments arguments) { return map_put_many(self, services, std::move(arguments)); });
+  add("map_remove", map_function(2, [&services](const Atom& map, const Arguments& arguments, auto done) {
+        services.remove(map, arguments[1], std::move(done));
+      }));
+  add("map_get", map_reader(services, 2, map_get));
+  add("map_keys", map_reader(services, 1, [](const MapView* view, const Arguments&) { return map_list(view, false); }));
+  add("map_to_list",
+      map_reader(services, 1, [](const MapView* view, const Arguments&) { return map_list(view, true); }));
+  add("subscribe_map", map_reader(services, 2, [](MapView* view, const Arguments& arguments) {
+        return with_subscriber(view, arguments[1], [](MapView& map, const Pid& pid) { map.pids.add(pid); });
+      }));
+  add("unsubscribe_map", map_reader(services, 2, [](MapView* view, const Arguments& arguments) {
+        return with_subscriber(view, arguments[1], [](MapView& map, const Pid& pid) { map.pids.remove(pid); });
+      }));
+  add("maps", exported(0, [&services](const Arguments& /*none*/) -> Result<Term> {
+        std::vector<Atom> names;
+        for (const auto* view : services.maps().all()) {
+          if (view->open.load(std::memory_order_acquire)) names.push_back(view->name);
+        }
+        return list_term(names);
+      }));
+}
+
+}  // namespace node
+}  // namespace v0
+}  // namespace barrel_p2p

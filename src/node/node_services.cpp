@@ -1,0 +1,245 @@
+// The part of the public API that is about services and maps.
+#include <algorithm>
+#include <barrel_p2p/node.hpp>
+#include <utility>
+
+#include "node/answer.hpp"
+#include "node/parts.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace {
+
+std::unexpected<Error> no_member() {
+  return fail(Errc::invalid_config, "a hidden node is no member of the cluster: start it with hidden = false");
+}
+
+/// Starts a call and waits for its answer.
+template <class T, class Start>
+Result<T> wait(node::ServicesRunner* services, const Start& start) {
+  if (services == nullptr) return no_member();
+  if (services->is_current()) {
+    return fail(Errc::invalid_argument,
+                "a callback of the cluster thread would wait for itself: use the function that takes a callback");
+  }
+  return node::wait_for<T>(start);
+}
+
+std::unexpected<Error> no_such_map(const Atom& map) {
+  return fail(Errc::no_such_map, "open " + map.string() + " with new_map first");
+}
+
+ServiceEntry entry_of(const services::Registration& one, const ServiceName& name) {
+  return {name, one.pid, NodeName(one.node.text()), one.meta};
+}
+
+}  // namespace
+
+std::vector<NodeName> Node::members() const {
+  std::vector<NodeName> list;
+  if (!parts_->services) return list;
+  for (const auto& node : parts_->services->members()) list.emplace_back(node.text());
+  return list;
+}
+
+// Services.
+
+Result<void> Node::register_service(const ServiceName& name, const Pid& process, Term meta, RegisterOptions options) {
+  return wait<void>(parts_->services.get(), [&](auto done) {
+    parts_->services->register_service(name, process, std::move(meta), options, std::move(done));
+  });
+}
+
+void Node::register_service(const ServiceName& name, const Pid& process, Term meta, RegisterOptions options,
+                            std::function<void(Result<void>)> done) {
+  if (!parts_->services) return done(no_member());
+  parts_->services->register_service(name, process, std::move(meta), options, std::move(done));
+}
+
+bool Node::unregister_service(const ServiceName& name) {
+  return wait<bool>(parts_->services.get(),
+                    [&](auto done) { parts_->services->unregister_service(name, std::move(done)); })
+      .value_or(false);
+}
+
+Result<std::vector<ServiceEntry>> Node::lookup(const ServiceName& name) const {
+  std::vector<ServiceEntry> entries;
+  if (parts_->services) {
+    for (const auto& one : parts_->services->lookup(name)) entries.push_back(entry_of(one, name));
+  }
+  if (entries.empty()) return fail(Errc::not_found, "no node has registered " + to_text(name.term()));
+  return entries;
+}
+
+Result<Pid> Node::lookup_local(const ServiceName& name) const {
+  const auto pid = parts_->services ? parts_->services->lookup_local(name) : std::nullopt;
+  if (!pid) return fail(Errc::not_found, "this node has not registered " + to_text(name.term()));
+  return *pid;
+}
+
+std::vector<ServiceName> Node::list_services() const {
+  return parts_->services ? parts_->services->list_services() : std::vector<ServiceName>();
+}
+
+Result<ServiceLocation> Node::whereis_service(const ServiceName& name, const WhereisOptions& options) const {
+  auto found = parts_->services ? parts_->services->find_service(name, options) : std::nullopt;
+  if (!found) return fail(Errc::not_found, "no node has registered " + to_text(name.term()));
+  return std::move(*found);
+}
+
+Result<ServiceLocation> Node::resolve(const ServiceName& name, Duration limit, WhereisOptions options) {
+  return wait<ServiceLocation>(parts_->services.get(), [&](auto done) {
+    parts_->services->resolve(name, std::move(options), limit, std::move(done));
+  });
+}
+
+void Node::resolve(const ServiceName& name, Duration limit, WhereisOptions options,
+                   std::function<void(Result<ServiceLocation>)> done) {
+  if (!parts_->services) return done(no_member());
+  parts_->services->resolve(name, std::move(options), limit, std::move(done));
+}
+
+Subscription Node::subscribe_services(std::function<void(const ServiceEvent&)> callback) {
+  return parts_->services ? parts_->services->service_events().add(std::move(callback)) : Subscription();
+}
+
+void Node::subscribe_services(const Pid& process) {
+  if (parts_->services) parts_->services->service_pids().add(process);
+}
+
+void Node::unsubscribe_services(const Pid& process) {
+  if (parts_->services) parts_->services->service_pids().remove(process);
+}
+
+Result<RegistryAudit> Node::verify_registry() {
+  return wait<RegistryAudit>(parts_->services.get(), [&](auto done) { parts_->services->verify(std::move(done)); });
+}
+
+// Maps.
+
+Result<void> Node::new_map(const Atom& map, MapOptions options) {
+  return wait<void>(parts_->services.get(),
+                    [&](auto done) { parts_->services->open_map(map, std::move(options), std::move(done)); });
+}
+
+Result<void> Node::delete_map(const Atom& map) {
+  return wait<void>(parts_->services.get(), [&](auto done) { parts_->services->delete_map(map, std::move(done)); });
+}
+
+Result<void> Node::map_put(const Atom& map, const Term& key, const Term& value) {
+  return wait<void>(parts_->services.get(),
+                    [&](auto done) { parts_->services->put(map, key, value, std::move(done)); });
+}
+
+void Node::map_put(const Atom& map, const Term& key, const Term& value, std::function<void(Result<void>)> done) {
+  if (!parts_->services) return done(no_member());
+  parts_->services->put(map, key, value, std::move(done));
+}
+
+Result<void> Node::map_put_many(const Atom& map, std::vector<TermPair> pairs) {
+  return wait<void>(parts_->services.get(),
+                    [&](auto done) { parts_->services->put_many(map, std::move(pairs), std::move(done)); });
+}
+
+void Node::map_put_many(const Atom& map, std::vector<TermPair> pairs, std::function<void(Result<void>)> done) {
+  if (!parts_->services) return done(no_member());
+  parts_->services->put_many(map, std::move(pairs), std::move(done));
+}
+
+Result<void> Node::map_remove(const Atom& map, const Term& key) {
+  return wait<void>(parts_->services.get(), [&](auto done) { parts_->services->remove(map, key, std::move(done)); });
+}
+
+void Node::map_remove(const Atom& map, const Term& key, std::function<void(Result<void>)> done) {
+  if (!parts_->services) return done(no_member());
+  parts_->services->remove(map, key, std::move(done));
+}
+
+Result<Term> Node::map_get(const Atom& map, const Term& key) const {
+  const node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
+  if (view == nullptr) return no_such_map(map);
+  auto value = view->entries.get(key);
+  if (!value) return fail(Errc::not_found);
+  return std::move(*value);
+}
+
+std::vector<Term> Node::map_keys(const Atom& map) const {
+  std::vector<Term> keys;
+  const node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
+  if (view == nullptr) return keys;
+  view->entries.each([&](const Term& key, const Term& /*value*/) { keys.push_back(key); });
+  return keys;
+}
+
+std::vector<TermPair> Node::map_to_list(const Atom& map) const {
+  std::vector<TermPair> pairs;
+  const node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
+  if (view == nullptr) return pairs;
+  view->entries.each([&](const Term& key, const Term& value) { pairs.emplace_back(key, value); });
+  return pairs;
+}
+
+std::size_t Node::map_size(const Atom& map) const {
+  const node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
+  return view == nullptr ? 0 : view->entries.size();
+}
+
+std::vector<Atom> Node::maps() const {
+  std::vector<Atom> names;
+  if (!parts_->services) return names;
+  for (const auto* view : parts_->services->maps().all()) {
+    if (view->open.load(std::memory_order_acquire)) names.push_back(view->name);
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+Result<MapStatistics> Node::map_statistics(const Atom& map) {
+  return wait<MapStatistics>(parts_->services.get(),
+                             [&](auto done) { parts_->services->map_statistics(map, std::move(done)); });
+}
+
+Result<Subscription> Node::subscribe_map(const Atom& map, std::function<void(const MapEvent&)> callback) {
+  node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
+  if (view == nullptr) return no_such_map(map);
+  return view->subscribers.add(std::move(callback));
+}
+
+Result<void> Node::subscribe_map(const Atom& map, const Pid& process) {
+  node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
+  if (view == nullptr) return no_such_map(map);
+  view->pids.add(process);
+  return {};
+}
+
+Result<void> Node::unsubscribe_map(const Atom& map, const Pid& process) {
+  node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
+  if (view == nullptr) return no_such_map(map);
+  view->pids.remove(process);
+  return {};
+}
+
+Result<Replication> Node::replicate(const Atom& name, std::shared_ptr<ReplicatedType> type) {
+  if (name.text().empty() || name.text().starts_with("barrel_p2p_")) {
+    return fail(Errc::invalid_argument, "names that begin with barrel_p2p_ are the library's: choose another one");
+  }
+  auto added = wait<void>(parts_->services.get(),
+                          [&](auto done) { parts_->services->add_type(name, std::move(type), std::move(done)); });
+  if (!added) return std::unexpected(added.error());
+  auto send = [gate = parts_->services->gate(), name](const Term& change) {
+    return gate->with([&](node::ServicesRunner* services) -> Result<void> {
+      return services != nullptr ? services->broadcast_change(name, change) : fail(Errc::stopped, "the node is gone");
+    });
+  };
+  auto end = [gate = parts_->services->gate(), name] {
+    gate->with([&](node::ServicesRunner* services) {
+      if (services == nullptr) return;
+      if (services->is_current()) return services->remove_type(name, {});
+      (void)node::wait_for<void>([&](auto done) { services->remove_type(name, std::move(done)); });
+    });
+  };
+  return Replication(std::move(send), std::move(end));
+}
+
+}  // namespace v0
+}  // namespace barrel_p2p

@@ -1,0 +1,582 @@
+#include "node/services_runner.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/prng.hpp"
+#include "replication/digest_tree.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace node {
+
+using distribution::DeliverOutcome;
+using services::Registration;
+using services::Ticket;
+
+namespace {
+
+/// What a call counts against the bound of the queue, beside what it carries.
+constexpr std::size_t call_bytes = 512;
+
+std::size_t bytes_of(const distribution::Payload& payload) {
+  const auto* encoded = std::get_if<distribution::EncodedTerm>(&payload);
+  return call_bytes + (encoded == nullptr ? 0 : encoded->bytes.size());
+}
+
+/// Watches the processes of services: `{watch, Pid}`, `{unwatch, Pid}`.
+Task<> watch_processes(Process& self, std::function<void(const Pid&, const Term&)> ended) {
+  std::unordered_map<Pid, Ref> watched;
+  for (;;) {
+    const Term message = co_await self.receive();
+    if (message.is_tagged("watch", 2) && message[1].is_pid()) {
+      const Pid pid = *message[1].as_pid();
+      if (!watched.contains(pid)) watched.emplace(pid, self.monitor(pid));
+    } else if (message.is_tagged("unwatch", 2) && message[1].is_pid()) {
+      const auto found = watched.find(*message[1].as_pid());
+      if (found == watched.end()) continue;
+      self.demonitor(found->second);
+      watched.erase(found);
+    } else if (message.is_tagged("DOWN", 5) && message[3].is_pid()) {
+      const auto found = watched.find(*message[3].as_pid());
+      if (found == watched.end() || !(message[1] == Term(found->second))) continue;
+      watched.erase(found);
+      ended(*message[3].as_pid(), message[4]);
+    }
+  }
+}
+
+/// As Erlang processes get it. What only we tell is told in their words.
+Term message_of(const ServiceEvent& event) {
+  const Term& name = event.name.term();
+  const Atom node = event.node.atom();
+  const auto about = [&](const char* what) { return Term::tuple({Atom(what), name, node}); };
+  const auto down = [&](const Term& reason) { return Term::tuple({Atom("service_down"), name, node, reason}); };
+  Term what;
+  switch (event.kind) {
+    case ServiceEvent::Kind::registered:
+    case ServiceEvent::Kind::node_back: what = about("service_registered"); break;
+    case ServiceEvent::Kind::unregistered: what = about("service_unregistered"); break;
+    case ServiceEvent::Kind::down: what = down(event.reason); break;
+    case ServiceEvent::Kind::node_lost: what = down(Atom("noconnection")); break;
+  }
+  return Term::tuple({Atom("barrel_p2p_service_event"), what});
+}
+
+Term message_of(const MapEvent& event) {
+  const Term what = event.kind == MapEvent::Kind::put ? Term::tuple({Atom("put"), event.key, event.value})
+                                                      : Term::tuple({Atom("remove"), event.key});
+  return Term::tuple({Atom("barrel_p2p_map"), event.map, what});
+}
+
+replication::WriteBatch batch_of(const std::vector<services::StoreChange>& changes) {
+  using Kind = services::StoreChange::Kind;
+  replication::WriteBatch batch;
+  for (const auto& change : changes) {
+    switch (change.kind) {
+      case Kind::put: batch.put(change.collection, change.key, *change.entry); break;
+      case Kind::erase: batch.erase(change.collection, change.key); break;
+      case Kind::drop: batch.drop(change.collection); break;
+      case Kind::set: batch.set(change.collection, change.key); break;
+    }
+  }
+  return batch;
+}
+
+}  // namespace
+
+ServicesRunner::ServicesRunner(ServicesRunnerConfig config, SerialExecutor& executor, process::System& system,
+                               distribution::Network& network, OverlayRunner& overlay,
+                               std::unique_ptr<replication::DurableStore> store, Logger logger)
+    : config_(std::move(config)),
+      executor_(executor),
+      system_(system),
+      network_(network),
+      overlay_(overlay),
+      logger_(std::move(logger)),
+      log_limit_(20, Milliseconds(1000)),
+      queue_(config_.queue_bytes_max),
+      store_(std::move(store)),
+      machine_(config_.services, now()),
+      alarm_(std::make_unique<SerialExecutor::Alarm>(executor, [this] { tick(); })),
+      maps_(system),
+      members_{config_.services.own},
+      service_pids_(system) {
+  const auto take = [this](const Atom& name, const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
+    return receive(name, node, epoch, std::move(payload));
+  };
+  for (const auto name : {services::members_replica_name, services::registry_replica_name}) {
+    system_.set_receiver(
+        Atom(name), [take, atom = Atom(name)](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
+          return take(atom, node, epoch, std::move(payload));
+        });
+  }
+  system_.set_receiver_of_prefix(std::string(services::map_replica_prefix), take);
+  listen();
+}
+
+ServicesRunner::~ServicesRunner() = default;
+
+services::Now ServicesRunner::now() { return {monotonic_now(), wall_now()}; }
+
+void ServicesRunner::listen() {
+  OverlayListener listener;
+  listener.up = [this](const Atom& node, bool native) {
+    machine_.neighbour_up(node, native, now(), effects_);
+    settle();
+  };
+  listener.down = [this](const Atom& node) {
+    machine_.neighbour_down(node);
+    settle();
+  };
+  listener.native = [this](const Atom& node) {
+    machine_.set_native(node);
+    settle();
+  };
+  listener.leaving = [this] {
+    machine_.leave(now(), effects_);
+    settle();
+  };
+  listener.deliver = [this](const Term& tag, const Term& payload) {
+    const bool taken = machine_.deliver(tag, payload, now(), effects_);
+    settle();
+    return taken;
+  };
+  overlay_.set_listener(std::move(listener));
+}
+
+void ServicesRunner::start() {
+  watcher_ = system_.spawn([this](Process& self) {
+    return watch_processes(self, [this](const Pid& pid, const Term& reason) {
+      wake(queue_.push(Call([this, pid, reason] { machine_.registry().process_down(pid, reason, now(), effects_); })));
+    });
+  });
+  if (!system_.register_name(Atom("barrel_p2p_registry"), watcher_)) {
+    logger_->warn("the name barrel_p2p_registry is taken by another process");
+  }
+  executor_.post([this] { tick(); });
+}
+
+void ServicesRunner::say_goodbye() {
+  gate_->close();
+  auto said = std::make_shared<Answer<void>>();
+  (void)wait_for<void>([&](auto done) {
+    *said = Answer<void>(std::move(done));
+    wake(queue_.push(Call([this, said = std::move(said)] {
+      machine_.leave(now(), effects_);
+      carry_out();
+      said->give({});
+    })));
+  });
+}
+
+void ServicesRunner::stop() {
+  gate_->close();
+  queue_.close();
+  // The machine belongs to this thread now.
+  store_.reset();
+  answers_.clear();
+  waiters_.clear();
+}
+
+// Into the queue.
+
+void ServicesRunner::wake(Queue::Pushed pushed) {
+  if (pushed == Queue::Pushed::wake) executor_.post([this] { run(); });
+}
+
+/// Queues a call; what cannot be queued is answered at once. `work` holds the answer as well.
+template <class T>
+void ServicesRunner::call(std::size_t bytes, std::shared_ptr<Answer<T>> answer, Call work) {
+  const auto pushed = queue_.push_if_short(std::move(work), call_bytes + bytes);
+  wake(pushed);
+  if (pushed == Queue::Pushed::full) {
+    answer->give(fail(Errc::overloaded, "limits.cluster_queue_bytes_max is reached: ask for less, or wait"));
+  }
+}
+
+DeliverOutcome ServicesRunner::receive(const Atom& name, const Atom& node, std::uint64_t epoch,
+                                       distribution::Payload&& payload) {
+  const std::size_t bytes = bytes_of(payload);
+  const auto [pushed, outcome] =
+      queue_.push_received(Received{name, node, epoch, std::move(payload)}, bytes, {node, epoch});
+  wake(pushed);
+  return outcome;
+}
+
+void ServicesRunner::register_service(ServiceName name, Pid pid, Term meta, const RegisterOptions& options, Done done) {
+  auto answer = std::make_shared<Answer<void>>(std::move(done));
+  const std::size_t bytes = encoded_size(meta, false);
+  call(bytes, answer, [this, answer, name = std::move(name), pid = std::move(pid), meta = std::move(meta), options] {
+    const auto add = [&](Ticket ticket) {
+      return machine_.registry().add(name.term(), pid, meta, ticket, options.limit, now(), effects_);
+    };
+    if (options.wait_for_neighbours) return ticketed(*answer, add);
+    auto added = add(0);
+    carry_out();
+    answer->give(std::move(added));
+  });
+}
+
+void ServicesRunner::unregister_service(ServiceName name, Answer<bool>::Function done) {
+  auto answer = std::make_shared<Answer<bool>>(std::move(done));
+  call(0, answer, [this, answer, name = std::move(name)] {
+    const bool removed = machine_.registry().remove(name.term(), now(), effects_);
+    carry_out();
+    answer->give(removed);
+  });
+}
+
+void ServicesRunner::resolve(ServiceName name, WhereisOptions options, Milliseconds limit,
+                             Answer<ServiceLocation>::Function done) {
+  auto answer = std::make_shared<Answer<ServiceLocation>>(std::move(done));
+  const auto until = monotonic_now() + limit;
+  call(0, answer, [this, answer, name = std::move(name), options = std::move(options), until] {
+    if (auto found = find_service(name, options)) return answer->give(std::move(*found));
+    waiters_.push_back({name, options, until, std::move(*answer)});
+  });
+}
+
+void ServicesRunner::verify(Answer<RegistryAudit>::Function done) {
+  auto answer = std::make_shared<Answer<RegistryAudit>>(std::move(done));
+  call(0, answer, [this, answer] { answer->give(machine_.registry().verify()); });
+}
+
+void ServicesRunner::open_map(const Atom& map, MapOptions options, Done done) {
+  auto answer = std::make_shared<Answer<void>>(std::move(done));
+  services::Maps::Stored stored;
+  if (options.persist && maps_.find(map) == nullptr) {
+    store_->flush();  // what an earlier map of this name left
+    const auto loaded = store_->load(services::map_collection(map), [&](Term&& key, replication::Entry&& entry) {
+      stored.emplace_back(std::move(key), std::move(entry));
+    });
+    if (!loaded) return answer->give(std::unexpected(loaded.error()));
+  }
+  auto content = std::make_shared<services::Maps::Stored>(std::move(stored));
+  call(0, answer, [this, answer, map, options = std::move(options), content] {
+    auto opened = machine_.maps().open(map, options, std::move(*content), now(), effects_);
+    carry_out();  // what it holds
+    if (opened) maps_.view(map).open.store(true, std::memory_order_release);
+    answer->give(std::move(opened));
+  });
+}
+
+void ServicesRunner::delete_map(const Atom& map, Done done) {
+  auto answer = std::make_shared<Answer<void>>(std::move(done));
+  call(0, answer, [this, answer, map] {
+    ticketed(*answer, [&](Ticket ticket) {
+      auto removed = machine_.maps().remove_map(map, ticket, effects_);
+      if (!removed) return removed;
+      MapView& view = maps_.view(map);
+      view.open.store(false, std::memory_order_release);
+      view.entries.clear();
+      return removed;
+    });
+  });
+}
+
+void ServicesRunner::put(const Atom& map, Term key, Term value, Done done) {
+  auto answer = std::make_shared<Answer<void>>(std::move(done));
+  const std::size_t bytes = encoded_size(key, false) + encoded_size(value, false);
+  call(bytes, answer, [this, answer, map, key = std::move(key), value = std::move(value)] {
+    ticketed(*answer, [&](Ticket ticket) { return machine_.maps().put(map, key, value, ticket, now(), effects_); });
+  });
+}
+
+void ServicesRunner::put_many(const Atom& map, std::vector<TermPair> pairs, Done done) {
+  auto answer = std::make_shared<Answer<void>>(std::move(done));
+  std::size_t bytes = 0;
+  for (const auto& [key, value] : pairs) bytes += encoded_size(key, false) + encoded_size(value, false);
+  call(bytes, answer, [this, answer, map, pairs = std::move(pairs)] {
+    ticketed(*answer, [&](Ticket ticket) { return machine_.maps().put_many(map, pairs, ticket, now(), effects_); });
+  });
+}
+
+void ServicesRunner::remove(const Atom& map, Term key, Done done) {
+  auto answer = std::make_shared<Answer<void>>(std::move(done));
+  const std::size_t bytes = encoded_size(key, false);
+  call(bytes, answer, [this, answer, map, key = std::move(key)] {
+    ticketed(*answer, [&](Ticket ticket) { return machine_.maps().remove(map, key, ticket, now(), effects_); });
+  });
+}
+
+void ServicesRunner::map_statistics(const Atom& map, Answer<MapStatistics>::Function done) {
+  auto answer = std::make_shared<Answer<MapStatistics>>(std::move(done));
+  call(0, answer, [this, answer, map] { answer->give(machine_.maps().statistics(map)); });
+}
+
+void ServicesRunner::add_type(const Atom& name, std::shared_ptr<ReplicatedType> type, Done done) {
+  auto answer = std::make_shared<Answer<void>>(std::move(done));
+  const auto take = [this, name](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
+    return receive(name, node, epoch, std::move(payload));
+  };
+  if (!system_.set_receiver(name, take)) {
+    return answer->give(fail(Errc::already_registered, "messages to the name " + name.string() + " are taken"));
+  }
+  call(0, answer, [this, answer, name, type = std::move(type)] {
+    auto added = machine_.types().add(name, type, now(), effects_);
+    if (!added) system_.remove_receiver(name);
+    carry_out();
+    answer->give(std::move(added));
+  });
+}
+
+void ServicesRunner::remove_type(const Atom& name, Done done) {
+  auto answer = std::make_shared<Answer<void>>(std::move(done));
+  system_.remove_receiver(name);
+  wake(queue_.push(Call([this, answer, name] {
+    machine_.types().remove(name);
+    answer->give({});
+  })));
+}
+
+Result<void> ServicesRunner::broadcast_change(const Atom& name, Term change) {
+  const std::size_t bytes = call_bytes + encoded_size(change, false);
+  const auto pushed = queue_.push_if_short(
+      Call([this, name, change = std::move(change)] { machine_.types().broadcast(name, change, effects_); }), bytes);
+  wake(pushed);
+  if (pushed == Queue::Pushed::closed) return fail(Errc::stopped, "the node is stopping");
+  if (pushed == Queue::Pushed::full) {
+    return fail(Errc::overloaded, "limits.cluster_queue_bytes_max is reached: send less, or wait");
+  }
+  return {};
+}
+
+// What is read.
+
+ServicesRunner::Registrations ServicesRunner::lookup(const ServiceName& name) const {
+  return registry_.get(name.term()).value_or(Registrations());
+}
+
+std::optional<Pid> ServicesRunner::lookup_local(const ServiceName& name) const {
+  std::optional<Pid> found;
+  registry_.read(name.term(), [&](const Registrations& all) {
+    if (!all.empty() && all.front().node == config_.services.own) found = all.front().pid;
+  });
+  return found;
+}
+
+std::vector<ServiceName> ServicesRunner::list_services() const {
+  std::vector<Term> names;
+  registry_.each([&](const Term& name, const Registrations& /*all*/) { names.push_back(name); });
+  std::ranges::sort(names, TermLess());
+  std::vector<ServiceName> list;
+  list.reserve(names.size());
+  for (const auto& name : names) {
+    if (auto service = ServiceName::from(name)) list.push_back(std::move(*service));
+  }
+  return list;
+}
+
+std::optional<ServiceLocation> ServicesRunner::find_service(const ServiceName& name,
+                                                            const WhereisOptions& options) const {
+  std::optional<ServiceLocation> location;
+  const auto use = [&](const Registration& one) {
+    location = ServiceLocation{one.pid, NodeName(one.node.text()), one.node == config_.services.own};
+  };
+  registry_.read(name.term(), [&](const Registrations& all) {
+    if (all.size() == 1 || (options.choice == ServiceChoice::local_first && !options.accept)) {
+      if (!options.accept || options.accept(all.front().meta)) use(all.front());
+      return;
+    }
+    std::vector<const Registration*> wanted;
+    for (const auto& one : all) {
+      if (!options.accept || options.accept(one.meta)) wanted.push_back(&one);
+    }
+    if (wanted.empty()) return;
+    const auto weight = [&](const Registration* one) {
+      return replication::key_hash(Term::tuple({options.key, one->node}));
+    };
+    switch (options.choice) {
+      case ServiceChoice::local_first: return use(*wanted.front());
+      case ServiceChoice::first: return use(**std::ranges::min_element(wanted, {}, &Registration::node));
+      case ServiceChoice::random:
+        return use(*wanted[Prng(round_robin_.fetch_add(1, std::memory_order_relaxed)).below(wanted.size())]);
+      case ServiceChoice::round_robin:
+        return use(*wanted[round_robin_.fetch_add(1, std::memory_order_relaxed) % wanted.size()]);
+      case ServiceChoice::by_key: return use(**std::ranges::max_element(wanted, {}, weight));
+    }
+  });
+  return location;
+}
+
+std::vector<Atom> ServicesRunner::members() const {
+  const std::lock_guard lock(members_mutex_);
+  return members_;
+}
+
+// The cluster thread.
+
+void ServicesRunner::run() {
+  for (auto& entry : queue_.take()) {
+    std::visit([this](auto& input) { handle(std::move(input)); }, entry.input);
+    settle();
+    for (const auto& channel : queue_.done(entry.bytes)) network_.resume_reading(channel.node, channel.epoch);
+  }
+  if (monotonic_now() >= machine_.deadline()) machine_.tick(now(), effects_);
+  settle();
+}
+
+void ServicesRunner::tick() {
+  machine_.tick(now(), effects_);
+  const auto time = monotonic_now();
+  for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
+    if (waiter->until > time) {
+      ++waiter;
+      continue;
+    }
+    Waiter late = std::move(*waiter);
+    waiter = waiters_.erase(waiter);
+    late.answer.give(fail(Errc::timeout, "no service " + to_text(late.name.term()) + " appeared in time"));
+  }
+  settle();
+}
+
+/// What the machine wants after whatever was done to it.
+void ServicesRunner::settle() {
+  machine_.settle(effects_);
+  carry_out();
+  for (const auto& complaint : machine_.types().take_complaints()) {
+    if (log_limit_.pass(monotonic_now())) logger_->error("{}", complaint);
+  }
+  set_alarm();
+}
+
+/// An alarm that comes too early only finds nothing to do.
+void ServicesRunner::set_alarm() {
+  auto deadline = machine_.deadline();
+  for (const auto& waiter : waiters_) deadline = std::min(deadline, waiter.until);
+  if (deadline == MonotonicTime::max()) return;
+  if (!alarm_->at() || *alarm_->at() > deadline) alarm_->set(deadline);
+}
+
+void ServicesRunner::handle(Call&& call) { call(); }
+
+void ServicesRunner::handle(Received&& input) {
+  if (!overlay_.is_linked(input.node, input.epoch)) return;  // hidden, or gone
+  const auto term = distribution::decode_payload(input.payload);
+  if (!term) return network_.report_malformed(input.node, input.epoch, term.error().message());
+  machine_.receive(input.name, input.node, *term, now(), effects_);
+}
+
+void ServicesRunner::handle(Stored&& input) {
+  if (!input.result) {
+    if (log_limit_.pass(monotonic_now())) {
+      logger_->error("the durable store did not take a write, it will be tried again: {}",
+                     input.result.error().message());
+    }
+    machine_.maps().store_failed(input.what->changes);
+  }
+  services::Completed answer{input.what->ticket, std::move(input.result)};
+  carry_out(answer);
+}
+
+void ServicesRunner::ticketed(Answer<void>& answer, const std::function<Result<void>(Ticket)>& work) {
+  const Ticket ticket = ++last_ticket_;
+  answers_.emplace(ticket, std::move(answer));
+  if (const auto result = work(ticket); !result) {
+    services::Completed failed{ticket, result};
+    carry_out(failed);
+  }
+}
+
+// What the machine wants.
+
+void ServicesRunner::carry_out() {
+  if (std::exchange(carrying_out_, true)) return;  // what a part added meanwhile: its turn comes
+  services::Effects effects;
+  while (!effects_.empty()) {
+    std::swap(effects, effects_);
+    for (auto& effect : effects) {
+      std::visit([this](auto& wish) { carry_out(wish); }, effect);
+    }
+    effects.clear();
+  }
+  effects_ = std::move(effects);  // for its memory
+  carrying_out_ = false;
+}
+
+void ServicesRunner::carry_out(services::Send& effect) {
+  overlay_.send_now(effect.to, effect.name, std::move(effect.message));
+}
+
+void ServicesRunner::carry_out(services::SendPid& effect) {
+  (void)system_.send(effect.to, std::move(effect.message));  // the system counts what it cannot send
+}
+
+void ServicesRunner::carry_out(services::Broadcast& effect) {
+  overlay_.broadcast_now(Term(effect.tag), std::move(effect.payload));
+}
+
+void ServicesRunner::carry_out(services::Persist& effect) {
+  auto batch = batch_of(effect.changes);
+  const auto stored = [this, what = std::make_shared<services::Persist>(std::move(effect))](
+                          const Result<void>& result) { wake(queue_.push(Stored{what, result})); };
+  if (auto queued = store_->write(std::move(batch), stored); !queued) stored(queued);
+}
+
+void ServicesRunner::carry_out(services::Completed& effect) {
+  auto answer = answers_.extract(effect.ticket);
+  if (!answer.empty()) answer.mapped().give(std::move(effect.result));
+}
+
+void ServicesRunner::carry_out(services::Watch& effect) {
+  (void)system_.send(watcher_, Term::tuple({Atom("watch"), effect.pid}));
+}
+
+void ServicesRunner::carry_out(services::Unwatch& effect) {
+  (void)system_.send(watcher_, Term::tuple({Atom("unwatch"), effect.pid}));
+}
+
+void ServicesRunner::carry_out(services::ServiceChanged& effect) {
+  auto all = machine_.registry().lookup(effect.name);
+  if (all.empty()) {
+    registry_.erase(effect.name);
+  } else {
+    registry_.set(effect.name, std::move(all));
+    serve_waiters(effect.name);
+  }
+}
+
+void ServicesRunner::serve_waiters(const Term& name) {
+  for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
+    auto found = waiter->name.term() == name ? find_service(waiter->name, waiter->options) : std::nullopt;
+    if (!found) {
+      ++waiter;
+      continue;
+    }
+    auto answer = std::move(waiter->answer);
+    waiter = waiters_.erase(waiter);
+    answer.give(std::move(*found));
+  }
+}
+
+void ServicesRunner::carry_out(services::ServiceHappened& effect) {
+  service_events_.tell(effect.event);
+  service_pids_.tell(message_of(effect.event));
+}
+
+void ServicesRunner::carry_out(services::MapChanged& effect) {
+  MapView& view = maps_.view(effect.map);
+  if (effect.value) {
+    view.entries.set(effect.key, std::move(*effect.value));
+  } else {
+    view.entries.erase(effect.key);
+  }
+}
+
+void ServicesRunner::carry_out(services::MapHappened& effect) {
+  MapView& view = maps_.view(effect.event.map);
+  view.subscribers.tell(effect.event);
+  view.pids.tell(message_of(effect.event));
+}
+
+void ServicesRunner::carry_out(services::MembersChanged& /*effect*/) {
+  auto members = machine_.members().members();
+  const std::lock_guard lock(members_mutex_);
+  members_ = std::move(members);
+}
+
+}  // namespace node
+}  // namespace v0
+}  // namespace barrel_p2p

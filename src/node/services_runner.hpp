@@ -1,0 +1,201 @@
+// Runs the machine of the services: messages, calls of the program and answers of the disk wait in one queue, in order;
+// the cluster thread, which it shares with the overlay, feeds them to the machine and carries out what it wants.
+//
+//   transport thread                cluster thread                          any thread
+//   messages          --queue-->    services::Services --> overlay: sends   map_get, lookup, members: read a copy
+//   store's thread                        |            --> store: writes    map_put, register: into the queue
+//   durable           --queue-->          +--> copies, subscribers, answers
+//
+// Calls are answered once, on the cluster thread; or at once, on the caller's, when the queue is full or the node
+// stops.
+#pragma once
+
+#include <atomic>
+#include <barrel_p2p/maps.hpp>
+#include <barrel_p2p/replicated.hpp>
+#include <barrel_p2p/services.hpp>
+#include <barrel_p2p/subscription.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "base/log.hpp"
+#include "distribution/network.hpp"
+#include "node/answer.hpp"
+#include "node/concurrent_table.hpp"
+#include "node/gate.hpp"
+#include "node/input_queue.hpp"
+#include "node/map_views.hpp"
+#include "node/overlay_runner.hpp"
+#include "node/pid_subscribers.hpp"
+#include "node/serial_executor.hpp"
+#include "node/subscribers.hpp"
+#include "process/system.hpp"
+#include "replication/store.hpp"
+#include "services/services.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace node {
+
+struct ServicesRunnerConfig {
+  services::ServicesConfig services;
+  std::size_t queue_bytes_max = 0;
+};
+
+class ServicesRunner {
+ public:
+  using Done = Answer<void>::Function;
+  using Registrations = std::vector<services::Registration>;
+
+  /// All of these must outlive it. Takes the names of the services for messages of other nodes, and the overlay's
+  /// listener.
+  ServicesRunner(ServicesRunnerConfig config, SerialExecutor& executor, process::System& system,
+                 distribution::Network& network, OverlayRunner& overlay,
+                 std::unique_ptr<replication::DurableStore> store, Logger logger);
+  ~ServicesRunner();
+  ServicesRunner(const ServicesRunner&) = delete;
+  ServicesRunner& operator=(const ServicesRunner&) = delete;
+
+  /// After the system was started, before the cluster thread is.
+  void start();
+  /// Handles find nobody from here on. Tells the others that this node goes, and waits until that is on its way. While
+  /// the cluster thread runs.
+  void say_goodbye();
+  /// After the cluster thread was stopped: answers everybody who waits, and closes the store.
+  void stop();
+
+  // Calls, from any thread. Errors of all: `stopped`, `overloaded`.
+  void register_service(ServiceName name, Pid pid, Term meta, const RegisterOptions& options, Done done);
+  void unregister_service(ServiceName name, Answer<bool>::Function done);
+  /// Answers with the first location that the options accept; waits for one to appear.
+  void resolve(ServiceName name, WhereisOptions options, Milliseconds limit, Answer<ServiceLocation>::Function done);
+  void verify(Answer<RegistryAudit>::Function done);
+  /// Reads the store, if the map is persistent: blocks for the disk.
+  void open_map(const Atom& map, MapOptions options, Done done);
+  void delete_map(const Atom& map, Done done);
+  void put(const Atom& map, Term key, Term value, Done done);
+  void put_many(const Atom& map, std::vector<TermPair> pairs, Done done);
+  void remove(const Atom& map, Term key, Done done);
+  void map_statistics(const Atom& map, Answer<MapStatistics>::Function done);
+  void add_type(const Atom& name, std::shared_ptr<ReplicatedType> type, Done done);
+  void remove_type(const Atom& name, Done done);
+  Result<void> broadcast_change(const Atom& name, Term change);
+
+  // Reads, from any thread, without waiting.
+  [[nodiscard]] Registrations lookup(const ServiceName& name) const;
+  [[nodiscard]] std::optional<Pid> lookup_local(const ServiceName& name) const;
+  [[nodiscard]] std::vector<ServiceName> list_services() const;
+  [[nodiscard]] std::optional<ServiceLocation> find_service(const ServiceName& name,
+                                                            const WhereisOptions& options) const;
+  [[nodiscard]] std::vector<Atom> members() const;
+  [[nodiscard]] MapViews& maps() noexcept { return maps_; }
+  [[nodiscard]] const MapViews& maps() const noexcept { return maps_; }
+
+  /// For handles that the program holds.
+  [[nodiscard]] const std::shared_ptr<Gate<ServicesRunner>>& gate() const noexcept { return gate_; }
+  /// The process that stands for the services of this node.
+  [[nodiscard]] const Pid& owner() const noexcept { return watcher_; }
+  [[nodiscard]] Subscribers<ServiceEvent>& service_events() noexcept { return service_events_; }
+  [[nodiscard]] PidSubscribers& service_pids() noexcept { return service_pids_; }
+  /// The caller is the cluster thread: it must not wait for an answer.
+  [[nodiscard]] bool is_current() { return executor_.is_current(); }
+
+ private:
+  using Call = std::function<void()>;
+  struct Received {
+    Atom name;
+    Atom node;
+    std::uint64_t epoch = 0;
+    distribution::Payload payload;
+  };
+  struct Stored {
+    std::shared_ptr<services::Persist> what;
+    Result<void> result;
+  };
+  using Input = std::variant<Call, Received, Stored>;
+  using Queue = InputQueue<Input>;
+  /// Who waits for a name to appear.
+  struct Waiter {
+    ServiceName name;
+    WhereisOptions options;
+    MonotonicTime until;
+    Answer<ServiceLocation> answer;
+  };
+
+  void listen();
+  void wake(Queue::Pushed pushed);
+  template <class T>
+  void call(std::size_t bytes, std::shared_ptr<Answer<T>> answer, Call work);
+  distribution::DeliverOutcome receive(const Atom& name, const Atom& node, std::uint64_t epoch,
+                                       distribution::Payload&& payload);
+
+  // Cluster thread.
+  void run();
+  void tick();
+  void set_alarm();
+  void handle(Call&& call);
+  void handle(Received&& input);
+  void handle(Stored&& input);
+  /// Runs a call that is answered by a ticket.
+  void ticketed(Answer<void>& answer, const std::function<Result<void>(services::Ticket)>& work);
+  void settle();
+  void carry_out();
+  void carry_out(services::Send& effect);
+  void carry_out(services::SendPid& effect);
+  void carry_out(services::Broadcast& effect);
+  void carry_out(services::Persist& effect);
+  void carry_out(services::Completed& effect);
+  void carry_out(services::Watch& effect);
+  void carry_out(services::Unwatch& effect);
+  void carry_out(services::ServiceChanged& effect);
+  void carry_out(services::ServiceHappened& effect);
+  void carry_out(services::MapChanged& effect);
+  void carry_out(services::MapHappened& effect);
+  void carry_out(services::MembersChanged& effect);
+  void serve_waiters(const Term& name);
+  [[nodiscard]] static services::Now now();
+
+  const ServicesRunnerConfig config_;
+  SerialExecutor& executor_;
+  process::System& system_;
+  distribution::Network& network_;
+  OverlayRunner& overlay_;
+  Logger logger_;
+  RateLimit log_limit_;
+  Queue queue_;
+  std::unique_ptr<replication::DurableStore> store_;
+  Pid watcher_;
+
+  // The cluster thread's own.
+  services::Services machine_;
+  services::Effects effects_;
+  bool carrying_out_ = false;
+  std::unique_ptr<SerialExecutor::Alarm> alarm_;
+  services::Ticket last_ticket_ = 0;
+  std::unordered_map<services::Ticket, Answer<void>> answers_;
+  std::list<Waiter> waiters_;
+
+  // What is read.
+  MapViews maps_;
+  ConcurrentTable<Term, Registrations> registry_;
+  mutable std::mutex members_mutex_;
+  std::vector<Atom> members_;
+  mutable std::atomic<std::uint64_t> round_robin_{0};
+
+  Subscribers<ServiceEvent> service_events_;
+  PidSubscribers service_pids_;
+  const std::shared_ptr<Gate<ServicesRunner>> gate_ = std::make_shared<Gate<ServicesRunner>>(*this);
+};
+
+}  // namespace node
+}  // namespace v0
+}  // namespace barrel_p2p

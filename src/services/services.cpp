@@ -1,0 +1,135 @@
+#include "services/services.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/prng.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace services {
+namespace {
+
+/// One name for all, another seed for each part.
+ServicesConfig completed(ServicesConfig config) {
+  Prng seeds(config.seed);
+  config.members.own = config.registry.own = config.maps.own = config.types.own = config.own;
+  config.members.seed = seeds.next();
+  config.registry.seed = seeds.next();
+  config.maps.seed = seeds.next();
+  config.types.seed = seeds.next();
+  return config;
+}
+
+}  // namespace
+
+Services::Services(ServicesConfig config, const Now& now) : Services(now, completed(std::move(config))) {}
+
+Services::Services(const Now& now, ServicesConfig&& config)
+    : clock_(config.clock),
+      members_(std::move(config.members), clock_, now),
+      registry_(std::move(config.registry), clock_, members_, now),
+      maps_(std::move(config.maps), clock_, members_, now),
+      types_(std::move(config.types)) {}
+
+// What the overlay tells.
+
+void Services::neighbour_up(const Atom& node, bool native, const Now& now, Effects& out) {
+  members_.neighbour_up(node, now, out);
+  registry_.neighbour_up(node, now, out);
+  maps_.neighbour_up(node, now, out);
+  types_.neighbour_up(node, now);
+  if (native) set_native(node);
+  spread(now, out);
+}
+
+void Services::neighbour_down(const Atom& node) {
+  members_.neighbour_down(node);
+  registry_.neighbour_down(node);
+  maps_.neighbour_down(node);
+  types_.neighbour_down(node);
+}
+
+void Services::set_native(const Atom& node) {
+  members_.set_native(node);
+  registry_.set_native(node);
+  maps_.set_native(node);
+  types_.set_native(node);
+}
+
+void Services::leave(const Now& now, Effects& out) {
+  members_.leave(now, out);
+  registry_.leave();
+  maps_.leave();
+  types_.leave();
+  spread(now, out);
+}
+
+bool Services::deliver(const Term& tag, const Term& payload, const Now& now, Effects& out) {
+  const auto name = tag.as_atom();
+  if (!name) return false;
+  if (*name == members_replica_name) {
+    members_.deliver(payload, now, out);
+  } else if (*name == registry_replica_name) {
+    registry_.deliver(payload, now, out);
+  } else if (maps_.takes(*name)) {
+    maps_.deliver(*name, payload, now, out);
+  } else if (types_.takes(*name)) {
+    types_.deliver(*name, payload);
+  } else {
+    return false;
+  }
+  spread(now, out);
+  return true;
+}
+
+// Messages, the disk, time.
+
+bool Services::receive(const Atom& name, const Atom& from, const Term& message, const Now& now, Effects& out) {
+  if (name == members_replica_name) {
+    members_.receive(from, message, now, out);
+  } else if (name == registry_replica_name) {
+    registry_.receive(from, message, now, out);
+  } else if (maps_.takes(name)) {
+    maps_.receive(name, from, message, now, out);
+  } else if (types_.takes(name)) {
+    types_.receive(name, from, message, now, out);
+  } else {
+    return false;
+  }
+  spread(now, out);
+  return true;
+}
+
+void Services::tick(const Now& now, Effects& out) {
+  members_.tick(now, out);
+  registry_.tick(now, out);
+  maps_.tick(now, out);
+  types_.tick(now, out);
+  spread(now, out);
+}
+
+MonotonicTime Services::deadline() const noexcept {
+  return std::min({members_.deadline(), registry_.deadline(), maps_.deadline(), types_.deadline()});
+}
+
+/// What one part changed and another must know.
+void Services::spread(const Now& now, Effects& out) {
+  for (const auto& change : members_.take_changes()) {
+    registry_.liveness(change, now, out);
+    maps_.liveness(change, now, out);
+    types_.liveness(change);
+  }
+  settle(out);
+}
+
+void Services::settle(Effects& out) {
+  const auto mark = clock_.take_mark();
+  if (!mark) return;
+  StoreChange change{.kind = StoreChange::Kind::set, .collection = std::string(clock_mark_name), .key = Term(*mark)};
+  out.emplace_back(Persist{{std::move(change)}, 0});
+}
+
+}  // namespace services
+}  // namespace v0
+}  // namespace barrel_p2p

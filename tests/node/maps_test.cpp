@@ -1,0 +1,244 @@
+// Replicated maps on real nodes: written here, read there, kept on disk.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <future>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "node/services_support.hpp"
+
+namespace barrel_p2p {
+namespace {
+
+using namespace std::chrono_literals;
+using test::Cluster;
+using test::Collector;
+using test::MapLog;
+using test::start_cluster;
+
+void open_on_all(const std::vector<Node*>& nodes, const Atom& map, const MapOptions& options = {}) {
+  for (Node* node : nodes) {
+    if (const auto opened = node->new_map(map, options); !opened) throw std::runtime_error(opened.error().message());
+  }
+}
+
+TEST(Maps, what_is_put_is_read_here_at_once_and_there_soon) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 3);
+  open_on_all(nodes, "config");
+  MapLog here(*nodes[0], "config");
+  MapLog there(*nodes[2], "config");
+  ASSERT_TRUE(nodes[0]->map_put("config", "limit", 100).has_value());
+  EXPECT_EQ(nodes[0]->map_get<int>("config", "limit").value(), 100);
+  EXPECT_EQ(there.next(), "put <<\"limit\">> 100");
+  EXPECT_EQ(nodes[2]->map_get<int>("config", "limit").value(), 100);
+  ASSERT_TRUE(nodes[2]->map_put("config", "limit", 200).has_value());
+  EXPECT_EQ(here.next(), "put <<\"limit\">> 100");
+  EXPECT_EQ(here.next(), "put <<\"limit\">> 200");
+  EXPECT_EQ(nodes[0]->map_get<int>("config", "limit").value(), 200);
+  ASSERT_TRUE(nodes[0]->map_remove("config", "limit").has_value());
+  EXPECT_TRUE(there.until("remove <<\"limit\">>"));
+  EXPECT_EQ(nodes[2]->map_get("config", "limit").error(), Errc::not_found);
+  EXPECT_EQ(nodes[0]->map_get<std::string>("config", "limit").error(), Errc::not_found);
+  EXPECT_EQ(nodes[0]->maps(), std::vector<Atom>{Atom("config")});
+}
+
+TEST(Maps, many_pairs_go_together) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 2);
+  open_on_all(nodes, "m");
+  std::vector<TermPair> pairs;
+  constexpr int count = 5000;
+  for (int key = 0; key < count; ++key) pairs.emplace_back(key, "value " + std::to_string(key));
+  ASSERT_TRUE(nodes[0]->map_put_many("m", pairs).has_value());
+  EXPECT_EQ(nodes[0]->map_size("m"), static_cast<std::size_t>(count));
+  MapLog log(*nodes[1], "m");
+  ASSERT_TRUE(nodes[0]->map_put("m", "end", 1).has_value());
+  ASSERT_TRUE(log.until("put <<\"end\">> 1"));
+  EXPECT_TRUE(test::eventually(nodes, [&] { return nodes[1]->map_size("m") == count + 1; }));
+  EXPECT_EQ(nodes[1]->map_get<std::string>("m", 4711).value(), "value 4711");
+  EXPECT_EQ(nodes[1]->map_keys("m").size(), static_cast<std::size_t>(count + 1));
+  EXPECT_EQ(nodes[1]->map_to_list("m").size(), static_cast<std::size_t>(count + 1));
+}
+
+TEST(Maps, a_map_that_is_opened_late_is_filled_by_the_others) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 3);
+  open_on_all({nodes[0], nodes[1]}, "m");
+  for (int key = 0; key < 100; ++key) ASSERT_TRUE(nodes[key % 2]->map_put("m", key, key * key).has_value());
+  ASSERT_TRUE(nodes[2]->new_map("m").has_value());
+  EXPECT_TRUE(test::eventually(nodes, [&] { return nodes[2]->map_size("m") == 100; }));
+  EXPECT_EQ(nodes[2]->map_get<int>("m", 9).value(), 81);
+}
+
+TEST(Maps, the_validator_decides_on_both_sides) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 2);
+  MapOptions numbers;
+  numbers.validator = [](const Term& value) {
+    if (value.is_atom("throw")) throw std::runtime_error("what a value");
+    return value.is_integer();
+  };
+  ASSERT_TRUE(nodes[0]->new_map("m", numbers).has_value());
+  ASSERT_TRUE(nodes[1]->new_map("m").has_value());
+  EXPECT_EQ(nodes[0]->map_put("m", 1, "text").error(), Errc::invalid_value);
+  EXPECT_EQ(nodes[0]->map_put("m", 1, Atom("throw")).error(), Errc::invalid_value);
+  EXPECT_EQ(nodes[0]->map_put_many("m", {{1, 1}, {2, "text"}}).error(), Errc::invalid_value);
+  EXPECT_EQ(nodes[0]->map_size("m"), 0U) << "all or none";
+  MapLog log(*nodes[0], "m");
+  ASSERT_TRUE(nodes[1]->map_put("m", 1, "text").has_value());
+  ASSERT_TRUE(nodes[1]->map_put("m", 2, 2).has_value());
+  EXPECT_EQ(log.next(), "put 2 2");
+  EXPECT_EQ(nodes[0]->map_get("m", 1).error(), Errc::not_found);
+  EXPECT_GE(nodes[0]->map_statistics("m")->rejected, 1U);
+}
+
+TEST(Maps, errors_say_what_to_do) {
+  Cluster cluster;
+  Node& node = cluster.start("a");
+  EXPECT_EQ(node.map_put("m", 1, 1).error(), Errc::no_such_map);
+  EXPECT_EQ(node.map_get("m", 1).error(), Errc::no_such_map);
+  EXPECT_EQ(node.subscribe_map("m", [](const MapEvent&) {}).error(), Errc::no_such_map);
+  EXPECT_EQ(node.new_map(Atom(std::string(250, 'x'))).error(), Errc::invalid_argument);
+  ASSERT_TRUE(node.new_map("m").has_value());
+  ASSERT_TRUE(node.new_map("m").has_value()) << "again changes nothing";
+  EXPECT_EQ(node.map_get("m", 1).error(), Errc::not_found);
+  ASSERT_TRUE(node.map_put("m", 1, "one").has_value());
+  EXPECT_EQ(node.map_put("m", 1.0, "one").error(), Errc::already_registered);
+  EXPECT_EQ(node.map_get<int>("m", 1).error(), Errc::type_mismatch);
+  EXPECT_EQ(node.map_put("m", 2, std::string(2UL * 1024 * 1024, 'x')).error(), Errc::limit_exceeded);
+  ASSERT_TRUE(node.delete_map("m").has_value());
+  EXPECT_EQ(node.map_get("m", 1).error(), Errc::no_such_map);
+  EXPECT_EQ(node.delete_map("m").error(), Errc::no_such_map);
+  ASSERT_TRUE(node.new_map("m").has_value());
+  EXPECT_EQ(node.map_get("m", 1).error(), Errc::not_found) << "it begins empty";
+}
+
+TEST(Maps, a_persistent_map_survives_its_node) {
+  Cluster cluster;
+  MapOptions durable;
+  durable.persist = true;
+  {
+    Node& node = cluster.start("a");
+    ASSERT_TRUE(node.new_map("m", durable).has_value());
+    for (int key = 0; key < 100; ++key) ASSERT_TRUE(node.map_put("m", key, "v" + std::to_string(key)).has_value());
+    ASSERT_TRUE(node.map_remove("m", 7).has_value());
+    ASSERT_TRUE(node.map_put_many("m", {{"x", 1}, {"y", 2}}).has_value());
+    cluster.stop("a");
+  }
+  Node& node = cluster.start("a", [&](NodeConfig& config) { config.replication.maps.push_back({"m", durable}); });
+  EXPECT_EQ(node.map_size("m"), 101U);
+  EXPECT_EQ(node.map_get<std::string>("m", 42).value(), "v42");
+  EXPECT_EQ(node.map_get("m", 7).error(), Errc::not_found);
+  EXPECT_EQ(node.map_get<int>("m", "y").value(), 2);
+  ASSERT_TRUE(node.delete_map("m").has_value());
+  cluster.stop("a");
+  Node& third = cluster.start("a");
+  ASSERT_TRUE(third.new_map("m", durable).has_value());
+  EXPECT_EQ(third.map_size("m"), 0U);
+}
+
+TEST(Maps, a_second_process_is_told_that_the_store_is_taken) {
+  Cluster cluster;
+  cluster.start("a");
+  NodeConfig config = cluster.config("b");
+  config.data_dir = cluster.data("b");
+  config.replication.store_dir = cluster.data("a") / "store";
+  const auto second = Node::start(config);
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error(), Errc::already_registered);
+}
+
+TEST(Maps, both_sides_of_a_cut_write_and_agree_afterwards) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 2);
+  open_on_all(nodes, "m");
+  ASSERT_TRUE(nodes[0]->map_put("m", "both", 0).has_value());
+  ASSERT_TRUE(nodes[0]->map_put("m", "gone", 0).has_value());
+  ASSERT_TRUE(test::eventually(nodes, [&] { return nodes[1]->map_size("m") == 2; }));
+  nodes[0]->block_peers({nodes[1]->name()});
+  nodes[1]->block_peers({nodes[0]->name()});
+  ASSERT_TRUE(nodes[0]->map_put("m", "left", 1).has_value());
+  ASSERT_TRUE(nodes[1]->map_put("m", "right", 2).has_value());
+  ASSERT_TRUE(nodes[0]->map_put("m", "both", 1).has_value());
+  ASSERT_TRUE(nodes[1]->map_put("m", "both", 2).has_value());
+  ASSERT_TRUE(nodes[1]->map_remove("m", "gone").has_value());
+  nodes[0]->unblock_peers();
+  nodes[1]->unblock_peers();
+  ASSERT_TRUE(nodes[0]->join(nodes[1]->name()).has_value());
+  const auto agreed = [&] {
+    const auto left = nodes[1]->map_get<int>("m", "left");
+    const auto right = nodes[0]->map_get<int>("m", "right");
+    return left && right && nodes[0]->map_get<int>("m", "both") == nodes[1]->map_get<int>("m", "both") &&
+           nodes[0]->map_size("m") == 3 && nodes[1]->map_size("m") == 3;
+  };
+  EXPECT_TRUE(test::eventually(nodes, agreed));
+  EXPECT_EQ(nodes[0]->map_get<int>("m", "both").value(), 2) << "the later one";
+}
+
+TEST(Maps, threads_read_while_others_write) {
+  Cluster cluster;
+  Node& node = cluster.start("a");
+  ASSERT_TRUE(node.new_map("m").has_value());
+  ASSERT_TRUE(node.map_put("m", "n", 0).has_value());
+  std::atomic<bool> stop{false};
+  std::atomic<std::int64_t> backwards{0};
+  std::vector<std::thread> readers;
+  for (int reader = 0; reader < 2; ++reader) {
+    readers.emplace_back([&] {
+      std::int64_t last = 0;
+      while (!stop) {
+        const auto value = node.map_get<std::int64_t>("m", "n").value_or(-1);
+        if (value < last) ++backwards;
+        last = value;
+      }
+    });
+  }
+  for (std::int64_t value = 1; value <= 5000; ++value) ASSERT_TRUE(node.map_put("m", "n", value).has_value());
+  stop = true;
+  for (auto& reader : readers) reader.join();
+  EXPECT_EQ(backwards, 0);
+  EXPECT_EQ(node.map_get<std::int64_t>("m", "n").value(), 5000);
+}
+
+TEST(Maps, calls_that_wait_are_answered_when_the_node_stops) {
+  Cluster cluster;
+  Node& node = cluster.start("a");
+  auto waiting = std::async(std::launch::async, [&] { return node.resolve("never", 60s); });
+  ASSERT_TRUE(node.new_map("m").has_value());
+  node.stop();
+  EXPECT_EQ(waiting.get().error(), Errc::stopped);
+  EXPECT_EQ(node.map_put("m", 1, 1).error(), Errc::stopped);
+}
+
+TEST(Maps, other_nodes_operate_a_map_by_remote_calls) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 2);
+  Node& a = *nodes[0];
+  const NodeName& b = nodes[1]->name();
+  Collector events(a);
+  const auto call = [&](const char* function, std::vector<Term> arguments) {
+    const auto result = a.call_function(b, "barrel_p2p", function, std::move(arguments));
+    return result ? to_text(*result) : result.error().message();
+  };
+  EXPECT_EQ(call("map_put", {Atom("m"), 1, 2}), "{error,no_such_map}");
+  EXPECT_TRUE(call("new_map", {Atom("m"), Term::map({{Atom("persist"), true}})}).starts_with("{ok,<"));
+  EXPECT_EQ(call("subscribe_map", {Atom("m"), events.pid}), "ok");
+  EXPECT_EQ(call("map_put", {Atom("m"), 1, 2}), "ok");
+  EXPECT_EQ(events.next(), "{barrel_p2p_map,m,{put,1,2}}");
+  EXPECT_EQ(call("map_get", {Atom("m"), 1}), "{ok,2}");
+  EXPECT_EQ(call("map_keys", {Atom("m")}), "[1]");
+  EXPECT_EQ(call("map_to_list", {Atom("m")}), "[{1,2}]");
+  EXPECT_EQ(call("map_put_many", {Atom("m"), Term::list({Term::tuple({1, 3}), Term::tuple({2, 4})})}), "ok");
+  EXPECT_EQ(call("map_remove", {Atom("m"), 1}), "ok");
+  EXPECT_EQ(call("map_get", {Atom("m"), 1}), "not_found");
+  EXPECT_EQ(call("unsubscribe_map", {Atom("m"), events.pid}), "ok");
+  EXPECT_EQ(call("maps", {}), "[m]");
+  EXPECT_EQ(call("delete_map", {Atom("m")}), "ok");
+  EXPECT_EQ(call("new_map", {Term(7)}), "{error,invalid_map_name}");
+}
+
+}  // namespace
+}  // namespace barrel_p2p

@@ -1,0 +1,115 @@
+// What tests of services and maps wait for.
+#pragma once
+
+#include <algorithm>
+#include <barrel_p2p/node.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "node/membership_support.hpp"
+
+namespace barrel_p2p::test {
+
+/// Lines that callbacks write and a test reads.
+class Lines {
+ public:
+  void add(std::string line) {
+    const std::lock_guard lock(mutex_);
+    lines_.push_back(std::move(line));
+    added_.notify_all();
+  }
+  std::string next(std::chrono::seconds limit = std::chrono::seconds(10)) {
+    std::unique_lock lock(mutex_);
+    if (!added_.wait_for(lock, limit, [&] { return !lines_.empty(); })) return "nothing";
+    std::string line = lines_.front();
+    lines_.pop_front();
+    return line;
+  }
+  /// Reads on until this line comes.
+  bool until(const std::string& line, std::chrono::seconds limit = std::chrono::seconds(20)) {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    while (std::chrono::steady_clock::now() < end) {
+      const auto found = next(std::chrono::seconds(1));
+      if (found == line) return true;
+    }
+    return false;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable added_;
+  std::deque<std::string> lines_;
+};
+
+/// What a node's registry told: `registered kv a@127.0.0.1`, `down kv a@127.0.0.1 killed`, ...
+class ServiceLog : public Lines {
+ public:
+  explicit ServiceLog(Node& node)
+      : subscription_(node.subscribe_services([this](const ServiceEvent& event) { add(text(event)); })) {}
+
+ private:
+  static std::string text(const ServiceEvent& event) {
+    const std::string about = " " + std::string(event.name.text()) + " " + event.node.string();
+    switch (event.kind) {
+      case ServiceEvent::Kind::registered: return "registered" + about;
+      case ServiceEvent::Kind::unregistered: return "unregistered" + about;
+      case ServiceEvent::Kind::down: return "down" + about + " " + to_text(event.reason);
+      case ServiceEvent::Kind::node_lost: return "lost" + about;
+      case ServiceEvent::Kind::node_back: return "back" + about;
+    }
+    return "";
+  }
+  Subscription subscription_;  ///< The first to go.
+};
+
+/// What happened to a map: `put limit 100`, `remove limit`.
+class MapLog : public Lines {
+ public:
+  MapLog(Node& node, const Atom& map)
+      : subscription_(node.subscribe_map(map, [this](const MapEvent& event) {
+          const bool put = event.kind == MapEvent::Kind::put;
+          add(put ? "put " + to_text(event.key) + " " + to_text(event.value) : "remove " + to_text(event.key));
+        })) {
+    if (!subscription_) throw std::runtime_error(subscription_.error().message());
+  }
+
+ private:
+  Result<Subscription> subscription_;  ///< The first to go.
+};
+
+/// A process that does nothing until it is told to end.
+inline Pid spawn_idle(Node& node) {
+  return node.spawn([](Process& self) -> Task<> {
+    for (;;) (void)co_await self.receive();
+  });
+}
+
+/// `count` nodes n0, n1, ... that are neighbours or know each other.
+inline std::vector<Node*> start_cluster(Cluster& cluster, int count, const Cluster::Change& change = {}) {
+  std::vector<Node*> nodes;
+  for (int index = 0; index < count; ++index) {
+    nodes.push_back(&cluster.start("n" + std::to_string(index), change));
+    if (index > 0 && !nodes.back()->join(nodes.front()->name())) throw std::runtime_error("cannot join");
+  }
+  const auto all_known = [&] {
+    return std::ranges::all_of(nodes, [&](Node* node) { return node->members().size() == nodes.size(); });
+  };
+  const auto formed = [&] { return one_component(nodes) && all_known(); };
+  if (!eventually(nodes, formed)) throw std::runtime_error("no cluster forms");
+  return nodes;
+}
+
+/// Leases of a test that kills nodes: short, so that their end comes soon.
+inline void short_leases(NodeConfig& config) {
+  config.replication.heartbeat = std::chrono::milliseconds(200);
+  config.replication.lease = std::chrono::milliseconds(1500);
+}
+
+}  // namespace barrel_p2p::test
