@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "registry_support.hpp"
+#include "services/registry_support.hpp"
 
 namespace barrel_p2p::services {
 namespace {

@@ -1,4 +1,4 @@
-#include "registry_support.hpp"
+#include "services/registry_support.hpp"
 
 #include <gtest/gtest.h>
 

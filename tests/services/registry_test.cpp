@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "registry_support.hpp"
 #include "services/registry_entry.hpp"
+#include "services/registry_support.hpp"
 
 namespace barrel_p2p::services {
 namespace {

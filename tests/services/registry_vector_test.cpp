@@ -8,8 +8,8 @@
 #include <set>
 #include <string>
 
-#include "registry_support.hpp"
 #include "services/registry_entry.hpp"
+#include "services/registry_support.hpp"
 #include "support/vectors.hpp"
 
 namespace barrel_p2p::services {
