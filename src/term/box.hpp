@@ -21,7 +21,7 @@ struct Atom::Entry {
 namespace detail {
 
 /// Values of the low byte of `Term::tag_`. Everything from `first_boxed` on owns a box.
-enum class Kind : std::uint64_t {
+enum class Kind : std::uint8_t {
   nil,
   integer,
   floating,
@@ -106,13 +106,27 @@ struct MapBox : Box {
   std::vector<TermPair> pairs;  ///< Sorted by `compare_keys`, no two alike.
   explicit MapBox(std::vector<TermPair> sorted) : Box(Kind::map), pairs(std::move(sorted)) {}
 };
+/// The bytes stand behind the box in the same piece of memory, unless they are part of somebody else's. Small binaries
+/// are what most maps and messages hold.
 struct BitsBox : Box {
-  Bytes own;                          ///< Used unless `owner` is set.
-  std::shared_ptr<const void> owner;  ///< Keeps `view` alive.
-  ByteView view;
-  std::size_t bits = 0;
-  BitsBox() : Box(Kind::bitstring) {}
+  const bool is_slice;
+  const std::size_t bits;
+  explicit BitsBox(std::size_t bit_count, bool slice = false) noexcept
+      : Box(Kind::bitstring), is_slice(slice), bits(bit_count) {}
+  [[nodiscard]] ByteView view() const noexcept;
 };
+struct SliceBox : BitsBox {
+  std::shared_ptr<const void> owner;  ///< Keeps `bytes` alive.
+  const std::uint8_t* bytes;
+  SliceBox(ByteView part, std::size_t bit_count, std::shared_ptr<const void> keeper)
+      : BitsBox(bit_count, true), owner(std::move(keeper)), bytes(part.data()) {}
+};
+inline ByteView BitsBox::view() const noexcept {
+  constexpr std::size_t byte_bits = 8;
+  const auto* bytes = is_slice ? static_cast<const SliceBox*>(this)->bytes
+                               : reinterpret_cast<const std::uint8_t*>(this) + sizeof(BitsBox);
+  return {bytes, (bits + byte_bits - 1) / byte_bits};
+}
 
 template <class T>
 const T& box(const Term& term) noexcept {

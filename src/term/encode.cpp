@@ -143,11 +143,11 @@ class Encoder {
 
   void bits(const detail::BitsBox& value) noexcept {
     if (value.bits % 8 == 0) {
-      u8(tag::binary), number(value.view.size(), 4);
+      u8(tag::binary), number(value.view().size(), 4);
     } else {
-      u8(tag::bit_binary), number(value.view.size(), 4), u8(value.bits % 8);
+      u8(tag::bit_binary), number(value.view().size(), 4), u8(value.bits % 8);
     }
-    bytes(value.view);
+    bytes(value.view());
   }
 
   void list(const Term& value) {

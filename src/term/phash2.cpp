@@ -165,7 +165,7 @@ std::uint32_t feed(std::uint32_t hash, const Term& term) noexcept {
       for (const auto& [key, value] : term.pairs()) all ^= feed(feed(0, key), value);
       return hash_one(hash, all, k(19));
     }
-    case Kind::bitstring: return feed_bits(hash, box<detail::BitsBox>(term).view, term.bit_size());
+    case Kind::bitstring: return feed_bits(hash, box<detail::BitsBox>(term).view(), term.bit_size());
   }
   return hash;
 }

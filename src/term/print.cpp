@@ -156,23 +156,23 @@ void append_bits(const detail::BitsBox& value, std::string& out) {
   out += "<<";
   // What is valid UTF-8 is never taken for Latin-1, even where Latin-1 alone would be printable.
   const bool whole = value.bits % 8 == 0 && value.bits != 0;
-  const bool utf8 = whole && detail::utf8_length(as_text(value.view)).has_value();
-  if (utf8 && printable_utf8(as_text(value.view))) {
+  const bool utf8 = whole && detail::utf8_length(as_text(value.view())).has_value();
+  if (utf8 && printable_utf8(as_text(value.view()))) {
     std::size_t characters = 0;
     out.push_back('"');
-    for (auto text = as_text(value.view); !text.empty(); ++characters) {
+    for (auto text = as_text(value.view()); !text.empty(); ++characters) {
       append_escaped(detail::next_code_point(text), '"', out);
     }
-    out += characters == value.view.size() ? "\"" : "\"/utf8";
-  } else if (whole && !utf8 && std::ranges::all_of(value.view, printable)) {
+    out += characters == value.view().size() ? "\"" : "\"/utf8";
+  } else if (whole && !utf8 && std::ranges::all_of(value.view(), printable)) {
     out.push_back('"');
-    for (const auto byte : value.view) append_escaped(byte, '"', out);
+    for (const auto byte : value.view()) append_escaped(byte, '"', out);
     out.push_back('"');
   } else {
-    for (std::size_t at = 0; at < value.view.size(); ++at) {
+    for (std::size_t at = 0; at < value.view().size(); ++at) {
       if (at > 0) out.push_back(',');
       const std::size_t bits = std::min<std::size_t>(8, value.bits - at * 8);
-      out += std::to_string(value.view[at] >> (8 - bits));
+      out += std::to_string(value.view()[at] >> (8 - bits));
       if (bits < 8) out += ":" + std::to_string(bits);
     }
   }

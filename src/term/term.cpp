@@ -149,7 +149,14 @@ void Box::destroy(Box* dead) noexcept {
     case Kind::tuple: delete static_cast<detail::TupleBox*>(dead); break;
     case Kind::list: delete static_cast<detail::ListBox*>(dead); break;
     case Kind::map: delete static_cast<detail::MapBox*>(dead); break;
-    case Kind::bitstring: delete static_cast<detail::BitsBox*>(dead); break;
+    case Kind::bitstring:
+      if (static_cast<BitsBox*>(dead)->is_slice) {
+        delete static_cast<SliceBox*>(dead);
+      } else {
+        std::destroy_at(static_cast<BitsBox*>(dead));
+        ::operator delete(dead);
+      }
+      break;
   }
 }
 
@@ -252,12 +259,13 @@ Term Term::binary(ByteView bytes) { return bitstring(bytes, bytes.size() * 8); }
 
 Term Term::bitstring(ByteView bytes, std::size_t bit_count) {
   if ((bit_count + 7) / 8 > bytes.size()) throw std::invalid_argument("fewer bytes than bits need");
-  auto made = std::make_unique<detail::BitsBox>();
-  made->own.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>((bit_count + 7) / 8));
-  if (bit_count % 8 != 0) made->own.back() &= static_cast<std::uint8_t>(0xFFU << (8 - bit_count % 8));
-  made->view = made->own;
-  made->bits = bit_count;
-  return own(std::move(made));
+  const std::size_t size = (bit_count + 7) / 8;
+  void* memory = ::operator new(sizeof(detail::BitsBox) + size);
+  auto* made = new (memory) detail::BitsBox(bit_count);
+  auto* copy = static_cast<std::uint8_t*>(memory) + sizeof(detail::BitsBox);
+  std::ranges::copy(bytes.first(size), copy);
+  if (bit_count % 8 != 0) copy[size - 1] &= static_cast<std::uint8_t>(0xFFU << (8 - bit_count % 8));
+  return Box::term_of(Kind::bitstring, made);
 }
 
 Term Term::tuple(std::vector<Term> elements) {
@@ -321,11 +329,7 @@ Term make_local_fun(std::unique_ptr<LocalFunBox> fun) {
 }
 
 Term make_slice(ByteView bytes, std::size_t bits, std::shared_ptr<const void> owner) {
-  auto made = std::make_unique<BitsBox>();
-  made->owner = std::move(owner);
-  made->view = bytes;
-  made->bits = bits;
-  return own(std::move(made));
+  return own(std::make_unique<SliceBox>(bytes, bits, std::move(owner)));
 }
 
 }  // namespace detail
@@ -416,12 +420,12 @@ const ExternalFun* Term::as_external_fun() const noexcept {
 
 std::optional<ByteView> Term::as_binary() const noexcept {
   if (!is_binary()) return std::nullopt;
-  return box<detail::BitsBox>(*this).view;
+  return box<detail::BitsBox>(*this).view();
 }
 
 std::optional<std::string_view> Term::as_text() const noexcept {
   if (!is_binary()) return std::nullopt;
-  return barrel_p2p::as_text(box<detail::BitsBox>(*this).view);
+  return barrel_p2p::as_text(box<detail::BitsBox>(*this).view());
 }
 
 namespace {
@@ -455,7 +459,7 @@ std::size_t Term::size() const noexcept {
     case Kind::tuple:
     case Kind::list: return elements().size();
     case Kind::map: return pairs().size();
-    case Kind::bitstring: return box<detail::BitsBox>(*this).view.size();
+    case Kind::bitstring: return box<detail::BitsBox>(*this).view().size();
     case Kind::nil:
     case Kind::integer:
     case Kind::floating:
@@ -583,14 +587,15 @@ std::strong_ordering compare_numbers(const Term& left, const Term& right) noexce
 }
 
 std::strong_ordering compare_bits(const detail::BitsBox& left, const detail::BitsBox& right) noexcept {
-  const std::size_t common = std::min(left.view.size(), right.view.size());
+  const std::size_t common = std::min(left.view().size(), right.view().size());
   if (common > 0) {
-    if (const int order = std::memcmp(left.view.data(), right.view.data(), common - 1); order != 0) return order <=> 0;
+    if (const int order = std::memcmp(left.view().data(), right.view().data(), common - 1); order != 0)
+      return order <=> 0;
     // The last common byte: compare the bits that both have; unused bits are 0.
     const std::size_t bits = std::min({std::size_t{8}, left.bits - (common - 1) * 8, right.bits - (common - 1) * 8});
     const auto mask = static_cast<std::uint8_t>(0xFFU << (8 - bits));
-    const auto a = static_cast<std::uint8_t>(left.view[common - 1] & mask);
-    const auto b = static_cast<std::uint8_t>(right.view[common - 1] & mask);
+    const auto a = static_cast<std::uint8_t>(left.view()[common - 1] & mask);
+    const auto b = static_cast<std::uint8_t>(right.view()[common - 1] & mask);
     if (a != b) return a <=> b;
   }
   return left.bits <=> right.bits;
@@ -725,7 +730,7 @@ std::size_t Term::hash() const noexcept {
       for (const auto& [key, value] : pairs()) hash = mix(mix(hash, key.hash()), value.hash());
       return hash;
     case Kind::bitstring:
-      return mix(hash, std::hash<std::string_view>()(barrel_p2p::as_text(box<detail::BitsBox>(*this).view)));
+      return mix(hash, std::hash<std::string_view>()(barrel_p2p::as_text(box<detail::BitsBox>(*this).view())));
   }
   return hash;
 }
