@@ -76,7 +76,8 @@ struct Completed {
   Result<void> result;
 };
 
-/// The process is to be watched; its end is told to `Registry::process_down`. One watch a process, until `Unwatch`.
+/// The process is to be watched; its end is told to `Registry::process_down` and `PidLiveness::down`. Each of the two
+/// has one watch a process at most, until its `Unwatch` or the end; both may watch the same process.
 struct Watch {
   Pid pid;
 };
@@ -108,8 +109,19 @@ struct MapHappened {
 /// `Members::members` gives others than before.
 struct MembersChanged {};
 
+/// Where a service is that other nodes were asked for.
+struct Route {
+  Atom node;  ///< That registered it.
+  Pid pid;
+};
+/// `Router::find` has its answer.
+struct Routed {
+  Ticket ticket = 0;
+  Result<Route> result;
+};
+
 using Effect = std::variant<Send, SendPid, Broadcast, Persist, Completed, Watch, Unwatch, ServiceChanged,
-                            ServiceHappened, MapChanged, MapHappened, MembersChanged>;
+                            ServiceHappened, MapChanged, MapHappened, MembersChanged, Routed>;
 using Effects = std::vector<Effect>;
 
 }  // namespace services
