@@ -143,14 +143,14 @@ class BARREL_P2P_API Sending {
   bool busy_ = false;
 };
 
-/// How a function that ran on another node ended.
+/// How a call to a server, or of a function on another node, ended.
 struct CallOutcome {
   enum class Kind : std::uint8_t {
     returned,       ///< `value` is the result.
     thrown,         ///< `throw(value)`.
     exited,         ///< `exit(value)`.
     failed,         ///< `error(value)`, with `stack`.
-    ended,          ///< An exit signal ended the process that ran it: `value` is the reason.
+    ended,          ///< The server, or the process that ran the function, ended: `value` is the reason.
     refused,        ///< The node did not start it: `value` is an atom, `notsup` or `system_limit` for instance.
     no_connection,  ///< The connection was lost, or could not be made.
     timeout,        ///< No answer in time. The function may still run.
@@ -251,6 +251,9 @@ class BARREL_P2P_API Process {
   /// A call to a server (`gen_server:call`), here or on an Erlang node. Errors: `timeout`; `no_process`;
   /// `no_connection`; `remote_exit` with the reason of the server's end.
   [[nodiscard]] Task<Result<Term>> call(Destination server, Term request, Duration limit = std::chrono::seconds(5));
+  /// The same, with all that can come of it: `returned`, `ended` (`noproc`: there is no such process),
+  /// `no_connection`, `timeout`.
+  [[nodiscard]] Task<CallOutcome> run_call(Destination server, Term request, Duration limit = std::chrono::seconds(5));
   /// `gen_server:cast`.
   Sending cast(Destination server, Term request);
   /// Runs a function on a node (`erpc:call`). Errors: those of `CallOutcome::result`.

@@ -178,30 +178,42 @@ void Process::cast_function(const NodeName& node, RemoteFunction what) {
 
 // Calls.
 
-Task<Result<Term>> Process::call(Destination server, Term request, Duration limit) {
+Task<CallOutcome> Process::run_call(Destination server, Term request, Duration limit) {
+  using Kind = CallOutcome::Kind;
   process::Node* const mark = state_.mark();
   const Ref ref = state_.monitor(server, true);
   const Term tag = Term::list(std::vector<Term>(1, Atom("alias")), ref);
   co_await send(server, Term::tuple_of(Atom("$gen_call"), Term::tuple_of(pid(), tag), std::move(request)));
   const Matcher answer = [&tag, &ref](const Term& message) { return is_reply(message, tag) || is_down(message, ref); };
   const MaybeTerm message = co_await receive_new(mark, answer, limit);
-  if (!message) {
+  CallOutcome outcome;
+  if (!message || is_reply(*message, tag)) {
     state_.demonitor(ref, true);
-    co_return std::unexpected(no_answer(limit));
+    outcome.kind = message ? Kind::returned : Kind::timeout;
+    if (message) outcome.value = (*message)[1];
+    co_return outcome;
   }
-  if (is_reply(*message, tag)) {
-    state_.demonitor(ref, true);
-    co_return (*message)[1];
-  }
-  const Term reason = (*message)[4];
-  if (may_have_answered(reason)) {
+  outcome.value = (*message)[4];
+  outcome.kind = outcome.value.is_atom("noconnection") ? Kind::no_connection : Kind::ended;
+  if (may_have_answered(outcome.value)) {
     constexpr Duration grace{50};
     const Matcher late_answer = [&tag](const Term& other) { return is_reply(other, tag); };
     const MaybeTerm late = co_await receive_new(mark, late_answer, grace);
-    if (late) co_return (*late)[1];
+    if (late) {
+      outcome.kind = Kind::returned;
+      outcome.value = (*late)[1];
+      co_return outcome;
+    }
   }
   state_.unalias(ref);
-  co_return std::unexpected(error_of_exit(reason));
+  co_return outcome;
+}
+
+Task<Result<Term>> Process::call(Destination server, Term request, Duration limit) {
+  const CallOutcome outcome = co_await run_call(std::move(server), std::move(request), limit);
+  if (outcome.kind == CallOutcome::Kind::returned) co_return outcome.value;
+  if (outcome.kind == CallOutcome::Kind::timeout) co_return std::unexpected(no_answer(limit));
+  co_return std::unexpected(error_of_exit(outcome.value));
 }
 
 Task<CallOutcome> Process::run_function(NodeName node, RemoteFunction what, Duration limit) {

@@ -48,7 +48,7 @@ class Addressee {
     return signal.to;
   }
   std::optional<Pid> operator()(const distribution::SendName& signal) const {
-    auto pid = system_.whereis(signal.name);
+    auto pid = system_.addressee(signal.name);
     if (!pid) counters_.dropped_no_name.fetch_add(1, std::memory_order_relaxed);
     return pid;
   }
@@ -68,7 +68,7 @@ class Addressee {
  private:
   [[nodiscard]] std::optional<Pid> resolve(const distribution::PidOrName& target) const {
     if (const auto* pid = std::get_if<Pid>(&target)) return *pid;
-    return system_.whereis(std::get<Atom>(target));
+    return system_.addressee(std::get<Atom>(target));
   }
   const System& system_;
   SystemCounters& counters_;
@@ -222,6 +222,12 @@ std::optional<Pid> System::whereis(const Atom& name) const {
   return found == names_.end() ? std::nullopt : std::optional(found->second);
 }
 
+std::optional<Pid> System::addressee(const Atom& name) const {
+  auto pid = whereis(name);
+  if (!pid && name_fallback_) pid = name_fallback_(name);
+  return pid;
+}
+
 void System::export_function(const Atom& module, const Atom& function, ExportedFunction implementation) {
   const std::unique_lock lock(exports_mutex_);
   exports_.insert_or_assign({module, function}, std::move(implementation));
@@ -269,7 +275,7 @@ Result<void> System::send(const Destination& to, Term message) {
     if (pid->node == config_.node) return send_local(*pid, std::move(message)), Result<void>();
     outcome = route(nobody(), pid->node, Signal{distribution::Send{nobody(), *pid}, std::move(message)});
   } else if (const auto* name = std::get_if<Atom>(&to)) {
-    const auto process = whereis(*name);
+    const auto process = addressee(*name);
     if (!process) return fail(Errc::no_process, name->string() + " is not registered");
     send_local(*process, std::move(message));
   } else if (const auto* remote = std::get_if<RemoteName>(&to)) {
@@ -300,7 +306,7 @@ void System::send_local(const Pid& to, Term&& message) {
 }
 
 void System::send_name(const Atom& name, Term&& message) {
-  if (const auto pid = whereis(name)) return send_local(*pid, std::move(message));
+  if (const auto pid = addressee(name)) return send_local(*pid, std::move(message));
   counters_.dropped_no_name.fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -94,6 +94,11 @@ class System {
   void set_receiver_of_prefix(std::string prefix, NameReceiver receiver) {
     prefix_receivers_.emplace_back(std::move(prefix), std::move(receiver));
   }
+  /// Whom messages and monitors by name are for when no process bears the name; a process of this node. Before `start`.
+  /// Called on any thread, the transport thread among them; must not block.
+  void set_name_fallback(std::function<std::optional<Pid>(const Atom& name)> fallback) {
+    name_fallback_ = std::move(fallback);
+  }
   /// Starts the workers and the services (`net_kernel`, `rex`, the group leader, `logger_proxy`).
   void start();
   /// Kills all processes and ends the workers. Blocks until it is done; must not be called from a process.
@@ -112,11 +117,14 @@ class System {
   Result<void> register_name(const Atom& name, const Pid& pid);
   bool unregister_name(const Atom& name);
   [[nodiscard]] std::optional<Pid> whereis(const Atom& name) const;
+  /// Who gets what is sent to the name: the process that bears it, else that of the fallback.
+  [[nodiscard]] std::optional<Pid> addressee(const Atom& name) const;
   [[nodiscard]] bool is_alive(const Pid& pid) const;
   void export_function(const Atom& module, const Atom& function, ExportedFunction implementation);
   [[nodiscard]] std::optional<ExportedFunction> exported(const Atom& module, const Atom& function) const;
   /// Connected, and not hidden.
   [[nodiscard]] std::vector<Atom> nodes() const { return peers_.visible(); }
+  [[nodiscard]] bool is_connected(const Atom& node) const { return peers_.flags(node) != 0; }
 
   // From the transport thread.
   distribution::DeliverOutcome deliver(const Atom& node, std::uint64_t epoch, distribution::Signal&& signal);
@@ -181,6 +189,7 @@ class System {
   mutable std::shared_mutex receivers_mutex_;
   std::unordered_map<Atom, Receiver> receivers_;
   std::vector<std::pair<std::string, NameReceiver>> prefix_receivers_;
+  std::function<std::optional<Pid>(const Atom& name)> name_fallback_;
   SystemCounters counters_;
   std::array<Shard, shard_count> shards_;
   std::atomic<std::uint64_t> next_process_{1};

@@ -114,6 +114,31 @@ TEST_F(Processes, a_receive_gives_up_after_its_limit) {
   EXPECT_FALSE(got);
 }
 
+TEST_F(Processes, a_call_can_tell_all_that_came_of_it) {
+  const Pid crashing = b.spawn([](Process& self) -> Task<> {
+    co_await self.receive();
+    throw ExitProcess{Term::tuple_of(Atom("why"), 1)};
+  });
+  const auto outcomes = run<std::vector<CallOutcome>>(a, [crashing](Process& self) -> Task<std::vector<CallOutcome>> {
+    std::vector<CallOutcome> got;
+    got.push_back(co_await self.run_call(RemoteName("net_kernel", "b@test"), Term::tuple_of(Atom("is_auth"), 1)));
+    got.push_back(co_await self.run_call(crashing, 1));
+    got.push_back(co_await self.run_call(crashing, 1));
+    got.push_back(co_await self.run_call(self.pid(), 1, 1ms));
+    got.push_back(co_await self.run_call(RemoteName("net_kernel", "nowhere@test"), 1));
+    co_return got;
+  });
+  using Kind = CallOutcome::Kind;
+  EXPECT_EQ(outcomes.at(0).kind, Kind::returned);
+  EXPECT_EQ(outcomes.at(0).value, Term(Atom("yes")));
+  EXPECT_EQ(outcomes.at(1).kind, Kind::ended);
+  EXPECT_EQ(to_text(outcomes.at(1).value), "{why,1}");
+  EXPECT_EQ(outcomes.at(2).kind, Kind::ended);
+  EXPECT_EQ(outcomes.at(2).value, Term(Atom("noproc")));
+  EXPECT_EQ(outcomes.at(3).kind, Kind::timeout);
+  EXPECT_EQ(outcomes.at(4).kind, Kind::no_connection);
+}
+
 TEST_F(Processes, an_exit_travels_over_a_link_and_can_be_trapped) {
   for (System* where : {&a, &b}) {
     const Pid victim = where->spawn([](Process& self) -> Task<> {
