@@ -3,16 +3,19 @@
 
 #include <gtest/gtest.h>
 
+#include <boost/json/value.hpp>
 #include <chrono>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "services/processes.hpp"
+#include "support/vectors.hpp"
 
 namespace barrel_p2p::services {
 namespace {
@@ -120,6 +123,36 @@ TEST_F(BridgeTest, via_names_are_those_of_the_registry_and_answered_as_by_an_erl
   EXPECT_EQ(answer("unregister_name", {name}), "ok");
   EXPECT_EQ(answer("whereis_name", {name}), "undefined");
   EXPECT_EQ(answer("whereis_name", {"far"}), to_text(far)) << "binaries are names, too";
+}
+
+/// What an Erlang node answered, as text.
+std::string recorded(const char* file, const std::string& name) {
+  const boost::json::value rows = test::read_vectors(file);
+  for (const auto& row : rows.as_array()) {
+    if (test::text_of(row, "name") == name) return test::text_of(row, "term");
+  }
+  throw std::runtime_error("no vector " + name);
+}
+
+TEST_F(BridgeTest, recorded_calls_get_the_recorded_answers) {
+  const auto api = [](const char* name) { return recorded("registry_api.json", name); };
+  const auto global = [](const char* name) { return recorded("registry_global.json", name); };
+  const Pid here = a.spawn(answering);
+  const Atom name("via1");
+  const Atom nosuch("nosuch");
+  EXPECT_EQ(answer("register_name", {name, here}), api("register_name_yes"));
+  EXPECT_EQ(answer("register_name", {name, here}), api("register_name_no"));
+  EXPECT_EQ(answer("get_proxy", {name}), global("get_proxy_on_owner_node"));
+  EXPECT_EQ(answer("unregister_name", {name}), api("unregister_name"));
+  EXPECT_EQ("{caught,error," + to_text(remote_call("send", {nosuch, Atom("hello")}).value) + "}", api("send_unknown"));
+  EXPECT_TRUE(remote_call("start_service_holder", {Atom("hold")}).value.is_tagged("ok", 2));
+  EXPECT_EQ(answer("start_service_holder", {Atom("hold")}), api("holder_dup"));
+  EXPECT_EQ(answer("get_proxy", {nosuch}), api("get_proxy_none"));
+  EXPECT_EQ(answer("global_register", {nosuch}), api("global_register_unknown"));
+  EXPECT_EQ(answer("global_register", {nosuch}), global("global_register_unknown"));
+  play_global(
+      [](Process& /*self*/, std::vector<Term> /*arguments*/) -> Task<Result<Term>> { co_return Term(Atom("no")); });
+  EXPECT_EQ(answer("global_register", {Atom("far")}), global("global_register_again"));
 }
 
 TEST_F(BridgeTest, sending_to_an_unknown_name_is_the_error_of_an_erlang_node) {
