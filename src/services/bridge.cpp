@@ -97,7 +97,7 @@ Task<Result<Pid>> Bridge::start_service_holder(Process& self, ServiceName name) 
   co_return std::unexpected(added.error());
 }
 
-void Bridge::stop_service_holder(const Pid& pid) { (void)system_.send(pid, Atom("stop")); }
+Task<> Bridge::stop_service_holder(Process& self, Pid pid) { co_await self.send(std::move(pid), Atom("stop")); }
 
 // What other nodes call.
 
@@ -173,14 +173,13 @@ void export_bridge(process::System& system, Bridge& bridge) {
                            const Result<Pid> holder = co_await bridge.start_service_holder(self, std::move(name));
                            co_return pid_or_error(holder);
                          }));
-  system.export_function(facade, "stop_service_holder",
-                         [&](Process& /*self*/, Arguments arguments) -> Task<Result<Term>> {
-                           if (arguments.size() != 1) co_return fail(Errc::undefined_function);
-                           const auto* pid = arguments[0].as_pid();
-                           if (pid == nullptr) co_return not_a_pid();
-                           bridge.stop_service_holder(*pid);
-                           co_return Term(Atom("ok"));
-                         });
+  system.export_function(facade, "stop_service_holder", [&](Process& self, Arguments arguments) -> Task<Result<Term>> {
+    if (arguments.size() != 1) co_return fail(Errc::undefined_function);
+    const auto* pid = arguments[0].as_pid();
+    if (pid == nullptr) co_return not_a_pid();
+    co_await Bridge::stop_service_holder(self, *pid);
+    co_return Term(Atom("ok"));
+  });
 }
 
 }  // namespace services

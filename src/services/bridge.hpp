@@ -67,8 +67,8 @@ class Bridge {
 
   /// A process that holds the name until it is stopped. Errors: those of `RegistryCalls::add`.
   Task<Result<Pid>> start_service_holder(Process& self, ServiceName name);
-  /// Does not wait. A process that is no holder gets the message `stop`.
-  void stop_service_holder(const Pid& pid);
+  /// Does not wait for its end. A process that is no holder gets the message `stop`.
+  static Task<> stop_service_holder(Process& self, Pid pid);
 
  private:
   Task<Result<void>> register_in_global(Process& self, ServiceName name, Pid pid, Milliseconds limit);
