@@ -193,7 +193,8 @@ void Replica::on_digests(Peer& peer, const std::vector<Range>& theirs, Monotonic
     ++counters_.equal;
     peer.equal_at = now;
     peer.futile_rounds = 0;
-    if (is_root) send_digests(peer.node, {}, out);
+    // Strangers remember nothing of it, and a node that left is silent.
+    if (is_root && find(peer.node) != nullptr) send_digests(peer.node, {}, out);
   }
   if (!small.empty()) send_entries(peer.node, small, true, nullptr, out);
   if (!divided.empty()) send_digests(peer.node, divided, out);
