@@ -571,6 +571,9 @@ void ServicesRunner::carry_out(services::MapHappened& effect) {
   view.pids.tell(message_of(effect.event));
 }
 
+/// Nothing here asks the router yet.
+void ServicesRunner::carry_out(services::Routed& /*effect*/) {}
+
 void ServicesRunner::carry_out(services::MembersChanged& /*effect*/) {
   auto members = machine_.members().members();
   const std::lock_guard lock(members_mutex_);

@@ -161,6 +161,7 @@ class ServicesRunner {
   void carry_out(services::MapChanged& effect);
   void carry_out(services::MapHappened& effect);
   void carry_out(services::MembersChanged& effect);
+  void carry_out(services::Routed& effect);
   void serve_waiters(const Term& name);
   [[nodiscard]] static services::Now now();
 

@@ -1,5 +1,6 @@
 #include "services/registry.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <string>
 #include <utility>
@@ -48,6 +49,7 @@ Registry::Registry(RegistryConfig config, replication::HybridClock& clock, const
             on_change(key, change, entry);
           }),
       replica_(replica_config(config_), *this, now.monotonic),
+      began_{std::max(clock.last().wall, now.wall), 0},
       announce_at_(now.monotonic) {}
 
 void Registry::begin(const Now& now, Effects& out) {
@@ -180,6 +182,12 @@ void Registry::send_announcements() {
 void Registry::neighbour_up(const Atom& node, const Now& now, Effects& out) {
   begin(now, out);
   replica_.peer_up(node, now.monotonic);
+  // The first ones may be cut off from the rest. Whom none of these reaches learns it from what comes back (ghosts).
+  constexpr std::size_t tellings = 3;
+  if (began_told_ < tellings) {
+    ++began_told_;
+    replica_.broadcast_custom(Term::tuple({Atom("began"), replication::to_term(began_)}), replica_effects_);
+  }
   end();
 }
 
@@ -337,6 +345,27 @@ bool Registry::bury_forgotten(const Atom& node, const Term& snapshot) {
     buried.emplace_back(key, replication::to_term(tombstone));
   }
   return !buried.empty() && take(node, true, Term::map(std::move(buried)));
+}
+
+void Registry::merge_custom(const Atom& from, const Term& payload) {
+  const auto began = payload.is_tagged("began", 2) ? replication::timestamp_of(payload[1]) : fail(Errc::malformed_term);
+  if (began) {
+    bury_earlier(from, *began);
+  } else {
+    ++counters_.rejected;
+  }
+}
+
+/// The tombstones are the same wherever they are made.
+void Registry::bury_earlier(const Atom& node, const replication::Timestamp& began) {
+  const auto owner = owners_.find(node);
+  if (owner == owners_.end() || node == config_.own) return;
+  const Term tombstone = replication::to_term(Entry::tombstone(began));
+  std::vector<TermPair> buried;
+  for (const auto& [key, removed] : owner->second.keys) {
+    if (removed == ServiceOwner::live && map().find(key)->stamp() < began) buried.emplace_back(key, tombstone);
+  }
+  if (!buried.empty()) take(node, true, Term::map(std::move(buried)));
 }
 
 std::optional<Term> Registry::snapshot() const {

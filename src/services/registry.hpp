@@ -143,7 +143,7 @@ class Registry final : private replication::ReplicatedState {
   bool merge_delta(const Atom& from, const Term& entries) override { return take(from, true, entries); }
   bool apply_snapshot(const Atom& from, const Term& snapshot) override;
   [[nodiscard]] std::optional<Term> snapshot() const override;
-  void merge_custom(const Atom& /*from*/, const Term& /*payload*/) override {}
+  void merge_custom(const Atom& from, const Term& payload) override;
   [[nodiscard]] const replication::DigestTree* digests() const noexcept override { return state_.digests(); }
   [[nodiscard]] Term entry(const Term& key) const override { return state_.entry(key); }
   [[nodiscard]] bool covers(const Term& key, const replication::Timestamp& stamp) const override {
@@ -154,6 +154,7 @@ class Registry final : private replication::ReplicatedState {
   void end();
   void settle_confirmations();
 
+  void bury_earlier(const Atom& node, const replication::Timestamp& began);
   bool take(const Atom& from, bool only_of_sender, const Term& entries);
   bool acceptable(const Term& key, const replication::Entry& entry);
   bool acceptable_own(const Term& key, const replication::Entry& entry);
@@ -192,6 +193,9 @@ class Registry final : private replication::ReplicatedState {
   replication::OrMapState state_;
   replication::Replica replica_;
   replication::ReplicaEffects replica_effects_;
+
+  const replication::Timestamp began_;  ///< Nothing that this node registers is older.
+  std::size_t began_told_ = 0;          ///< How often others were told so.
 
   ServiceNames names_;
   ServiceOwners owners_;

@@ -35,8 +35,9 @@ Services::Services(const Now& now, ServicesConfig&& config)
 // What the overlay tells.
 
 void Services::neighbour_up(const Atom& node, bool native, const Now& now, Effects& out) {
-  members_.neighbour_up(node, now, out);
+  // That earlier registrations are gone is told before that this node lives.
   registry_.neighbour_up(node, now, out);
+  members_.neighbour_up(node, now, out);
   maps_.neighbour_up(node, now, out);
   types_.neighbour_up(node, now);
   if (native) set_native(node);
