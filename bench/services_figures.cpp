@@ -128,7 +128,7 @@ void measure_puts(Cluster& cluster, std::size_t count, std::size_t under_way) {
   for (std::size_t item = 0; item < count; ++item) {
     while (item - std::min(item, arrivals.complete()) >= under_way) std::this_thread::yield();
     sent[item] = Clock::now();
-    cluster.nodes.front()->map_put(table, item % 1000, item, [](const Result<void>& put) {
+    cluster.nodes.front()->map_put(table, under_way * count + item, item, [](const Result<void>& put) {
       if (!put) std::fprintf(stderr, "%s\n", put.error().message().c_str());
     });
   }
@@ -298,6 +298,7 @@ void measure_overwrites(std::size_t count) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   quick = argc > 1 && std::strcmp(argv[1], "--quick") == 0;
   const std::size_t share = quick ? 20 : 1;
   for (const int count : {1, 3, 10}) {
