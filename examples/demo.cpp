@@ -65,14 +65,8 @@ Task<> echo(Process& self) {
 }
 
 /// What alice does first: talks to both, and leaves a link and a monitor behind that tell of bob's end.
-Task<> tour(Process& self) {
-  const NodeName bob("bob@127.0.0.1");
+Task<> tour(Process& self, Pid till) {
   const NodeName carol("carol@127.0.0.1");
-  const auto where = co_await self.call_function(bob, "erlang", "whereis", std::vector<Term>(1, Atom("till")));
-  if (!where || !where->is_pid()) throw std::runtime_error("bob has no till");
-  const Pid till = *where->as_pid();
-  say("I asked bob where his server is: " + to_text(*where));
-
   co_await self.send(RemoteName("echo", carol), Term::tuple_of(self.pid(), "good morning"));
   const Term back = co_await self.receive();
   say("I sent a message by name to carol's echo; it came back: " + to_text(back));
@@ -81,7 +75,7 @@ Task<> tour(Process& self) {
   const auto before = Clock::now();
   const auto sum = co_await self.call(till, Atom("sum"));
   if (!sum) throw std::runtime_error(sum.error().message());
-  say("I sent bob's server 1000 amounts by pid and asked for the sum: " + to_text(*sum) + " (the call took " +
+  say("I sent the till 1000 amounts by pid and asked for the sum: " + to_text(*sum) + " (the call took " +
       milliseconds(Clock::now() - before) + ")");
 
   self.trap_exit(true);
@@ -130,6 +124,28 @@ class Neighbours {
   Subscription subscription_;  // the first to go
 };
 
+/// What is in the map of prices: `bread 3, milk 1`.
+std::string prices(const Node& node) {
+  std::map<std::string, std::int64_t> all;
+  for (const auto& [thing, price] : node.map_to_list("prices")) {
+    all[thing.as_string().value_or("?")] = price.as_int64().value_or(0);
+  }
+  std::string list;
+  for (const auto& [thing, price] : all) list += (list.empty() ? "" : ", ") + thing + " " + std::to_string(price);
+  return list.empty() ? "nothing" : list;
+}
+
+/// Finds the till by its name, wherever it is, and starts the tour.
+bool begin_tour(Node& node) {
+  const auto till = node.resolve("till", 10s);
+  const auto entries = node.lookup("till");
+  if (!till || !entries) return false;
+  say("I looked up the service till: it runs on " + till->node.string() + ", and takes " +
+      to_text(entries->front().meta));
+  node.spawn([pid = till->pid](Process& self) { return tour(self, pid); });
+  return true;
+}
+
 std::string text(const std::vector<NodeName>& view) {
   std::string list;
   for (const auto& name : view) list += (list.empty() ? "" : ", ") + std::string(name.name());
@@ -154,9 +170,13 @@ int run_node(const std::string& role, const std::string& directory) {
     say("cannot start: " + node.error().message());
     return 1;
   }
+  MapOptions map;
+  map.persist = role == "bob";
+  if (!node->new_map("prices", map)) return 1;
   if (role == "bob") {
     const Pid till = node->spawn(serve([] { return std::make_unique<Till>(); }));
-    if (!node->register_process("till", till)) return 1;
+    if (!node->register_service("till", till, Term::map({{Atom("currency"), Atom("euro")}}))) return 1;
+    say("my durable map of prices has: " + prices(*node));
   }
   if (role == "carol") {
     if (!node->register_process("echo", node->spawn(echo))) return 1;
@@ -164,6 +184,12 @@ int run_node(const std::string& role, const std::string& directory) {
   Neighbours neighbours(*node);
   const Subscription news = node->subscribe_broadcast(
       Atom("news"), [](const Term& payload) { say("I heard the news: " + payload.as_string().value_or("?")); });
+  const auto map_events = node->subscribe_map("prices", [](const MapEvent& event) {
+    say(event.key.as_string().value_or("?") + " costs " + to_text(event.value) + " now");
+  });
+  const Subscription service_events = node->subscribe_services([](const ServiceEvent& event) {
+    if (event.kind == ServiceEvent::Kind::node_lost) say("the service " + std::string(event.name.text()) + " is gone");
+  });
   say("ready, my key is " + node->fingerprint().substr(0, 16) + "...");
   for (std::string cue; std::getline(std::cin, cue);) {
     if (cue.starts_with("connect ")) {
@@ -177,7 +203,13 @@ int run_node(const std::string& role, const std::string& directory) {
         say("cannot connect to " + peer.string() + ": " + connected.error().message());
       }
     } else if (cue == "tour") {
-      node->spawn(tour);
+      if (!begin_tour(*node)) return 1;
+    } else if (cue.starts_with("price ")) {
+      const auto thing = cue.substr(std::strlen("price "), cue.rfind(' ') - std::strlen("price "));
+      const auto before = Clock::now();
+      if (!node->map_put("prices", thing, std::stoi(cue.substr(cue.rfind(' '))))) return 1;
+      const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - before).count();
+      say("I have written the price of " + thing + " (" + std::to_string(took) + " us)");
     } else if (cue == "watch") {
       node->spawn([](Process& self) -> Task<> {
         self.monitor_nodes();
@@ -363,9 +395,20 @@ int narrate() {
   story.await(alice, "I know bob");
   story.await(alice, "I know carol");
 
-  story.tell("Processes talk: by pid, by name, by call. Links and monitors tell of ends.");
+  story.tell(
+      "bob has registered a service, a till. alice finds it by its name and gives it work; processes talk by pid,\n"
+      "by name, by call. Links and monitors tell of ends.");
   alice.cue("tour");
   story.await(alice, "watch nodes come and go");
+
+  story.tell("They share a map of prices. bob keeps it on disk too: his put returns after the fsync.");
+  bob.cue("price bread 3");
+  story.await(bob, "I have written the price of bread");
+  story.await(alice, "bread costs 3");
+  story.await(carol, "bread costs 3");
+  carol.cue("price milk 1");
+  story.await(alice, "milk costs 1");
+  story.await(bob, "milk costs 1");
 
   story.tell("An impostor has the cookie and says it is bob, but it has another key.");
   Actor& impostor = story.enter("bob-impostor");
@@ -385,6 +428,14 @@ int narrate() {
   std::cout << "          alice noticed after " << milliseconds(noticed) << "\n";
   alice.cue("part bob@127.0.0.1");
   story.await(alice, "my neighbours: carol;");
+  story.await(alice, "the service till is gone", 15s);
+
+  story.tell("While bob is away bread becomes dearer. He comes back with the map from his disk, and hears of it.");
+  alice.cue("price bread 4");
+  story.await(carol, "bread costs 4");
+  Actor& again = story.enter("bob");
+  story.await(again, "bread costs 4");
+  story.leave(again);
 
   story.tell("carol is frozen with SIGSTOP: her kernel still answers for her machine, but she does not.");
   carol.signal(SIGSTOP);
