@@ -54,9 +54,13 @@ TEST(Idle, a_monitor_keeps_the_channel) {
   EventLog log;
   const auto subscription = idle.monitor_nodes([&](const NodeEvent& event) { log.add(event); });
   // By the time that a younger channel without use is gone, this one would be, too.
+  EventLog at_a;
+  const auto watching_a = a.monitor_nodes([&](const NodeEvent& event) { at_a.add(event); });
   ASSERT_TRUE(idle.connect(a.name()));
   EXPECT_EQ(log.next(), "up a@127.0.0.1");
   EXPECT_TRUE(log.next().starts_with("down a@127.0.0.1"));
+  EXPECT_EQ(at_a.next(), "up idle@127.0.0.1");
+  EXPECT_TRUE(at_a.next().starts_with("down idle@127.0.0.1"));
   EXPECT_EQ(a.nodes().size(), 1U);
   b.exit(watched, Atom("over"));
   EXPECT_EQ(ended.get_future().get(), "over");

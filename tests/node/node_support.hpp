@@ -75,7 +75,9 @@ class Cluster {
     };
     return config;
   }
+  /// An earlier node of the name is stopped.
   Node& start(const std::string& short_name, const Change& change = {}) {
+    nodes_.erase(short_name);
     NodeConfig wanted = config(short_name);
     if (change) change(wanted);
     auto node = Node::start(wanted);
