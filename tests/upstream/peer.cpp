@@ -195,6 +195,15 @@ Term ErlangNode::eval(const std::string& expressions, Duration limit) {
   return finish(limit);
 }
 
+bool ErlangNode::becomes(const std::string& condition, Duration limit) {
+  // In a fun, so that what the condition binds is bound anew each time. What it raises is no yes.
+  std::ostringstream text;
+  text << "(fun() -> Holds = fun() -> try " << condition << " of Value -> Value =:= true catch _:_ -> false end end,"
+       << " End = erlang:monotonic_time(millisecond) + " << limit.count() << ", (fun Look() -> Holds() orelse"
+       << " (erlang:monotonic_time(millisecond) < End andalso receive after 20 -> Look() end) end)() end)()";
+  return eval(text.str(), limit + answer_max).is_atom("true");
+}
+
 bool ErlangNode::lists(const NodeName& node, bool listed, Duration limit) {
   // Subscribed before the look, so that no change is missed. The messages of other nodes are of no interest.
   std::ostringstream text;

@@ -93,6 +93,8 @@ class ErlangNode {
   /// `eval` in two steps, for what is to happen meanwhile.
   void start(const std::string& expressions);
   Term finish(Duration limit = answer_max);
+  /// Waits until a condition holds: an expression that is evaluated again and again on the node.
+  bool becomes(const std::string& condition, Duration limit = std::chrono::seconds(10));
   /// Waits until Erlang's `nodes()` lists the node, or does not.
   bool lists(const NodeName& node, bool listed = true, Duration limit = std::chrono::seconds(10));
 
