@@ -81,7 +81,7 @@ Result<void> HyParView::join(const Atom& node, MonotonicTime now, HyParViewEffec
 void HyParView::leave(MonotonicTime now, HyParViewEffects& out) {
   while (!active_.empty()) {
     const Atom node = active_.back();
-    send(node, Disconnect{}, out);
+    send_away(node, out);
     drop_active(node, DownReason::left, now, out);
   }
   passive_.clear();
@@ -150,8 +150,9 @@ void HyParView::receive(const Atom& from, const HyParViewMessage& message, Monot
 /// What a node that is in no cluster owes to those who do not know.
 void HyParView::refuse(const Atom& from, const HyParViewMessage& message, HyParViewEffects& out) {
   if (std::holds_alternative<Neighbor>(message)) return send(from, NeighborReply{false}, out);
-  const bool lists_us = std::holds_alternative<Join>(message) || std::holds_alternative<Shuffle>(message);
-  if (lists_us) send(from, Disconnect{}, out);
+  const auto* shuffle = std::get_if<Shuffle>(&message);
+  if (shuffle != nullptr) disarm(from, shuffle->sample, out);
+  if (shuffle != nullptr || std::holds_alternative<Join>(message)) send(from, Disconnect{}, out);
 }
 
 void HyParView::on(const Atom& from, const Hello& /*message*/, MonotonicTime now, HyParViewEffects& out) {
@@ -239,6 +240,7 @@ void HyParView::on(const Atom& from, const NeighborReply& message, MonotonicTime
 
 void HyParView::on(const Atom& from, const Shuffle& message, MonotonicTime now, HyParViewEffects& out) {
   send(from, ShuffleReply{sample(message.sample.size(), from)}, out);
+  disarm(from, message.sample, out);
   if (is_active(from)) {
     give_record(from, out);
   } else if (!is_native(from)) {
@@ -257,6 +259,7 @@ void HyParView::on(const Atom& from, const Shuffle& message, MonotonicTime now, 
 }
 
 void HyParView::on(const Atom& from, const ShuffleReply& message, MonotonicTime now, HyParViewEffects& out) {
+  disarm(from, message.sample, out);
   if (is_active(from)) give_record(from, out);
   merge(message.sample, now);
   promote(now, out);
@@ -345,6 +348,31 @@ void HyParView::give_record(const Atom& node, HyParViewEffects& out) {
   if (!is_native(node)) send(node, Neighbor{false}, out);
 }
 
+/// When an Erlang node loses a neighbour it promotes a node of its passive view, and its membership process ends when
+/// that one can be reached. Our records replace those that it has in its passive view, and are not promoted.
+void HyParView::disarm(const Atom& node, std::vector<Atom> known, HyParViewEffects& out) {
+  std::erase(known, node);
+  if (!is_native(node) && !known.empty()) send(node, ShuffleReply{std::move(known)}, out);
+}
+
+/// To a node that lists us.
+void HyParView::send_away(const Atom& node, HyParViewEffects& out) {
+  disarm(node, all_but(node), out);
+  send(node, Disconnect{}, out);
+}
+
+std::vector<Atom> HyParView::all_but(const Atom& node) const {
+  std::vector<Atom> all;
+  all.reserve(active_.size() + passive_.size());
+  for (const auto& other : active_) {
+    if (other != node) all.push_back(other);
+  }
+  for (const auto& known : passive_) {
+    if (known.node != node) all.push_back(known.node);
+  }
+  return all;
+}
+
 // Questions.
 
 void HyParView::pursue(const Atom& node, Wish wish, MonotonicTime now, HyParViewEffects& out) {
@@ -389,7 +417,7 @@ void HyParView::ask(const Atom& node, MonotonicTime now, HyParViewEffects& out) 
       break;
   }
   pending->asked = true;
-  pending->deadline = now + config_.pending_timeout;
+  pending->deadline = now + config_.answer_timeout;
 }
 
 /// Whether a node that has no room should make some. With two free places, and nobody found who has room too, taking
@@ -457,6 +485,7 @@ void HyParView::make_room(MonotonicTime now, HyParViewEffects& out) {
       victim = random_active(Among::all, config_.own);
     }
     ++counters_.evictions;
+    disarm(*victim, all_but(*victim), out);
     let_go(*victim, Disconnect{}, now, out);
   }
 }
@@ -538,14 +567,7 @@ void HyParView::forget_lost(const Atom& node) {
 }
 
 std::vector<Atom> HyParView::sample(std::size_t length, const Atom& receiver) {
-  std::vector<Atom> all;
-  all.reserve(active_.size() + passive_.size() + 1);
-  for (const auto& node : active_) {
-    if (node != receiver) all.push_back(node);
-  }
-  for (const auto& known : passive_) {
-    if (known.node != receiver) all.push_back(known.node);
-  }
+  std::vector<Atom> all = all_but(receiver);
   length = std::min(length, all.size() + 1);
   if (length == 0) return {};
   // The first length - 1 of a random order.

@@ -58,7 +58,8 @@ struct HyParViewConfig {
   Milliseconds refused_backoff{5000};     ///< Before a node that has no room is asked again.
   Milliseconds passive_age_max{300'000};  ///< Nodes that nobody spoke of for so long are forgotten.
   Milliseconds cleanup_period{60'000};
-  Milliseconds pending_timeout{30'000};  ///< A dial, or a question, that was not answered.
+  Milliseconds pending_timeout{30'000};  ///< A dial that came to nothing.
+  Milliseconds answer_timeout{5000};     ///< A question that was not answered: who receives it answers at once.
   Milliseconds seek_period{2000};        ///< While there is room: how often to look for another node that has room ...
   Milliseconds seek_period_max{30'000};  ///< ... doubled up to this while nobody is found.
   Milliseconds exchange_period{5000};    ///< A full view offers one exchange after this, then doubled ...
@@ -223,6 +224,9 @@ class HyParView {
   void make_room(MonotonicTime now, HyParViewEffects& out);
   void adopt(const Atom& node, MonotonicTime now, HyParViewEffects& out);
   void give_record(const Atom& node, HyParViewEffects& out);
+  void disarm(const Atom& node, std::vector<Atom> known, HyParViewEffects& out);
+  void send_away(const Atom& node, HyParViewEffects& out);
+  [[nodiscard]] std::vector<Atom> all_but(const Atom& node) const;
   /// Drops a neighbour of ours, with a word to it: `disconnect` or `refer`.
   void let_go(const Atom& node, const HyParViewMessage& word, MonotonicTime now, HyParViewEffects& out);
   void drop_active(const Atom& node, DownReason reason, MonotonicTime now, HyParViewEffects& out);

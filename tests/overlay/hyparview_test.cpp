@@ -294,7 +294,7 @@ TEST(HyParView, a_question_without_an_answer_ends_after_its_time) {
   me.receive("a", ShuffleReply{{Atom("p@h")}});
   me.up_native("p");
   EXPECT_EQ(me.view.pending().size(), 1U);
-  me.pass(29s);
+  me.pass(4s);
   EXPECT_EQ(me.view.pending().size(), 1U);
   me.pass(2s);
   EXPECT_TRUE(me.view.pending().empty());
@@ -352,6 +352,30 @@ TEST(HyParView, an_erlang_neighbour_is_given_our_record_whenever_it_shuffles_or_
   EXPECT_TRUE(starting(me.receive("native", ShuffleReply{{}}), "neighbor").empty());
   me.up("stranger");
   EXPECT_TRUE(starting(me.receive("stranger", ShuffleReply{{}}), "neighbor").empty());
+}
+
+TEST(HyParView, what_an_erlang_node_tells_of_its_passive_view_it_gets_back_with_records_that_it_cannot_promote) {
+  Machine me;
+  me.up("erlang");
+  me.receive("erlang", Join{});
+  const auto told = std::vector<Atom>{Atom("x@h"), Atom("me@h"), Atom("erlang@h")};
+  EXPECT_TRUE(has(me.receive("erlang", Shuffle{0, told}), "shuffle_reply [x me] > erlang"));
+  EXPECT_EQ(starting(me.receive("erlang", ShuffleReply{told}), "shuffle_reply"),
+            Lines{"shuffle_reply [x me] > erlang"});
+  me.fill({"native"});
+  EXPECT_TRUE(starting(me.receive("native", ShuffleReply{told}), "shuffle_reply").empty());
+}
+
+TEST(HyParView, an_erlang_neighbour_is_left_with_records_that_it_cannot_promote) {
+  Machine me;
+  me.fill({"a"});
+  me.up("erlang");
+  me.receive("erlang", Join{});
+  me.receive("a", ShuffleReply{{Atom("p@h")}});
+  EXPECT_EQ(me.leave(), (Lines{"shuffle_reply [a p] > erlang", "disconnect > erlang", "down erlang left",
+                               "disconnect > a", "down a left", "left"}));
+  EXPECT_EQ(me.receive("erlang", Shuffle{0, {Atom("p@h")}}),
+            (Lines{"shuffle_reply [p] > erlang", "disconnect > erlang"}));
 }
 
 TEST(HyParView, an_erlang_node_that_sent_us_away_is_left_alone_until_it_lists_us_again) {
