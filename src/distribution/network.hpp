@@ -34,6 +34,10 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
 
+/// Erlang nodes of this cluster have this creation after every start (protocol document 01, 5.4). C++ nodes have
+/// greater ones.
+inline constexpr std::uint32_t erlang_creation = 4;
+
 struct PeerInfo {
   Atom node;
   std::uint64_t epoch = 0;  ///< Number of the channel; grows with each channel of this node.

@@ -148,7 +148,9 @@ DeliverOutcome OverlayRunner::receive(const Atom& node, std::uint64_t epoch, boo
   return outcome;
 }
 
-void OverlayRunner::link_up(const distribution::PeerInfo& peer) { push(LinkUp{peer.node, peer.epoch, peer.address}); }
+void OverlayRunner::link_up(const distribution::PeerInfo& peer) {
+  push(LinkUp{peer.node, peer.epoch, peer.address, peer.creation == distribution::erlang_creation});
+}
 
 void OverlayRunner::link_down(const Atom& node, std::uint64_t epoch) { push(LinkDown{node, epoch}); }
 
@@ -243,7 +245,7 @@ void OverlayRunner::set_alarm() {
 
 void OverlayRunner::handle(LinkUp&& input) {
   links_[input.node] = {input.epoch, std::move(input.address)};
-  machine_.link_up(input.node, monotonic_now(), effects_);
+  machine_.link_up(input.node, monotonic_now(), effects_, input.erlang);
 }
 
 void OverlayRunner::handle(LinkDown&& input) {

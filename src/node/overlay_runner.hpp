@@ -123,6 +123,7 @@ class OverlayRunner {
     Atom node;
     std::uint64_t epoch = 0;
     std::string address;
+    bool erlang = false;
   };
   struct LinkDown {
     Atom node;

@@ -21,8 +21,7 @@ std::filesystem::path directory_of(const NodeConfig& config, const std::filesyst
 
 /// Numbers below 4 mean something else to Erlang nodes.
 std::uint32_t new_creation() {
-  constexpr std::uint32_t least = 4;
-  return static_cast<std::uint32_t>(random_between(least, UINT32_MAX));
+  return static_cast<std::uint32_t>(random_between(distribution::erlang_creation + 1, UINT32_MAX));
 }
 
 /// An IPv4 literal as a tuple, anything else as `undefined`: nobody dials it.

@@ -111,8 +111,8 @@ void HyParView::block(const std::vector<Atom>& nodes, MonotonicTime now, HyParVi
 
 // Channels.
 
-void HyParView::link_up(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
-  links_[node] = Link{.since = now};
+void HyParView::link_up(const Atom& node, MonotonicTime now, HyParViewEffects& out, bool erlang) {
+  links_[node] = Link{.since = now, .erlang = erlang};
   send(node, Hello{}, out);
   const Pending* pending = find_pending(node);
   // An exchange waits for the hello, which says that the node knows what it is.
@@ -228,6 +228,8 @@ void HyParView::on(const Atom& from, const NeighborReply& message, MonotonicTime
     return promote(now, out);
   }
   if (is_active(from)) return;
+  // It was given our record, and answers what was no question.
+  if (!asked && !is_native(from) && room() == 0) return;
   const bool needed = asked && !promoted;
   if (!needed && active_.size() >= config_.active_size && is_native(from)) {
     // The place was taken meanwhile. It lists us, so it must be told.
@@ -331,13 +333,18 @@ void HyParView::heard_gossip(const Atom& from, MonotonicTime now, HyParViewEffec
   const auto link = links_.find(from);
   if (link == links_.end() || link->second.native || link->second.sent_us_away) return;
   // Gossip can overtake the hello.
-  if (now - link->second.since >= config_.adopt_after) adopt(from, now, out);
+  if (link->second.erlang || now - link->second.since >= config_.adopt_after) adopt(from, now, out);
 }
 
 /// An Erlang node lists us and has not said so.
 void HyParView::adopt(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
-  if (room() == 0) return;
-  add_active(node, Arrival::itself, now, out);
+  Link& link = links_.at(node);
+  if (room() > 0) {
+    add_active(node, Arrival::itself, now, out);
+  } else if (link.has_record) {
+    return;
+  }
+  link.has_record = true;
   give_record(node, out);
 }
 

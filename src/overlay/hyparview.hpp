@@ -140,8 +140,8 @@ class HyParView {
   /// The node may be worth a try: known from disk or from configuration.
   void learn(const Atom& node, MonotonicTime now);
 
-  /// Channels to nodes that are not hidden.
-  void link_up(const Atom& node, MonotonicTime now, HyParViewEffects& out);
+  /// Channels to nodes that are not hidden. `erlang`: it is known before its first message that it says no hello.
+  void link_up(const Atom& node, MonotonicTime now, HyParViewEffects& out, bool erlang = false);
   void link_down(const Atom& node, MonotonicTime now, HyParViewEffects& out);
   void connect_failed(const Atom& node, MonotonicTime now, HyParViewEffects& out);
 
@@ -200,7 +200,9 @@ class HyParView {
   };
   struct Link {
     MonotonicTime since;
+    bool erlang = false;  ///< For certain.
     bool native = false;
+    bool has_record = false;    ///< It was given ours.
     bool sent_us_away = false;  ///< An Erlang node: that it goes on gossiping to us does not mean that it wants us.
   };
 

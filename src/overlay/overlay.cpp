@@ -66,9 +66,9 @@ void Overlay::block(const std::vector<Atom>& nodes, MonotonicTime now, Effects& 
 
 // What happens.
 
-void Overlay::link_up(const Atom& node, MonotonicTime now, Effects& out) {
+void Overlay::link_up(const Atom& node, MonotonicTime now, Effects& out, bool erlang) {
   contacts_.reached(node);
-  hyparview_.link_up(node, now, from_hyparview_);
+  hyparview_.link_up(node, now, from_hyparview_, erlang);
   absorb(now, out);
 }
 

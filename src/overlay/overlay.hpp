@@ -77,7 +77,7 @@ class Overlay {
   void block(const std::vector<Atom>& nodes, MonotonicTime now, Effects& out);
 
   // What happens. Channels of hidden nodes are not told.
-  void link_up(const Atom& node, MonotonicTime now, Effects& out);
+  void link_up(const Atom& node, MonotonicTime now, Effects& out, bool erlang = false);
   void link_down(const Atom& node, MonotonicTime now, Effects& out);
   void connect_failed(const Atom& node, MonotonicTime now, Effects& out);
   void receive(const Atom& from, const Message& message, MonotonicTime now, Effects& out);

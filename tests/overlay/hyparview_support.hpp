@@ -89,6 +89,11 @@ class Machine {
     view.link_up(node(name), now, effects_);
     return take();
   }
+  /// A channel to an Erlang node, known to be one.
+  Lines up_erlang(const std::string& name) {
+    view.link_up(node(name), now, effects_, true);
+    return take();
+  }
   /// A channel to a C++ node.
   Lines up_native(const std::string& name) {
     view.link_up(node(name), now, effects_);

@@ -332,9 +332,19 @@ TEST(HyParView, an_erlang_node_that_gossips_to_us_is_adopted_if_there_is_room) {
   EXPECT_EQ(me.gossip("erlang"), Lines{});  // it may be a C++ node whose hello is under way
   me.pass(3s);
   EXPECT_EQ(me.gossip("erlang"), (Lines{"up erlang", "neighbor low > erlang"}));
-  me.up("another");
-  me.pass(3s);
-  EXPECT_EQ(me.gossip("another"), Lines{});
+  Machine other(small(2));
+  other.up_erlang("erlang");
+  EXPECT_EQ(other.gossip("erlang"), (Lines{"up erlang", "neighbor low > erlang"}));
+}
+
+TEST(HyParView, an_erlang_node_that_gossips_to_us_while_there_is_no_room_is_given_our_record_once) {
+  Machine me(small(2));
+  me.fill({"a", "b"});
+  me.up_erlang("erlang");
+  EXPECT_EQ(me.gossip("erlang"), Lines{"neighbor low > erlang"});
+  EXPECT_EQ(me.receive("erlang", NeighborReply{true}), Lines{});
+  EXPECT_EQ(me.gossip("erlang"), Lines{});
+  EXPECT_EQ(me.view.active_view().size(), 2U);
 }
 
 // It listed us by dialling us, perhaps again, or forgot us when its membership process ended.
