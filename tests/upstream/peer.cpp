@@ -165,7 +165,7 @@ ErlangNode::ErlangNode(const Cluster& cluster, const std::string& short_name, co
       std::vector<std::string>{upstream_directory() + "/run-node", name_.string(), "0",
                                cluster.data(short_name).string(), discovery.string(), cookie},
       log_);
-  constexpr std::chrono::seconds start_max{30};  // one second when nothing else runs
+  constexpr std::chrono::seconds start_max{120};  // one second when nothing else runs
   const auto ready = program_->read_line(start_max);
   if (!ready || !ready->starts_with("ready " + name_.string() + " ")) {
     std::ostringstream text;
