@@ -12,6 +12,9 @@ namespace {
 constexpr double spread = 0.1;        ///< Of periods: what was started together does not stay together.
 constexpr double retry_spread = 0.3;  ///< Of retries after a common cause.
 constexpr std::size_t pending_max = 64;
+/// Of these, so many that others spoke of, and so many of one of them: who invents nodes keeps us from nobody else.
+constexpr std::size_t pending_of_others_max = 40;
+constexpr std::size_t pending_of_one_max = 8;
 
 /// Removes one element; the order of the rest is not kept.
 template <class Item>
@@ -81,12 +84,17 @@ Result<void> HyParView::join(const Atom& node, MonotonicTime now, HyParViewEffec
 void HyParView::leave(MonotonicTime now, HyParViewEffects& out) {
   while (!active_.empty()) {
     const Atom node = active_.back();
-    send_away(node, out);
+    if (is_native(node)) {
+      send(node, Leave{config_.own, config_.arwl}, out);
+    } else {
+      send_away(node, out);
+    }
     drop_active(node, DownReason::left, now, out);
   }
   passive_.clear();
   pending_.clear();
   lost_.clear();
+  departed_.clear();
   left_ = true;
   was_member_ = false;
   ++version_;
@@ -149,10 +157,14 @@ void HyParView::receive(const Atom& from, const HyParViewMessage& message, Monot
 
 /// What a node that is in no cluster owes to those who do not know.
 void HyParView::refuse(const Atom& from, const HyParViewMessage& message, HyParViewEffects& out) {
-  if (std::holds_alternative<Neighbor>(message)) return send(from, NeighborReply{false}, out);
+  const bool asks = std::holds_alternative<Neighbor>(message) || std::holds_alternative<Exchange>(message);
   const auto* shuffle = std::get_if<Shuffle>(&message);
+  const bool lists_us = std::holds_alternative<Join>(message) || shuffle != nullptr;
+  if (!asks && !lists_us) return;
+  if (is_native(from)) return send(from, Leave{config_.own, 0}, out);
+  if (asks) return send(from, NeighborReply{false}, out);
   if (shuffle != nullptr) disarm(from, shuffle->sample, out);
-  if (shuffle != nullptr || std::holds_alternative<Join>(message)) send(from, Disconnect{}, out);
+  send(from, Disconnect{}, out);
 }
 
 void HyParView::on(const Atom& from, const Hello& /*message*/, MonotonicTime now, HyParViewEffects& out) {
@@ -180,17 +192,19 @@ void HyParView::on(const Atom& from, const Join& /*message*/, MonotonicTime now,
 void HyParView::on(const Atom& from, const ForwardJoin& message, MonotonicTime now, HyParViewEffects& out) {
   const Atom& joiner = message.joiner;
   if (joiner == config_.own || is_blocked(joiner)) return;
+  forget_departed(joiner);
   if (message.ttl == config_.prwl) add_passive(joiner, now, now);
   const bool stranger = !is_active(joiner) && find_pending(joiner) == nullptr;
   // With room for it the walk may end early, but not so early that all links stay near the contact.
   const bool ends_here = message.ttl == 0 || active_.size() <= 1 || (message.ttl < config_.prwl && room() > 0);
-  if (stranger && ends_here) return pursue(joiner, Wish::welcome, now, out);
+  const auto welcome = [&] { pursue({.node = joiner, .wish = Wish::welcome, .source = from}, now, out); };
+  if (stranger && ends_here) return welcome();
   if (message.ttl == 0) return;
   const auto next = random_active(Among::all, from, &joiner);
   if (next) {
     send(*next, ForwardJoin{joiner, std::min(message.ttl, 2 * config_.arwl) - 1}, out);
   } else if (stranger) {
-    pursue(joiner, Wish::welcome, now, out);
+    welcome();
   }
 }
 
@@ -212,14 +226,17 @@ void HyParView::on(const Atom& from, const Neighbor& message, MonotonicTime now,
   const bool accepted = message.high || room(&from) > 0;
   send(from, NeighborReply{accepted}, out);
   if (!accepted) return;
+  const Pending* const pending = find_pending(from);
+  const bool spare = pending != nullptr && pending->spare;
   forget_pending(from);
-  add_active(from, Arrival::itself, now, out);
+  add_active(from, Arrival::itself, now, out, spare);
 }
 
 void HyParView::on(const Atom& from, const NeighborReply& message, MonotonicTime now, HyParViewEffects& out) {
   const Pending* pending = find_pending(from);
   const bool asked = pending != nullptr && pending->asked;
   const bool promoted = asked && pending->wish == Wish::promote;
+  const bool spare = asked && pending->spare;
   if (asked) forget_pending(from);
   if (!message.accepted) {
     if (!asked) return;
@@ -237,7 +254,7 @@ void HyParView::on(const Atom& from, const NeighborReply& message, MonotonicTime
     return add_passive(from, now, now + random_.jitter(config_.refused_backoff, retry_spread));
   }
   if (promoted) ++counters_.promotions;
-  add_active(from, Arrival::asked, now, out);
+  add_active(from, Arrival::asked, now, out, spare);
 }
 
 void HyParView::on(const Atom& from, const Shuffle& message, MonotonicTime now, HyParViewEffects& out) {
@@ -271,7 +288,7 @@ void HyParView::on(const Atom& from, const Seek& message, MonotonicTime now, HyP
   const Atom& origin = message.origin;
   if (origin == config_.own || is_blocked(origin)) return;
   if (room() > 0 && !is_active(origin) && find_pending(origin) == nullptr) {
-    return pursue(origin, Wish::welcome, now, out);
+    return pursue({.node = origin, .wish = Wish::welcome, .source = from}, now, out);
   }
   if (message.ttl == 0) return;
   if (const auto next = random_active(Among::native, from, &origin)) {
@@ -289,9 +306,10 @@ void HyParView::on(const Atom& from, const Exchange& message, MonotonicTime now,
     }
   }
   send(from, ExchangeReply{true, partner}, out);
+  const bool spare = partner && is_spare(*partner);
   if (partner) let_go(*partner, Refer{message.instead}, now, out);
   forget_pending(from);
-  add_active(from, Arrival::itself, now, out);
+  add_active(from, Arrival::itself, now, out, spare);
 }
 
 void HyParView::on(const Atom& from, const ExchangeReply& message, MonotonicTime now, HyParViewEffects& out) {
@@ -303,28 +321,59 @@ void HyParView::on(const Atom& from, const ExchangeReply& message, MonotonicTime
   forget_pending(from);
   if (!message.accepted) return add_passive(from, now, now + random_.jitter(config_.refused_backoff, retry_spread));
   if (is_active(from)) return;
+  bool spare = false;
   if (active_.size() >= config_.active_size && is_active(instead)) {
     HyParViewMessage word = Disconnect{};
     if (message.partner) word = Refer{*message.partner};
+    spare = is_spare(instead);
     let_go(instead, word, now, out);
   }
   ++counters_.exchanges;
-  add_active(from, Arrival::asked, now, out);
+  add_active(from, Arrival::asked, now, out, spare);
 }
 
 void HyParView::on(const Atom& from, const Wander& message, MonotonicTime now, HyParViewEffects& out) {
-  if (message.ttl == 0 && message.origin != config_.own) return offer_exchange(message.origin, now, out);
+  if (message.ttl == 0 && message.origin != config_.own) return offer_exchange(message.origin, from, now, out);
   const auto next = random_active(Among::native, from);
   if (next && message.ttl > 0) send(*next, Wander{message.origin, message.ttl - 1}, out);
 }
 
 void HyParView::on(const Atom& from, const Refer& message, MonotonicTime now, HyParViewEffects& out) {
   if (!is_active(from)) return;
+  const bool spare = is_spare(from);
   drop_active(from, DownReason::graceful, now, out);
   add_passive(from, now, now + random_.jitter(config_.refused_backoff, retry_spread));
   const Atom& to = message.to;
   const bool wanted = to != config_.own && !is_active(to) && !is_blocked(to);
-  if (wanted) pursue(to, Wish::welcome, now, out);
+  if (wanted) pursue({.node = to, .wish = Wish::welcome, .spare = spare, .source = from}, now, out);
+  promote(now, out);
+}
+
+void HyParView::on(const Atom& from, const Leave& message, MonotonicTime now, HyParViewEffects& out) {
+  const Atom& node = message.node;
+  const bool hearsay = node != from;
+  // Our neighbours would have told us.
+  if (node == config_.own || (hearsay && is_active(node))) return;
+  if (is_active(node)) {
+    count_churn(now);
+    drop_active(node, DownReason::graceful, now, out);
+  }
+  erase_passive(node);
+  if (!hearsay) {
+    forget_pending(node);
+    forget_lost(node);
+  }
+  if (!has_departed(node, now)) {
+    ++counters_.departures;
+    forget_departed(node);
+    if (departed_.size() >= config_.departed_max) departed_.erase(departed_.begin());
+    departed_.push_back({node, now + config_.departed_age});
+    for (const auto& member : active_) {
+      if (message.ttl > 0 && member != from && is_native(member)) {
+        send(member, Leave{node, std::min(message.ttl, 2 * config_.arwl) - 1}, out);
+      }
+    }
+  }
   promote(now, out);
 }
 
@@ -391,7 +440,7 @@ void HyParView::pursue(Pending pending, MonotonicTime now, HyParViewEffects& out
     if (pending.wish == Wish::join && !known->asked) known->wish = pending.wish;
     return;
   }
-  if (pending_.size() >= pending_max) return;
+  if (!may_pursue(pending.source)) return;
   const Atom node = pending.node;
   pending.deadline = now + config_.pending_timeout;
   pending_.push_back(std::move(pending));
@@ -400,6 +449,15 @@ void HyParView::pursue(Pending pending, MonotonicTime now, HyParViewEffects& out
   } else {
     out.emplace_back(HyParViewConnect{node});
   }
+}
+
+bool HyParView::may_pursue(const Atom& source) const noexcept {
+  if (pending_.size() >= pending_max) return false;
+  if (source == Atom()) return true;
+  const auto of_one = std::ranges::count(pending_, source, &Pending::source);
+  const auto of_nobody = std::ranges::count(pending_, Atom(), &Pending::source);
+  const auto of_others = pending_.size() - static_cast<std::size_t>(of_nobody);
+  return of_others < pending_of_others_max && static_cast<std::size_t>(of_one) < pending_of_one_max;
 }
 
 void HyParView::ask(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
@@ -472,15 +530,16 @@ void HyParView::forget_pending(const Atom& node) {
 
 // Views.
 
-void HyParView::add_active(const Atom& node, Arrival arrival, MonotonicTime now, HyParViewEffects& out) {
+void HyParView::add_active(const Atom& node, Arrival arrival, MonotonicTime now, HyParViewEffects& out, bool spare) {
   if (is_active(node) || node == config_.own) return;
   make_room(now, out);
   active_.push_back(node);
   was_member_ = true;
   erase_passive(node);
   forget_lost(node);
+  forget_departed(node);
   ++version_;
-  out.emplace_back(HyParViewUp{node, arrival});
+  out.emplace_back(HyParViewUp{node, arrival, spare});
 }
 
 void HyParView::make_room(MonotonicTime now, HyParViewEffects& out) {
@@ -512,7 +571,7 @@ void HyParView::drop_active(const Atom& node, DownReason reason, MonotonicTime n
 }
 
 void HyParView::add_passive(const Atom& node, MonotonicTime now, MonotonicTime not_before) {
-  if (node == config_.own || left_ || is_active(node) || is_blocked(node)) return;
+  if (node == config_.own || left_ || is_active(node) || is_blocked(node) || has_departed(node, now)) return;
   if (Known* known = find_passive(node)) {
     known->seen = now;
     known->not_before = std::max(known->not_before, not_before);
@@ -571,6 +630,15 @@ void HyParView::remember_lost(const Atom& node, MonotonicTime now) {
 void HyParView::forget_lost(const Atom& node) {
   const auto found = std::ranges::find(lost_, node, &Lost::node);
   if (found != lost_.end()) take_out(lost_, found);
+}
+
+bool HyParView::has_departed(const Atom& node, MonotonicTime now) const noexcept {
+  const auto found = std::ranges::find(departed_, node, &Departed::node);
+  return found != departed_.end() && now < found->until;
+}
+
+void HyParView::forget_departed(const Atom& node) {
+  std::erase_if(departed_, [&](const Departed& departed) { return departed.node == node; });
 }
 
 std::vector<Atom> HyParView::sample(std::size_t length, const Atom& receiver) {
@@ -654,15 +722,19 @@ void HyParView::seek(MonotonicTime now, HyParViewEffects& out) {
 
 std::optional<Atom> HyParView::random_exchangeable(const Atom& except, const Atom* except_too) {
   const auto spare = random_active(Among::spare, except, except_too);
-  return spare ? spare : random_active(Among::native, except, except_too);
+  return spare || !is_young() ? spare : random_active(Among::native, except, except_too);
+}
+
+bool HyParView::is_young() const noexcept {
+  constexpr int young_rounds = 4;
+  return exchange_pause_ <= young_rounds * config_.exchange_period;
 }
 
 void HyParView::mix(MonotonicTime now, HyParViewEffects& out) {
   // While young, among all that the passive view knows: nodes that joined together may only know each other. Later at
   // the end of a walk, which is anywhere: the passive view has more of those that are near.
-  constexpr int young_rounds = 4;
   constexpr std::uint32_t walk_length = 9;
-  const bool young = exchange_pause_ <= young_rounds * config_.exchange_period;
+  const bool young = is_young();
   exchange_pause_ = std::min(2 * exchange_pause_, config_.exchange_period_max);
   next_exchange_ = now + random_.jitter(exchange_pause_, retry_spread);
   if (active_.size() != config_.active_size) return;
@@ -675,13 +747,13 @@ void HyParView::mix(MonotonicTime now, HyParViewEffects& out) {
   for (const auto& known : passive_) {
     if (known.not_before <= now && find_pending(known.node) == nullptr) candidates.push_back(known.node);
   }
-  if (!candidates.empty()) offer_exchange(candidates[random_.below(candidates.size())], now, out);
+  if (!candidates.empty()) offer_exchange(candidates[random_.below(candidates.size())], {}, now, out);
 }
 
-void HyParView::offer_exchange(const Atom& node, MonotonicTime now, HyParViewEffects& out) {
+void HyParView::offer_exchange(const Atom& node, const Atom& source, MonotonicTime now, HyParViewEffects& out) {
   if (active_.size() != config_.active_size || is_active(node) || is_blocked(node)) return;
   const auto instead = random_exchangeable(node);
-  if (instead) pursue({.node = node, .wish = Wish::exchange, .instead = *instead}, now, out);
+  if (instead) pursue({.node = node, .wish = Wish::exchange, .instead = *instead, .source = source}, now, out);
 }
 
 void HyParView::retry_lost(MonotonicTime now, HyParViewEffects& out) {

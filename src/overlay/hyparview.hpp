@@ -9,6 +9,7 @@
 // - Exchanges mix the active views of C++ nodes: of two links A-B and P-Q they make A-P and B-Q. Nodes that join one
 // after
 //   the other through one contact would else stay near each other, and the way through the cluster would be long.
+// - Who leaves says so, and the word goes round among C++ nodes, which forget the leaver.
 // - Nodes that were lost stay known and are tried again, less and less often, so that parts of a cluster that were cut
 //   off find each other again.
 //
@@ -68,6 +69,8 @@ struct HyParViewConfig {
   Milliseconds lost_retry{5000};              ///< A lost node is tried again after this, then doubled ...
   Milliseconds lost_retry_max{60'000};        ///< ... up to this: parts of a cluster meet again within about this time.
   std::chrono::hours lost_age_max{24};        ///< After this it is given up.
+  Milliseconds departed_age{300'000};         ///< Who left is not taken for a member again on others' word for so long.
+  std::size_t departed_max = 64;              ///< Nodes that left and are remembered for it.
   Milliseconds adopt_after{2000};             ///< A channel this old without hello leads to an Erlang node.
 };
 
@@ -98,6 +101,7 @@ enum class Arrival : std::uint8_t {
 struct HyParViewUp {
   Atom node;
   Arrival arrival = Arrival::itself;
+  bool spare = false;  ///< An exchange gave it the place of a spare link.
 };
 struct HyParViewDown {
   Atom node;
@@ -116,6 +120,7 @@ struct HyParViewCounters {
   std::uint64_t timeouts = 0;    ///< Dials and questions without an answer.
   std::uint64_t shuffles = 0;    ///< Sent.
   std::uint64_t exchanges = 0;   ///< That we offered and that were taken.
+  std::uint64_t departures = 0;  ///< Nodes that left the cluster, as they or others said.
   std::uint64_t one_way = 0;     ///< Peers that listed us while we did not list them, and were told.
 };
 
@@ -126,7 +131,7 @@ Milliseconds dial_backoff(Milliseconds base, Milliseconds max, std::uint32_t fai
 
 class HyParView {
  public:
-  /// Whether the link to a neighbour carries nothing now, so that it can be exchanged without harm.
+  /// Whether the link to a neighbour carries nothing now, so that it can be exchanged without harm. None: all are.
   using IsSpare = std::function<bool(const Atom& node)>;
 
   /// The configuration must have been validated: active_size >= 1, passive_size >= active_size, prwl <= arwl <=
@@ -183,6 +188,10 @@ class HyParView {
     Milliseconds pause;
     MonotonicTime retry;
   };
+  struct Departed {
+    Atom node;
+    MonotonicTime until;
+  };
   enum class Wish : std::uint8_t {
     join,      ///< We join through it.
     welcome,   ///< A walk of its ended here.
@@ -196,7 +205,9 @@ class HyParView {
     Wish wish;
     bool asked = false;  ///< The question is out; else we dial.
     MonotonicTime deadline{};
-    Atom instead{};  ///< Of an exchange: who would go.
+    Atom instead{};      ///< Of an exchange: who would go.
+    bool spare = false;  ///< It would take the place of a spare link.
+    Atom source{};       ///< Who spoke of the node; empty: this node itself had the wish.
   };
   struct Link {
     MonotonicTime since;
@@ -220,9 +231,10 @@ class HyParView {
   void on(const Atom& from, const ExchangeReply& message, MonotonicTime now, HyParViewEffects& out);
   void on(const Atom& from, const Wander& message, MonotonicTime now, HyParViewEffects& out);
   void on(const Atom& from, const Refer& message, MonotonicTime now, HyParViewEffects& out);
+  void on(const Atom& from, const Leave& message, MonotonicTime now, HyParViewEffects& out);
 
   // Views.
-  void add_active(const Atom& node, Arrival arrival, MonotonicTime now, HyParViewEffects& out);
+  void add_active(const Atom& node, Arrival arrival, MonotonicTime now, HyParViewEffects& out, bool spare = false);
   void make_room(MonotonicTime now, HyParViewEffects& out);
   void adopt(const Atom& node, MonotonicTime now, HyParViewEffects& out);
   void give_record(const Atom& node, HyParViewEffects& out);
@@ -240,6 +252,9 @@ class HyParView {
   void record_failure(const Atom& node, MonotonicTime now);
   void remember_lost(const Atom& node, MonotonicTime now);
   void forget_lost(const Atom& node);
+  [[nodiscard]] bool has_departed(const Atom& node, MonotonicTime now) const noexcept;
+  /// There is proof of its being back.
+  void forget_departed(const Atom& node);
   /// This node, and a random choice of all that it knows but `receiver`.
   [[nodiscard]] std::vector<Atom> sample(std::size_t length, const Atom& receiver);
   /// Places that are neither taken nor promised to a node that was asked; `apart` does not count.
@@ -250,22 +265,25 @@ class HyParView {
   // Questions.
   void pursue(const Atom& node, Wish wish, MonotonicTime now, HyParViewEffects& out);
   void pursue(Pending pending, MonotonicTime now, HyParViewEffects& out);
+  /// Whether there is room for one more pending node that `source` spoke of.
+  [[nodiscard]] bool may_pursue(const Atom& source) const noexcept;
   /// There is a channel to a node that we are after.
   void ask(const Atom& node, MonotonicTime now, HyParViewEffects& out);
   [[nodiscard]] bool is_needy(const Atom& node) const noexcept;
   void forget_pending(const Atom& node);
   [[nodiscard]] Pending* find_pending(const Atom& node) noexcept;
-  [[nodiscard]] bool is_spare(const Atom& node) const { return is_spare_ && is_spare_(node); }
+  [[nodiscard]] bool is_spare(const Atom& node) const { return !is_spare_ || is_spare_(node); }
   void promote(MonotonicTime now, HyParViewEffects& out);
   void refuse(const Atom& from, const HyParViewMessage& message, HyParViewEffects& out);
 
   // Timers.
   void shuffle(MonotonicTime now, HyParViewEffects& out);
   void seek(MonotonicTime now, HyParViewEffects& out);
-  /// Who may go in an exchange: a C++ node, one behind a spare link if there is any.
+  /// Who may go in an exchange: a C++ node behind a spare link, or while young any C++ node.
   [[nodiscard]] std::optional<Atom> random_exchangeable(const Atom& except, const Atom* except_too = nullptr);
+  [[nodiscard]] bool is_young() const noexcept;
   void mix(MonotonicTime now, HyParViewEffects& out);
-  void offer_exchange(const Atom& node, MonotonicTime now, HyParViewEffects& out);
+  void offer_exchange(const Atom& node, const Atom& source, MonotonicTime now, HyParViewEffects& out);
   void retry_lost(MonotonicTime now, HyParViewEffects& out);
   void expire_pending(MonotonicTime now, HyParViewEffects& out);
   void clean_up(MonotonicTime now, HyParViewEffects& out);
@@ -284,6 +302,7 @@ class HyParView {
   std::vector<Known> passive_;
   std::vector<Pending> pending_;
   std::vector<Lost> lost_;
+  std::vector<Departed> departed_;  ///< The first to be forgotten first.
   std::vector<Atom> blocked_;
   std::vector<Atom> sent_;  ///< The sample of our last shuffle: the first to make room for what comes back.
   std::unordered_map<Atom, Link> links_;

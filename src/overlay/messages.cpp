@@ -65,6 +65,9 @@ struct HyParViewEncoder {
   Term operator()(const Wander& message) const {
     return Term::tuple({Atom("wander"), message.ttl, record_of(message.origin, own), self()});
   }
+  Term operator()(const Leave& message) const {
+    return Term::tuple({Atom("leave"), message.ttl, record_of(message.node, own), self()});
+  }
   Term operator()(const Exchange& message) const {
     return Term::tuple({Atom("exchange"), record_of(message.instead, own), self()});
   }
@@ -203,6 +206,14 @@ Result<HyParViewMessage> decode_triple(std::string_view name, const Term& messag
   return unknown();
 }
 
+/// `{Name, Ttl, NodeRecord, OwnRecord}`
+template <class Message>
+Result<HyParViewMessage> decode_walk(const Term& message, const Atom& from) {
+  auto ttl = number(message[1], ttl_max);
+  if (!ttl) return std::unexpected(ttl.error());
+  return with(some_node(message[2]), message[3], from, [&](Atom node) { return Message{std::move(node), *ttl}; });
+}
+
 Result<HyParViewMessage> decode_quadruple(std::string_view name, const Term& message, const Atom& from) {
   const Term& sender = message[3];
   if (name == "forward_join") {
@@ -216,16 +227,9 @@ Result<HyParViewMessage> decode_quadruple(std::string_view name, const Term& mes
     return with(nodes_of(message[2]), sender, from,
                 [&](std::vector<Atom> nodes) { return Shuffle{*ttl, std::move(nodes)}; });
   }
-  if (name == "seek") {
-    auto ttl = number(message[1], ttl_max);
-    if (!ttl) return std::unexpected(ttl.error());
-    return with(some_node(message[2]), sender, from, [&](Atom node) { return Seek{std::move(node), *ttl}; });
-  }
-  if (name == "wander") {
-    auto ttl = number(message[1], ttl_max);
-    if (!ttl) return std::unexpected(ttl.error());
-    return with(some_node(message[2]), sender, from, [&](Atom node) { return Wander{std::move(node), *ttl}; });
-  }
+  if (name == "seek") return decode_walk<Seek>(message, from);
+  if (name == "wander") return decode_walk<Wander>(message, from);
+  if (name == "leave") return decode_walk<Leave>(message, from);
   if (name == "exchange_reply") {
     const auto accepted = message[1].as_bool();
     if (!accepted) return unknown();

@@ -7,7 +7,7 @@
 //   between C++ nodes also:
 //     {hello, Version, [Capability]}   {seek, Ttl, OriginRecord, OwnRecord}
 //     {exchange, InsteadRecord, OwnRecord}   {exchange_reply, true | false, [PartnerRecord], OwnRecord}
-//     {refer, ToRecord, OwnRecord}   {wander, Ttl, OriginRecord, OwnRecord}
+//     {refer, ToRecord, OwnRecord}   {wander, Ttl, OriginRecord, OwnRecord}   {leave, Ttl, LeaverRecord, OwnRecord}
 //
 //   to the name barrel_p2p_plumtree:  {'$barrel_p2p_plumtree', Message}
 //     {gossip, Id, Tag, Payload, Sender}   {ihave, Id, Sender}   {graft, Id, Sender}   {prune, Sender}
@@ -92,8 +92,13 @@ struct Wander {
 struct Refer {
   Atom to;
 };
+/// The node left the cluster: nobody need know it any more. A `disconnect` if it is the sender; else it is hearsay.
+struct Leave {
+  Atom node;
+  std::uint32_t ttl = 0;
+};
 using HyParViewMessage = std::variant<Join, ForwardJoin, Disconnect, Neighbor, NeighborReply, Shuffle, ShuffleReply,
-                                      Hello, Seek, Exchange, ExchangeReply, Refer, Wander>;
+                                      Hello, Seek, Exchange, ExchangeReply, Refer, Wander, Leave>;
 
 // Plumtree.
 

@@ -32,7 +32,7 @@ ContactsConfig contacts_of(ContactsConfig config) {
 
 Overlay::Overlay(OverlayConfig config, MonotonicTime now)
     : config_(completed(std::move(config))),
-      hyparview_(config_.hyparview, now, [this](const Atom& node) { return plumtree_.is_lazy(node); }),
+      hyparview_(config_.hyparview, now, [this](const Atom& node) { return plumtree_.is_spare(node); }),
       plumtree_(config_.plumtree, now),
       contacts_(contacts_of(config_.contacts), now) {
   for (const auto& node : config_.contacts.remembered) hyparview_.learn(node, now);
@@ -134,6 +134,7 @@ MonotonicTime Overlay::deadline() const noexcept {
 }
 
 NewPeer Overlay::kind_of(const HyParViewUp& up) const noexcept {
+  if (up.spare) return NewPeer::spare;
   const bool unaware = up.arrival == Arrival::asked && !hyparview_.is_native(up.node);
   return unaware ? NewPeer::unaware : NewPeer::eager;
 }

@@ -17,6 +17,8 @@ constexpr std::size_t batch_max = 100;
 static_assert(batch_max <= ids_max);
 /// Old messages are forgotten so much too late, to do it for many at once.
 constexpr Milliseconds expiry_delay{1000};
+/// Half hops taken off for each message, so that chance alone adds up to nothing.
+constexpr std::int64_t shortcut_fee = 1;
 constexpr std::string_view library_tag_prefix = "barrel_p2p_";
 constexpr std::size_t introduction_id_bytes = 32;  ///< As ids of Erlang nodes.
 
@@ -64,11 +66,7 @@ void Plumtree::on(const Atom& from, const Gossip& message, MonotonicTime now, Pl
   }
   const auto announcers = no_longer_missing(message.id);
   accept({message.id, message.tag, message.payload, 0, now, message.round, from}, now, out);
-  const Announcer* nearest = nullptr;
-  for (const auto& announcer : announcers) {
-    if (announcer.round != 0 && (nearest == nullptr || announcer.round < nearest->round)) nearest = &announcer;
-  }
-  if (nearest != nullptr) optimise(received_.back(), nearest->node, nearest->round, out);
+  for (const auto& announcer : announcers) optimise(received_.back(), announcer.node, announcer.round, out);
 }
 
 void Plumtree::on(const Atom& from, const IHave& message, MonotonicTime now, PlumtreeEffects& out) {
@@ -103,7 +101,8 @@ void Plumtree::peer_up(const Atom& node, NewPeer kind, MonotonicTime /*now*/, Pl
   Peer* peer = find_peer(node);
   if (peer == nullptr) peer = &peers_.emplace_back(Peer{.node = node, .native = is_native(node)});
   peer->guest = false;
-  peer->eager = true;
+  const bool has_eager = std::ranges::any_of(peers_, [&](const Peer& other) { return other.eager && &other != peer; });
+  peer->eager = kind != NewPeer::spare || !has_eager;
   if (kind == NewPeer::unaware) graft({node, {introduction_id(random_)}}, out);
 }
 
@@ -128,7 +127,9 @@ void Plumtree::link_down(const Atom& node) {
 void Plumtree::leave() {
   left_ = true;
   peers_.clear();
+  shortcuts_.clear();
   missing_.clear();
+  shares_.clear();
   awaited_.clear();
   asked_.clear();
   flush_at_.reset();
@@ -149,6 +150,7 @@ Plumtree::Peer* Plumtree::meet(const Atom& node) {
 
 void Plumtree::remove_peer(const Atom& node) {
   std::erase_if(peers_, [&](const Peer& peer) { return peer.node == node; });
+  std::erase_if(shortcuts_, [&](const Shortcut& known) { return known.announcer == node || known.bringer == node; });
 }
 
 void Plumtree::forget_announcer(const Atom& node) {
@@ -165,9 +167,9 @@ PlumtreePeers Plumtree::peers() const {
   return result;
 }
 
-bool Plumtree::is_lazy(const Atom& node) const noexcept {
+bool Plumtree::is_spare(const Atom& node) const noexcept {
   const auto found = std::ranges::find(peers_, node, &Peer::node);
-  return found != peers_.end() && !found->eager;
+  return found == peers_.end() || !found->eager || cached_payloads() == 0;
 }
 
 // Messages.
@@ -198,10 +200,26 @@ Plumtree::Received* Plumtree::find_received(const MessageId& id) noexcept {
 }
 
 void Plumtree::optimise(Received& message, const Atom& announcer, std::uint32_t round, PlumtreeEffects& out) {
-  if (std::uint64_t{round} + config_.optimisation_threshold > message.round || announcer == message.bringer) return;
-  Peer* const nearer = find_peer(announcer);
+  if (round == 0 || message.round == 0 || announcer == message.bringer) return;
+  const Peer* const nearer = find_peer(announcer);
   const Peer* const bringer = find_peer(message.bringer);
   if (nearer == nullptr || !nearer->native || bringer == nullptr || !bringer->native || !bringer->eager) return;
+  auto shortcut = std::ranges::find_if(shortcuts_, [&](const Shortcut& known) {
+    return known.announcer == announcer && known.bringer == message.bringer;
+  });
+  const std::int64_t half_hops = 2 * (std::int64_t{message.round} - std::int64_t{round}) - shortcut_fee;
+  if (shortcut == shortcuts_.end()) {
+    if (half_hops <= 0) return;
+    shortcut = shortcuts_.insert(shortcut, {announcer, message.bringer, 0});
+  }
+  shortcut->saved += half_hops;
+  if (shortcut->saved <= 0) {
+    shortcuts_.erase(shortcut);
+    return;
+  }
+  // A path that is not shorter for this message would close a circle, and cut the tree in two.
+  if (half_hops <= 0 || shortcut->saved < 2 * std::int64_t{config_.optimisation_threshold}) return;
+  shortcuts_.clear();  // they were counted from another place in the tree
   graft({announcer, {}}, out);
   prune(bringer->node, out);
   message.bringer = announcer;
@@ -240,16 +258,25 @@ std::size_t Plumtree::cached_payloads() const noexcept { return received_.size()
 void Plumtree::await_message(const Atom& announcer, const Announcement& announcement, MonotonicTime now) {
   auto found = missing_.find(announcement.id);
   if (found == missing_.end()) {
-    if (missing_.size() >= config_.missing_max) {
+    const auto share = shares_.find(announcer);
+    const bool used_up = share != shares_.end() && share->second >= config_.missing_share_max;
+    if (used_up || missing_.size() >= config_.missing_max) {
       ++counters_.dropped;
       return;
     }
-    awaited_.push_back({announcement.id, {}, now + config_.missing_timeout});
+    ++shares_[announcer];
+    awaited_.push_back({announcement.id, announcer, {}, now + config_.missing_timeout});
     found = missing_.emplace(announcement.id, std::prev(awaited_.end())).first;
   }
   auto& announcers = found->second->announcers;
   if (std::ranges::find(announcers, announcer, &Announcer::node) != announcers.end()) return;
   if (announcers.size() < config_.announcers_max) announcers.push_back({announcer, announcement.round});
+}
+
+void Plumtree::give_back_share(const Atom& announcer) {
+  const auto share = shares_.find(announcer);
+  assert(share != shares_.end());
+  if (--share->second == 0) shares_.erase(share);
 }
 
 std::vector<Plumtree::Announcer> Plumtree::no_longer_missing(const MessageId& id) {
@@ -258,6 +285,7 @@ std::vector<Plumtree::Announcer> Plumtree::no_longer_missing(const MessageId& id
   const auto missing = found->second;
   missing_.erase(found);
   auto announcers = std::move(missing->announcers);
+  give_back_share(missing->first);
   (missing->asked ? asked_ : awaited_).erase(missing);
   return announcers;
 }
@@ -267,6 +295,7 @@ void Plumtree::request(MissingList& waiting, MonotonicTime now, std::vector<Requ
     Missing& missing = waiting.front();
     if (missing.announcers.empty()) {
       ++counters_.missed;
+      give_back_share(missing.first);
       missing_.erase(missing.id);
       waiting.pop_front();
       continue;

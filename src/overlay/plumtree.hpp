@@ -6,8 +6,10 @@
 //
 //   duplicate            prune to the sender, sender becomes lazy
 //   announced, missing   after `missing_timeout` graft to the first announcer, then every `graft_timeout` to the next
-//   shorter path         an announcement whose round is `optimisation_threshold` below that of the message as it came:
-//                        graft to the announcer, prune to the bringer (C++ nodes only: Erlang nodes count no rounds)
+//   shorter path         the announcements of one neighbour were so much nearer to the senders than the messages that
+//                        another one brought that the hops between them, summed up over the messages, are
+//                        `optimisation_threshold`: graft to the announcer, prune to the bringer (C++ nodes only: Erlang
+//                        nodes count no rounds)
 //   push not taken       the peer's queue is full: it gets an announcement instead and asks when it can
 //
 // A message is delivered once per node as long as its id is remembered: `id_age_max`, `ids_max`. Payloads are kept
@@ -42,13 +44,15 @@ struct PlumtreeConfig {
   Milliseconds missing_timeout{500};  ///< From the first announcement to the first graft: what the tree takes at most.
   Milliseconds graft_timeout{250};    ///< From one graft to the next: a round trip and a little.
   Milliseconds announce_delay{20};    ///< Announcements are gathered for so long.
-  std::uint32_t optimisation_threshold =
-      3;                             ///< Hops that a path must be shorter by (the paper's value for many senders).
+  /// Hops that a path must have saved, summed up over messages. The paper changes the tree for one message (3 hops
+  /// with many senders, 7 with one), each time for its sender; a sum is in favour of all that send, and much alike.
+  std::uint32_t optimisation_threshold = 16;
   Milliseconds id_age_max{300'000};  ///< As Erlang nodes keep them.
   std::size_t ids_max = 100'000;
   Milliseconds payload_age_max{60'000};
   std::size_t payload_bytes_max = 64UL * 1024 * 1024;  ///< Estimated, of all payloads that are kept.
   std::size_t missing_max = 10'000;                    ///< Announced messages that are waited for.
+  std::size_t missing_share_max = 2'500;               ///< Of these, so many that one announcer spoke of first.
   std::size_t announcers_max = 8;                      ///< Announcers of one message that are remembered.
   std::size_t queue_max = 10'000;                      ///< Announcements that wait for one peer.
   std::size_t guests_max = 64;  ///< Erlang nodes that gossip to us without being neighbours, and get answers.
@@ -87,6 +91,7 @@ struct PlumtreeCounters {
 enum class NewPeer : std::uint8_t {
   eager,
   unaware,  ///< Eager. An Erlang node that does not know that we are neighbours; a graft tells it.
+  spare,    ///< It took the place of a neighbour that carried nothing: lazy, if there is an eager one.
 };
 
 struct PlumtreePeers {
@@ -125,7 +130,8 @@ class Plumtree {
   [[nodiscard]] std::optional<MonotonicTime> deadline() const noexcept;
 
   [[nodiscard]] PlumtreePeers peers() const;
-  [[nodiscard]] bool is_lazy(const Atom& node) const noexcept;
+  /// Whether the tree does without the link: it is lazy, or there is no tree, since nobody sent anything of late.
+  [[nodiscard]] bool is_spare(const Atom& node) const noexcept;
   [[nodiscard]] std::size_t cached_ids() const noexcept;
   [[nodiscard]] std::size_t cached_payloads() const noexcept;
   [[nodiscard]] std::size_t missing() const noexcept;
@@ -153,8 +159,15 @@ class Plumtree {
     Atom node;
     std::uint32_t round = 0;
   };
+  /// What the messages would have saved that came from `bringer` and were announced by `announcer`.
+  struct Shortcut {
+    Atom announcer;
+    Atom bringer;
+    std::int64_t saved = 0;  ///< Half hops, above 0.
+  };
   struct Missing {
     MessageId id;
+    Atom first;                         ///< Announcer, on whose share it counts.
     std::vector<Announcer> announcers;  ///< Not asked yet, in the order of their announcements.
     MonotonicTime due;
     bool asked = false;
@@ -188,6 +201,7 @@ class Plumtree {
 
   // Missing messages.
   void await_message(const Atom& announcer, const Announcement& announcement, MonotonicTime now);
+  void give_back_share(const Atom& announcer);
   /// The announcers that were not asked.
   std::vector<Announcer> no_longer_missing(const MessageId& id);
   void request(MissingList& waiting, MonotonicTime now, std::vector<Request>& requests);
@@ -214,7 +228,9 @@ class Plumtree {
   MissingList awaited_;
   MissingList asked_;
   std::unordered_map<MessageId, MissingList::iterator> missing_;  ///< Of both lists.
+  std::unordered_map<Atom, std::size_t> shares_;                  ///< Of `missing_`, none is 0.
 
+  std::vector<Shortcut> shortcuts_;  ///< Between neighbours: at most their number squared.
   std::optional<MonotonicTime> flush_at_;
   PlumtreeCounters counters_;
 };

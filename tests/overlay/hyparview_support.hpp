@@ -41,6 +41,9 @@ struct MessageText {
   std::string operator()(const Wander& message) const {
     return "wander " + short_name(message.origin) + " " + std::to_string(message.ttl);
   }
+  std::string operator()(const Leave& message) const {
+    return "leave " + short_name(message.node) + " " + std::to_string(message.ttl);
+  }
   std::string operator()(const Exchange& message) const { return "exchange " + short_name(message.instead); }
   std::string operator()(const ExchangeReply& message) const {
     return std::string("exchange_reply ") + (message.accepted ? "true" : "false") +

@@ -214,14 +214,69 @@ TEST(HyParView, who_sends_us_away_is_not_asked_at_once) {
 TEST(HyParView, leaving_tells_everybody_once_and_then_refuses_everybody) {
   Machine me;
   me.fill({"a", "b"});
-  EXPECT_EQ(me.leave(), (Lines{"disconnect > b", "down b left", "disconnect > a", "down a left", "left"}));
-  EXPECT_EQ(me.receive("a", Join{}), Lines{"disconnect > a"});
-  EXPECT_EQ(me.receive("a", Neighbor{true}), Lines{"neighbor_reply false > a"});
+  EXPECT_EQ(me.leave(), (Lines{"leave me 6 > b", "down b left", "leave me 6 > a", "down a left", "left"}));
+  EXPECT_EQ(me.receive("a", Join{}), Lines{"leave me 0 > a"});
+  EXPECT_EQ(me.receive("a", Neighbor{true}), Lines{"leave me 0 > a"});
   EXPECT_EQ(me.receive("a", ForwardJoin{Atom("n@h"), 0}), Lines{});
   EXPECT_EQ(me.receive("a", ShuffleReply{{Atom("n@h")}}), Lines{});
   EXPECT_EQ(me.pass(10min), Lines{});
   EXPECT_TRUE(me.view.active_view().empty());
   EXPECT_TRUE(me.view.passive_view().empty());
+}
+
+TEST(HyParView, an_erlang_node_is_told_in_its_own_words_that_we_left) {
+  Machine me;
+  me.up("erl");
+  me.receive("erl", Join{});
+  EXPECT_EQ(me.leave(), (Lines{"disconnect > erl", "down erl left", "left"}));
+  EXPECT_EQ(me.receive("erl", Join{}), Lines{"disconnect > erl"});
+  EXPECT_EQ(me.receive("erl", Neighbor{true}), Lines{"neighbor_reply false > erl"});
+}
+
+TEST(HyParView, who_leaves_is_forgotten_and_the_word_goes_round_once) {
+  Machine me;
+  me.fill({"a", "b", "c"});
+  EXPECT_EQ(me.receive("a", Leave{Atom("a@h"), 6}), (Lines{"down a graceful", "leave a 5 > c", "leave a 5 > b"}));
+  EXPECT_TRUE(me.view.passive_view().empty());
+  EXPECT_EQ(me.receive("b", Leave{Atom("a@h"), 5}), Lines{}) << "known already";
+  me.receive("b", ShuffleReply{{Atom("a@h")}});
+  EXPECT_TRUE(me.view.passive_view().empty()) << "others may not have heard of it yet";
+  EXPECT_EQ(me.view.counters().departures, 1U);
+}
+
+TEST(HyParView, hearsay_of_a_departure_ends_the_knowledge_of_a_node_but_no_neighbourhood) {
+  Machine me;
+  me.fill({"a", "b"});
+  me.receive("a", ShuffleReply{{Atom("p@h")}});
+  EXPECT_EQ(me.receive("a", Leave{Atom("b@h"), 6}), Lines{});
+  EXPECT_EQ(me.receive("a", Leave{Atom("me@h"), 6}), Lines{});
+  EXPECT_EQ(me.receive("a", Leave{Atom("p@h"), 0}), Lines{}) << "its way ends here";
+  EXPECT_TRUE(me.view.passive_view().empty());
+  EXPECT_EQ(me.view.active_view().size(), 2U);
+}
+
+TEST(HyParView, who_left_and_comes_back_is_known_again) {
+  Machine me;
+  me.fill({"a", "b"});
+  me.receive("b", Leave{Atom("b@h"), 0});
+  EXPECT_EQ(me.receive("b", Join{}), (Lines{"up b", "shuffle_reply [a me] > b", "forward_join b 6 > a"}));
+  me.receive("a", Leave{Atom("c@h"), 0});
+  me.receive("a", ForwardJoin{Atom("c@h"), 3});
+  EXPECT_EQ(me.view.passive_view(), std::vector<Atom>{Atom("c@h")}) << "a walk of its";
+  me.receive("a", Leave{Atom("d@h"), 0});
+  me.pass(5min);
+  me.receive("a", ShuffleReply{{Atom("d@h")}});
+  EXPECT_TRUE(std::ranges::count(me.view.passive_view(), Atom("d@h")) == 1) << "words are not believed for ever";
+}
+
+TEST(HyParView, departures_are_remembered_within_a_bound) {
+  HyParViewConfig config;
+  config.departed_max = 2;
+  Machine me(config);
+  me.fill({"a"});
+  for (const auto* node : {"p@h", "q@h", "r@h"}) me.receive("a", Leave{Atom(node), 0});
+  me.receive("a", ShuffleReply{{Atom("p@h"), Atom("q@h"), Atom("r@h")}});
+  EXPECT_EQ(me.view.passive_view(), std::vector<Atom>{Atom("p@h")});
 }
 
 TEST(HyParView, after_leaving_a_node_can_join_again) {
@@ -471,6 +526,32 @@ TEST(HyParView, who_has_room_takes_an_exchange_without_losing_anybody) {
   EXPECT_EQ(me.receive("a", Exchange{Atom("b@h")}), (Lines{"exchange_reply true > a", "up a"}));
 }
 
+TEST(HyParView, only_spare_links_are_exchanged_once_a_node_is_settled) {
+  bool spare = false;
+  MonotonicTime now = MonotonicTime{} + 1h;
+  auto config = small(1);
+  config.own = Atom("me@h");
+  HyParView view(config, now, [&](const Atom&) { return spare; });
+  HyParViewEffects effects;
+  for (const Atom& node : {Atom("q@h"), Atom("a@h")}) {
+    view.link_up(node, now, effects);
+    view.receive(node, Hello{}, now, effects);
+  }
+  view.receive(Atom("q@h"), Join{}, now, effects);
+  const auto offer = [&] {
+    effects.clear();
+    view.receive(Atom("a@h"), Exchange{Atom("b@h")}, now, effects);
+    return EffectText{}(std::get<HyParViewSend>(effects.front()));
+  };
+  for (const auto end = now + 10min; now < end; now = view.deadline()) view.tick(now, effects);
+  EXPECT_EQ(offer(), "exchange_reply false > a");
+  spare = true;
+  EXPECT_EQ(offer(), "exchange_reply true q > a");
+  const auto* up = std::get_if<HyParViewUp>(&effects.back());
+  ASSERT_NE(up, nullptr);
+  EXPECT_TRUE(up->spare);
+}
+
 TEST(HyParView, an_exchange_for_a_common_neighbour_is_refused) {
   Machine me(small(2));
   me.fill({"b", "q"});
@@ -540,6 +621,33 @@ TEST(HyParView, what_peers_tell_never_exceeds_the_bounds) {
     ASSERT_LE(me.view.passive_view().size(), 30U);
     ASSERT_LE(me.view.pending().size(), 64U);
   }
+}
+
+TEST(HyParView, who_invents_joiners_takes_only_its_share_of_the_dials) {
+  Machine me;
+  me.fill({"liar", "a", "b"});
+  const auto walk = [&](const std::string& from, const std::string& joiner) {
+    return starting(me.receive(from, ForwardJoin{Atom(joiner + "@h"), 0}), "connect");
+  };
+  for (int joiner = 0; joiner < 100; ++joiner) walk("liar", "invented" + std::to_string(joiner));
+  EXPECT_EQ(me.view.pending().size(), 8U);
+  EXPECT_EQ(walk("a", "n"), Lines{"connect n"});
+  me.connect_failed("invented0");
+  EXPECT_EQ(walk("liar", "one_more"), Lines{"connect one_more"});
+  EXPECT_EQ(walk("liar", "two_more"), Lines{});
+}
+
+TEST(HyParView, many_who_invent_joiners_leave_places_for_the_nodes_own_dials) {
+  Machine me;
+  for (int liar = 0; liar < 20; ++liar) {
+    const std::string name = "liar" + std::to_string(liar);
+    me.up_native(name);
+    for (int joiner = 0; joiner < 10; ++joiner) {
+      me.receive(name, ForwardJoin{Atom("n" + std::to_string(liar) + "_" + std::to_string(joiner) + "@h"), 0});
+    }
+  }
+  EXPECT_EQ(me.view.pending().size(), 40U);
+  EXPECT_EQ(me.join("contact"), Lines{"connect contact"});
 }
 
 TEST(HyParView, nodes_that_nobody_speaks_of_are_forgotten) {

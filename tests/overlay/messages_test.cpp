@@ -93,6 +93,9 @@ TEST(OverlayMessages, messages_between_cpp_nodes_are_read_back) {
   const auto seek = std::get<HyParViewMessage>(round_trip(HyParViewMessage(Seek{Atom("o@h"), 4})));
   EXPECT_EQ(std::get<Seek>(seek).origin, "o@h");
   EXPECT_EQ(std::get<Seek>(seek).ttl, 4U);
+  const auto leave = std::get<HyParViewMessage>(round_trip(HyParViewMessage(Leave{Atom("o@h"), 5})));
+  EXPECT_EQ(std::get<Leave>(leave).node, "o@h");
+  EXPECT_EQ(std::get<Leave>(leave).ttl, 5U);
   const auto gossip = std::get<Gossip>(
       std::get<PlumtreeMessage>(round_trip(PlumtreeMessage(Gossip{"id", Atom("tag"), Term::tuple({1, 2}), 7}))));
   EXPECT_EQ(gossip.round, 7U);

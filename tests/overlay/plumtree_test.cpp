@@ -384,33 +384,96 @@ TEST(Plumtree, a_neighbour_that_comes_again_is_eager_again) {
   EXPECT_EQ(node.eager(), "a");
 }
 
+TEST(Plumtree, a_neighbour_in_a_spare_place_is_lazy_unless_nobody_is_eager) {
+  Node node;
+  node.say_hello("a");
+  node.machine.peer_up("a", NewPeer::spare, node.now, node.effects);
+  EXPECT_EQ(node.eager(), "a");
+  node.say_hello("b");
+  node.machine.peer_up("b", NewPeer::spare, node.now, node.effects);
+  EXPECT_EQ(node.lazy(), "b");
+}
+
+TEST(Plumtree, links_are_spare_that_are_lazy_and_all_are_while_nobody_sends) {
+  Node node;
+  node.neighbours({"a", "b"}).prune("b");
+  EXPECT_TRUE(node.machine.is_spare("a"));
+  node.broadcast(1);
+  EXPECT_FALSE(node.machine.is_spare("a"));
+  EXPECT_TRUE(node.machine.is_spare("b"));
+  node.pass(Milliseconds(62'000));
+  EXPECT_TRUE(node.machine.is_spare("a"));
+}
+
 // Shorter paths.
 
-TEST(Plumtree, a_later_announcement_of_a_much_shorter_path_changes_the_tree) {
-  Node node;
+TEST(Plumtree, announcements_of_a_shorter_path_change_the_tree_once_they_add_up) {
+  Node node({.optimisation_threshold = 4});
   node.neighbours({"far", "near"}).prune("near");
   node.gossip("far", 1, 10);
-  EXPECT_EQ(node.ihave("near", 1, 8), nothing) << "two hops less are not enough";
-  EXPECT_EQ(node.ihave("near", 1, 7), (Lines{"near: graft", "far: prune"}));
+  EXPECT_EQ(node.ihave("near", 1, 8), nothing) << "two hops less, once, are not enough";
+  node.ihave("near", 2, 7);
+  EXPECT_EQ(node.gossip("far", 2, 10), (Lines{"deliver 2 round 10", "near: graft", "far: prune"}))
+      << "three more: it does not matter which comes first";
   EXPECT_EQ(node.eager(), "near");
   EXPECT_EQ(node.lazy(), "far");
-  EXPECT_EQ(node.ihave("near", 1, 3), nothing);
+  EXPECT_EQ(node.ihave("near", 2, 3), nothing);
   EXPECT_EQ(node.counters().optimised, 1U);
 }
 
-TEST(Plumtree, an_earlier_announcement_of_a_much_shorter_path_changes_the_tree) {
-  Node node;
-  node.neighbours({"far", "nearer", "nearest", "erl"});
-  for (const Atom& one : {Atom("nearer"), Atom("nearest"), Atom("erl")}) node.prune(one);
-  node.ihave("erl", 1, 0);
-  node.ihave("nearer", 1, 3);
-  node.ihave("nearest", 1, 2);
-  EXPECT_EQ(node.gossip("far", 1, 10), (Lines{"deliver 1 round 10", "nearest: graft", "far: prune"}));
-  EXPECT_EQ(node.eager(), "nearest");
+TEST(Plumtree, a_path_that_is_much_shorter_is_taken_for_one_message) {
+  Node node({.optimisation_threshold = 4});
+  node.neighbours({"far", "near"}).prune("near");
+  node.gossip("far", 1, 10);
+  EXPECT_EQ(node.ihave("near", 1, 5), (Lines{"near: graft", "far: prune"}));
+}
+
+TEST(Plumtree, what_one_sender_would_gain_and_another_lose_changes_nothing) {
+  Node node({.optimisation_threshold = 4});
+  node.neighbours({"left", "right"}).prune("right");
+  for (int id = 0; id < 200; id += 2) {
+    node.gossip("left", id, 10);
+    EXPECT_EQ(node.ihave("right", id, 8), nothing);
+    node.gossip("left", id + 1, 8);
+    EXPECT_EQ(node.ihave("right", id + 1, 10), nothing);
+  }
+  EXPECT_EQ(node.counters().optimised, 0U);
+}
+
+TEST(Plumtree, a_path_that_is_a_hop_shorter_each_time_is_taken_in_the_end) {
+  Node node({.optimisation_threshold = 4});
+  node.neighbours({"far", "near"}).prune("near");
+  int messages = 0;
+  while (node.counters().optimised == 0 && messages < 100) {
+    node.gossip("far", ++messages, 6);
+    node.ihave("near", messages, 5);
+  }
+  EXPECT_EQ(messages, 8) << "half a hop counts for each";
+}
+
+TEST(Plumtree, a_path_that_is_not_shorter_this_time_is_not_taken_whatever_it_saved_before) {
+  Node node({.optimisation_threshold = 4});
+  node.neighbours({"far", "near"}).prune("near");
+  node.gossip("far", 1, 10);
+  node.ihave("near", 1, 7);
+  node.gossip("far", 2, 10);
+  EXPECT_EQ(node.ihave("near", 2, 10), nothing);
+  EXPECT_EQ(node.eager(), "far");
+}
+
+TEST(Plumtree, what_a_path_saved_is_forgotten_with_its_neighbours) {
+  Node node({.optimisation_threshold = 4});
+  node.neighbours({"far", "near"}).prune("near");
+  node.gossip("far", 1, 10);
+  node.ihave("near", 1, 7);
+  node.machine.peer_down("near");
+  node.neighbours({"near"}).prune("near");
+  node.gossip("far", 2, 10);
+  EXPECT_EQ(node.ihave("near", 2, 7), nothing);
 }
 
 TEST(Plumtree, a_path_is_only_exchanged_between_cpp_neighbours) {
-  Node node;
+  Node node({.optimisation_threshold = 4});
   node.neighbours({"far", "near", "erl"});
   node.say_hello("stranger");
   node.gossip("far", 1, 10);
@@ -425,7 +488,7 @@ TEST(Plumtree, a_path_is_only_exchanged_between_cpp_neighbours) {
 }
 
 TEST(Plumtree, a_lazy_bringer_is_not_pruned_for_a_shorter_path) {
-  Node node;
+  Node node({.optimisation_threshold = 4});
   node.neighbours({"far", "near"});
   node.gossip("far", 1, 10);
   node.prune("far");
@@ -501,6 +564,24 @@ TEST(Plumtree, missing_messages_and_their_announcers_are_bounded) {
   EXPECT_EQ(node.machine.missing(), 2U);
   EXPECT_EQ(node.counters().dropped, 3U);
   EXPECT_EQ(node.pass(Milliseconds(5'000)), (Lines{"a: graft 1 2", "b: graft 1 2"}));
+}
+
+TEST(Plumtree, who_announces_what_nobody_has_keeps_nobody_else_from_announcing) {
+  Node node({.missing_max = 10, .missing_share_max = 4});
+  node.neighbours({"liar", "a", "b"});
+  for (int id = 1; id <= 1000; ++id) node.ihave("liar", id);
+  EXPECT_EQ(node.machine.missing(), 4U);
+  node.ihave("a", 2000);
+  EXPECT_EQ(node.machine.missing(), 5U);
+  node.ihave("liar", 2000);
+  EXPECT_EQ(node.pass(Milliseconds(500)), (Lines{"liar: graft 1 2 3 4", "a: graft 2000"}));
+  node.pass(Milliseconds(5'000));
+  EXPECT_EQ(node.machine.missing(), 0U);
+  for (int id = 3001; id <= 3010; ++id) node.ihave("liar", id);
+  EXPECT_EQ(node.machine.missing(), 4U) << "its share is its own again";
+  for (int id = 3001; id <= 3004; ++id) node.gossip("b", id);
+  for (int id = 3011; id <= 3020; ++id) node.ihave("liar", id);
+  EXPECT_EQ(node.machine.missing(), 4U) << "what arrived is missing no more";
 }
 
 // Queues.
