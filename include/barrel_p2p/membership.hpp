@@ -42,6 +42,8 @@ struct OverlayStatistics {
   std::uint64_t refusals = 0;    ///< Nodes that did not want us as a neighbour.
   std::uint64_t timeouts = 0;    ///< Dials and questions without an answer.
   std::uint64_t shuffles = 0;    ///< Sent.
+  std::uint64_t exchanges = 0;   ///< Links given up for others, to mix the cluster.
+  std::uint64_t departures = 0;  ///< Nodes that left the cluster, as they or others said.
 
   std::uint64_t gossip_sent = 0;
   std::uint64_t gossip_received = 0;  ///< With duplicates.
@@ -50,8 +52,10 @@ struct OverlayStatistics {
   std::uint64_t announcements_sent = 0;
   std::uint64_t grafts_sent = 0;
   std::uint64_t prunes_sent = 0;
-  std::uint64_t missed = 0;     ///< Announced messages that nobody gave us.
-  std::uint64_t congested = 0;  ///< Messages that were announced instead of sent, for the peer is slow.
+  std::uint64_t missed = 0;                 ///< Announced messages that nobody gave us.
+  std::uint64_t congested = 0;              ///< Messages that were announced instead of sent, for the peer is slow.
+  std::uint64_t announcements_dropped = 0;  ///< Received or to be sent, and above a bound.
+  std::uint64_t optimised = 0;              ///< Changes of the tree for a shorter path.
   std::uint64_t cached_messages = 0;
 
   std::uint64_t malformed = 0;     ///< Messages of peers that were ignored for their shape.

@@ -473,6 +473,8 @@ void OverlayRunner::publish_statistics() {
   all.refusals = membership.refusals;
   all.timeouts = membership.timeouts;
   all.shuffles = membership.shuffles;
+  all.exchanges = membership.exchanges;
+  all.departures = membership.departures;
   const auto& gossip = machine_.gossip().counters();
   all.gossip_sent = gossip.gossip_sent;
   all.gossip_received = gossip.gossip_received;
@@ -483,6 +485,8 @@ void OverlayRunner::publish_statistics() {
   all.prunes_sent = gossip.prune_sent;
   all.missed = gossip.missed;
   all.congested = gossip.congested;
+  all.announcements_dropped = gossip.dropped;
+  all.optimised = gossip.optimised;
   all.cached_messages = machine_.gossip().cached_ids();
   const auto peers = machine_.gossip().peers();
   all.eager = peers.eager.size();

@@ -363,11 +363,7 @@ void HyParView::on(const Atom& from, const Leave& message, MonotonicTime now, Hy
     forget_pending(node);
     forget_lost(node);
   }
-  if (!has_departed(node, now)) {
-    ++counters_.departures;
-    forget_departed(node);
-    if (departed_.size() >= config_.departed_max) departed_.erase(departed_.begin());
-    departed_.push_back({node, now + config_.departed_age});
+  if (remember_departed(node, now)) {
     for (const auto& member : active_) {
       if (message.ttl > 0 && member != from && is_native(member)) {
         send(member, Leave{node, std::min(message.ttl, 2 * config_.arwl) - 1}, out);
@@ -630,6 +626,15 @@ void HyParView::remember_lost(const Atom& node, MonotonicTime now) {
 void HyParView::forget_lost(const Atom& node) {
   const auto found = std::ranges::find(lost_, node, &Lost::node);
   if (found != lost_.end()) take_out(lost_, found);
+}
+
+bool HyParView::remember_departed(const Atom& node, MonotonicTime now) {
+  std::erase_if(departed_, [&](const Departed& departed) { return departed.until <= now; });
+  // When all places are taken the word ends here: one that is not remembered could go round for ever.
+  if (has_departed(node, now) || departed_.size() >= config_.departed_max) return false;
+  departed_.push_back({node, now + config_.departed_age});
+  ++counters_.departures;
+  return true;
 }
 
 bool HyParView::has_departed(const Atom& node, MonotonicTime now) const noexcept {

@@ -252,6 +252,8 @@ class HyParView {
   void record_failure(const Atom& node, MonotonicTime now);
   void remember_lost(const Atom& node, MonotonicTime now);
   void forget_lost(const Atom& node);
+  /// True: it is news.
+  bool remember_departed(const Atom& node, MonotonicTime now);
   [[nodiscard]] bool has_departed(const Atom& node, MonotonicTime now) const noexcept;
   /// There is proof of its being back.
   void forget_departed(const Atom& node);
@@ -302,7 +304,7 @@ class HyParView {
   std::vector<Known> passive_;
   std::vector<Pending> pending_;
   std::vector<Lost> lost_;
-  std::vector<Departed> departed_;  ///< The first to be forgotten first.
+  std::vector<Departed> departed_;
   std::vector<Atom> blocked_;
   std::vector<Atom> sent_;  ///< The sample of our last shuffle: the first to make room for what comes back.
   std::unordered_map<Atom, Link> links_;

@@ -134,9 +134,9 @@ MonotonicTime Overlay::deadline() const noexcept {
 }
 
 NewPeer Overlay::kind_of(const HyParViewUp& up) const noexcept {
-  if (up.spare) return NewPeer::spare;
   const bool unaware = up.arrival == Arrival::asked && !hyparview_.is_native(up.node);
-  return unaware ? NewPeer::unaware : NewPeer::eager;
+  if (unaware) return NewPeer::unaware;
+  return up.spare ? NewPeer::spare : NewPeer::eager;
 }
 
 void Overlay::absorb(MonotonicTime now, Effects& out) {

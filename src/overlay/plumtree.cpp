@@ -102,7 +102,7 @@ void Plumtree::peer_up(const Atom& node, NewPeer kind, MonotonicTime /*now*/, Pl
   if (peer == nullptr) peer = &peers_.emplace_back(Peer{.node = node, .native = is_native(node)});
   peer->guest = false;
   const bool has_eager = std::ranges::any_of(peers_, [&](const Peer& other) { return other.eager && &other != peer; });
-  peer->eager = kind != NewPeer::spare || !has_eager;
+  peer->eager = kind != NewPeer::spare || !has_eager || is_idle();
   if (kind == NewPeer::unaware) graft({node, {introduction_id(random_)}}, out);
 }
 
@@ -169,7 +169,7 @@ PlumtreePeers Plumtree::peers() const {
 
 bool Plumtree::is_spare(const Atom& node) const noexcept {
   const auto found = std::ranges::find(peers_, node, &Peer::node);
-  return found == peers_.end() || !found->eager || cached_payloads() == 0;
+  return found == peers_.end() || !found->eager || is_idle();
 }
 
 // Messages.

@@ -91,7 +91,7 @@ struct PlumtreeCounters {
 enum class NewPeer : std::uint8_t {
   eager,
   unaware,  ///< Eager. An Erlang node that does not know that we are neighbours; a graft tells it.
-  spare,    ///< It took the place of a neighbour that carried nothing: lazy, if there is an eager one.
+  spare,    ///< It took the place of a neighbour that carried nothing: lazy, if there is a tree, and an eager one.
 };
 
 struct PlumtreePeers {
@@ -192,6 +192,8 @@ class Plumtree {
   void forget_announcer(const Atom& node);
 
   // Messages.
+  /// Nobody sent anything of late: what is left of the tree is worth nothing, and the next message grows a new one.
+  [[nodiscard]] bool is_idle() const noexcept { return cached_payloads() == 0; }
   void accept(Received message, MonotonicTime now, PlumtreeEffects& out);
   [[nodiscard]] Received* find_received(const MessageId& id) noexcept;
   void optimise(Received& message, const Atom& announcer, std::uint32_t round, PlumtreeEffects& out);

@@ -200,6 +200,7 @@ TEST(Membership, who_leaves_is_let_go_by_all_and_may_come_back) {
   EXPECT_EQ(at_b.next(), "down a@127.0.0.1 graceful");
   EXPECT_TRUE(a.active_view().empty());
   EXPECT_TRUE(a.passive_view().empty());
+  EXPECT_TRUE(eventually({&b}, [&] { return b.passive_view().empty() && b.overlay_statistics().departures == 1; }));
   EXPECT_TRUE(lists(a.nodes(), b.name())) << "the connection stays";
   ASSERT_TRUE(a.join(b.name()).has_value());
   EXPECT_EQ(at_a.next(), "up b@127.0.0.1");
@@ -333,6 +334,16 @@ TEST(Membership, a_node_that_cannot_be_reached_is_reported) {
   MembershipLog log(a);
   ASSERT_TRUE(a.join("nobody@127.0.0.1").has_value());
   EXPECT_EQ(log.next(), "failed nobody@127.0.0.1 unreachable");
+}
+
+TEST(Membership, a_node_that_refuses_us_is_reported_with_its_reason) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b", [](NodeConfig& config) { config.cookie = "other"; });
+  MembershipLog log(a);
+  ASSERT_TRUE(a.join(b.name()).has_value());
+  EXPECT_EQ(log.next(), "failed b@127.0.0.1 handshake_failed");
+  EXPECT_TRUE(a.active_view().empty());
 }
 
 TEST(Membership, a_hidden_node_is_no_member) {

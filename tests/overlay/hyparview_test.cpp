@@ -269,14 +269,19 @@ TEST(HyParView, who_left_and_comes_back_is_known_again) {
   EXPECT_TRUE(std::ranges::count(me.view.passive_view(), Atom("d@h")) == 1) << "words are not believed for ever";
 }
 
-TEST(HyParView, departures_are_remembered_within_a_bound) {
+TEST(HyParView, departures_are_remembered_within_a_bound_and_what_is_not_remembered_ends_here) {
   HyParViewConfig config;
   config.departed_max = 2;
   Machine me(config);
-  me.fill({"a"});
-  for (const auto* node : {"p@h", "q@h", "r@h"}) me.receive("a", Leave{Atom(node), 0});
+  me.fill({"a", "b"});
+  EXPECT_EQ(me.receive("a", Leave{Atom("p@h"), 6}), Lines{"leave p 5 > b"});
+  EXPECT_EQ(me.receive("a", Leave{Atom("q@h"), 32}), Lines{"leave q 11 > b"})
+      << "nobody's word goes farther than twice arwl";
+  EXPECT_EQ(me.receive("a", Leave{Atom("r@h"), 6}), Lines{});
   me.receive("a", ShuffleReply{{Atom("p@h"), Atom("q@h"), Atom("r@h")}});
-  EXPECT_EQ(me.view.passive_view(), std::vector<Atom>{Atom("p@h")});
+  EXPECT_EQ(me.view.passive_view(), std::vector<Atom>{Atom("r@h")});
+  me.pass(5min);
+  EXPECT_EQ(me.receive("a", Leave{Atom("r@h"), 6}), Lines{"leave r 5 > b"});
 }
 
 TEST(HyParView, after_leaving_a_node_can_join_again) {

@@ -386,12 +386,21 @@ TEST(Plumtree, a_neighbour_that_comes_again_is_eager_again) {
 
 TEST(Plumtree, a_neighbour_in_a_spare_place_is_lazy_unless_nobody_is_eager) {
   Node node;
-  node.say_hello("a");
-  node.machine.peer_up("a", NewPeer::spare, node.now, node.effects);
+  node.broadcast(1);
+  for (const Atom& one : {Atom("a"), Atom("b")}) {
+    node.say_hello(one);
+    node.machine.peer_up(one, NewPeer::spare, node.now, node.effects);
+  }
   EXPECT_EQ(node.eager(), "a");
+  EXPECT_EQ(node.lazy(), "b");
+}
+
+TEST(Plumtree, while_nobody_sends_a_neighbour_in_a_spare_place_is_eager_so_that_the_next_message_is_a_flood) {
+  Node node;
+  node.neighbours({"a"});
   node.say_hello("b");
   node.machine.peer_up("b", NewPeer::spare, node.now, node.effects);
-  EXPECT_EQ(node.lazy(), "b");
+  EXPECT_EQ(node.eager(), "a b");
 }
 
 TEST(Plumtree, links_are_spare_that_are_lazy_and_all_are_while_nobody_sends) {
