@@ -443,7 +443,7 @@ TEST(HyParView, an_erlang_neighbour_is_left_with_records_that_it_cannot_promote)
   me.receive("erlang", Join{});
   me.receive("a", ShuffleReply{{Atom("p@h")}});
   EXPECT_EQ(me.leave(), (Lines{"shuffle_reply [a p] > erlang", "disconnect > erlang", "down erlang left",
-                               "disconnect > a", "down a left", "left"}));
+                               "leave me 6 > a", "down a left", "left"}));
   EXPECT_EQ(me.receive("erlang", Shuffle{0, {Atom("p@h")}}),
             (Lines{"shuffle_reply [p] > erlang", "disconnect > erlang"}));
 }
