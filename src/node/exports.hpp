@@ -19,7 +19,8 @@ void export_overlay(process::System& system, OverlayRunner& overlay);
 void export_services(process::System& system, ServicesRunner& services);
 
 /// `barrel_p2p:new_map/1,2`, `delete_map/1`, `map_put/3`, `map_remove/2`, `map_get/2`, `map_keys/1`, `map_to_list/1`,
-/// `subscribe_map/2`, `unsubscribe_map/2`, and our `maps/0`, `map_put_many/2`.
+/// `subscribe_map/2`, `unsubscribe_map/2`, and our `maps/0`, `map_put_many/2`,
+/// `map_statistics/1`.
 void export_maps(process::System& system, ServicesRunner& services);
 
 /// `join` with the check for the own name. Errors: those of `Node::join`.

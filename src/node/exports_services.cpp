@@ -121,6 +121,27 @@ Task<Result<Term>> map_put_many(Process& self, ServicesRunner& services, Argumen
   co_return answer_term(put);
 }
 
+Term term_of(const MapStatistics& figures) {
+  return Term::map({{Atom("entries"), figures.entries},
+                    {Atom("tombstones"), figures.tombstones},
+                    {Atom("accepted"), figures.accepted},
+                    {Atom("rejected"), figures.rejected},
+                    {Atom("rejected_in_future"), figures.rejected_in_future},
+                    {Atom("forced_collections"), figures.forced_collections},
+                    {Atom("unwritten"), figures.unwritten},
+                    {Atom("futile_rounds"), figures.futile_rounds}});
+}
+
+Task<Result<Term>> map_statistics(Process& self, ServicesRunner& services, Arguments arguments) {
+  if (arguments.size() != 1) co_return fail(Errc::undefined_function);
+  const auto map = arguments[0].as_atom();
+  if (!map) co_return bad_argument("the name of a map is an atom");
+  const auto start = [&](Answer<MapStatistics>::Function done) { services.map_statistics(*map, std::move(done)); };
+  const Result<MapStatistics> figures = co_await awaited<MapStatistics>(self, start);
+  if (!figures) co_return error_term(figures.error());
+  co_return term_of(*figures);
+}
+
 /// Functions that only read, of a map and further arguments; of a map that is not open they get nullptr.
 process::ExportedFunction map_reader(ServicesRunner& services, std::size_t arity,
                                      std::function<Result<Term>(MapView*, const Arguments&)> read) {
@@ -208,6 +229,8 @@ void export_maps(process::System& system, ServicesRunner& services) {
   add("map_remove", map_function(2, [&services](const Atom& map, const Arguments& arguments, auto done) {
         services.remove(map, arguments[1], std::move(done));
       }));
+  add("map_statistics",
+      [&services](Process& self, Arguments arguments) { return map_statistics(self, services, std::move(arguments)); });
   add("map_get", map_reader(services, 2, map_get));
   add("map_keys", map_reader(services, 1, [](const MapView* view, const Arguments&) { return map_list(view, false); }));
   add("map_to_list",
