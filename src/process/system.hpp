@@ -107,6 +107,8 @@ class System {
   [[nodiscard]] const SystemConfig& config() const noexcept { return config_; }
   [[nodiscard]] const SystemCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] std::size_t process_count() const;
+  /// The caller runs on a thread that runs processes: it must not block.
+  [[nodiscard]] bool is_current() const noexcept { return scheduler_.on_worker(); }
 
   Pid spawn(ProcessFunction function);
   /// Errors: `overloaded` (the channel's upper bound is reached), `no_connection` (not connected and not being

@@ -39,9 +39,13 @@ void PidLiveness::used(const Pid& pid, const Now& now, Effects& out) {
   watched_.note(pid, now.monotonic);
 }
 
-void PidLiveness::down(const Pid& pid, const Term& reason, const Now& now) {
-  if (!watched_.erase(pid) || reason.is_atom("noconnection")) return;
-  if (ended_.size() >= config_.ended_max) ended_.pop();
+void PidLiveness::down(const Pid& pid, const Term& reason, const Now& now, Effects& out) {
+  if (!watched_.erase(pid)) return;
+  if (reason.is_atom("noconnection")) {
+    out.emplace_back(Unwatch{pid});
+    return;
+  }
+  if (ended_.size() >= config_.ended_max) out.emplace_back(Unwatch{ended_.pop()});
   ended_.note(pid, now.monotonic);
 }
 
@@ -49,7 +53,9 @@ void PidLiveness::tick(const Now& now, Effects& out) {
   while (!watched_.empty() && watched_.oldest() + config_.unused <= now.monotonic) {
     out.emplace_back(Unwatch{watched_.pop()});
   }
-  while (!ended_.empty() && ended_.oldest() + config_.ended_age <= now.monotonic) ended_.pop();
+  while (!ended_.empty() && ended_.oldest() + config_.ended_age <= now.monotonic) {
+    out.emplace_back(Unwatch{ended_.pop()});
+  }
 }
 
 MonotonicTime PidLiveness::deadline() const noexcept {

@@ -33,10 +33,12 @@ class PidLiveness {
  public:
   explicit PidLiveness(PidLivenessConfig config) : config_(std::move(config)) {}
 
+  // `Unwatch` stands for a process of which nothing is known from now on: it is not watched any more, or its end was
+  // long ago.
   /// The process is handed out. `Watch` the first time; `Unwatch` of another, when there are too many.
   void used(const Pid& pid, const Now& now, Effects& out);
   /// Answers `Watch`.
-  void down(const Pid& pid, const Term& reason, const Now& now);
+  void down(const Pid& pid, const Term& reason, const Now& now, Effects& out);
   void tick(const Now& now, Effects& out);
   [[nodiscard]] MonotonicTime deadline() const noexcept;
 

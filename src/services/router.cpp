@@ -25,11 +25,10 @@ SendPid answer(const Pid& to, const Ref& reference, Term result) {
 
 }  // namespace
 
-Router::Router(RouterConfig config, Pid reply_to, Lookup lookup, MakeReference make_reference)
+Router::Router(RouterConfig config, Pid reply_to, Knowledge knowledge)
     : config_(std::move(config)),
       reply_to_(std::move(reply_to)),
-      lookup_(std::move(lookup)),
-      make_reference_(std::move(make_reference)),
+      knowledge_(std::move(knowledge)),
       random_(config_.seed) {}
 
 void Router::neighbour_up(const Atom& node) { neighbours_.insert(node); }
@@ -59,7 +58,7 @@ std::vector<Atom> Router::unvisited(const std::vector<Atom>& visited, const Atom
 void Router::find(const Term& name, Ticket ticket, MonotonicTime deadline, const Now& now, Effects& out) {
   ++counters_.finds;
   forget_unknown(now);
-  if (const auto route = lookup_(name)) {
+  if (const auto route = knowledge_.lookup(name)) {
     out.emplace_back(Routed{ticket, *route});
     return;
   }
@@ -129,7 +128,7 @@ void Router::serve(const Atom& from, Request request, const Now& now, Effects& o
   const auto reply = [&](Term result) {
     out.emplace_back(answer(request.reply_to, request.reference, std::move(result)));
   };
-  if (const auto route = lookup_(request.name)) return reply(found_term(*route));
+  if (const auto route = knowledge_.lookup(request.name)) return reply(found_term(*route));
   if (request.ttl <= 0) return reply(error_term("ttl_expired"));
   auto rest = unvisited(request.visited, from);
   // With TTL 0 an Erlang node does not look, and a C++ node knows what we know.
@@ -182,7 +181,7 @@ void Router::ask_more(SearchId id, Search& search, Effects& out) {
       if (other != node) visited.emplace_back(other);
     }
     visited.insert(visited.end(), search.visited.begin() + 1, search.visited.end());
-    const Ref reference = make_reference_();
+    const Ref reference = knowledge_.make_reference();
     Term request =
         Term::tuple({Atom("route_req"), search.name, search.ttl, search.origin, Term::list(std::move(visited))});
     Term message = Term::tuple({Atom("route_request"), std::move(request), Term::tuple({reply_to_, reference})});
@@ -205,9 +204,11 @@ void Router::reply(const Term& message, const Now& now, Effects& out) {
     return;
   }
   const auto route = as_route(message[1]);
+  const auto at = searches_.find(asked->second.search);
   // A registration of ours that we do not know any more is one that others have not forgotten yet.
-  if (!route || route->node == config_.own) return said_no(*reference, now, out);
-  end(searches_.find(asked->second.search), *route, now, out);
+  const bool believed = route && route->node != config_.own && knowledge_.believe(at->second.name, *route);
+  if (!believed) return said_no(*reference, now, out);
+  end(at, *route, now, out);
 }
 
 void Router::said_no(const Ref& reference, const Now& now, Effects& out) {

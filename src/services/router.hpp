@@ -68,11 +68,19 @@ class Router {
  public:
   /// Where the name is, as far as this node knows: its own registration, else that of a node that is alive.
   using Lookup = std::function<std::optional<Route>(const Term& name)>;
+  /// Whether this node does not know better than the one that gave this answer: that the service was removed, or that
+  /// its node is gone.
+  using Believe = std::function<bool(const Term& name, const Route& route)>;
   /// A reference that was never used.
   using MakeReference = std::function<Ref()>;
+  struct Knowledge {
+    Lookup lookup;
+    Believe believe;
+    MakeReference make_reference;
+  };
 
   /// `reply_to`: the process whose messages go to `reply`.
-  Router(RouterConfig config, Pid reply_to, Lookup lookup, MakeReference make_reference);
+  Router(RouterConfig config, Pid reply_to, Knowledge knowledge);
 
   // The overlay tells: whom to ask.
   void neighbour_up(const Atom& node);
@@ -145,8 +153,7 @@ class Router {
 
   RouterConfig config_;
   Pid reply_to_;
-  Lookup lookup_;
-  MakeReference make_reference_;
+  Knowledge knowledge_;
   Prng random_;
   std::set<Atom> neighbours_;
   SearchId last_search_ = 0;

@@ -22,7 +22,11 @@ class World {
     liveness_.used({Atom(node), id, 0, 4}, now_, out);
     return text(out);
   }
-  void end(std::uint32_t id, const char* reason) { liveness_.down({Atom("b@h"), id, 0, 4}, Atom(reason), now_); }
+  std::string end(std::uint32_t id, const char* reason) {
+    Effects out;
+    liveness_.down({Atom("b@h"), id, 0, 4}, Atom(reason), now_, out);
+    return text(out);
+  }
   [[nodiscard]] bool has_ended(std::uint32_t id) const { return liveness_.has_ended({Atom("b@h"), id, 0, 4}); }
   std::string after(Milliseconds time) {
     now_.monotonic += time;
@@ -58,7 +62,7 @@ TEST(PidLiveness, a_process_is_watched_from_its_first_use_and_not_handed_out_aft
   EXPECT_EQ(world.use(1), "+1");
   EXPECT_EQ(world.use(1), "");
   EXPECT_FALSE(world.has_ended(1));
-  world.end(1, "killed");
+  EXPECT_EQ(world.end(1, "killed"), "");
   EXPECT_TRUE(world.has_ended(1));
   EXPECT_EQ(world.use(1), "") << "there is nothing more to watch";
 }
@@ -66,7 +70,7 @@ TEST(PidLiveness, a_process_is_watched_from_its_first_use_and_not_handed_out_aft
 TEST(PidLiveness, a_lost_connection_is_no_end_and_the_next_use_watches_again) {
   World world;
   (void)world.use(1);
-  world.end(1, "noconnection");
+  EXPECT_EQ(world.end(1, "noconnection"), "-1");
   EXPECT_FALSE(world.has_ended(1));
   EXPECT_EQ(world.use(1), "+1");
 }
@@ -93,7 +97,7 @@ TEST(PidLiveness, beyond_the_bound_the_one_that_was_used_the_longest_ago_gives_w
   (void)world.use(2);
   (void)world.use(1);
   EXPECT_EQ(world.use(3), "-2 +3");
-  world.end(2, "killed");
+  EXPECT_EQ(world.end(2, "killed"), "");
   EXPECT_FALSE(world.has_ended(2)) << "late news of a watch that was taken back";
   EXPECT_EQ(world.use(2), "-1 +2");
 }
@@ -102,12 +106,12 @@ TEST(PidLiveness, ends_are_forgotten_by_age_and_by_number_and_found_out_again) {
   World world([](PidLivenessConfig& config) { config.ended_max = 2; });
   for (std::uint32_t id = 1; id <= 3; ++id) {
     (void)world.use(id);
-    world.end(id, "noproc");
+    EXPECT_EQ(world.end(id, "noproc"), id == 3 ? "-1" : "");
   }
   EXPECT_FALSE(world.has_ended(1));
   EXPECT_TRUE(world.has_ended(2));
   EXPECT_EQ(world.use(1), "+1");
-  (void)world.after(3600s);
+  EXPECT_EQ(world.after(3600s), "-1 -2 -3");
   EXPECT_FALSE(world.has_ended(2));
   EXPECT_EQ(world.use(2), "+2");
 }

@@ -30,9 +30,10 @@ class Alone {
     RouterConfig config;
     config.own = own_;
     if (change) change(config);
-    router_.emplace(
-        config, pid_at(own_, 7), [this](const Term& name) { return lookup(name); },
-        [this] { return next_reference(); });
+    router_.emplace(config, pid_at(own_, 7),
+                    Router::Knowledge{[this](const Term& name) { return lookup(name); },
+                                      [this](const Term& /*name*/, const Route& route) { return route.node != gone; },
+                                      [this] { return next_reference(); }});
   }
 
   Router& router() { return *router_; }
@@ -59,6 +60,7 @@ class Alone {
   }
 
   std::map<Term, Route, TermLess> known;
+  Atom gone;  ///< A node of which this one knows better.
   Now now{MonotonicTime(1h), 0};
 
  private:
@@ -120,8 +122,9 @@ TEST_F(Vectors, a_request_is_handed_on_in_the_bytes_of_an_erlang_relay_and_its_a
   config.own = Atom(se2);
   // The recorded relay ran a process for each request; here one process gets all answers.
   Router router(
-      config, *reply_to[0].as_pid(), [](const Term& /*name*/) { return std::optional<Route>(); },
-      [&] { return *reply_to[1].as_reference(); });
+      config, *reply_to[0].as_pid(),
+      {[](const Term& /*name*/) { return std::optional<Route>(); },
+       [](const Term& /*name*/, const Route& /*route*/) { return true; }, [&] { return *reply_to[1].as_reference(); }});
   router.neighbour_up(Atom(se1));
   router.neighbour_up(Atom(se3));
   const Now now{MonotonicTime(1h), 0};
@@ -287,6 +290,15 @@ TEST(Router, an_answer_that_names_ourselves_is_a_no) {
   EXPECT_EQ(std::get<Routed>(out.at(0)).result.error(), Errc::not_found);
 }
 
+TEST(Router, an_answer_that_this_node_knows_better_is_a_no) {
+  Alone origin("a@h");
+  origin.gone = Atom("c@h");
+  origin.router().neighbour_up(Atom("b@h"));
+  const Ref reference = reference_of(origin.find(Atom("x"), 1)[0]);
+  const auto out = origin.reply(reference, Term::tuple({Atom("found"), Atom("c@h"), pid_at(Atom("c@h"), 3)}));
+  EXPECT_EQ(std::get<Routed>(out.at(0)).result.error(), Errc::not_found);
+}
+
 TEST(Router, one_search_serves_all_who_look_for_a_name) {
   Alone origin("a@h");
   origin.router().neighbour_up(Atom("b@h"));
@@ -400,15 +412,16 @@ class Network {
     RouterConfig config;
     config.own = node;
     config.seed = random_.next();
-    member.router = std::make_unique<Router>(
-        config, pid_at(node, 1),
-        [node, &member](const Term& name) -> std::optional<Route> {
-          for (const auto& own : member.own) {
-            if (own == name) return Route{node, pid_at(node, 100)};
-          }
-          return std::nullopt;
-        },
-        [this, node] { return Ref{node, 4, 3, {++references_, 0, 0, 0, 0}}; });
+    Router::Knowledge knowledge;
+    knowledge.lookup = [node, &member](const Term& name) -> std::optional<Route> {
+      for (const auto& own : member.own) {
+        if (own == name) return Route{node, pid_at(node, 100)};
+      }
+      return std::nullopt;
+    };
+    knowledge.believe = [](const Term& /*name*/, const Route& /*route*/) { return true; };
+    knowledge.make_reference = [this, node] { return Ref{node, 4, 3, {++references_, 0, 0, 0, 0}}; };
+    member.router = std::make_unique<Router>(config, pid_at(node, 1), std::move(knowledge));
   }
   void link(const Atom& one, const Atom& other) {
     members_.at(one).router->neighbour_up(other);
