@@ -40,14 +40,16 @@ bool is_library_tag(const Term& tag) noexcept {
   return atom && atom->text().starts_with(library_tag_prefix);
 }
 
-Plumtree::Plumtree(PlumtreeConfig config, MonotonicTime /*now*/) : config_(config), random_(config.seed) {
+Plumtree::Plumtree(PlumtreeConfig config, MonotonicTime /*now*/)
+    : config_(config), random_(config.seed), lateness_{config.missing_timeout, {}} {
+  config_.missing_timeout_min = std::min(config_.missing_timeout_min, config_.missing_timeout);
   assert(config_.ids_max > 0 && config_.announcers_max > 0 && config_.queue_max > 0);
   assert(config_.payload_age_max <= config_.id_age_max);
 }
 
 void Plumtree::broadcast(Term tag, Term payload, MessageId id, MonotonicTime now, PlumtreeEffects& out) {
   if (find_received(id) != nullptr) return;
-  no_longer_missing(id);
+  no_longer_missing(id, now);
   accept({std::move(id), std::move(tag), std::move(payload), 0, now, 0, Atom()}, now, out);
 }
 
@@ -64,7 +66,7 @@ void Plumtree::on(const Atom& from, const Gossip& message, MonotonicTime now, Pl
     prune(from, out);
     return;
   }
-  const auto announcers = no_longer_missing(message.id);
+  const auto announcers = no_longer_missing(message.id, now);
   accept({message.id, message.tag, message.payload, 0, now, message.round, from}, now, out);
   for (const auto& announcer : announcers) optimise(received_.back(), announcer.node, announcer.round, out);
 }
@@ -72,6 +74,7 @@ void Plumtree::on(const Atom& from, const Gossip& message, MonotonicTime now, Pl
 void Plumtree::on(const Atom& from, const IHave& message, MonotonicTime now, PlumtreeEffects& out) {
   for (const auto& announcement : message.announcements) {
     if (Received* const known = find_received(announcement.id)) {
+      lateness_.add({});
       optimise(*known, from, announcement.round, out);
     } else {
       await_message(from, announcement, now);
@@ -87,11 +90,13 @@ void Plumtree::on(const Atom& from, const Graft& message, MonotonicTime /*now*/,
   }
 }
 
-void Plumtree::on(const Atom& from, const Prune& /*message*/, MonotonicTime /*now*/, PlumtreeEffects& /*out*/) {
+void Plumtree::on(const Atom& from, const Prune& /*message*/, MonotonicTime /*now*/, PlumtreeEffects& out) {
   Peer* const peer = find_peer(from);
   if (peer == nullptr) return;
   peer->eager = false;
-  if (peer->guest) remove_peer(from);
+  if (peer->guest) return remove_peer(from);
+  // Messages of several senders that cross can make all neighbours prune us, each for another one's sake.
+  if (peer->native && !has_eager_but(from)) graft({from, {introduction_id(random_)}}, out);
 }
 
 // Peers.
@@ -101,8 +106,7 @@ void Plumtree::peer_up(const Atom& node, NewPeer kind, MonotonicTime /*now*/, Pl
   Peer* peer = find_peer(node);
   if (peer == nullptr) peer = &peers_.emplace_back(Peer{.node = node, .native = is_native(node)});
   peer->guest = false;
-  const bool has_eager = std::ranges::any_of(peers_, [&](const Peer& other) { return other.eager && &other != peer; });
-  peer->eager = kind != NewPeer::spare || !has_eager || is_idle();
+  peer->eager = kind != NewPeer::spare || !has_eager_but(node) || is_idle();
   if (kind == NewPeer::unaware) graft({node, {introduction_id(random_)}}, out);
 }
 
@@ -133,6 +137,10 @@ void Plumtree::leave() {
   awaited_.clear();
   asked_.clear();
   flush_at_.reset();
+}
+
+bool Plumtree::has_eager_but(const Atom& node) const noexcept {
+  return std::ranges::any_of(peers_, [&](const Peer& peer) { return peer.eager && peer.node != node; });
 }
 
 Plumtree::Peer* Plumtree::find_peer(const Atom& node) noexcept {
@@ -265,12 +273,28 @@ void Plumtree::await_message(const Atom& announcer, const Announcement& announce
       return;
     }
     ++shares_[announcer];
-    awaited_.push_back({announcement.id, announcer, {}, now + config_.missing_timeout});
+    const auto due = now + patience();
+    awaited_.push_back(
+        {announcement.id, announcer, {}, now, awaited_.empty() ? due : std::max(due, awaited_.back().due)});
     found = missing_.emplace(announcement.id, std::prev(awaited_.end())).first;
   }
   auto& announcers = found->second->announcers;
   if (std::ranges::find(announcers, announcer, &Announcer::node) != announcers.end()) return;
   if (announcers.size() < config_.announcers_max) announcers.push_back({announcer, announcement.round});
+}
+
+void Plumtree::Lateness::add(std::chrono::microseconds sample) noexcept {
+  constexpr int mean_share = 8;
+  constexpr int deviation_share = 4;
+  const auto error = sample - mean;
+  deviation += (std::chrono::abs(error) - deviation) / deviation_share;
+  mean += error / mean_share;
+}
+
+std::chrono::microseconds Plumtree::patience() const noexcept {
+  constexpr int deviations = 4;
+  return std::clamp<std::chrono::microseconds>(lateness_.mean + deviations * lateness_.deviation,
+                                               config_.missing_timeout_min, config_.missing_timeout);
 }
 
 void Plumtree::give_back_share(const Atom& announcer) {
@@ -279,11 +303,12 @@ void Plumtree::give_back_share(const Atom& announcer) {
   if (--share->second == 0) shares_.erase(share);
 }
 
-std::vector<Plumtree::Announcer> Plumtree::no_longer_missing(const MessageId& id) {
+std::vector<Plumtree::Announcer> Plumtree::no_longer_missing(const MessageId& id, MonotonicTime now) {
   const auto found = missing_.find(id);
   if (found == missing_.end()) return {};
   const auto missing = found->second;
   missing_.erase(found);
+  lateness_.add(std::chrono::duration_cast<std::chrono::microseconds>(now - missing->since));
   auto announcers = std::move(missing->announcers);
   give_back_share(missing->first);
   (missing->asked ? asked_ : awaited_).erase(missing);
@@ -370,6 +395,8 @@ void Plumtree::flush(Peer& peer, PlumtreeEffects& out) {
 }
 
 void Plumtree::prune(const Atom& to, PlumtreeEffects& out) {
+  // Who is a leaf of the tree stays one: the duplicate came by a link that was pruned a moment ago.
+  if (is_native(to) && find_peer(to) != nullptr && !has_eager_but(to)) return;
   if (Peer* const peer = find_peer(to)) peer->eager = false;
   out.emplace_back(PlumtreeSend{to, Prune{}});
   ++counters_.prune_sent;

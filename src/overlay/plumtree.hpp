@@ -42,8 +42,9 @@ namespace overlay {
 struct PlumtreeConfig {
   std::uint64_t seed = 0;
   Milliseconds missing_timeout{500};  ///< From the first announcement to the first graft: what the tree takes at most.
-  Milliseconds graft_timeout{250};    ///< From one graft to the next: a round trip and a little.
-  Milliseconds announce_delay{20};    ///< Announcements are gathered for so long.
+  Milliseconds missing_timeout_min{60};  ///< Where messages seldom come later than announcements, it goes down to this.
+  Milliseconds graft_timeout{250};       ///< From one graft to the next: a round trip and a little.
+  Milliseconds announce_delay{20};       ///< Announcements are gathered for so long.
   /// Hops that a path must have saved, summed up over messages. The paper changes the tree for one message (3 hops
   /// with many senders, 7 with one), each time for its sender; a sum is in favour of all that send, and much alike.
   std::uint32_t optimisation_threshold = 16;
@@ -169,10 +170,17 @@ class Plumtree {
     MessageId id;
     Atom first;                         ///< Announcer, on whose share it counts.
     std::vector<Announcer> announcers;  ///< Not asked yet, in the order of their announcements.
+    MonotonicTime since;
     MonotonicTime due;
     bool asked = false;
   };
-  using MissingList = std::list<Missing>;  ///< Ordered by `due`, since all of a list wait equally long.
+  using MissingList = std::list<Missing>;  ///< Ordered by `due`.
+  /// How long after its announcement a message comes by the tree, as TCP estimates round trips (RFC 6298).
+  struct Lateness {
+    std::chrono::microseconds mean{};
+    std::chrono::microseconds deviation{};
+    void add(std::chrono::microseconds sample) noexcept;
+  };
   struct Request {
     Atom to;
     std::vector<MessageId> ids;
@@ -184,6 +192,7 @@ class Plumtree {
   void on(const Atom& from, const Prune& message, MonotonicTime now, PlumtreeEffects& out);
 
   // Peers.
+  [[nodiscard]] bool has_eager_but(const Atom& node) const noexcept;
   [[nodiscard]] Peer* find_peer(const Atom& node) noexcept;
   /// The peer; an Erlang node that is none becomes a guest. Nothing for all others.
   Peer* meet(const Atom& node);
@@ -205,7 +214,8 @@ class Plumtree {
   void await_message(const Atom& announcer, const Announcement& announcement, MonotonicTime now);
   void give_back_share(const Atom& announcer);
   /// The announcers that were not asked.
-  std::vector<Announcer> no_longer_missing(const MessageId& id);
+  std::vector<Announcer> no_longer_missing(const MessageId& id, MonotonicTime now);
+  [[nodiscard]] std::chrono::microseconds patience() const noexcept;
   void request(MissingList& waiting, MonotonicTime now, std::vector<Request>& requests);
   void graft(const Request& request, PlumtreeEffects& out);
 
@@ -227,6 +237,7 @@ class Plumtree {
   std::size_t payload_bytes_ = 0;
   std::unordered_map<MessageId, std::uint64_t> numbers_;  ///< Of all received messages.
 
+  Lateness lateness_;
   MissingList awaited_;
   MissingList asked_;
   std::unordered_map<MessageId, MissingList::iterator> missing_;  ///< Of both lists.

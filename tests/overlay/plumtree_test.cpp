@@ -148,10 +148,31 @@ TEST(Plumtree, a_duplicate_makes_its_bringer_lazy_on_both_sides) {
 
 TEST(Plumtree, who_brings_a_new_message_becomes_eager) {
   Node node;
-  node.neighbours({"a"}).prune("a");
+  node.neighbours({"a", "z"}).prune("a");
   EXPECT_EQ(node.lazy(), "a");
   node.gossip("a", 1);
-  EXPECT_EQ(node.eager(), "a");
+  EXPECT_EQ(node.eager(), "a z");
+}
+
+// Messages of two senders that cross: both neighbours prune the third one, or it prunes both.
+TEST(Plumtree, who_is_pruned_by_all_stays_in_the_tree) {
+  Node node;
+  node.neighbours({"a", "b"});
+  EXPECT_EQ(node.prune("a"), nothing);
+  EXPECT_EQ(node.prune("b").size(), 1U) << "a graft of nothing";
+  EXPECT_EQ(node.eager(), "b");
+  EXPECT_EQ(node.counters().graft_sent, 1U);
+}
+
+TEST(Plumtree, the_last_link_to_the_tree_is_not_pruned) {
+  Node node;
+  node.neighbours({"a", "b"});
+  node.gossip("a", 1);
+  EXPECT_EQ(node.gossip("b", 1), (Lines{"b: prune"}));
+  node.gossip("b", 2);
+  EXPECT_EQ(node.gossip("a", 2), (Lines{"a: prune"}));
+  EXPECT_EQ(node.gossip("b", 2), nothing);
+  EXPECT_EQ(node.eager(), "b");
 }
 
 TEST(Plumtree, a_lazy_neighbour_gets_an_announcement_after_the_delay) {
@@ -196,16 +217,39 @@ TEST(Plumtree, cpp_nodes_get_batches_of_a_hundred_announcements_and_erlang_nodes
 
 TEST(Plumtree, an_announced_message_that_does_not_come_is_asked_for) {
   Node node;
-  node.neighbours({"a"}).prune("a");
+  node.neighbours({"a", "erl"}).prune("a");
   EXPECT_EQ(node.ihave("a", 1), nothing);
   EXPECT_EQ(node.machine.missing(), 1U);
   EXPECT_EQ(node.pass(Milliseconds(499)), nothing);
   EXPECT_EQ(node.lazy(), "a");
   EXPECT_EQ(node.pass(Milliseconds(1)), (Lines{"a: graft 1"}));
-  EXPECT_EQ(node.eager(), "a") << "eager at once, not only when it answers";
-  EXPECT_EQ(node.gossip("a", 1), (Lines{"deliver 1 round 1"}));
+  EXPECT_EQ(node.eager(), "a erl") << "eager at once, not only when it answers";
+  EXPECT_EQ(node.gossip("a", 1), (Lines{"deliver 1 round 1", "erl: gossip 1 round 0"}));
   EXPECT_EQ(node.machine.missing(), 0U);
   EXPECT_EQ(node.counters().missed, 0U);
+}
+
+TEST(Plumtree, where_messages_come_before_their_announcements_little_time_is_lost_for_a_missing_one) {
+  Node node;
+  node.neighbours({"a", "b"});
+  for (int id = 1; id <= 100; ++id) {
+    node.gossip("a", id);
+    node.ihave("b", id);
+  }
+  node.ihave("b", 101);
+  EXPECT_EQ(node.pass(Milliseconds(59)), nothing);
+  EXPECT_EQ(node.pass(Milliseconds(1)), (Lines{"b: graft 101"}));
+}
+
+TEST(Plumtree, where_messages_come_late_they_are_waited_for) {
+  Node node;
+  node.neighbours({"a", "b"});
+  for (int id = 1; id <= 100; ++id) {
+    node.ihave("b", id);
+    node.pass(Milliseconds(id % 2 == 0 ? 50 : 150));
+    node.gossip("a", id);
+  }
+  EXPECT_LE(node.counters().graft_sent, 2U);
 }
 
 TEST(Plumtree, a_message_that_comes_after_its_announcement_is_not_asked_for) {
@@ -597,7 +641,7 @@ TEST(Plumtree, who_announces_what_nobody_has_keeps_nobody_else_from_announcing) 
 
 TEST(Plumtree, announcements_of_the_library_and_of_programs_take_turns) {
   Node node;
-  node.neighbours({"a"}).prune("a");
+  node.neighbours({"a", "z"}).prune("a");
   for (int id = 1; id <= 4; ++id) node.broadcast(id);
   for (int id = 11; id <= 12; ++id) node.broadcast(id, "barrel_p2p_members_replica");
   EXPECT_EQ(node.pass(Milliseconds(20)), (Lines{"a: ihave 11@1 1@1 12@1 2@1 3@1 4@1"}));
@@ -605,7 +649,7 @@ TEST(Plumtree, announcements_of_the_library_and_of_programs_take_turns) {
 
 TEST(Plumtree, a_full_queue_loses_the_oldest_of_the_class_that_has_more) {
   Node node({.queue_max = 4});
-  node.neighbours({"a"}).prune("a");
+  node.neighbours({"a", "z"}).prune("a");
   node.broadcast(11, "barrel_p2p_members_replica");
   for (int id = 1; id <= 6; ++id) node.broadcast(id);
   node.broadcast(12, "barrel_p2p_members_replica");
@@ -658,8 +702,8 @@ TEST(Plumtree, after_leave_nothing_is_sent_and_nothing_accepted_until_the_next_n
   EXPECT_EQ(node.gossip("erl", 3), nothing);
   EXPECT_EQ(node.broadcast(4), (Lines{"deliver 4 round 0"})) << "here only";
   EXPECT_EQ(node.machine.missing(), 0U);
-  node.neighbours({"a"});
-  EXPECT_EQ(node.gossip("a", 3), (Lines{"deliver 3 round 1"}));
+  node.neighbours({"a", "erl"});
+  EXPECT_EQ(node.gossip("a", 3), (Lines{"deliver 3 round 1", "erl: gossip 3 round 0"}));
   EXPECT_EQ(node.gossip("a", 4), (Lines{"a: prune"})) << "what was seen before is remembered";
 }
 
