@@ -13,6 +13,8 @@
 #include <string>
 #include <system_error>
 
+#include "node/config_keys.hpp"
+
 namespace barrel_p2p {
 inline namespace v0 {
 namespace {
@@ -323,6 +325,14 @@ Result<void> read_table(const toml::table& table, std::string_view prefix, NodeC
 }
 
 }  // namespace
+
+std::vector<std::string> node::config_keys() {
+  std::vector<std::string> names;
+  for (const auto& key : all_keys()) {
+    names.push_back(key.table.empty() ? std::string(key.name) : std::string(key.table) + "." + std::string(key.name));
+  }
+  return names;
+}
 
 Result<NodeConfig> parse_config(std::string_view toml, NodeConfig defaults) {
   try {

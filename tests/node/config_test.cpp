@@ -1,8 +1,12 @@
 #include <gtest/gtest.h>
 #include <barrel_p2p/node_config.hpp>
+#include <fstream>
+#include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "node/config_keys.hpp"
 #include "node/validate.hpp"
 
 namespace barrel_p2p {
@@ -173,6 +177,48 @@ TEST(Configuration, a_file_that_cannot_be_read_is_named) {
   EXPECT_EQ(config.error(), Errc::io_error);
   EXPECT_NE(config.error().context().find("no/such/file.toml"), std::string::npos);
 }
+
+TEST(Configuration, every_key_is_in_the_document) {
+  std::ifstream file(BARREL_P2P_DOCS_DIR "/configuration.md");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  ASSERT_FALSE(text.empty());
+  for (const auto& key : node::config_keys()) {
+    EXPECT_NE(text.find("`" + key + "`"), std::string::npos) << key << " is missing in docs/configuration.md";
+  }
+}
+
+TEST(Configuration, the_example_of_the_document_is_good) {
+  const auto config = load_config(BARREL_P2P_NODE_TESTS_DIR "/example.toml");
+  ASSERT_TRUE(config.has_value()) << config.error().message();
+  ASSERT_EQ(config->replication.maps.size(), 1U);
+  EXPECT_EQ(config->replication.maps[0].name, "config");
+  EXPECT_TRUE(config->replication.maps[0].options.persist);
+  EXPECT_TRUE(node::validate(*config).has_value());
+}
+
+class BadReplication : public testing::TestWithParam<std::pair<const char*, const char*>> {};
+
+TEST_P(BadReplication, is_refused_with_its_key) {
+  const auto [toml, key] = GetParam();
+  NodeConfig defaults;
+  defaults.name = "a@127.0.0.1";
+  const auto config = parse_config(toml, defaults);
+  const auto refused = config ? node::validate(*config) : std::unexpected(config.error());
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error(), Errc::invalid_config);
+  EXPECT_NE(refused.error().context().find(key), std::string::npos) << refused.error().message();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Files, BadReplication,
+    testing::Values(std::pair("member_ttl_ms = 4000", "member_ttl_ms"), std::pair("member_heartbeat_ms = 10", "line 1"),
+                    std::pair("replica_anti_entropy_ms = 50", "replica_anti_entropy_ms"),
+                    std::pair("replicated_maps = 5", "array of tables"),
+                    std::pair("[[replicated_maps]]\npersist = true", "replicated_maps"),
+                    std::pair("[[replicated_maps]]\nname = \"m\"\npersit = true", "persit"),
+                    std::pair("[[replicated_maps]]\nname = \"m\"\ntombstone_ttl_ms = 5", "tombstone_ttl_ms"),
+                    std::pair("hidden = true\n[[replicated_maps]]\nname = \"m\"", "hidden"),
+                    std::pair("map_entry_bytes_max = 1", "line 1"), std::pair("service_meta_bytes_max = 1", "line 1")));
 
 }  // namespace
 }  // namespace barrel_p2p
