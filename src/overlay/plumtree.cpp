@@ -26,6 +26,18 @@ std::uint32_t next_round(std::uint32_t round) noexcept {
   return round == std::numeric_limits<std::uint32_t>::max() ? round : round + 1;
 }
 
+/// What a payload takes in memory, about: several times of what it has when it is encoded. What it shares is counted
+/// each time.
+std::size_t memory_of(const Term& term) {
+  constexpr std::size_t box = 48;  // count, type and size of what is not inline, and what malloc adds
+  std::size_t bytes = sizeof(Term);
+  if (term.is_bitstring()) return bytes + box + term.size();
+  for (const auto& element : term.elements()) bytes += memory_of(element);
+  for (const auto& [key, value] : term.pairs()) bytes += memory_of(key) + memory_of(value);
+  const bool is_inline = term.is_atom() || term.is_nil() || term.as_int64().has_value() || term.as_double().has_value();
+  return is_inline ? bytes : bytes + box;
+}
+
 /// An id that nobody has.
 MessageId introduction_id(Prng& random) {
   std::array<std::uint8_t, introduction_id_bytes> bytes{};
@@ -184,7 +196,7 @@ bool Plumtree::is_spare(const Atom& node) const noexcept {
 
 void Plumtree::accept(Received message, MonotonicTime now, PlumtreeEffects& out) {
   expire(now);
-  message.payload_bytes = encoded_size(message.payload);
+  message.payload_bytes = memory_of(message.payload);
   payload_bytes_ += message.payload_bytes;
   numbers_.emplace(message.id, first_ + received_.size());
   const Received& kept = received_.emplace_back(std::move(message));

@@ -51,7 +51,7 @@ struct PlumtreeConfig {
   Milliseconds id_age_max{300'000};  ///< As Erlang nodes keep them.
   std::size_t ids_max = 100'000;
   Milliseconds payload_age_max{60'000};
-  std::size_t payload_bytes_max = 64UL * 1024 * 1024;  ///< Estimated, of all payloads that are kept.
+  std::size_t payload_bytes_max = 64UL * 1024 * 1024;  ///< In memory, estimated, of all payloads that are kept.
   std::size_t missing_max = 10'000;                    ///< Announced messages that are waited for.
   std::size_t missing_share_max = 2'500;               ///< Of these, so many that one announcer spoke of first.
   std::size_t announcers_max = 8;                      ///< Announcers of one message that are remembered.

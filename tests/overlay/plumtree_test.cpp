@@ -589,8 +589,9 @@ TEST(Plumtree, ids_are_bounded_and_the_oldest_goes_first) {
 }
 
 TEST(Plumtree, payloads_are_bounded_in_bytes_and_the_oldest_goes_first) {
-  const Term payload(std::string(100, 'x'));
-  Node node({.payload_bytes_max = 3 * encoded_size(payload)});
+  // In memory each takes its bytes and less than 100 more.
+  const Term payload(std::string(1000, 'x'));
+  Node node({.payload_bytes_max = 3 * 1100});
   node.say_hello("a");
   for (int id = 1; id <= 5; ++id) node.machine.broadcast(Atom("tag"), payload, id, node.now, node.effects);
   node.take();
@@ -598,6 +599,15 @@ TEST(Plumtree, payloads_are_bounded_in_bytes_and_the_oldest_goes_first) {
   EXPECT_EQ(node.machine.cached_ids(), 5U);
   EXPECT_EQ(node.graft("a", {1, 2, 3, 4, 5}),
             (Lines{"a: gossip 3 round 1", "a: gossip 4 round 1", "a: gossip 5 round 1"}));
+}
+
+TEST(Plumtree, payloads_count_what_they_take_in_memory) {
+  std::vector<TermPair> pairs;
+  for (int key = 0; key < 100; ++key) pairs.emplace_back(key, Term::tuple({key, key}));
+  const Term payload = Term::map(std::move(pairs));
+  Node node({.payload_bytes_max = 3 * encoded_size(payload)});
+  for (int id = 1; id <= 3; ++id) node.machine.broadcast(Atom("tag"), payload, id, node.now, node.effects);
+  EXPECT_EQ(node.machine.cached_payloads(), 0U) << "its 100 tuples take many times what they take on the wire";
 }
 
 TEST(Plumtree, a_payload_above_the_bound_is_spread_all_the_same) {
