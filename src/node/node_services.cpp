@@ -1,6 +1,7 @@
 // The part of the public API that is about services and maps.
 #include <algorithm>
 #include <barrel_p2p/node.hpp>
+#include <tuple>
 #include <utility>
 
 #include "node/answer.hpp"
@@ -235,7 +236,7 @@ Result<Replication> Node::replicate(const Atom& name, std::shared_ptr<Replicated
     gate->with([&](node::ServicesRunner* services) {
       if (services == nullptr) return;
       if (services->is_current()) return services->remove_type(name, {});
-      (void)node::wait_for<void>([&](auto done) { services->remove_type(name, std::move(done)); });
+      std::ignore = node::wait_for<void>([&](auto done) { services->remove_type(name, std::move(done)); });
     });
   };
   return Replication(std::move(send), std::move(end));

@@ -1,6 +1,7 @@
 #include "services/members.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 #include "services/forward.hpp"
 
@@ -210,7 +211,7 @@ bool Members::merge_delta(const Atom& from, const Term& entries) {
     hear(from, *lease);
   }
   // A stamp that the clock refuses does no harm here.
-  if (renew(from, *lease, *emit)) (void)clock_.observe(entry->stamp(), now_.wall);
+  if (renew(from, *lease, *emit)) std::ignore = clock_.observe(entry->stamp(), now_.wall);
   return true;
 }
 

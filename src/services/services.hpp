@@ -36,6 +36,7 @@ struct ServicesConfig {
 class Services {
  public:
   Services(ServicesConfig config, const Now& now);
+  ~Services() = default;
   Services(const Services&) = delete;
   Services& operator=(const Services&) = delete;
 
