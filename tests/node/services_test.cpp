@@ -179,6 +179,25 @@ TEST(Services, a_node_that_stops_takes_its_services_with_it_and_brings_none_back
   EXPECT_EQ(again.whereis_service("kv").error(), Errc::not_found);
 }
 
+TEST(Services, a_node_that_leaves_is_missed_at_once_and_welcome_when_it_joins_again) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 3);
+  const Pid pid = spawn_idle(*nodes[1]);
+  ASSERT_TRUE(nodes[1]->register_service("kv", pid).has_value());
+  ASSERT_TRUE(nodes[0]->new_map("m").has_value());
+  ASSERT_TRUE(nodes[1]->new_map("m").has_value());
+  ASSERT_TRUE(nodes[0]->resolve("kv").has_value());
+  ServiceLog log(*nodes[0]);
+  nodes[1]->leave();
+  EXPECT_TRUE(log.until("lost kv n1@127.0.0.1", 3s)) << "it said goodbye";
+  EXPECT_EQ(nodes[1]->lookup_local("kv").value(), pid) << "on its own node it still is";
+  ASSERT_TRUE(nodes[0]->map_put("m", "while it was away", 1).has_value());
+  ASSERT_TRUE(nodes[1]->join(nodes[0]->name()).has_value());
+  EXPECT_TRUE(log.until("back kv n1@127.0.0.1"));
+  EXPECT_EQ(nodes[0]->whereis_service("kv")->pid, pid);
+  EXPECT_TRUE(test::eventually(nodes, [&] { return nodes[1]->map_size("m") == 1; }));
+}
+
 TEST(Services, resolve_waits_for_a_name_and_gives_up_in_time) {
   Cluster cluster;
   const auto nodes = start_cluster(cluster, 2);
