@@ -67,7 +67,7 @@ TEST(Maps, a_map_that_is_opened_late_is_filled_by_the_others) {
   Cluster cluster;
   const auto nodes = start_cluster(cluster, 3);
   open_on_all({nodes[0], nodes[1]}, "m");
-  for (int key = 0; key < 100; ++key) ASSERT_TRUE(nodes[key % 2]->map_put("m", key, key * key).has_value());
+  for (std::size_t key = 0; key < 100; ++key) ASSERT_TRUE(nodes[key % 2]->map_put("m", key, key * key).has_value());
   ASSERT_TRUE(nodes[2]->new_map("m").has_value());
   EXPECT_TRUE(test::eventually(nodes, [&] { return nodes[2]->map_size("m") == 100; }));
   EXPECT_EQ(nodes[2]->map_get<int>("m", 9).value(), 81);

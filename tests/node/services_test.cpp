@@ -145,12 +145,12 @@ TEST(Services, unregistering_is_told_once_to_everybody) {
 TEST(Services, a_newcomer_learns_what_was_registered_before_it_came) {
   Cluster cluster;
   auto nodes = start_cluster(cluster, 2);
-  for (int index = 0; index < 50; ++index) {
+  for (std::size_t index = 0; index < 50; ++index) {
     ASSERT_TRUE(nodes[index % 2]->register_service("s" + std::to_string(index), spawn_idle(*nodes[index % 2])));
   }
   Node& late = cluster.start("late");
   ASSERT_TRUE(late.join(nodes[0]->name()).has_value());
-  for (int index = 0; index < 50; ++index) {
+  for (std::size_t index = 0; index < 50; ++index) {
     EXPECT_TRUE(late.resolve("s" + std::to_string(index), 10s).has_value()) << index;
   }
   EXPECT_EQ(late.list_services().size(), 50U);
