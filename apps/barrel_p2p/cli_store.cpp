@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -24,7 +25,13 @@ CLI::App& add_operation(CLI::App& store, int& status, const std::shared_ptr<Stor
     options->command.operation = operation;
     options->command.directory = options->directory;
     std::ifstream input;
-    if (operation == StoreOperation::import_records) input.open(options->file, std::ios::binary);
+    if (operation == StoreOperation::import_records) {
+      if (std::filesystem::is_directory(options->file)) {
+        options->command.erlang_directory = options->file;
+      } else {
+        input.open(options->file, std::ios::binary);
+      }
+    }
     status = run_store_command(options->command, input, std::cout, std::cerr);
   });
   return *app;
@@ -44,12 +51,15 @@ void add_store(CLI::App& app, int& status) {
   add_operation(*store, status, options, "dump", "All records as Erlang terms, one a line", StoreOperation::dump);
   add_operation(*store, status, options, "export", "All records as text for import, on standard output",
                 StoreOperation::export_records);
-  auto& import = add_operation(*store, status, options, "import", "Read an export into a store that holds nothing",
+  auto& import = add_operation(*store, status, options, "import",
+                               "Read an export, or the maps of an Erlang node, into a store that holds nothing",
                                StoreOperation::import_records);
-  import.add_option("file", options->file, "What export wrote")
+  import
+      .add_option("file", options->file,
+                  "What export wrote, or the directory barrel_p2p_map_data_dir of an Erlang node")
       ->required()
-      ->type_name("FILE")
-      ->check(CLI::ExistingFile);
+      ->type_name("FILE|DIR")
+      ->check(CLI::ExistingPath);
 }
 
 }  // namespace barrel_p2p::command

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "command_line.hpp"
+#include "erlang_import.hpp"
 #include "hex.hpp"
 #include "replication/store.hpp"
 
@@ -86,6 +87,30 @@ Result<void> add_line(std::string_view line, WriteBatch& batch) {
   }
   return {};
 }
+
+/// Fills a store in batches.
+class Importer {
+ public:
+  explicit Importer(DurableStore& store) : store_(store) {}
+
+  Result<void> add(const std::function<Result<void>(WriteBatch&)>& change) {
+    ++count_;
+    if (auto changed = change(batch_); !changed) return changed;
+    return batch_.bytes() < batch_bytes ? Result<void>() : write();
+  }
+  Result<void> write() {
+    Result<void> result;
+    auto taken = store_.write(std::exchange(batch_, {}), [&](const Result<void>& done) { result = done; });
+    store_.flush();
+    return taken ? result : taken;
+  }
+  [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+
+ private:
+  DurableStore& store_;
+  WriteBatch batch_;
+  std::uint64_t count_ = 0;
+};
 
 class Store {
  public:
@@ -191,8 +216,9 @@ class Store {
     return fail(Errc::corrupt, "the export is cut off after line " + std::to_string(number));
   }
 
-  /// The first pass only checks, so that nothing or everything is imported.
   Result<void> import_records() {
+    if (!command_.erlang_directory.empty()) return import_erlang();
+    // The first pass only checks, so that nothing or everything is imported.
     const auto start = input_.tellg();
     auto checked = read_export([](std::string_view line) {
       WriteBatch batch;
@@ -201,6 +227,34 @@ class Store {
     if (!checked) return checked;
     input_.clear();
     input_.seekg(start);
+    return import_from([&](Importer& importer) {
+      return read_export([&](std::string_view line) {
+        return importer.add([&](WriteBatch& batch) { return add_line(line, batch); });
+      });
+    });
+  }
+
+  Result<void> import_erlang() const {
+    const auto maps = read_erlang_directory(command_.erlang_directory);
+    if (!maps) return std::unexpected(maps.error());
+    return import_from([&](Importer& importer) -> Result<void> {
+      for (const auto& [collection, map, remarks] : *maps) {
+        output_ << collection << ' ' << map.entries.size() << '\n';
+        for (const auto& remark : remarks) output_ << collection << ": " << remark << '\n';
+        for (const auto& record : map.entries.entries()) {
+          auto added = importer.add([&](WriteBatch& batch) -> Result<void> {
+            batch.put(collection, record.first, record.second);
+            return {};
+          });
+          if (!added) return added;
+        }
+      }
+      return {};
+    });
+  }
+
+  /// `produce` fills the store, which must hold nothing.
+  Result<void> import_from(const std::function<Result<void>(Importer&)>& produce) const {
     const auto opened = DurableStore::open({.directory = command_.directory});
     if (!opened) return std::unexpected(opened.error());
     DurableStore& store = **opened;
@@ -210,28 +264,10 @@ class Store {
       return fail(Errc::already_registered,
                   "there are records in " + command_.directory.string() + ": import into a new directory");
     }
-    return import_into(store);
-  }
-
-  Result<void> import_into(DurableStore& store) {
-    WriteBatch batch;
-    Result<void> result;
-    std::uint64_t count = 0;
-    const auto write = [&]() -> Result<void> {
-      auto taken = store.write(std::exchange(batch, {}), [&](const Result<void>& done) {
-        if (result && !done) result = done;
-      });
-      store.flush();
-      return taken ? result : taken;
-    };
-    auto read = read_export([&](std::string_view line) -> Result<void> {
-      ++count;
-      if (auto added = add_line(line, batch); !added) return added;
-      return batch.bytes() < batch_bytes ? Result<void>() : write();
-    });
-    if (!read) return read;
-    if (auto last = write(); !last) return last;
-    output_ << "imported " << count << " records\n";
+    Importer importer(store);
+    if (auto produced = produce(importer); !produced) return produced;
+    if (auto last = importer.write(); !last) return last;
+    output_ << "imported " << importer.count() << " records\n";
     return written();
   }
 

@@ -24,6 +24,7 @@ enum class StoreOperation : std::uint8_t {
 struct StoreCommand {
   StoreOperation operation = StoreOperation::verify;
   std::filesystem::path directory;
+  std::filesystem::path erlang_directory{};  ///< Import from the maps of an Erlang node instead of an export.
 };
 
 /// `input`: what is imported. It is read twice, so it must be a file. Returns exit_ok or exit_failed.

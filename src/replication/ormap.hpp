@@ -153,9 +153,10 @@ class OrMap {
   };
   struct Equal {
     using is_transparent = void;
-    static const Term& key(const Term& term) noexcept { return term; }
-    static const Term& key(const std::unique_ptr<Record>& record) noexcept { return record->first; }
-    bool operator()(const auto& left, const auto& right) const noexcept { return key(left) == key(right); }
+    using Owned = std::unique_ptr<Record>;
+    bool operator()(const Owned& left, const Owned& right) const noexcept { return left->first == right->first; }
+    bool operator()(const Term& left, const Owned& right) const noexcept { return left == right->first; }
+    bool operator()(const Owned& left, const Term& right) const noexcept { return left->first == right; }
   };
 
   [[nodiscard]] Record* lookup(const Term& key) const noexcept;

@@ -136,6 +136,44 @@ TEST(StoreCommand, an_export_that_was_changed_or_cut_off_imports_nothing) {
   }
 }
 
+TEST(StoreCommand, the_maps_of_an_erlang_node_are_imported_and_what_is_damaged_is_said) {
+  const Scratch scratch;
+  const auto erlang = scratch / "erlang";
+  std::filesystem::create_directories(erlang);
+  Bytes log{1, 2, 3, 4, 6, 7, 8, 9};
+  const Bytes entry = encode_term(*parse_term("#{limit => {value,100,#{{'a@h',{timestamp,3,0}} => true}}}"));
+  log.insert(log.end(), {0, 0, 0, static_cast<std::uint8_t>(entry.size()), 0x62, 0x57, 0x4C, 0x41});
+  log.insert(log.end(), entry.begin(), entry.end());
+  log.insert(log.end(), {0, 0, 0, 9, 0x62, 0x57, 0x4C});
+  replication::write_bytes(erlang / "barrel_p2p_map_store$config.log", log);
+  replication::write_bytes(erlang / "barrel_p2p_map_store$flags.snapshot",
+                           encode_term(*parse_term("#{dark => {tombstone,{timestamp,4,0}}}")));
+  replication::write_bytes(erlang / "barrel_p2p_reminder.log", log);
+  std::istringstream input;
+  std::ostringstream output;
+  std::ostringstream errors;
+  const StoreCommand command{StoreOperation::import_records, scratch / "s", erlang};
+  EXPECT_EQ(run_store_command(command, input, output, errors), exit_ok) << errors.str();
+  EXPECT_EQ(output.str(),
+            "map/config 1\nmap/config: 7 bytes of the log are damaged and were skipped\nmap/flags 1\n"
+            "imported 2 records\n");
+  EXPECT_EQ(run(StoreOperation::dump, scratch / "s").output,
+            "{record,<<\"map/config\">>,limit,{value,100,#{{a@h,{timestamp,3,0}} => true}}}.\n"
+            "{record,<<\"map/flags\">>,dark,{tombstone,{timestamp,4,0}}}.\n");
+}
+
+TEST(StoreCommand, a_directory_without_maps_of_an_erlang_node_makes_no_store) {
+  const Scratch scratch;
+  std::filesystem::create_directories(scratch / "erlang");
+  std::istringstream input;
+  std::ostringstream output;
+  std::ostringstream errors;
+  const StoreCommand command{StoreOperation::import_records, scratch / "s", scratch / "erlang"};
+  EXPECT_EQ(run_store_command(command, input, output, errors), exit_failed);
+  EXPECT_NE(errors.str().find("not_found: there are no maps of an Erlang node"), std::string::npos) << errors.str();
+  EXPECT_FALSE(std::filesystem::exists(scratch / "s"));
+}
+
 TEST(StoreCommand, a_store_that_a_node_uses_is_left_alone) {
   const Scratch scratch;
   make_store(scratch / "s");
