@@ -127,7 +127,7 @@ bool Map::is_valid(const Term& value) const {
 /// Returns the bytes of both.
 Result<std::size_t> Map::check(const Term& key, const Term& value) const {
   if (!is_valid(value)) {
-    return fail(Errc::invalid_value, "the validator of the map " + name_.string() + " refused " + to_text(value));
+    return fail(Errc::invalid_value, "the validator of the map " + name_.string() + " refused the value");
   }
   const std::size_t bytes = encoded_size(key, false) + encoded_size(value, false);
   if (bytes <= around_.config.entry_bytes_max) return bytes;

@@ -91,6 +91,8 @@ class Map {
   [[nodiscard]] const replication::OrMap& entries() const noexcept { return state_.map(); }
   [[nodiscard]] MapStatistics statistics() const;
 
+  MonotonicTime scheduled = MonotonicTime::max();  ///< Where it stands in the list of `Maps`.
+
  private:
   /// Keys in the order in which they came, each once.
   struct KeyQueue {

@@ -42,6 +42,15 @@ Map* Maps::map_of(const Atom& replica_name) const {
   return found == by_replica_.end() ? nullptr : found->second;
 }
 
+/// Every map stands in `due_` once. A map's deadline changes only by what is done to it.
+void Maps::schedule(Map& map) {
+  const auto due = map.deadline();
+  if (due == map.scheduled) return;
+  due_.erase({map.scheduled, map.name()});
+  map.scheduled = due;
+  due_.emplace(due, map.name());
+}
+
 // What the program asks for.
 
 Result<void> Maps::open(const Atom& map, MapOptions options, Stored stored, const Now& now, Effects& out) {
@@ -72,6 +81,7 @@ Result<void> Maps::open(const Atom& map, MapOptions options, Stored stored, cons
   auto& opened = maps_[map] = std::make_unique<Map>(map, std::move(options), *around_, now);
   by_replica_.emplace(opened->replica_name(), opened.get());
   opened->start(stored, now, out);
+  schedule(*opened);
   return {};
 }
 
@@ -82,6 +92,7 @@ Result<void> Maps::remove_map(const Atom& map, Ticket ticket, Effects& out) {
   if (found == maps_.end()) return no_such_map(map);
   const bool persistent = found->second->persistent();
   by_replica_.erase(found->second->replica_name());
+  due_.erase({found->second->scheduled, map});
   maps_.erase(found);
   if (persistent) {
     drop(map, ticket, out);
@@ -122,12 +133,18 @@ void Maps::neighbour_up(const Atom& node, const Now& now, Effects& /*out*/) {
   auto& neighbours = around_->neighbours;
   const auto known = std::ranges::find(neighbours, node, &MapSurroundings::Neighbour::node);
   if (known == neighbours.end()) neighbours.push_back({node, false});
-  for (const auto& [name, map] : maps_) map->neighbour_up(node, now);
+  for (const auto& [name, map] : maps_) {
+    map->neighbour_up(node, now);
+    schedule(*map);
+  }
 }
 
 void Maps::neighbour_down(const Atom& node) {
   std::erase_if(around_->neighbours, [&](const auto& neighbour) { return neighbour.node == node; });
-  for (const auto& [name, map] : maps_) map->neighbour_down(node);
+  for (const auto& [name, map] : maps_) {
+    map->neighbour_down(node);
+    schedule(*map);
+  }
 }
 
 void Maps::set_native(const Atom& node) {
@@ -139,7 +156,10 @@ void Maps::set_native(const Atom& node) {
 
 void Maps::leave() {
   around_->neighbours.clear();
-  for (const auto& [name, map] : maps_) map->leave();
+  for (const auto& [name, map] : maps_) {
+    map->leave();
+    schedule(*map);
+  }
 }
 
 void Maps::liveness(const Liveness& change, const Now& now, Effects& out) {
@@ -154,17 +174,24 @@ void Maps::liveness(const Liveness& change, const Now& now, Effects& out) {
     } else {
       map->node_gone(change.node, now, out);
     }
+    schedule(*map);
   }
 }
 
 bool Maps::takes(const Atom& replica_name) const { return map_of(replica_name) != nullptr; }
 
 void Maps::deliver(const Atom& replica_name, const Term& payload, const Now& now, Effects& out) {
-  if (Map* const map = map_of(replica_name)) map->deliver(payload, now, out);
+  Map* const map = map_of(replica_name);
+  if (map == nullptr) return;
+  map->deliver(payload, now, out);
+  schedule(*map);
 }
 
 void Maps::receive(const Atom& replica_name, const Atom& from, const Term& message, const Now& now, Effects& out) {
-  if (Map* const map = map_of(replica_name)) map->receive(from, message, now, out);
+  Map* const map = map_of(replica_name);
+  if (map == nullptr) return;
+  map->receive(from, message, now, out);
+  schedule(*map);
 }
 
 void Maps::store_failed(std::span<const StoreChange> changes) {
@@ -188,15 +215,23 @@ void Maps::store_failed(std::span<const StoreChange> changes) {
 }
 
 void Maps::tick(const Now& now, Effects& out) {
-  if (now.monotonic < deadline()) return;
-  for (const auto& [name, map] : maps_) {
-    if (map->deadline() <= now.monotonic) map->tick(now, out);
+  std::vector<Map*> due;
+  for (const auto& [time, name] : due_) {
+    if (time > now.monotonic) break;
+    due.push_back(open_map(name));
+  }
+  for (Map* const map : due) {
+    map->tick(now, out);
+    schedule(*map);
   }
   if (now.monotonic < next_scan_) return;
   next_scan_ = now.monotonic + around_->config.scan_period;
   for (const auto& map : std::exchange(undropped_, {})) drop(map, 0, out);
   note_absence(now);
-  for (const auto& [name, map] : maps_) map->scan(now, out);
+  for (const auto& [name, map] : maps_) {
+    map->scan(now, out);
+    schedule(*map);
+  }
 }
 
 void Maps::note_absence(const Now& now) {
@@ -226,9 +261,7 @@ void Maps::note_absence(const Now& now) {
 
 MonotonicTime Maps::deadline() const noexcept {
   if (maps_.empty() && undropped_.empty()) return MonotonicTime::max();
-  MonotonicTime next = next_scan_;
-  for (const auto& [name, map] : maps_) next = std::min(next, map->deadline());
-  return next;
+  return due_.empty() ? next_scan_ : std::min(next_scan_, due_.begin()->first);
 }
 
 // What is known.

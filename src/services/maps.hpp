@@ -122,12 +122,14 @@ class Maps {
   [[nodiscard]] Map* map_of(const Atom& replica_name) const;
   static void drop(const Atom& map, Ticket ticket, Effects& out);
 
+  void schedule(Map& map);
   void note_absence(const Now& now);
 
   std::unique_ptr<MapSurroundings> around_;
   std::map<Atom, std::unique_ptr<Map>> maps_;
   std::unordered_map<Atom, Map*> by_replica_;
-  std::set<Atom> undropped_;  ///< Maps that are closed and that the store still has.
+  std::set<Atom> undropped_;                      ///< Maps that are closed and that the store still has.
+  std::set<std::pair<MonotonicTime, Atom>> due_;  ///< When something is to be done with which map.
   MonotonicTime next_scan_;
 };
 
