@@ -193,9 +193,16 @@ class BARREL_P2P_API Node {
   [[nodiscard]] Result<Pid> lookup_local(const ServiceName& name) const;
   /// In Erlang's order. Reads a copy.
   [[nodiscard]] std::vector<ServiceName> list_services() const;
-  /// One of them. A name that is known costs a read of a copy. Error: `not_found`.
+  /// One of them. A name that is known costs a read of a copy. Else the neighbours are asked, and their neighbours: C++
+  /// nodes know what this one knows, Erlang nodes may know more. Blocks for that, at most `options.ask_for`; not from
+  /// inside of a process or of a callback, where only what is known here is found. Processes that are known to have
+  /// ended are left out: of other nodes' processes, those that were handed out in the last ten minutes. Errors:
+  /// `not_found`, `overloaded`.
   [[nodiscard]] Result<ServiceLocation> whereis_service(const ServiceName& name,
                                                         const WhereisOptions& options = {}) const;
+  /// The same without blocking, everywhere; the callback runs once, here or on the cluster thread, and must not block.
+  void whereis_service(const ServiceName& name, const WhereisOptions& options,
+                       std::function<void(Result<ServiceLocation>)> done) const;
   /// Waits until there is one. Blocks. Errors: `timeout`, `overloaded`, `stopped`.
   [[nodiscard]] Result<ServiceLocation> resolve(const ServiceName& name, Duration limit = std::chrono::seconds(5),
                                                 WhereisOptions options = {});
@@ -209,6 +216,32 @@ class BARREL_P2P_API Node {
   void unsubscribe_services(const Pid& process);
   /// Checks what is known against itself. Blocks for the cluster thread, in time that grows with the registry.
   [[nodiscard]] Result<RegistryAudit> verify_registry();
+
+  /// A process of this node that stands for a service of another one: it hands on calls, casts and messages, and ends
+  /// with the service. Made if need be; one a name. Blocks as `whereis_service`. Errors: `not_found` (also when the
+  /// service is of this node: its process needs nobody to stand for it), `limit_exceeded`, `stopped`.
+  Result<Pid> get_proxy(const ServiceName& name);
+  /// Ends the proxy with the reason `shutdown`. False: there is none.
+  bool stop_proxy(const ServiceName& name);
+  /// Has an Erlang neighbour register the service's process, or its proxy here, in Erlang's `global`, of which this
+  /// node is no member; it is gone from there when the process ends. Blocks. Errors: `not_found`, `already_registered`
+  /// (`global` has the name), `not_connected` (no Erlang node is a neighbour), `timeout` (a process of this node may
+  /// still be registered later), `remote_exit`, `limit_exceeded`, `stopped`.
+  Result<Pid> global_register(const ServiceName& name, Duration limit = std::chrono::seconds(5));
+  /// A process that does nothing but bear the name. Blocks. Errors: as `register_service`.
+  Result<Pid> start_service_holder(const ServiceName& name);
+  /// Does not wait for its end.
+  void stop_service_holder(const Pid& holder);
+
+  // What Erlang's `{via, barrel_p2p, Name}` calls. A name is taken on this node only; others may have it as well.
+
+  /// `register_service` without metadata. False: it could not be registered.
+  bool register_name(const ServiceName& name, const Pid& process);
+  void unregister_name(const ServiceName& name);
+  /// As `whereis_service`.
+  [[nodiscard]] std::optional<Pid> whereis_name(const ServiceName& name) const;
+  /// `send/2` of the Erlang library: to whom it was sent. Errors: as `whereis_service` and `send`.
+  Result<Pid> send_name(const ServiceName& name, Term message);
 
   // Replicated maps. docs/maps.md explains. Keys and values are terms of any kind; all functions that change a map
   // block for the cluster thread, and for the disk if the map is persistent. Errors of these: `no_such_map`,

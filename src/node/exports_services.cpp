@@ -53,11 +53,14 @@ Task<Result<Term>> unregister_service(Process& self, ServicesRunner& services, A
   co_return Term(Atom("ok"));
 }
 
-Result<Term> whereis_service(const ServicesRunner& services, const Term& name) {
-  const auto service = ServiceName::from(name);
-  if (!service) return std::unexpected(service.error());
-  const auto found = services.find_service(*service, {});
-  return found ? location_term(*found) : error_term(Errc::not_found);
+Task<Result<Term>> whereis_service(Process& self, ServicesRunner& services, Arguments arguments) {
+  if (arguments.empty() || arguments.size() > 2) co_return fail(Errc::undefined_function);
+  const auto service = ServiceName::from(arguments[0]);
+  if (!service) co_return std::unexpected(service.error());
+  const auto start = [&](Answer<ServiceLocation>::Function done) { services.ask(*service, {}, std::move(done)); };
+  const Result<ServiceLocation> found = co_await awaited<ServiceLocation>(self, start);
+  if (!found) co_return error_term(found.error());
+  co_return location_term(*found);
 }
 
 // Maps.
@@ -201,9 +204,8 @@ void export_services(process::System& system, ServicesRunner& services) {
         for (const auto& name : services.list_services()) names.push_back(name.term());
         return Term::list(std::move(names));
       }));
-  add("whereis_service", [&services](Process& /*self*/, Arguments arguments) -> Task<Result<Term>> {
-    if (arguments.empty() || arguments.size() > 2) co_return fail(Errc::undefined_function);
-    co_return whereis_service(services, arguments[0]);
+  add("whereis_service", [&services](Process& self, Arguments arguments) {
+    return whereis_service(self, services, std::move(arguments));
   });
   auto& pids = services.service_pids();
   add("subscribe_services", exported_for_pid([&](const Pid& pid) { pids.add(pid); }));

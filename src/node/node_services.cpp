@@ -83,9 +83,18 @@ std::vector<ServiceName> Node::list_services() const {
 }
 
 Result<ServiceLocation> Node::whereis_service(const ServiceName& name, const WhereisOptions& options) const {
-  auto found = parts_->services ? parts_->services->find_service(name, options) : std::nullopt;
-  if (!found) return fail(Errc::not_found, "no node has registered " + to_text(name.term()));
-  return std::move(*found);
+  node::ServicesRunner* const services = parts_->services.get();
+  auto found = services != nullptr ? services->find_service(name, options) : std::nullopt;
+  if (found) return std::move(*found);
+  const bool may_wait = services != nullptr && !services->is_current() && !parts_->system->is_current();
+  if (!may_wait) return fail(Errc::not_found, "no service " + to_text(name.term()) + " is known here");
+  return node::wait_for<ServiceLocation>([&](auto done) { services->ask(name, options, std::move(done)); });
+}
+
+void Node::whereis_service(const ServiceName& name, const WhereisOptions& options,
+                           std::function<void(Result<ServiceLocation>)> done) const {
+  if (!parts_->services) return done(no_member());
+  parts_->services->ask(name, options, std::move(done));
 }
 
 Result<ServiceLocation> Node::resolve(const ServiceName& name, Duration limit, WhereisOptions options) {
@@ -98,6 +107,56 @@ void Node::resolve(const ServiceName& name, Duration limit, WhereisOptions optio
                    std::function<void(Result<ServiceLocation>)> done) {
   if (!parts_->services) return done(no_member());
   parts_->services->resolve(name, std::move(options), limit, std::move(done));
+}
+
+// Proxies, names of `via`, global, holders.
+
+namespace {
+
+/// Runs what the bridge does on a process, and waits.
+template <class T, class Parts>
+Result<T> on_process(Parts& parts, const std::function<Task<Result<T>>(services::Bridge&, Process&)>& function) {
+  if (!parts.bridge) return no_member();
+  auto result = parts.template wait_for<Result<T>>([&](Process& self) { return function(*parts.bridge, self); });
+  if (!result) return std::unexpected(result.error());
+  return std::move(*result);
+}
+
+}  // namespace
+
+Result<Pid> Node::get_proxy(const ServiceName& name) {
+  return on_process<Pid>(*parts_, [&](auto& bridge, Process& self) { return bridge.get_proxy(self, name); });
+}
+
+bool Node::stop_proxy(const ServiceName& name) { return parts_->bridge && parts_->bridge->proxies().stop(name.term()); }
+
+Result<Pid> Node::global_register(const ServiceName& name, Duration limit) {
+  return on_process<Pid>(*parts_,
+                         [&](auto& bridge, Process& self) { return bridge.global_register(self, name, limit); });
+}
+
+Result<Pid> Node::start_service_holder(const ServiceName& name) {
+  return on_process<Pid>(*parts_, [&](auto& bridge, Process& self) { return bridge.start_service_holder(self, name); });
+}
+
+void Node::stop_service_holder(const Pid& holder) { parts_->system->send_local(holder, Atom("stop")); }
+
+bool Node::register_name(const ServiceName& name, const Pid& process) {
+  return register_service(name, process).has_value();
+}
+
+void Node::unregister_name(const ServiceName& name) { unregister_service(name); }
+
+std::optional<Pid> Node::whereis_name(const ServiceName& name) const {
+  const auto found = whereis_service(name);
+  return found ? std::optional(found->pid) : std::nullopt;
+}
+
+Result<Pid> Node::send_name(const ServiceName& name, Term message) {
+  const auto found = whereis_service(name);
+  if (!found) return std::unexpected(found.error());
+  if (auto sent = send(found->pid, std::move(message)); !sent) return std::unexpected(sent.error());
+  return found->pid;
 }
 
 Subscription Node::subscribe_services(std::function<void(const ServiceEvent&)> callback) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -188,6 +189,15 @@ bool OverlayRunner::can_spare(const Atom& node) const {
   return natives_.contains(node) && std::ranges::find(views_->active, node) == views_->active.end();
 }
 
+std::vector<Atom> OverlayRunner::erlang_neighbours() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Atom> nodes;
+  std::ranges::copy_if(views_->active, std::back_inserter(nodes),
+                       [&](const Atom& node) { return erlangs_.contains(node); });
+  std::ranges::sort(nodes);
+  return nodes;
+}
+
 OverlayStatistics OverlayRunner::statistics() const {
   const std::lock_guard lock(mutex_);
   OverlayStatistics all = statistics_;
@@ -245,6 +255,14 @@ void OverlayRunner::set_alarm() {
 
 void OverlayRunner::handle(LinkUp&& input) {
   links_[input.node] = {input.epoch, std::move(input.address)};
+  {
+    const std::lock_guard lock(mutex_);
+    if (input.erlang) {
+      erlangs_.insert(input.node);
+    } else {
+      erlangs_.erase(input.node);
+    }
+  }
   machine_.link_up(input.node, monotonic_now(), effects_, input.erlang);
 }
 
@@ -257,6 +275,7 @@ void OverlayRunner::handle(LinkDown&& input) {
   {
     const std::lock_guard lock(mutex_);
     natives_.erase(input.node);
+    erlangs_.erase(input.node);
   }
   machine_.link_down(input.node, monotonic_now(), effects_);
 }

@@ -111,6 +111,8 @@ class OverlayRunner {
   /// Blocks. Errors: `timeout`, `stopped`, `invalid_argument`.
   Result<void> joined(std::size_t members_min, Milliseconds limit);
   [[nodiscard]] std::shared_ptr<const Views> views() const;
+  /// Neighbours that are Erlang nodes, in the order of their names.
+  [[nodiscard]] std::vector<Atom> erlang_neighbours() const;
   [[nodiscard]] OverlayStatistics statistics() const;
   /// Neighbours first, as `up`.
   Subscription subscribe(std::function<void(const MembershipEvent&)> callback);
@@ -225,6 +227,7 @@ class OverlayRunner {
   std::condition_variable changed_;
   std::shared_ptr<const Views> views_ = std::make_shared<const Views>();
   std::unordered_set<Atom> natives_;  ///< Linked C++ nodes.
+  std::unordered_set<Atom> erlangs_;  ///< Linked Erlang nodes.
   OverlayStatistics statistics_;
   bool stopped_ = false;
 };

@@ -267,6 +267,7 @@ Result<void> Node::Parts::make_services() {
                                                     std::move(*store), logger);
   node::export_services(*system, *services);
   node::export_maps(*system, *services);
+  bridge = node::make_bridge(*system, *services, *overlay);
   return {};
 }
 

@@ -21,6 +21,7 @@
 #include "distribution/network.hpp"
 #include "node/overlay_runner.hpp"
 #include "node/serial_executor.hpp"
+#include "node/service_bridge.hpp"
 #include "node/services_runner.hpp"
 #include "node/subscribers.hpp"
 #include "process/system.hpp"
@@ -69,6 +70,7 @@ class Node::Parts {
   node::SerialExecutor cluster;
   std::unique_ptr<node::OverlayRunner> overlay;    ///< Nothing on a hidden node. Gone after the network.
   std::unique_ptr<node::ServicesRunner> services;  ///< Likewise.
+  std::unique_ptr<services::Bridge> bridge;        ///< Likewise.
   std::unique_ptr<distribution::Network> network;
   node::Subscribers<NodeEvent> events;
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/prng.hpp"
+#include "node/watch_processes.hpp"
 #include "replication/digest_tree.hpp"
 
 namespace barrel_p2p {
@@ -22,28 +23,6 @@ constexpr std::size_t call_bytes = 512;
 std::size_t bytes_of(const distribution::Payload& payload) {
   const auto* encoded = std::get_if<distribution::EncodedTerm>(&payload);
   return call_bytes + (encoded == nullptr ? 0 : encoded->bytes.size());
-}
-
-/// Watches the processes of services: `{watch, Pid}`, `{unwatch, Pid}`.
-Task<> watch_processes(Process& self, std::function<void(const Pid&, const Term&)> ended) {
-  std::unordered_map<Pid, Ref> watched;
-  for (;;) {
-    const Term message = co_await self.receive();
-    if (message.is_tagged("watch", 2) && message[1].is_pid()) {
-      const Pid pid = *message[1].as_pid();
-      if (!watched.contains(pid)) watched.emplace(pid, self.monitor(pid));
-    } else if (message.is_tagged("unwatch", 2) && message[1].is_pid()) {
-      const auto found = watched.find(*message[1].as_pid());
-      if (found == watched.end()) continue;
-      self.demonitor(found->second);
-      watched.erase(found);
-    } else if (message.is_tagged("DOWN", 5) && message[3].is_pid()) {
-      const auto found = watched.find(*message[3].as_pid());
-      if (found == watched.end() || !(message[1] == Term(found->second))) continue;
-      watched.erase(found);
-      ended(*message[3].as_pid(), message[4]);
-    }
-  }
 }
 
 /// As Erlang processes get it. What only we tell is told in their words.
@@ -101,17 +80,23 @@ ServicesRunner::ServicesRunner(ServicesRunnerConfig config, SerialExecutor& exec
       alarm_(std::make_unique<SerialExecutor::Alarm>(executor, [this] { tick(); })),
       maps_(system),
       members_{config_.services.own},
+      handed_out_(system, [this](Call work) { wake(queue_.push(std::move(work))); }),
       service_pids_(system) {
   const auto take = [this](const Atom& name, const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
     return receive(name, node, epoch, std::move(payload));
   };
-  for (const auto name : {services::members_replica_name, services::registry_replica_name}) {
+  for (const auto name : {services::members_replica_name, services::registry_replica_name, services::router_name}) {
     system_.set_receiver(
         Atom(name), [take, atom = Atom(name)](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
           return take(atom, node, epoch, std::move(payload));
         });
   }
   system_.set_receiver_of_prefix(std::string(services::map_replica_prefix), take);
+  // Proxies of Erlang nodes call a service by a registered name.
+  system_.set_name_fallback([this](const Atom& name) {
+    auto pid = lookup_local(name);
+    return pid && pid->node == config_.services.own ? pid : std::nullopt;
+  });
   listen();
 }
 
@@ -123,10 +108,12 @@ void ServicesRunner::listen() {
   OverlayListener listener;
   listener.up = [this](const Atom& node, bool native) {
     machine_.neighbour_up(node, native, now(), effects_);
+    router_->neighbour_up(node);
     settle();
   };
   listener.down = [this](const Atom& node) {
     machine_.neighbour_down(node);
+    router_->neighbour_down(node, now(), effects_);
     settle();
   };
   listener.native = [this](const Atom& node) {
@@ -154,6 +141,8 @@ void ServicesRunner::start() {
   if (!system_.register_name(Atom("barrel_p2p_registry"), watcher_)) {
     logger_->warn("the name barrel_p2p_registry is taken by another process");
   }
+  start_router();
+  handed_out_.start();
   executor_.post([this] { tick(); });
 }
 
@@ -177,6 +166,7 @@ void ServicesRunner::stop() {
   store_.reset();
   answers_.clear();
   waiters_.clear();
+  asking_.clear();
 }
 
 // Into the queue.
@@ -345,7 +335,9 @@ Result<void> ServicesRunner::broadcast_change(const Atom& name, Term change) {
 // What is read.
 
 ServicesRunner::Registrations ServicesRunner::lookup(const ServiceName& name) const {
-  return registry_.get(name.term()).value_or(Registrations());
+  auto all = registry_.get(name.term()).value_or(Registrations());
+  std::erase_if(all, [this](const Registration& one) { return !is_usable(one); });
+  return all;
 }
 
 std::optional<Pid> ServicesRunner::lookup_local(const ServiceName& name) const {
@@ -375,20 +367,24 @@ std::optional<ServiceLocation> ServicesRunner::find_service(const ServiceName& n
     location = ServiceLocation{one.pid, NodeName(one.node.text()), one.node == config_.services.own};
   };
   registry_.read(name.term(), [&](const Registrations& all) {
-    if (all.size() == 1 || (options.choice == ServiceChoice::local_first && !options.accept)) {
-      if (!options.accept || options.accept(all.front().meta)) use(all.front());
+    const auto is_wanted = [&](const Registration& one) {
+      return is_usable(one) && (!options.accept || options.accept(one.meta));
+    };
+    if (options.choice == ServiceChoice::local_first) {
+      const auto first = std::ranges::find_if(all, is_wanted);
+      if (first != all.end()) use(*first);
       return;
     }
     std::vector<const Registration*> wanted;
     for (const auto& one : all) {
-      if (!options.accept || options.accept(one.meta)) wanted.push_back(&one);
+      if (is_wanted(one)) wanted.push_back(&one);
     }
     if (wanted.empty()) return;
     const auto weight = [&](const Registration* one) {
       return replication::key_hash(Term::tuple({options.key, one->node}));
     };
     switch (options.choice) {
-      case ServiceChoice::local_first: return use(*wanted.front());
+      case ServiceChoice::local_first:
       case ServiceChoice::first: return use(**std::ranges::min_element(wanted, {}, &Registration::node));
       case ServiceChoice::random:
         return use(*wanted[Prng(round_robin_.fetch_add(1, std::memory_order_relaxed)).below(wanted.size())]);
@@ -397,6 +393,7 @@ std::optional<ServiceLocation> ServicesRunner::find_service(const ServiceName& n
       case ServiceChoice::by_key: return use(**std::ranges::max_element(wanted, {}, weight));
     }
   });
+  if (location) handed_out_.use(location->pid);
   return location;
 }
 
@@ -413,12 +410,14 @@ void ServicesRunner::run() {
     settle();
     for (const auto& channel : queue_.done(entry.bytes)) network_.resume_reading(channel.node, channel.epoch);
   }
-  if (monotonic_now() >= machine_.deadline()) machine_.tick(now(), effects_);
+  if (monotonic_now() >= deadline()) return tick();
   settle();
 }
 
 void ServicesRunner::tick() {
   machine_.tick(now(), effects_);
+  router_->tick(now(), effects_);
+  handed_out_.tick(now());
   const auto time = monotonic_now();
   for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
     if (waiter->until > time) {
@@ -442,12 +441,16 @@ void ServicesRunner::settle() {
   set_alarm();
 }
 
+MonotonicTime ServicesRunner::deadline() const noexcept {
+  return std::min({machine_.deadline(), router_->deadline(), handed_out_.deadline()});
+}
+
 /// An alarm that comes too early only finds nothing to do.
 void ServicesRunner::set_alarm() {
-  auto deadline = machine_.deadline();
-  for (const auto& waiter : waiters_) deadline = std::min(deadline, waiter.until);
-  if (deadline == MonotonicTime::max()) return;
-  if (!alarm_->at() || *alarm_->at() > deadline) alarm_->set(deadline);
+  auto due = deadline();
+  for (const auto& waiter : waiters_) due = std::min(due, waiter.until);
+  if (due == MonotonicTime::max()) return;
+  if (!alarm_->at() || *alarm_->at() > due) alarm_->set(due);
 }
 
 void ServicesRunner::handle(Call&& call) { call(); }
@@ -456,6 +459,7 @@ void ServicesRunner::handle(Received&& input) {
   if (!overlay_.is_linked(input.node, input.epoch)) return;  // hidden, or gone
   const auto term = distribution::decode_payload(input.payload);
   if (!term) return network_.report_malformed(input.node, input.epoch, term.error().message());
+  if (input.name == services::router_name) return router_->receive(input.node, *term, now(), effects_);
   machine_.receive(input.name, input.node, *term, now(), effects_);
 }
 
@@ -572,7 +576,6 @@ void ServicesRunner::carry_out(services::MapHappened& effect) {
 }
 
 /// Nothing here asks the router yet.
-void ServicesRunner::carry_out(services::Routed& /*effect*/) {}
 
 void ServicesRunner::carry_out(services::MembersChanged& /*effect*/) {
   auto members = machine_.members().members();

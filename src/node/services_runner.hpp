@@ -32,6 +32,7 @@
 #include "node/answer.hpp"
 #include "node/concurrent_table.hpp"
 #include "node/gate.hpp"
+#include "node/handed_out.hpp"
 #include "node/input_queue.hpp"
 #include "node/map_views.hpp"
 #include "node/overlay_runner.hpp"
@@ -40,6 +41,7 @@
 #include "node/subscribers.hpp"
 #include "process/system.hpp"
 #include "replication/store.hpp"
+#include "services/router.hpp"
 #include "services/services.hpp"
 
 namespace barrel_p2p {
@@ -78,6 +80,9 @@ class ServicesRunner {
   void unregister_service(ServiceName name, Answer<bool>::Function done);
   /// Answers with the first location that the options accept; waits for one to appear.
   void resolve(ServiceName name, WhereisOptions options, Milliseconds limit, Answer<ServiceLocation>::Function done);
+  /// Answers at once when the name is known here; else asks other nodes, for `options.ask_for`. What they answer has no
+  /// metadata, so with `options.accept` they are not asked. Errors also: `not_found`.
+  void ask(ServiceName name, const WhereisOptions& options, Answer<ServiceLocation>::Function done);
   void verify(Answer<RegistryAudit>::Function done);
   /// Reads the store, if the map is persistent: blocks for the disk.
   void open_map(const Atom& map, MapOptions options, Done done);
@@ -131,7 +136,18 @@ class ServicesRunner {
     Answer<ServiceLocation> answer;
   };
 
+  /// Who waits for what other nodes answer.
+  struct Asking {
+    ServiceName name;
+    WhereisOptions options;
+    Answer<ServiceLocation> answer;
+  };
+
   void listen();
+  void start_router();
+  [[nodiscard]] services::Router::Knowledge knowledge();
+  /// Of a process that is not known to have ended.
+  [[nodiscard]] bool is_usable(const services::Registration& one) const;
   void wake(Queue::Pushed pushed);
   template <class T>
   void call(std::size_t bytes, std::shared_ptr<Answer<T>> answer, Call work);
@@ -141,6 +157,7 @@ class ServicesRunner {
   // Cluster thread.
   void run();
   void tick();
+  [[nodiscard]] MonotonicTime deadline() const noexcept;
   void set_alarm();
   void handle(Call&& call);
   void handle(Received&& input);
@@ -184,6 +201,8 @@ class ServicesRunner {
   services::Ticket last_ticket_ = 0;
   std::unordered_map<services::Ticket, Answer<void>> answers_;
   std::list<Waiter> waiters_;
+  std::optional<services::Router> router_;  ///< From `start` on.
+  std::unordered_map<services::Ticket, Asking> asking_;
 
   // What is read.
   MapViews maps_;
@@ -191,6 +210,7 @@ class ServicesRunner {
   mutable std::mutex members_mutex_;
   std::vector<Atom> members_;
   mutable std::atomic<std::uint64_t> round_robin_{0};
+  mutable HandedOut handed_out_;  ///< What was handed out is remembered by those who only read.
 
   Subscribers<ServiceEvent> service_events_;
   PidSubscribers service_pids_;

@@ -1,0 +1,72 @@
+#include "node/handed_out.hpp"
+
+#include <utility>
+
+#include "node/watch_processes.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace node {
+namespace {
+
+services::PidLivenessConfig config_of(const process::System& system) {
+  services::PidLivenessConfig config;
+  config.own = system.config().node;
+  return config;
+}
+
+services::Now now() { return {monotonic_now(), wall_now()}; }
+
+}  // namespace
+
+HandedOut::HandedOut(process::System& system, std::function<void(std::function<void()>)> post)
+    : system_(system), post_(std::move(post)), liveness_(config_of(system)) {}
+
+void HandedOut::start() {
+  watcher_ = system_.spawn([this](Process& self) {
+    return watch_processes(self, [this](const Pid& pid, const Term& reason) {
+      post_([this, pid, reason] {
+        liveness_.down(pid, reason, now(), effects_);
+        if (liveness_.has_ended(pid)) ended_.set(pid, true);
+        carry_out();
+      });
+    });
+  });
+}
+
+bool HandedOut::has_ended(const Pid& pid) const {
+  bool ended = false;
+  ended_.read(pid, [&](bool value) { ended = value; });
+  return ended;
+}
+
+void HandedOut::use(const Pid& pid) {
+  if (pid.node == system_.config().node) return;
+  bool known = false;
+  ended_.read(pid, [&](bool /*ended*/) { known = true; });
+  if (known) return;
+  ended_.set(pid, false);
+  post_([this, pid] {
+    liveness_.used(pid, now(), effects_);
+    carry_out();
+  });
+}
+
+void HandedOut::tick(const services::Now& now) {
+  liveness_.tick(now, effects_);
+  carry_out();
+}
+
+void HandedOut::carry_out() {
+  for (const auto& effect : effects_) {
+    const auto* watch = std::get_if<services::Watch>(&effect);
+    const Pid& pid = watch != nullptr ? watch->pid : std::get<services::Unwatch>(effect).pid;
+    system_.send_local(watcher_, Term::tuple({Atom(watch != nullptr ? "watch" : "unwatch"), pid}));
+    if (watch == nullptr) ended_.erase(pid);
+  }
+  effects_.clear();
+}
+
+}  // namespace node
+}  // namespace v0
+}  // namespace barrel_p2p
