@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -193,6 +194,18 @@ Term ErlangNode::finish(Duration limit) {
 Term ErlangNode::eval(const std::string& expressions, Duration limit) {
   start(expressions);
   return finish(limit);
+}
+
+void ErlangNode::load(const std::string& source) {
+  std::string line = source;
+  std::ranges::replace(line, '\n', ' ');
+  eval(
+      "(fun(Text) -> {ok, Tokens, _} = erl_scan:string(Text), Split = fun Next([], []) -> [];"
+      " Next([{dot, _} = Dot | Rest], Form) -> {ok, Parsed} = erl_parse:parse_form(lists:reverse([Dot | Form])),"
+      " [Parsed | Next(Rest, [])]; Next([Token | Rest], Form) -> Next(Rest, [Token | Form]) end,"
+      " {ok, Module, Beam} = compile:forms(Split(Tokens, [])),"
+      " {module, Module} = code:load_binary(Module, atom_to_list(Module), Beam) end)(\"" +
+      line + "\")");
 }
 
 bool ErlangNode::becomes(const std::string& condition, Duration limit) {

@@ -4,13 +4,14 @@
 //
 //   run-node NAME PORT DATADIR DISCOVERYDIR COOKIE
 //
-// starts one node under that name on that UDP port (0: any) and on 127.0.0.1. Its keys are in DATADIR/keys, it pins
-// keys at first contact, and it publishes itself in DISCOVERYDIR, where it looks for others too. Everything else is as
-// its defaults are. The process id of the program is that of the node: a signal to it reaches the node. On standard
-// output it prints `ready NODE PORT PID` once it can be reached. Then it reads one line after the other from standard
-// input, takes each as Erlang expressions, evaluates them, one line after the other and in one Erlang process that
-// keeps variables and mailbox, and prints one line for each: `ok TERM` or `error REASON`. Nothing else goes to standard
-// output; logs go to standard error. It ends at the end of standard input.
+// starts one node under that name on that UDP port (0: any) and on 127.0.0.1. Its keys are in DATADIR/keys, whatever
+// else it stores is in DATADIR too, it pins keys at first contact, and it publishes itself in DISCOVERYDIR, where it
+// looks for others too. Everything else is as its defaults are. The process id of the program is that of the node: a
+// signal to it reaches the node. On standard output it prints `ready NODE PORT PID` once it can be reached. Then it
+// reads one line after the other from standard input, takes each as Erlang expressions, evaluates them, one line after
+// the other and in one Erlang process that keeps variables and mailbox, and prints one line for each: `ok TERM` or
+// `error REASON`. Nothing else goes to standard output; logs go to standard error. It ends at the end of standard
+// input.
 //
 //   ErlangNode erl(cluster, "e");
 //   EXPECT_EQ(erl.eval("net_adm:ping('c@127.0.0.1')"), Atom("pong"));
@@ -93,6 +94,8 @@ class ErlangNode {
   /// `eval` in two steps, for what is to happen meanwhile.
   void start(const std::string& expressions);
   Term finish(Duration limit = answer_max);
+  /// Compiles the source of a module there, without double quotes in it, and loads it.
+  void load(const std::string& source);
   /// Waits until a condition holds: an expression that is evaluated again and again on the node.
   bool becomes(const std::string& condition, Duration limit = std::chrono::seconds(10));
   /// Waits until Erlang's `nodes()` lists the node, or does not.
