@@ -35,6 +35,7 @@ Members::Members(MembersConfig config, replication::HybridClock& clock, const No
       clock_(clock),
       now_(now),
       members_{config_.own},
+      excused_(now.monotonic),
       replica_(replica_config(config_), *this, now.monotonic),
       own_emit_(now.wall),
       last_beat_(now.monotonic),
@@ -44,12 +45,8 @@ Members::Members(MembersConfig config, replication::HybridClock& clock, const No
 // What happens.
 
 void Members::neighbour_up(const Atom& node, const Now& now, Effects& out) {
-  now_ = now;
-  if (std::exchange(left_, false)) {
-    members_.insert(std::ranges::lower_bound(members_, config_.own), config_.own);
-    members_changed_ = true;
-    next_beat_ = now.monotonic;
-  }
+  begin(now);
+  if (std::exchange(left_, false)) next_beat_ = now.monotonic;
   if (std::ranges::find(neighbours_, node) == neighbours_.end()) neighbours_.push_back(node);
   replica_.peer_up(node, now.monotonic);
   const auto soon = last_beat_ + config_.heartbeat / beat_parts;
@@ -69,8 +66,7 @@ void Members::leave(const Now& now, Effects& out) {
   now_ = now;
   own_emit_ = std::max(own_emit_ + 1, now.wall);
   replica_.broadcast_custom(Term::tuple({Atom("goodbye"), own_emit_}), from_replica_);
-  std::erase(members_, config_.own);
-  members_changed_ = true;
+  set_own(false);
   finish(out);
   for (const auto& node : std::exchange(neighbours_, {})) {
     const Term goodbye = Term::tuple({Atom("goodbye"), config_.own, own_emit_});
@@ -80,13 +76,13 @@ void Members::leave(const Now& now, Effects& out) {
 }
 
 void Members::deliver(const Term& payload, const Now& now, Effects& out) {
-  now_ = now;
+  begin(now);
   replica_.deliver(payload);
   finish(out);
 }
 
 void Members::receive(const Atom& from, const Term& message, const Now& now, Effects& out) {
-  now_ = now;
+  begin(now);
   const bool enveloped = message.is_tagged("$barrel_p2p_replica", 2);
   if (enveloped && message[1].is_tagged("goodbye", 3) && message[1][1] == Term(from)) {
     said_goodbye(from, message[1][2]);
@@ -97,7 +93,7 @@ void Members::receive(const Atom& from, const Term& message, const Now& now, Eff
 }
 
 void Members::tick(const Now& now, Effects& out) {
-  now_ = now;
+  begin(now);
   if (now.monotonic >= next_check_) expire(now);
   if (!left_ && now.monotonic >= next_beat_) beat(now);
   replica_.tick(now.monotonic, from_replica_);
@@ -113,6 +109,7 @@ MonotonicTime Members::deadline() const noexcept {
 void Members::beat(const Now& now) {
   // Beats of a clock that was set back are beats all the same.
   own_emit_ = std::max(own_emit_, now.wall);
+  set_own(true);
   last_beat_ = now.monotonic;
   next_beat_ = now.monotonic + config_.heartbeat;
   const Entry entry = Entry::value(Term::tuple({Atom("alive"), own_emit_}), {clock_.now(now.wall), config_.own});
@@ -158,9 +155,16 @@ bool Members::renew(const Atom& node, Lease& lease, WallMilliseconds emit) {
 }
 
 void Members::set_member(const Atom& node, Lease& lease, bool member) {
-  if (lease.member == member) return;
-  lease.member = member;
+  if (std::exchange(lease.member, member) != member) list(node, member);
+}
+
+void Members::set_own(bool member) {
+  if (std::exchange(own_member_, member) != member) list(config_.own, member);
+}
+
+void Members::list(const Atom& node, bool member) {
   members_changed_ = true;
+  ++revision_;
   const auto place = std::ranges::lower_bound(members_, node);
   if (member) {
     members_.insert(place, node);
@@ -173,19 +177,32 @@ void Members::end(const Atom& node, Lease& lease) {
   if (std::exchange(lease.alive, false)) changes_.push_back({node, false});
 }
 
+/// Time passes, perhaps without this node: it beats once in a period, or something kept it from doing so.
+void Members::begin(const Now& now) {
+  now_ = now;
+  if (left_ || now.monotonic <= next_beat_ + config_.heartbeat) return;
+  const bool lapsed = own_member_ && lease_until() < now.monotonic;
+  excused_ = std::max(excused_, now.monotonic + (lapsed ? config_.ttl : config_.heartbeat));
+  if (!lapsed) return;
+  ++lapses_;
+  set_own(false);
+}
+
 void Members::expire(const Now& now) {
   next_check_ = MonotonicTime::max();
   for (auto lease = leases_.begin(); lease != leases_.end();) {
     auto& [node, state] = *lease;
-    if (state.member && state.expires < now.monotonic) set_member(node, state, false);
-    if (state.alive && state.heard + config_.ttl < now.monotonic) end(node, state);
+    const auto expires = std::max(state.expires, excused_);
+    const auto silent = std::max(state.heard + config_.ttl, excused_);
+    if (state.member && expires < now.monotonic) set_member(node, state, false);
+    if (state.alive && silent < now.monotonic) end(node, state);
     if (!state.alive && !state.member && state.heard + config_.remember < now.monotonic) {
       lease = leases_.erase(lease);
       continue;
     }
     constexpr Milliseconds past{1};  // a lease counts up to and with its last moment
-    auto next = state.heard + (state.alive ? config_.ttl : config_.remember) + past;
-    if (state.member) next = std::min(next, state.expires + past);
+    auto next = (state.alive ? silent : state.heard + config_.remember) + past;
+    if (state.member) next = std::min(next, expires + past);
     next_check_ = std::min(next_check_, next);
     ++lease;
   }
@@ -236,7 +253,7 @@ bool Members::apply_snapshot(const Atom& /*from*/, const Term& snapshot) {
 
 std::optional<Term> Members::snapshot() const {
   std::vector<TermPair> pairs;
-  if (!left_) pairs.emplace_back(config_.own, own_emit_);
+  if (own_member_) pairs.emplace_back(config_.own, own_emit_);
   for (const auto& [node, lease] : leases_) {
     if (lease.member && lease.expires >= now_.monotonic) pairs.emplace_back(node, lease.emit);
   }

@@ -13,6 +13,10 @@
 // new was last heard of the node: one whose clock is wrong is alive all the same. Once a lease is here our monotonic
 // clock measures its age, so that a wall clock that jumps does not end all leases at once.
 //
+// A node that was paused has been silent itself. When its last beat is older than `ttl`, the others have given it up:
+// it is no member until its next beat. The silence of the others meanwhile says nothing of them, so they have their
+// time from here on: else who wakes would take itself for the only one.
+//
 // Source: protocol document 06, sections 3.2 to 3.7 and 11. One thread at a time.
 #pragma once
 
@@ -78,8 +82,15 @@ class Members final : private replication::ReplicatedState {
   /// Who came to life and who is gone since this was last asked, in order.
   [[nodiscard]] std::vector<Liveness> take_changes() { return std::exchange(changes_, {}); }
 
-  /// By the protocol, sorted; this node among them, unless it left.
+  /// By the protocol, sorted; this node among them, unless it left or was paused and has not said yet that it is back.
   [[nodiscard]] const std::vector<Atom>& members() const noexcept { return members_; }
+  /// Grows with each change of `members`.
+  [[nodiscard]] std::uint64_t revision() const noexcept { return revision_; }
+  /// How often this node was paused for longer than its lease: each time others may have acted in its place.
+  [[nodiscard]] std::uint64_t lapses() const noexcept { return lapses_; }
+  /// Until then this node is a member for the others, if its last beat reached them.
+  [[nodiscard]] MonotonicTime lease_until() const noexcept { return last_beat_ + config_.ttl; }
+  [[nodiscard]] Milliseconds ttl() const noexcept { return config_.ttl; }
   /// Heard of within `ttl`; this node always is. Of nodes that were never heard of: no.
   [[nodiscard]] bool is_alive(const Atom& node) const noexcept;
   /// How long ago it was last heard of; nothing when never, or too long ago to be remembered.
@@ -112,6 +123,9 @@ class Members final : private replication::ReplicatedState {
   void hear(const Atom& node, Lease& lease);
   void end(const Atom& node, Lease& lease);
   void set_member(const Atom& node, Lease& lease, bool member);
+  void list(const Atom& node, bool member);
+  void set_own(bool member);
+  void begin(const Now& now);
   void beat(const Now& now);
   void expire(const Now& now);
   void finish(Effects& out);
@@ -123,6 +137,9 @@ class Members final : private replication::ReplicatedState {
   std::vector<Atom> members_;
   std::vector<Atom> neighbours_;
   bool members_changed_ = false;
+  std::uint64_t revision_ = 0;
+  std::uint64_t lapses_ = 0;
+  MonotonicTime excused_;  ///< Until then no lease ends: this node was not there to hear of its renewal.
   std::vector<Liveness> changes_;
   replication::Replica replica_;
   replication::ReplicaEffects from_replica_;  ///< Scratch, to save allocations.
@@ -131,6 +148,7 @@ class Members final : private replication::ReplicatedState {
   MonotonicTime next_beat_;
   MonotonicTime next_check_;  ///< No lease ends before.
   bool left_ = false;
+  bool own_member_ = true;
   MembersCounters counters_;
 };
 

@@ -150,6 +150,55 @@ TEST(Members, a_wall_clock_that_jumps_ends_no_lease) {
   EXPECT_TRUE(node.members->is_alive(Atom("b@h")));
 }
 
+TEST(Members, who_was_paused_longer_than_its_lease_is_no_member_until_its_next_beat) {
+  Machine node;
+  node.hear("b@h", start_wall);
+  node.pass(1s);
+  const auto revision = node.members->revision();
+  node.now.monotonic += 7s;
+  node.now.wall += 7000;
+  node.members->deliver(Term(), node.now, node.effects);
+  EXPECT_EQ(node.list(), "b@h");
+  EXPECT_EQ(node.members->lapses(), 1U);
+  EXPECT_EQ(node.members->revision(), revision + 1);
+  node.members->tick(node.now, node.effects);
+  EXPECT_EQ(node.list(), "a@h b@h");
+  EXPECT_EQ(node.members->lapses(), 1U);
+}
+
+TEST(Members, the_silence_of_others_during_a_pause_ends_no_lease) {
+  for (const auto pause : {Milliseconds(5000), Milliseconds(3'600'000)}) {
+    Machine node;
+    node.hear("b@h", start_wall);
+    node.pass(2s);
+    node.now.monotonic += pause;
+    node.now.wall += pause.count();
+    node.members->tick(node.now, node.effects);
+    EXPECT_EQ(node.list(), "a@h b@h");
+    EXPECT_EQ(node.changes(), "+b@h");
+    node.pass(pause < 6s ? 2s : 6s);
+    EXPECT_EQ(node.list(), "a@h b@h");
+    node.pass(1ms);
+    EXPECT_EQ(node.list(), "a@h") << "it had its time since";
+    EXPECT_EQ(node.changes(), "-b@h");
+    EXPECT_EQ(node.members->lapses(), pause < 6s ? 0U : 1U);
+  }
+}
+
+TEST(Members, a_snapshot_for_neighbours_has_no_lease_that_was_only_excused) {
+  Machine node;
+  node.hear("b@h", start_wall);
+  node.pass(1s);
+  node.now.monotonic += 1h;
+  node.now.wall += 3'600'000;
+  node.members->tick(node.now, node.effects);
+  node.effects.clear();
+  const Term request = Term::tuple({Atom("$barrel_p2p_replica"), Term::tuple({Atom("request_sync"), Atom("n@h")})});
+  node.members->receive(Atom("n@h"), request, node.now, node.effects);
+  ASSERT_EQ(node.effects.size(), 1U);
+  EXPECT_EQ(std::get<Send>(node.effects.front()).message[1][2].size(), 1U) << "its own";
+}
+
 TEST(Members, what_is_no_beat_is_refused) {
   Machine node;
   const auto good = replication::to_term(
