@@ -14,6 +14,10 @@ constexpr auto clock_start = MonotonicTime{} + std::chrono::hours(10);
 constexpr std::uint32_t timer_repeats_max = 1000;
 constexpr std::uint8_t hop_max = 0xfe;
 constexpr std::size_t id_bytes = 32;  ///< As the product makes them.
+/// In place of the number, of broadcasts without a record.
+constexpr std::size_t unrecorded = SIZE_MAX;
+/// What the trace is told of messages to names, apart from those of the overlay.
+constexpr std::uint64_t trace_to_name = 32;
 
 /// An id whose first bytes number the broadcast.
 Term make_id(std::size_t number, Prng& random) {
@@ -46,7 +50,10 @@ std::uint64_t hash_of(const overlay::Message& message) {
 Simulation::Simulation(SimulationConfig config)
     : config_(std::move(config)),
       random_(config_.seed),
-      engine_(config_.network, Prng(config_.seed ^ 0x6e6574).next(), *this) {}
+      engine_(config_.network, Prng(config_.seed ^ 0x6e6574).next(), *this) {
+  if (!config_.services.enabled) return;
+  services_ = std::make_unique<ServiceNodes>(config_.services, Prng(config_.seed ^ 0x73657276).next(), *this);
+}
 
 NodeIndex Simulation::add_node(std::optional<Atom> name) {
   const NodeIndex node = engine_.add_node();
@@ -56,6 +63,7 @@ NodeIndex Simulation::add_node(std::optional<Atom> name) {
   added.skew = uniform(random_, 2 * config_.clock_skew_max) - config_.clock_skew_max;
   added.drift = (2 * random_.unit() - 1) * config_.clock_drift_ppm_max * 1e-6;
   index_.emplace(added.name, node);
+  if (services_) services_->add_node();
   return node;
 }
 
@@ -71,7 +79,8 @@ void Simulation::start(NodeIndex node, const std::vector<NodeIndex>& contacts, b
   started.member_since = engine_.now();
   started.checked_version = 0;
   started.overlay = std::make_unique<overlay::Overlay>(std::move(config), local_time(node));
-  engine_.set_timer(node, simulated_time(node, started.overlay->deadline()));
+  if (services_) services_->start(node, remember);
+  if (started.overlay != nullptr) arm(node);
 }
 
 void Simulation::join(NodeIndex node, NodeIndex contact) {
@@ -83,20 +92,34 @@ void Simulation::join(NodeIndex node, NodeIndex contact) {
 }
 
 void Simulation::leave(NodeIndex node) {
+  if (services_) services_->leave(node);
   act(node, [](overlay::Overlay& machine, MonotonicTime now, overlay::Effects& out) { machine.leave(now, out); });
 }
 
 void Simulation::crash(NodeIndex node) {
   engine_.crash(node);
-  nodes_[node].overlay.reset();
-  nodes_[node].neighbours.clear();
+  end(node);
 }
 
 void Simulation::stop(NodeIndex node) {
   if (is_running(node)) leave(node);
   engine_.stop(node);
-  nodes_[node].overlay.reset();
-  nodes_[node].neighbours.clear();
+  end(node);
+}
+
+void Simulation::end(NodeIndex node) {
+  if (services_) services_->end(node);
+  Node& ended = nodes_[node];
+  ended.overlay.reset();
+  ended.effects.clear();
+  ended.carrying_out = false;
+  ended.neighbours.clear();
+}
+
+void Simulation::resume(NodeIndex node) {
+  const bool was_paused = engine_.is_paused(node);
+  engine_.resume(node);
+  if (services_ && was_paused) services_->resumed(node);
 }
 
 bool Simulation::is_running(NodeIndex node) const { return engine_.is_alive(node) && !engine_.is_paused(node); }
@@ -157,28 +180,45 @@ void Simulation::connect_failed(NodeIndex node, NodeIndex peer) {
   });
 }
 
+Term Simulation::open(NodeIndex node, const Packet& packet) const {
+  auto decoded = decode_term(packet.bytes);
+  if (!decoded) fail_at(node, "a message is no term: " + decoded.error().message());
+  return std::move(decoded->term);
+}
+
 overlay::Message Simulation::open(NodeIndex node, NodeIndex peer, Packet& packet) const {
   if (!config_.codec) return std::move(packet.message);
-  const auto decoded = decode_term(packet.bytes);
-  if (!decoded) fail_at(node, "a message is no term: " + decoded.error().message());
+  const Term term = open(node, packet);
   if (packet.to_bridge) {
-    auto message = overlay::decode_hyparview(decoded->term, nodes_[peer].name);
-    if (!message) fail_at(node, "cannot read " + to_text(decoded->term) + ": " + message.error().message());
+    auto message = overlay::decode_hyparview(term, nodes_[peer].name);
+    if (!message) fail_at(node, "cannot read " + to_text(term) + ": " + message.error().message());
     return std::move(*message);
   }
-  auto message = overlay::decode_plumtree(decoded->term, nodes_[peer].name);
-  if (!message) fail_at(node, "cannot read " + to_text(decoded->term) + ": " + message.error().message());
+  auto message = overlay::decode_plumtree(term, nodes_[peer].name);
+  if (!message) fail_at(node, "cannot read " + to_text(term) + ": " + message.error().message());
   return std::move(*message);
 }
 
+void Simulation::receive_by_name(NodeIndex node, NodeIndex peer, Parcel parcel) {
+  const Term term = config_.codec ? open(node, packets_[parcel]) : std::move(packets_[parcel].term);
+  const Atom name = packets_[parcel].receiver;
+  discard(parcel);
+  engine_.note(trace_to_name + encoded_size(term, false));
+  services_->receive(node, peer, name, term);
+}
+
 void Simulation::receive(NodeIndex node, NodeIndex peer, Parcel parcel) {
+  if (!packets_[parcel].receiver.text().empty()) return receive_by_name(node, peer, parcel);
   receiving_hop_ = packets_[parcel].hop;
   const overlay::Message message = open(node, peer, packets_[parcel]);
   discard(parcel);
   engine_.note(hash_of(message));
+  const bool was_native = nodes_[node].overlay->membership().is_native(nodes_[peer].name);
   act(node, [&](overlay::Overlay& machine, MonotonicTime now, overlay::Effects& out) {
     machine.receive(nodes_[peer].name, message, now, out);
   });
+  if (!services_ || was_native || nodes_[node].overlay == nullptr) return;
+  if (nodes_[node].overlay->membership().is_native(nodes_[peer].name)) services_->set_native(node, peer);
 }
 
 void Simulation::timer(NodeIndex node) {
@@ -187,11 +227,16 @@ void Simulation::timer(NodeIndex node) {
   served.timer_served = engine_.now();
   if (served.timer_repeats > timer_repeats_max) fail_at(node, "its timer is due again and again at one time");
   act(node, [](overlay::Overlay& machine, MonotonicTime now, overlay::Effects& out) { machine.tick(now, out); });
+  const bool is_due = services_ && served.overlay != nullptr && services_->deadline(node) <= local_time(node);
+  if (is_due) services_->tick(node);
 }
 
 void Simulation::discard(Parcel parcel) {
-  packets_[parcel].message = overlay::Message{};
-  packets_[parcel].bytes.clear();
+  Packet& packet = packets_[parcel];
+  packet.message = overlay::Message{};
+  packet.term = Term();
+  packet.receiver = Atom();
+  packet.bytes.clear();
   free_packets_.push_back(parcel);
 }
 
@@ -203,21 +248,34 @@ bool Simulation::keeps(NodeIndex node, NodeIndex peer) const {
 
 template <class Call>
 void Simulation::act(NodeIndex node, const Call& call) {
+  call(*nodes_[node].overlay, local_time(node), nodes_[node].effects);
+  carry_out(node);
+}
+
+void Simulation::carry_out(NodeIndex node) {
+  if (std::exchange(nodes_[node].carrying_out, true)) return;  // what a callback added: its turn comes
+  const std::uint32_t starts = nodes_[node].starts;
+  // A callback of the program may end the node.
+  const auto lives = [&] { return nodes_[node].overlay != nullptr && nodes_[node].starts == starts; };
   overlay::Effects effects;
-  if (!scratch_.empty()) {
-    effects = std::move(scratch_.back());
-    scratch_.pop_back();
+  while (lives() && !nodes_[node].effects.empty()) {
+    std::swap(effects, nodes_[node].effects);
+    for (auto& effect : effects) {
+      if (lives()) apply(node, effect);
+    }
+    effects.clear();
   }
-  call(*nodes_[node].overlay, local_time(node), effects);
-  for (auto& effect : effects) {
-    // A callback of the program may end the node.
-    if (nodes_[node].overlay != nullptr) apply(node, effect);
-  }
-  effects.clear();
-  scratch_.push_back(std::move(effects));
-  if (nodes_[node].overlay == nullptr) return;
+  if (!lives()) return;
+  nodes_[node].effects = std::move(effects);  // for its memory
+  nodes_[node].carrying_out = false;
   verify(node);
-  engine_.set_timer(node, simulated_time(node, nodes_[node].overlay->deadline()));
+  arm(node);
+}
+
+void Simulation::arm(NodeIndex node) {
+  MonotonicTime next = nodes_[node].overlay->deadline();
+  if (services_) next = std::min(next, services_->deadline(node));
+  engine_.set_timer(node, simulated_time(node, next));
 }
 
 void Simulation::apply(NodeIndex node, overlay::Effect& effect) {
@@ -239,27 +297,58 @@ void Simulation::apply(NodeIndex node, overlay::Effect& effect) {
   }
 }
 
-void Simulation::count_announcements(const overlay::Message& message) {
-  const auto* plumtree = gossip_part(message);
-  const auto* ihave = plumtree != nullptr ? std::get_if<overlay::IHave>(plumtree) : nullptr;
-  if (ihave == nullptr) return;
-  for (const auto& announcement : ihave->announcements) ++broadcasts_[number_of(announcement.id)].announcements;
-}
-
-void Simulation::send(NodeIndex node, overlay::SendMessage& effect) {
-  const NodeIndex to = index_of(node, effect.to);
+Parcel Simulation::new_packet() {
   if (free_packets_.empty()) {
     free_packets_.push_back(static_cast<Parcel>(packets_.size()));
     packets_.emplace_back();
   }
   const Parcel parcel = free_packets_.back();
   free_packets_.pop_back();
+  return parcel;
+}
+
+void Simulation::send_to_name(NodeIndex node, const Atom& to, const Atom& name, Term message) {
+  const Parcel parcel = new_packet();
+  Packet& packet = packets_[parcel];
+  packet.receiver = name;
+  if (config_.codec) {
+    packet.bytes = encode_term(message);
+  } else {
+    packet.term = std::move(message);
+  }
+  const Sent sent = engine_.send(node, index_of(node, to), parcel);
+  if (sent == Sent::not_linked)
+    fail_at(node, "sends to " + name.string() + " of " + to.string() + " without a channel");
+  ++messages_;
+  if (sent == Sent::refused) discard(parcel);
+}
+
+void Simulation::broadcast_unrecorded(NodeIndex node, const Term& tag, Term payload) {
+  const Term id = make_id(unrecorded, random_);
+  act(node, [&](overlay::Overlay& machine, MonotonicTime now, overlay::Effects& out) {
+    machine.broadcast(tag, std::move(payload), id, now, out);
+  });
+}
+
+void Simulation::count_announcements(const overlay::Message& message) {
+  const auto* plumtree = gossip_part(message);
+  const auto* ihave = plumtree != nullptr ? std::get_if<overlay::IHave>(plumtree) : nullptr;
+  if (ihave == nullptr) return;
+  for (const auto& announcement : ihave->announcements) {
+    const std::size_t number = number_of(announcement.id);
+    if (number != unrecorded) ++broadcasts_[number].announcements;
+  }
+}
+
+void Simulation::send(NodeIndex node, overlay::SendMessage& effect) {
+  const NodeIndex to = index_of(node, effect.to);
+  const Parcel parcel = new_packet();
   Packet& packet = packets_[parcel];
   const auto* plumtree = gossip_part(effect.message);
   const auto* gossip = plumtree != nullptr ? std::get_if<overlay::Gossip>(plumtree) : nullptr;
   packet.hop = 0;
-  if (gossip != nullptr) {
-    packet.broadcast = number_of(gossip->id);
+  packet.broadcast = gossip != nullptr ? number_of(gossip->id) : unrecorded;
+  if (packet.broadcast != unrecorded) {
     const std::uint8_t here = broadcasts_[packet.broadcast].hops[node];
     packet.hop = static_cast<std::uint8_t>(std::min<int>(here + 1, hop_max));
   }
@@ -272,7 +361,7 @@ void Simulation::send(NodeIndex node, overlay::SendMessage& effect) {
     return;
   }
   ++messages_;
-  if (gossip != nullptr) ++broadcasts_[packet.broadcast].payloads;
+  if (packet.broadcast != unrecorded) ++broadcasts_[packet.broadcast].payloads;
   count_announcements(effect.message);
   if (config_.codec) {
     const overlay::OwnRecord own{nodes_[node].name, Atom("undefined"), 0};
@@ -283,6 +372,8 @@ void Simulation::send(NodeIndex node, overlay::SendMessage& effect) {
 }
 
 void Simulation::deliver(NodeIndex node, const overlay::Deliver& effect) {
+  if (services_ && services_->deliver(node, effect.tag, effect.payload)) return;
+  if (overlay::is_library_tag(effect.tag)) return;  // of a map that is not open here
   const auto number = static_cast<std::size_t>(effect.payload[0].as_uint64().value());
   BroadcastRecord& record = broadcasts_[number];
   if (node < record.hops.size()) {
@@ -302,6 +393,10 @@ void Simulation::neighbour_up(NodeIndex node, NodeIndex peer) {
   const auto place = std::ranges::lower_bound(list, peer);
   if (place != list.end() && *place == peer) fail_at(node, "up of " + nodes_[peer].name.string() + " twice");
   list.insert(place, peer);
+  if (services_) {
+    const bool native = nodes_[node].overlay->membership().is_native(nodes_[peer].name);
+    services_->neighbour_up(node, peer, native);
+  }
   if (on_membership) on_membership(node, peer, true, "");
 }
 
@@ -310,6 +405,7 @@ void Simulation::neighbour_down(NodeIndex node, NodeIndex peer) {
   const auto place = std::ranges::lower_bound(list, peer);
   if (place == list.end() || *place != peer) fail_at(node, "down of " + nodes_[peer].name.string() + " without up");
   list.erase(place);
+  if (services_) services_->neighbour_down(node, peer);
 }
 
 void Simulation::verify(NodeIndex node) {
@@ -354,16 +450,18 @@ NodeIndex Simulation::index_of(NodeIndex node, const Atom& name) const {
   return found->second;
 }
 
+MonotonicTime Simulation::local_start(NodeIndex node) const { return clock_start + nodes_[node].skew; }
+
 MonotonicTime Simulation::local_time(NodeIndex node) const {
   const Node& owner = nodes_[node];
   const auto drifted = static_cast<SimTime::rep>(static_cast<double>(engine_.now().count()) * owner.drift);
-  return clock_start + owner.skew + engine_.now() + SimTime(drifted);
+  return local_start(node) + engine_.now() + SimTime(drifted);
 }
 
 SimTime Simulation::simulated_time(NodeIndex node, MonotonicTime local) const {
   if (local == MonotonicTime::max()) return SimTime::max();
   const Node& owner = nodes_[node];
-  const SimTime elapsed = local - clock_start - owner.skew;
+  const SimTime elapsed = local - local_start(node);
   if (owner.drift == 0) return elapsed;
   // Rounded up: a timer that rings too early would ring twice.
   constexpr SimTime rounding = std::chrono::microseconds(1);

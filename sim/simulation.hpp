@@ -1,4 +1,5 @@
-// A cluster of whole nodes on the engine: every node is the `Overlay` of the product, with its clock and its disk.
+// A cluster of whole nodes on the engine: every node is the `Overlay` of the product, with its clock and its disk, and,
+// if wanted, the `Services` of the product: see service_nodes.hpp.
 //
 // What holds at every moment is checked after every step, and a breach ends the run with a `Violation`:
 //   - views are bounded, without the node itself, without duplicates, without a node in both;
@@ -24,6 +25,7 @@
 
 #include "overlay/overlay.hpp"
 #include "sim/engine.hpp"
+#include "sim/service_nodes.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -36,6 +38,7 @@ struct SimulationConfig {
   bool codec = false;              ///< Messages travel as bytes of the external term format.
   SimTime clock_skew_max{};        ///< Clocks of nodes begin so far apart ...
   double clock_drift_ppm_max = 0;  ///< ... and run faster or slower by up to this.
+  ServiceNodesConfig services;     ///< Beside the overlay, if enabled.
 };
 
 /// An invariant was broken. Says when, where and what.
@@ -70,7 +73,7 @@ class Simulation final : public Host {
   void crash(NodeIndex node);
   void stop(NodeIndex node);
   void pause(NodeIndex node) { engine_.pause(node); }
-  void resume(NodeIndex node) { engine_.resume(node); }
+  void resume(NodeIndex node);
   /// Returns the number of the broadcast. The node must be running.
   std::size_t broadcast(NodeIndex node, const Term& tag, const Term& payload);
 
@@ -97,6 +100,20 @@ class Simulation final : public Host {
   void run_for(SimTime span) { run_until(engine_.now() + span); }
   [[noreturn]] void fail_at(NodeIndex node, const std::string& what) const;
 
+  /// nullptr: no node has any.
+  [[nodiscard]] ServiceNodes* services() noexcept { return services_.get(); }
+  [[nodiscard]] const ServiceNodes* services() const noexcept { return services_.get(); }
+  // What the services of a node need.
+  /// `{Name, To} ! Message`.
+  void send_to_name(NodeIndex node, const Atom& to, const Atom& name, Term message);
+  /// A broadcast that no `BroadcastRecord` tells of.
+  void broadcast_unrecorded(NodeIndex node, const Term& tag, Term payload);
+  [[nodiscard]] MonotonicTime local_time(NodeIndex node) const;
+  /// What the node's monotonic clock showed when the simulation began.
+  [[nodiscard]] MonotonicTime local_start(NodeIndex node) const;
+  /// Sees to it that the node gets its next timer.
+  void arm(NodeIndex node);
+
   std::function<void(NodeIndex node, const Term& tag, const Term& payload)> on_deliver;
   std::function<void(NodeIndex node, NodeIndex peer, bool up, std::string_view reason)> on_membership;
   /// Everything that a node wants, before it happens.
@@ -106,6 +123,8 @@ class Simulation final : public Host {
   struct Node {
     Atom name;
     std::unique_ptr<overlay::Overlay> overlay;
+    overlay::Effects effects;  ///< To be carried out.
+    bool carrying_out = false;
     std::vector<NodeIndex> neighbours;
     std::vector<Atom> disk;
     SimTime member_since{};
@@ -118,7 +137,9 @@ class Simulation final : public Host {
   };
   struct Packet {
     overlay::Message message;
-    Bytes bytes;  ///< Instead, when messages travel as bytes.
+    Term term;            ///< Instead, if it is for the process `receiver`.
+    Bytes bytes;          ///< Instead of both, when messages travel as bytes.
+    Atom receiver;        ///< Empty: the overlay.
     std::size_t broadcast = 0;
     std::uint8_t hop = 0;
     bool to_bridge = false;
@@ -132,12 +153,14 @@ class Simulation final : public Host {
   void discard(Parcel parcel) override;
   [[nodiscard]] bool keeps(NodeIndex node, NodeIndex peer) const override;
 
-  [[nodiscard]] MonotonicTime local_time(NodeIndex node) const;
   [[nodiscard]] SimTime simulated_time(NodeIndex node, MonotonicTime local) const;
   [[nodiscard]] NodeIndex index_of(NodeIndex node, const Atom& name) const;
   template <class Call>
   void act(NodeIndex node, const Call& call);
+  void carry_out(NodeIndex node);
   void apply(NodeIndex node, overlay::Effect& effect);
+  void end(NodeIndex node);
+  [[nodiscard]] Parcel new_packet();
   void send(NodeIndex node, overlay::SendMessage& effect);
   void count_announcements(const overlay::Message& message);
   void deliver(NodeIndex node, const overlay::Deliver& effect);
@@ -145,7 +168,9 @@ class Simulation final : public Host {
   void neighbour_down(NodeIndex node, NodeIndex peer);
   void verify(NodeIndex node);
   void forget_deliveries(NodeIndex node);
+  [[nodiscard]] Term open(NodeIndex node, const Packet& packet) const;
   [[nodiscard]] overlay::Message open(NodeIndex node, NodeIndex peer, Packet& packet) const;
+  void receive_by_name(NodeIndex node, NodeIndex peer, Parcel parcel);
 
   SimulationConfig config_;
   Prng random_;
@@ -155,9 +180,9 @@ class Simulation final : public Host {
   std::vector<Packet> packets_;
   std::vector<Parcel> free_packets_;
   std::deque<BroadcastRecord> broadcasts_;
-  std::vector<overlay::Effects> scratch_;  ///< To save allocations.
-  std::uint8_t receiving_hop_ = 0;         ///< Hops of the message that is being received.
+  std::uint8_t receiving_hop_ = 0;  ///< Hops of the message that is being received.
   std::uint64_t messages_ = 0;
+  std::unique_ptr<ServiceNodes> services_;
 };
 
 }  // namespace sim
