@@ -26,8 +26,8 @@ std::vector<NodeIndex> contacts_of(bool bootstrap) {
 /// One round of troubles and what follows.
 class Chaos {
  public:
-  Chaos(Simulation& simulation, const ChaosStep& step, Prng& random)
-      : simulation_(simulation), step_(step), random_(random) {}
+  Chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload)
+      : simulation_(simulation), step_(step), random_(random), workload_(workload) {}
 
   void round(std::size_t number) {
     using Shape = PartitionStep::Shape;
@@ -39,9 +39,14 @@ class Chaos {
                                                  {Shape::outage, 2}}};
     const std::size_t cut = (first_cut_ + number) % (cuts.size() + 1);
     const bool outage = cut < cuts.size() && cuts[cut].shape == Shape::outage;
+    if (workload_ != nullptr) workload_->begin();
     if (cut < cuts.size()) partition(simulation_, cuts[cut], random_);
     trouble(outage ? outage_span : step_.trouble);
     recover();
+    if (workload_ != nullptr) {
+      workload_->stop();
+      lose_some();
+    }
     simulation_.run_for(step_.calm);
     const std::size_t first = simulation_.broadcasts().size();
     for (std::size_t sent = 0; sent < checked_broadcasts; ++sent) {
@@ -50,6 +55,7 @@ class Chaos {
     }
     simulation_.run_for(broadcast_wait);
     check_quiescent(simulation_, first);
+    if (workload_ != nullptr) workload_->check();
   }
 
  private:
@@ -114,9 +120,19 @@ class Chaos {
     }
   }
 
+  /// Some nodes stay away over the calm: nothing of theirs may be left.
+  void lose_some() {
+    constexpr std::size_t one_in = 30;
+    for (std::size_t count = 1 + simulation_.size() / one_in; count > 0; --count) {
+      const NodeIndex node = any();
+      if (simulation_.engine().is_alive(node)) simulation_.crash(node);
+    }
+  }
+
   Simulation& simulation_;
   const ChaosStep& step_;
   Prng& random_;
+  Workload* workload_;
   std::size_t first_cut_ = random_.below(7);
 };
 
@@ -155,8 +171,8 @@ void restart_all(Simulation& simulation, const RestartStep& step) {
   }
 }
 
-void run_chaos(Simulation& simulation, const ChaosStep& step, Prng& random) {
-  Chaos chaos(simulation, step, random);
+void run_chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload) {
+  Chaos chaos(simulation, step, random, workload);
   for (std::size_t number = 0; number < step.rounds; ++number) chaos.round(number);
 }
 

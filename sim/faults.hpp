@@ -4,6 +4,7 @@
 #include "base/prng.hpp"
 #include "sim/scenario.hpp"
 #include "sim/simulation.hpp"
+#include "sim/workload.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -13,8 +14,8 @@ namespace sim {
 void partition(Simulation& simulation, const PartitionStep& step, Prng& random);
 /// Nodes that ran and do not run start again; node 0 and 1 are the contacts of all if `bootstrap`.
 void restart_all(Simulation& simulation, const RestartStep& step);
-/// See ChaosStep. Throws `Violation`.
-void run_chaos(Simulation& simulation, const ChaosStep& step, Prng& random);
+/// See ChaosStep. `workload` may be nullptr. Throws `Violation`.
+void run_chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload);
 
 }  // namespace sim
 }  // namespace v0

@@ -9,6 +9,7 @@
 #include "sim/faults.hpp"
 #include "sim/invariants.hpp"
 #include "sim/measures.hpp"
+#include "sim/workload.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -70,9 +71,17 @@ class Results {
     }
   }
 
+  void add_workload(const Workload& workload, const ServiceNodes& services) {
+    workloads_.title = "services and maps";
+    workloads_.columns = {"writes", "durable", "registrations", "disk writes", "that failed"};
+    workloads_.rows.push_back({std::to_string(workload.history().writes()),
+                               std::to_string(workload.history().durable()), std::to_string(workload.registrations()),
+                               std::to_string(services.disk_writes()), std::to_string(services.disk_failures())});
+  }
+
   [[nodiscard]] Report take() {
     Report report;
-    for (Table* table : {&graphs_, &broadcasts_}) {
+    for (Table* table : {&graphs_, &broadcasts_, &workloads_}) {
       if (!table->rows.empty()) report.tables.push_back(std::move(*table));
     }
     if (!sweep_.empty())
@@ -102,6 +111,7 @@ class Results {
   double value_ = 0;
   Table graphs_;
   Table broadcasts_;
+  Table workloads_;
   std::vector<Series> sweep_;
   std::vector<Series> recovery_;
   std::vector<Chart> charts_;
@@ -123,6 +133,15 @@ class Run {
   }
 
   void run() {
+    for (const Step& step : scenario_.steps) {
+      const auto* chaos = std::get_if<ChaosStep>(&step);
+      if (chaos == nullptr || chaos->operations == 0) continue;
+      // One for all steps, with what the first one wants, before any node starts.
+      workload_.emplace(simulation_,
+                        WorkloadConfig{chaos->operations, chaos->keys, chaos->names, chaos->clock_jump_max},
+                        scenario_.simulation.seed ^ 0x776f726b);
+      break;
+    }
     for (const Step& step : scenario_.steps) std::visit([&](const auto& one) { on(one); }, step);
   }
   [[nodiscard]] const Engine& engine() const { return simulation_.engine(); }
@@ -192,7 +211,10 @@ class Run {
     results_.add(step.label, simulation_.engine().now(), measure_graph(simulation_, random));
   }
   void on(const CheckStep& /*step*/) { check_quiescent(simulation_, first_broadcast_); }
-  void on(const ChaosStep& step) { run_chaos(simulation_, step, random_); }
+  void on(const ChaosStep& step) {
+    run_chaos(simulation_, step, random_, step.operations > 0 ? &*workload_ : nullptr);
+    if (workload_) results_.add_workload(*workload_, *simulation_.services());
+  }
 
   [[nodiscard]] std::vector<NodeIndex> choose(double fraction) {
     auto members = simulation_.members();
@@ -206,6 +228,7 @@ class Run {
   double swept_;
   Results& results_;
   Simulation simulation_;
+  std::optional<Workload> workload_;
   Prng random_;
   NodeIndex sender_ = 0;
   std::size_t first_broadcast_ = 0;

@@ -212,6 +212,35 @@ Result<void> read_gossip(const toml::table& table, overlay::PlumtreeConfig& conf
   return reader.finish();
 }
 
+Result<void> read_services(const toml::table& table, ServiceNodesConfig& config) {
+  Reader reader(table, "services");
+  auto& machine = config.machine;
+  config.enabled = true;
+  reader.boolean("enabled", config.enabled);
+  reader.milliseconds("heartbeat_ms", 100, machine.members.heartbeat);
+  reader.milliseconds("ttl_ms", 300, machine.members.ttl);
+  reader.milliseconds("remember_ms", 1000, machine.members.remember);
+  reader.milliseconds("anti_entropy_ms", 100, machine.registry.anti_entropy_period);
+  reader.milliseconds("tombstone_ttl_ms", 1000, machine.maps.tombstone_ttl);
+  reader.milliseconds("forget_after_ms", 1000, machine.registry.forget_after);
+  reader.milliseconds("wall_skew_ms", 0, config.wall_skew_max);
+  reader.integer("wrong_clocks", 0, 1000, config.wrong_clocks);
+  reader.milliseconds("wrong_by_ms", 0, config.wrong_by);
+  reader.milliseconds("disk_low_ms", 0, config.disk.low);
+  reader.milliseconds("disk_high_ms", 0, config.disk.high);
+  reader.real("disk_failures", 0, 1, config.disk_failures);
+  machine.maps.anti_entropy_period = machine.registry.anti_entropy_period;
+  machine.registry.tombstone_age = machine.maps.tombstone_ttl;
+  machine.registry.vouch_for = machine.members.ttl;
+  if (machine.members.ttl < machine.members.heartbeat)
+    reader.refuse(table, "ttl_ms", "must not be below heartbeat_ms (2000 if it is not given)");
+  if (machine.registry.forget_after > machine.registry.tombstone_age)
+    reader.refuse(table, "forget_after_ms", "must not be above tombstone_ttl_ms (3600000 if it is not given)");
+  if (config.disk.high < config.disk.low)
+    reader.refuse(table, "disk_high_ms", "must not be below disk_low_ms (1 if it is not given)");
+  return reader.finish();
+}
+
 // Steps: one function each. `do` was read already.
 
 Step read_step(Reader& reader, JoinStep step) {
@@ -274,6 +303,10 @@ Step read_step(Reader& reader, ChaosStep step) {
   reader.integer("rounds", 1, 1000, step.rounds);
   reader.milliseconds("trouble_ms", 1000, step.trouble);
   reader.milliseconds("calm_ms", 1000, step.calm);
+  reader.real("operations", 0, 100'000, step.operations);
+  reader.integer("keys", 1, 1'000'000, step.keys);
+  reader.integer("names", 1, 1'000'000, step.names);
+  reader.milliseconds("clock_jump_ms", 0, step.clock_jump_max);
   return step;
 }
 
@@ -339,6 +372,10 @@ Result<void> read_scenario(const toml::table& table, Scenario& scenario) {
           read_inner(reader, "gossip", [&](const auto& inner) { return read_gossip(inner, machines.plumtree); });
       !read)
     return read;
+  if (auto read = read_inner(reader, "services",
+                             [&](const auto& inner) { return read_services(inner, scenario.simulation.services); });
+      !read)
+    return read;
   reader.require("step");
   const toml::node* steps = reader.find("step");
   if (auto read = reader.finish(); !read) return read;
@@ -355,6 +392,11 @@ bool has_sweep(const Step& step) {
          (pause != nullptr && pause->fraction == fraction_of_sweep);
 }
 
+bool needs_services(const Step& step) {
+  const auto* chaos = std::get_if<ChaosStep>(&step);
+  return chaos != nullptr && chaos->operations > 0;
+}
+
 }  // namespace
 
 Result<Scenario> parse_scenario(std::string_view text) {
@@ -365,6 +407,8 @@ Result<Scenario> parse_scenario(std::string_view text) {
     if (std::ranges::any_of(scenario.steps, has_sweep) == scenario.sweep.empty())
       return fail(Errc::invalid_config,
                   "sweep: write both the list `sweep` and a step with `fraction = \"sweep\"`, or neither");
+    if (std::ranges::any_of(scenario.steps, needs_services) && !scenario.simulation.services.enabled)
+      return fail(Errc::invalid_config, "services: write the table [services], for a step uses services and maps");
     return scenario;
   } catch (const toml::parse_error& error) {
     std::ostringstream message;

@@ -69,6 +69,10 @@ struct ChaosStep {
   std::size_t rounds = 4;
   SimTime trouble = Milliseconds(60'000);
   SimTime calm = Milliseconds(180'000);
+  double operations = 0;  ///< A second, of programs that use services and maps; needs `[services]`.
+  std::size_t keys = 50;
+  std::size_t names = 50;
+  Milliseconds clock_jump_max{};
 };
 
 using Step = std::variant<JoinStep, SettleStep, CrashStep, PauseStep, RestartStep, PartitionStep, HealStep,

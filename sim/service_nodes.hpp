@@ -18,6 +18,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <unordered_map>
 #include <vector>
@@ -129,6 +130,7 @@ class ServiceNodes {
     Milliseconds wall_error{};
     std::uint64_t life = 0;
     std::uint32_t last_process = 0;
+    std::optional<SimTime> mark_failed_at;
     replication::Timestamp last_stamp;  ///< That the running process gave or saw.
   };
 

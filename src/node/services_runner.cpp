@@ -469,7 +469,7 @@ void ServicesRunner::handle(Stored&& input) {
       logger_->error("the durable store did not take a write, it will be tried again: {}",
                      input.result.error().message());
     }
-    machine_.maps().store_failed(input.what->changes);
+    machine_.store_failed(input.what->changes);
   }
   services::Completed answer{input.what->ticket, std::move(input.result)};
   carry_out(answer);

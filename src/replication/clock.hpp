@@ -66,6 +66,8 @@ class HybridClock {
   [[nodiscard]] const Timestamp& last() const noexcept { return last_; }
   /// What must be on disk before long, so that stamps do not repeat after a restart: the next `start`.
   std::optional<WallMilliseconds> take_mark() noexcept;
+  /// The last mark could not be written: `take_mark` gives another one.
+  void mark_failed() noexcept { mark_ = 0; }
 
  private:
   [[nodiscard]] static Timestamp next(Timestamp stamp) noexcept;

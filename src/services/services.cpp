@@ -102,7 +102,16 @@ bool Services::receive(const Atom& name, const Atom& from, const Term& message, 
   return true;
 }
 
+void Services::store_failed(std::span<const StoreChange> changes) {
+  maps_.store_failed(changes);
+  for (const auto& change : changes) {
+    if (change.kind == StoreChange::Kind::set && change.collection == clock_mark_name) mark_failed_ = true;
+  }
+}
+
 void Services::tick(const Now& now, Effects& out) {
+  // Not before: a disk that is full would be asked again and again.
+  if (std::exchange(mark_failed_, false)) clock_.mark_failed();
   members_.tick(now, out);
   registry_.tick(now, out);
   maps_.tick(now, out);

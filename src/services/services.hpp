@@ -7,6 +7,7 @@
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/term.hpp>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "replication/clock.hpp"
@@ -51,6 +52,9 @@ class Services {
 
   /// A message to a name, from the node that its channel proved. False: the name is of nobody here.
   bool receive(const Atom& name, const Atom& from, const Term& message, const Now& now, Effects& out);
+  /// A `Persist` could not be written, whether it had a ticket or not: these were its changes. They are written again
+  /// by and by.
+  void store_failed(std::span<const StoreChange> changes);
   void tick(const Now& now, Effects& out);
   [[nodiscard]] MonotonicTime deadline() const noexcept;
 
@@ -74,6 +78,7 @@ class Services {
   Registry registry_;
   Maps maps_;
   ReplicatedTypes types_;
+  bool mark_failed_ = false;  ///< The disk refused the clock's mark; the next tick tries again.
 };
 
 }  // namespace services
