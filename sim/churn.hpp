@@ -15,9 +15,9 @@ namespace sim {
 /// The largest sizes on one of the members that stay.
 struct SizeSample {
   SimTime when{};
-  std::size_t names_so_far = 0;     ///< Of nodes.
-  std::size_t registry_entries = 0; ///< With tombstones.
-  std::size_t map_entries = 0;      ///< Likewise, of the map `churn`.
+  std::size_t names_so_far = 0;      ///< Of nodes.
+  std::size_t registry_entries = 0;  ///< With tombstones.
+  std::size_t map_entries = 0;       ///< Likewise, of the map `churn`.
   std::size_t disk_entries = 0;
   std::size_t nodes_remembered = 0;
 };

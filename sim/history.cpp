@@ -31,8 +31,8 @@ void History::wrote(NodeIndex node, std::size_t map, std::size_t key, std::optio
                     std::shared_ptr<const Answer> answer) {
   const ServiceNodes& services = *simulation_.services();
   const auto* written = entry(node, map, key);
-  const bool right = written != nullptr && written->is_live() == value.has_value() &&
-                     (!value || written->value() == Term(*value));
+  const bool right =
+      written != nullptr && written->is_live() == value.has_value() && (!value || written->value() == Term(*value));
   if (!right) simulation_.fail_at(node, "does not see what it wrote itself");
   Write write{written->stamp(), value, simulation_.engine().now(), node, services.life(node), std::move(answer), {}};
   if (maps_[map].options.persist) write.holders.push_back({node, services.disk_losses(node)});
@@ -48,9 +48,8 @@ void History::wrote(NodeIndex node, std::size_t map, std::size_t key, std::optio
 bool History::is_durable(const Write& write, std::size_t map) const {
   if (!maps_[map].options.persist || !write.answer->good) return false;
   const ServiceNodes& services = *simulation_.services();
-  return std::ranges::any_of(write.holders, [&](const Holder& holder) {
-    return services.disk_losses(holder.node) == holder.disk_losses;
-  });
+  return std::ranges::any_of(
+      write.holders, [&](const Holder& holder) { return services.disk_losses(holder.node) == holder.disk_losses; });
 }
 
 void History::hand_over(NodeIndex node) {
@@ -112,7 +111,9 @@ std::string History::spread(std::size_t map, std::size_t key) const {
   for (const NodeIndex node : simulation_.members()) {
     const auto* found = entry(node, map, key);
     text += "\n  " + simulation_.name_of(node).string() + " ";
-    text += found == nullptr ? "nothing" : (found->is_live() ? to_text(found->value()) : "removed") + " " + stamp_text(found->stamp());
+    text += found == nullptr
+                ? "nothing"
+                : (found->is_live() ? to_text(found->value()) : "removed") + " " + stamp_text(found->stamp());
     if (simulation_.services()->has_wrong_clock(node)) text += " (its clock is wrong)";
   }
   return text;
@@ -130,11 +131,12 @@ void History::check_entry(NodeIndex node, std::size_t map, std::size_t key, cons
       simulation_.fail_at(node, place + "it has " + to_text(found->value()) + ", which nobody wrote");
     // Who wrote later with an older stamp had a clock far behind.
     if (must == nullptr || written->stamp >= must->stamp || written->time > must->time) return;
-    simulation_.fail_at(node, place + "it has " + describe(*written) + " in place of " + describe(*must) + spread(map, key));
+    simulation_.fail_at(node,
+                        place + "it has " + describe(*written) + " in place of " + describe(*must) + spread(map, key));
   }
   if (must == nullptr || !must->value) return;
-  const bool removed = std::ranges::any_of(
-      known.writes, [&](const Write& write) { return !write.value && write.stamp >= must->stamp; });
+  const bool removed =
+      std::ranges::any_of(known.writes, [&](const Write& write) { return !write.value && write.stamp >= must->stamp; });
   if (!removed) simulation_.fail_at(node, place + "it has lost " + describe(*must) + spread(map, key));
 }
 
@@ -146,12 +148,15 @@ void History::check_key(const std::vector<NodeIndex>& nodes, std::size_t map, st
     check_entry(node, map, key, found);
     const bool live = found != nullptr && found->is_live();
     const bool first_live = first != nullptr && first->is_live();
-    const bool same = live == first_live && (!live || (found->stamp() == first->stamp() && found->value() == first->value()));
+    const bool same =
+        live == first_live && (!live || (found->stamp() == first->stamp() && found->value() == first->value()));
     if (!same)
-      simulation_.fail_at(node, "key " + std::to_string(key) + " of " + maps_[map].name.string() + ": it has " +
-                                    (live ? to_text(found->value()) + " of " + stamp_text(found->stamp()) : "nothing") +
-                                    ", and " + simulation_.name_of(nodes.front()).string() + " has " +
-                                    (first_live ? to_text(first->value()) + " of " + stamp_text(first->stamp()) : "nothing") + spread(map, key));
+      simulation_.fail_at(
+          node, "key " + std::to_string(key) + " of " + maps_[map].name.string() + ": it has " +
+                    (live ? to_text(found->value()) + " of " + stamp_text(found->stamp()) : "nothing") + ", and " +
+                    simulation_.name_of(nodes.front()).string() + " has " +
+                    (first_live ? to_text(first->value()) + " of " + stamp_text(first->stamp()) : "nothing") +
+                    spread(map, key));
     if (found != nullptr && (newest == nullptr || found->stamp() > newest->stamp())) newest = found;
   }
   if (newest == nullptr) return;

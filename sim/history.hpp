@@ -2,8 +2,8 @@
 //
 // A write must count once things are calm, it or a newer one (by stamp), on every member, if
 //   - it is in a persistent map, its caller was told that it is durable, and a node whose disk has it runs and did not
-//     lose that disk since. A node that ends or loses its disk hands over to others that have it on disk at that moment:
-//     what only it had is lost with its disk, as promised to nobody else;
+//     lose that disk since. A node that ends or loses its disk hands over to others that have it on disk at that
+//     moment: what only it had is lost with its disk, as promised to nobody else;
 //   - or the process that made it still runs;
 //   - or it counted at the last calm, when all had it.
 #pragma once

@@ -28,7 +28,8 @@ void ServiceNodes::add_node() {
   Node& node = nodes_.emplace_back();
   const auto skew = uniform(random_, 2 * SimTime(config_.wall_skew_max)) - config_.wall_skew_max;
   node.wall_error = std::chrono::duration_cast<Milliseconds>(skew);
-  if (has_wrong_clock(index)) node.wall_error += (index - first_wrong_clock) % 2 == 0 ? config_.wrong_by : -config_.wrong_by;
+  if (has_wrong_clock(index))
+    node.wall_error += (index - first_wrong_clock) % 2 == 0 ? config_.wrong_by : -config_.wrong_by;
 }
 
 bool ServiceNodes::has_wrong_clock(NodeIndex node) const {
@@ -108,9 +109,8 @@ void ServiceNodes::neighbour_up(NodeIndex node, NodeIndex peer, bool native) {
 }
 
 void ServiceNodes::neighbour_down(NodeIndex node, NodeIndex peer) {
-  act(node, [&](services::Services& machine, const auto&, auto&) {
-    machine.neighbour_down(simulation_.name_of(peer));
-  });
+  act(node,
+      [&](services::Services& machine, const auto&, auto&) { machine.neighbour_down(simulation_.name_of(peer)); });
 }
 
 void ServiceNodes::set_native(NodeIndex node, NodeIndex peer) {
@@ -118,9 +118,8 @@ void ServiceNodes::set_native(NodeIndex node, NodeIndex peer) {
 }
 
 void ServiceNodes::leave(NodeIndex node) {
-  act(node, [](services::Services& machine, const services::Now& now, services::Effects& out) {
-    machine.leave(now, out);
-  });
+  act(node,
+      [](services::Services& machine, const services::Now& now, services::Effects& out) { machine.leave(now, out); });
 }
 
 bool ServiceNodes::deliver(NodeIndex node, const Term& tag, const Term& payload) {
@@ -137,9 +136,8 @@ void ServiceNodes::receive(NodeIndex node, NodeIndex peer, const Atom& name, con
 }
 
 void ServiceNodes::tick(NodeIndex node) {
-  act(node, [](services::Services& machine, const services::Now& now, services::Effects& out) {
-    machine.tick(now, out);
-  });
+  act(node,
+      [](services::Services& machine, const services::Now& now, services::Effects& out) { machine.tick(now, out); });
 }
 
 // What programs do.
@@ -160,10 +158,9 @@ void ServiceNodes::kill(NodeIndex node, const Pid& pid, const Term& reason) {
   });
 }
 
-Result<void> ServiceNodes::ticketed(
-    NodeIndex node, Answered&& answered,
-    const std::function<Result<void>(services::Services&, services::Ticket, const services::Now&, services::Effects&)>&
-        work) {
+Result<void> ServiceNodes::ticketed(NodeIndex node, Answered&& answered,
+                                    const std::function<Result<void>(services::Services&, services::Ticket,
+                                                                     const services::Now&, services::Effects&)>& work) {
   Node& owner = nodes_[node];
   const services::Ticket ticket = ++owner.last_ticket;
   owner.tickets.emplace(ticket, std::move(answered));
@@ -201,8 +198,7 @@ Result<void> ServiceNodes::open_map(NodeIndex node, const Atom& map, const MapOp
   });
 }
 
-Result<void> ServiceNodes::put(NodeIndex node, const Atom& map, const Term& key, const Term& value,
-                               Answered answered) {
+Result<void> ServiceNodes::put(NodeIndex node, const Atom& map, const Term& key, const Term& value, Answered answered) {
   return ticketed(node, std::move(answered),
                   [&](services::Services& machine, services::Ticket ticket, const services::Now& now,
                       services::Effects& out) { return machine.maps().put(map, key, value, ticket, now, out); });

@@ -40,7 +40,7 @@ struct ServiceNodesConfig {
   services::ServicesConfig machine;  ///< Of every node; name, seed and mark are set for each.
   Milliseconds wall_skew_max{};      ///< Wall clocks are wrong by up to this, either way.
   std::size_t wrong_clocks = 0;      ///< So many of the first nodes but 0 and 1 are wrong by `wrong_by`, in turns ahead
-  Milliseconds wrong_by{3 * 3'600'000LL};  ///< and behind: beyond what others accept.
+  Milliseconds wrong_by{3 * 3'600'000LL};                                  ///< and behind: beyond what others accept.
   Delay disk{Delay::Kind::uniform, Milliseconds(1), Milliseconds(30), 0};  ///< Of one write.
   double disk_failures = 0;                                                ///< Share of writes that fail.
 };

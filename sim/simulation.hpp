@@ -137,9 +137,9 @@ class Simulation final : public Host {
   };
   struct Packet {
     overlay::Message message;
-    Term term;            ///< Instead, if it is for the process `receiver`.
-    Bytes bytes;          ///< Instead of both, when messages travel as bytes.
-    Atom receiver;        ///< Empty: the overlay.
+    Term term;      ///< Instead, if it is for the process `receiver`.
+    Bytes bytes;    ///< Instead of both, when messages travel as bytes.
+    Atom receiver;  ///< Empty: the overlay.
     std::size_t broadcast = 0;
     std::uint8_t hop = 0;
     bool to_bridge = false;

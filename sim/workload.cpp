@@ -56,7 +56,8 @@ bool Workload::is_ahead(NodeIndex node) const {
 
 /// Only a node with a wrong clock may be refused anything.
 void Workload::expect(NodeIndex node, const Result<void>& result) const {
-  if (!result && !services_.has_wrong_clock(node)) simulation_.fail_at(node, "a call failed: " + result.error().message());
+  if (!result && !services_.has_wrong_clock(node))
+    simulation_.fail_at(node, "a call failed: " + result.error().message());
 }
 
 // Operations.
@@ -238,8 +239,8 @@ void Workload::check_services(NodeIndex node, const std::vector<NodeIndex>& memb
     }
     for (const auto& [owner, pid] : found) {
       if (!expected.contains(owner))
-        simulation_.fail_at(node, "it finds " + name_of(number).string() + " of " + owner.string() +
-                                      ", which has no such service");
+        simulation_.fail_at(
+            node, "it finds " + name_of(number).string() + " of " + owner.string() + ", which has no such service");
     }
   }
   if (registry.names().size() != found_names) simulation_.fail_at(node, "it finds names that nobody registered");

@@ -20,9 +20,9 @@ inline namespace v0 {
 namespace sim {
 
 struct WorkloadConfig {
-  double operations = 10;  ///< A second, on all nodes together.
-  std::size_t keys = 50;   ///< Of each map.
-  std::size_t names = 50;  ///< Of services.
+  double operations = 10;         ///< A second, on all nodes together.
+  std::size_t keys = 50;          ///< Of each map.
+  std::size_t names = 50;         ///< Of services.
   Milliseconds clock_jump_max{};  ///< Clocks are set now and then, to be wrong by up to this.
 };
 

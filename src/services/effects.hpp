@@ -63,8 +63,8 @@ struct StoreChange {
 };
 /// Write these together, in the order of the effects. Who carries it out answers the ticket, if it is not 0, with the
 /// result of the write: no `Completed` comes for it. Whatever the ticket, changes that could not be written are handed
-/// to `Services::store_failed`, which sees to it that they are written later; the caller has its error by then, and what
-/// it wrote counts in memory and on other nodes all the same.
+/// to `Services::store_failed`, which sees to it that they are written later; the caller has its error by then, and
+/// what it wrote counts in memory and on other nodes all the same.
 struct Persist {
   std::vector<StoreChange> changes;
   Ticket ticket = 0;
