@@ -42,9 +42,12 @@ namespace overlay {
 struct PlumtreeConfig {
   std::uint64_t seed = 0;
   Milliseconds missing_timeout{500};  ///< From the first announcement to the first graft: what the tree takes at most.
-  Milliseconds missing_timeout_min{60};  ///< Where messages seldom come later than announcements, it goes down to this.
-  Milliseconds graft_timeout{250};       ///< From one graft to the next: a round trip and a little.
-  Milliseconds announce_delay{20};       ///< Announcements are gathered for so long.
+  /// Where messages seldom come later than announcements, it goes down to this: the ways through the tree of 10,000
+  /// nodes differ by some 150 ms when another node begins to send (10 ms a hop). A graft that comes too early changes
+  /// the tree.
+  Milliseconds missing_timeout_min{200};
+  Milliseconds graft_timeout{250};  ///< From one graft to the next: a round trip and a little.
+  Milliseconds announce_delay{20};  ///< Announcements are gathered for so long.
   /// Hops that a path must have saved, summed up over messages. The paper changes the tree for one message (3 hops
   /// with many senders, 7 with one), each time for its sender; a sum is in favour of all that send, and much alike.
   std::uint32_t optimisation_threshold = 16;
