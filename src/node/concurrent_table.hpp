@@ -1,5 +1,5 @@
-// A hash table that one thread writes and any thread reads without waiting for long: in shards, each behind a lock of
-// its own that readers share.
+// A hash table that any thread reads, and few write, without waiting for long: in shards, each behind a lock of its own
+// that readers share.
 #pragma once
 
 #include <array>

@@ -48,6 +48,8 @@ void HandedOut::use(const Pid& pid) {
   ended_.set(pid, false);
   post_([this, pid] {
     liveness_.used(pid, now(), effects_);
+    // Its end may have become known between the look and the note above.
+    if (liveness_.has_ended(pid)) ended_.set(pid, true);
     carry_out();
   });
 }

@@ -86,8 +86,9 @@ Result<ServiceLocation> Node::whereis_service(const ServiceName& name, const Whe
   node::ServicesRunner* const services = parts_->services.get();
   auto found = services != nullptr ? services->find_service(name, options) : std::nullopt;
   if (found) return std::move(*found);
-  const bool may_wait = services != nullptr && !services->is_current() && !parts_->system->is_current();
-  if (!may_wait) return fail(Errc::not_found, "no service " + to_text(name.term()) + " is known here");
+  const bool on_own_thread = services == nullptr || services->is_current() || parts_->system->is_current() ||
+                             parts_->context.get_executor().running_in_this_thread();
+  if (on_own_thread) return fail(Errc::not_found, "no service " + to_text(name.term()) + " is known here");
   return node::wait_for<ServiceLocation>([&](auto done) { services->ask(name, options, std::move(done)); });
 }
 

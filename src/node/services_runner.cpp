@@ -149,7 +149,7 @@ void ServicesRunner::start() {
 void ServicesRunner::say_goodbye() {
   gate_->close();
   auto said = std::make_shared<Answer<void>>();
-  (void)wait_for<void>([&](auto done) {
+  const auto gone = wait_for<void>([&](auto done) {
     *said = Answer<void>(std::move(done));
     wake(queue_.push(Call([this, said = std::move(said)] {
       machine_.leave(now(), effects_);
@@ -157,6 +157,7 @@ void ServicesRunner::say_goodbye() {
       said->give({});
     })));
   });
+  if (!gone) logger_->debug("goodbye was not said: {}", gone.error().message());
 }
 
 void ServicesRunner::stop() {
@@ -177,7 +178,7 @@ void ServicesRunner::wake(Queue::Pushed pushed) {
 
 /// Queues a call; what cannot be queued is answered at once. `work` holds the answer as well.
 template <class T>
-void ServicesRunner::call(std::size_t bytes, std::shared_ptr<Answer<T>> answer, Call work) {
+void ServicesRunner::call(std::size_t bytes, const std::shared_ptr<Answer<T>>& answer, Call work) {
   const auto pushed = queue_.push_if_short(std::move(work), call_bytes + bytes);
   wake(pushed);
   if (pushed == Queue::Pushed::full) {
@@ -505,7 +506,7 @@ void ServicesRunner::carry_out(services::Send& effect) {
 }
 
 void ServicesRunner::carry_out(services::SendPid& effect) {
-  (void)system_.send(effect.to, std::move(effect.message));  // the system counts what it cannot send
+  if (!system_.send(effect.to, std::move(effect.message))) return;  // the system counted it
 }
 
 void ServicesRunner::carry_out(services::Broadcast& effect) {
@@ -525,11 +526,11 @@ void ServicesRunner::carry_out(services::Completed& effect) {
 }
 
 void ServicesRunner::carry_out(services::Watch& effect) {
-  (void)system_.send(watcher_, Term::tuple({Atom("watch"), effect.pid}));
+  system_.send_local(watcher_, Term::tuple({Atom("watch"), effect.pid}));
 }
 
 void ServicesRunner::carry_out(services::Unwatch& effect) {
-  (void)system_.send(watcher_, Term::tuple({Atom("unwatch"), effect.pid}));
+  system_.send_local(watcher_, Term::tuple({Atom("unwatch"), effect.pid}));
 }
 
 void ServicesRunner::carry_out(services::ServiceChanged& effect) {

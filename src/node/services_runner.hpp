@@ -150,7 +150,7 @@ class ServicesRunner {
   [[nodiscard]] bool is_usable(const services::Registration& one) const;
   void wake(Queue::Pushed pushed);
   template <class T>
-  void call(std::size_t bytes, std::shared_ptr<Answer<T>> answer, Call work);
+  void call(std::size_t bytes, const std::shared_ptr<Answer<T>>& answer, Call work);
   distribution::DeliverOutcome receive(const Atom& name, const Atom& node, std::uint64_t epoch,
                                        distribution::Payload&& payload);
 
