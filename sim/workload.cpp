@@ -138,6 +138,7 @@ void Workload::put_many(NodeIndex node, std::size_t map) {
     values[random_.below(config_.keys)] = value;
   }
   std::vector<TermPair> pairs;
+  pairs.reserve(values.size());
   for (const auto& [key, value] : values) pairs.emplace_back(Term(key), Term(value));
   const auto answer = std::make_shared<Answer>();
   const auto result = services_.put_many(node, history_.maps()[map].name, pairs, fill(answer));
