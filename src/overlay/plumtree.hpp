@@ -42,10 +42,10 @@ namespace overlay {
 struct PlumtreeConfig {
   std::uint64_t seed = 0;
   Milliseconds missing_timeout{500};  ///< From the first announcement to the first graft: what the tree takes at most.
-  /// Where messages seldom come later than announcements, it goes down to this: the ways through the tree of 10,000
-  /// nodes differ by some 150 ms when another node begins to send (10 ms a hop). A graft that comes too early changes
-  /// the tree.
-  Milliseconds missing_timeout_min{200};
+  /// Where messages seldom come later than announcements, it goes down to this. The ways through the tree differ by
+  /// some 150 ms when another node begins to send (10,000 nodes, 10 ms a hop; 100 nodes, 35 ms: 250 ms), and a graft
+  /// that comes too early changes the tree.
+  Milliseconds missing_timeout_min{300};
   Milliseconds graft_timeout{250};  ///< From one graft to the next: a round trip and a little.
   Milliseconds announce_delay{20};  ///< Announcements are gathered for so long.
   /// Hops that a path must have saved, summed up over messages. The paper changes the tree for one message (3 hops

@@ -237,7 +237,7 @@ TEST(Plumtree, where_messages_come_before_their_announcements_little_time_is_los
     node.ihave("b", id);
   }
   node.ihave("b", 101);
-  EXPECT_EQ(node.pass(Milliseconds(199)), nothing);
+  EXPECT_EQ(node.pass(Milliseconds(299)), nothing);
   EXPECT_EQ(node.pass(Milliseconds(1)), (Lines{"b: graft 101"}));
 }
 
