@@ -1,0 +1,264 @@
+// One node's election: campaigns, the queue, gates, pauses, the disk.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "services/leader_support.hpp"
+
+namespace barrel_p2p::services {
+namespace {
+
+using test::LeaderWorld;
+using namespace std::chrono_literals;
+
+Pid pid(const std::string& node, std::uint32_t id) {
+  return {.node = Atom(node), .id = id, .serial = 0, .creation = 1};
+}
+const Term job = Atom("job");
+
+}  // namespace
+
+TEST(Leader, who_is_alone_leads_from_the_start) {
+  LeaderWorld world;
+  world.add("a@h");
+  const auto role = world.lead("a@h", job, pid("a@h", 1));
+  ASSERT_TRUE(role && role->is_leader());
+  EXPECT_EQ(world.at("a@h").leader.fence(job, world.now()), role->fence);
+  EXPECT_EQ(world.at("a@h").leader.high_water(job), role->fence);
+  EXPECT_EQ(world.leader_at("a@h", job), "a@h p1");
+  EXPECT_EQ(world.at("a@h").take_told(), "");
+  EXPECT_TRUE(world.at("a@h").changed.contains(job));
+  EXPECT_TRUE(world.resign("a@h", job));
+  EXPECT_FALSE(world.resign("a@h", job));
+  EXPECT_EQ(world.leader_at("a@h", job), "none");
+  EXPECT_EQ(world.at("a@h").take_told(), "");
+  EXPECT_TRUE(world.at("a@h").watched.empty());
+}
+
+TEST(Leader, refuses_what_is_no_campaign) {
+  LeaderWorld world;
+  world.add("a@h");
+  ASSERT_TRUE(world.lead("a@h", job, pid("a@h", 1)));
+  EXPECT_FALSE(world.lead("a@h", job, pid("a@h", 1)));
+  for (const Term& priority : {Term(1.5), Term(Atom("high")), Term("1")}) {
+    EXPECT_EQ(world.lead("a@h", job, pid("a@h", 2), {.priority = priority}).error(), Errc::invalid_argument);
+  }
+  EXPECT_EQ(world.lead("a@h", std::string(2000, 'x'), pid("a@h", 2)).error(), Errc::invalid_argument);
+  ASSERT_TRUE(world.lead("a@h", Term(1), pid("a@h", 2)));
+  EXPECT_EQ(world.lead("a@h", Term(1.0), pid("a@h", 3)).error(), Errc::already_registered);
+}
+
+TEST(Leader, processes_of_one_node_follow_each_other) {
+  LeaderWorld world;
+  auto& a = world.add("a@h");
+  ASSERT_TRUE(world.lead("a@h", job, pid("a@h", 1))->is_leader());
+  EXPECT_FALSE(world.lead("a@h", job, pid("a@h", 2))->is_leader());
+  EXPECT_FALSE(world.lead("a@h", job, pid("a@h", 3))->is_leader());
+  EXPECT_TRUE(world.lead("a@h", job, pid("a@h", 4), {.priority = 1})->is_leader());
+  EXPECT_EQ(a.take_told(), "revoked p1");
+  world.end_process("a@h", pid("a@h", 4));
+  EXPECT_EQ(a.take_told(), "elected p1");
+  EXPECT_TRUE(world.resign("a@h", job, pid("a@h", 2)));
+  EXPECT_EQ(a.take_told(), "");
+  EXPECT_TRUE(world.resign("a@h", job, pid("a@h", 1)));
+  EXPECT_EQ(a.take_told(), "elected p3");
+  EXPECT_EQ(a.watched, std::set<Pid>{pid("a@h", 3)});
+}
+
+TEST(Leader, a_priority_changes_while_it_leads) {
+  LeaderWorld world;
+  auto& a = world.add("a@h");
+  ASSERT_TRUE(world.lead("a@h", job, pid("a@h", 1))->is_leader());
+  ASSERT_TRUE(world.lead("a@h", job, pid("a@h", 2)));
+  const auto set = [&](std::uint32_t id, const Term& priority) {
+    a.input(world.now(),
+            [&](Effects& out) { EXPECT_TRUE(a.leader.set_priority(job, pid("a@h", id), priority, world.now(), out)); });
+  };
+  set(1, 5);
+  EXPECT_EQ(a.take_told(), "");
+  set(2, *parse_term("1180591620717411303424"));
+  EXPECT_EQ(a.take_told(), "revoked p1, elected p2");
+  set(2, -1);
+  EXPECT_EQ(a.take_told(), "revoked p2, elected p1");
+}
+
+TEST(Leader, a_gated_candidate_waits_for_members_and_steps_down_before_others_elect) {
+  LeaderWorld world;
+  for (const char* name : {"a@h", "b@h", "c@h"}) world.add(name);
+  for (const auto& name : world.names()) {
+    EXPECT_FALSE(world.lead(name, job, pid(name, 1), {.min_members = 2})->is_leader());
+  }
+  world.link("a@h", "b@h");
+  world.link("b@h", "c@h");
+  world.pass(5s);
+  EXPECT_EQ(world.leaders(job), std::vector<std::string>{"a@h"});
+  EXPECT_EQ(world.at("a@h").take_told(), "elected p1");
+  world.pass(60s);
+  EXPECT_EQ(world.at("a@h").take_told(), "");
+  world.unlink("a@h", "b@h");
+  for (int step = 0; step < 200; ++step) {
+    world.pass(50ms);
+    EXPECT_LE(world.leaders(job).size(), 1U) << step;
+  }
+  EXPECT_EQ(world.leaders(job), std::vector<std::string>{"b@h"});
+  EXPECT_EQ(world.at("a@h").take_told(), "revoked p1");
+  EXPECT_EQ(world.leader_at("a@h", job), "none");
+  world.link("a@h", "b@h");
+  world.pass(5s);
+  EXPECT_EQ(world.leaders(job), std::vector<std::string>{"a@h"});
+}
+
+TEST(Leader, a_paused_leader_knows_it_before_it_acts_and_leads_again_above_the_other) {
+  LeaderWorld world;
+  for (const char* name : {"a@h", "b@h", "c@h"}) world.add(name);
+  world.link("a@h", "b@h");
+  world.link("b@h", "c@h");
+  world.pass(3s);
+  const auto first = world.lead("a@h", job, pid("a@h", 1));
+  world.pass(100ms);
+  ASSERT_TRUE(world.lead("b@h", job, pid("b@h", 1)));
+  world.pass(1s);
+  world.pause("a@h");
+  for (int step = 0; step < 400; ++step) {
+    world.pass(50ms);
+    EXPECT_LE(world.leaders(job).size(), 1U) << step;
+  }
+  EXPECT_EQ(world.leaders(job), std::vector<std::string>{"b@h"});
+  EXPECT_FALSE(world.at("a@h").leader.is_leader(job, world.now()));
+  EXPECT_FALSE(world.at("a@h").leader.fence(job, world.now()));
+  const auto second = world.at("b@h").leader.fence(job, world.now());
+  ASSERT_TRUE(second);
+  EXPECT_GT(*second, *first->fence);
+  world.wake("a@h");
+  world.pass(1ms);
+  EXPECT_EQ(world.at("a@h").take_told(), "revoked p1");
+  world.pass(3s);
+  EXPECT_EQ(world.at("a@h").take_told(), "elected p1") << "with a fence above that of b from the start";
+  EXPECT_EQ(world.leaders(job), std::vector<std::string>{"a@h"});
+  EXPECT_GT(*world.at("a@h").leader.fence(job, world.now()), *second);
+  EXPECT_EQ(world.at("a@h").leader.counters().pauses, 1U);
+}
+
+TEST(Leader, a_node_that_is_alone_leads_again_soon_after_a_pause) {
+  LeaderWorld world;
+  world.add("a@h");
+  ASSERT_TRUE(world.lead("a@h", job, pid("a@h", 1)));
+  world.pause("a@h");
+  world.pass(10s);
+  world.wake("a@h");
+  world.pass(1s);
+  EXPECT_EQ(world.at("a@h").take_told(), "revoked p1, elected p1");
+}
+
+TEST(Leader, a_node_that_leaves_leads_no_more) {
+  LeaderWorld world;
+  auto& a = world.add("a@h");
+  world.add("b@h");
+  world.link("a@h", "b@h");
+  ASSERT_TRUE(world.lead("a@h", job, pid("a@h", 1)));
+  a.input(world.now(), [&](Effects& out) { a.leader.leave(world.now(), out); });
+  EXPECT_EQ(a.take_told(), "revoked p1");
+  world.unlink("a@h", "b@h");
+  world.pass(10s);
+  EXPECT_EQ(a.take_told(), "");
+  world.link("a@h", "b@h");
+  world.pass(1s);
+  EXPECT_EQ(a.take_told(), "elected p1");
+}
+
+TEST(Leader, fences_survive_the_restart_of_all_nodes_and_a_clock_that_was_set_back) {
+  LeaderWorld world;
+  world.add("a@h");
+  const auto first = world.lead("a@h", job, pid("a@h", 1));
+  world.crash("a@h");
+  world.disks[Atom("a@h")].clock = 0;  // as if that had been lost
+  auto& a = world.add("a@h");
+  EXPECT_EQ(a.leader.high_water(job), first->fence);
+  const Now earlier{world.now().monotonic, world.now().wall - 600'000};
+  const auto second = a.lead(job, pid("a@h", 2), {}, earlier);
+  ASSERT_TRUE(second && second->fence);
+  EXPECT_GT(*second->fence, *first->fence);
+}
+
+TEST(Leader, nobody_leads_with_a_fence_that_this_clock_cannot_pass) {
+  test::LeaderDisk disk;
+  const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  const WallMilliseconds far = now.wall + 100 * 3'600'000LL;
+  disk.fences.emplace(job, fence_entry({far, 0}, Atom("b@h")));
+  test::LeaderNode node({.own = Atom("a@h")}, disk, now);
+  EXPECT_FALSE(node.lead(job, pid("a@h", 1), {}, now)->is_leader());
+  EXPECT_GT(node.leader.counters().out_of_reach, 0U);
+  EXPECT_TRUE(node.lead(Atom("other"), pid("a@h", 1), {}, now)->is_leader());
+  const Now later{now.monotonic + 1s, far};
+  node.input(later, [&](Effects& out) { node.leader.tick(later, out); });
+  EXPECT_EQ(node.take_told(), "elected p1");
+}
+
+TEST(Leader, a_fence_that_the_disk_refused_is_written_again) {
+  test::LeaderDisk disk;
+  Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  test::LeaderNode node({.own = Atom("a@h")}, disk, now);
+  ASSERT_TRUE(node.lead(job, pid("a@h", 1), {}, now));
+  const auto entry = disk.fences.extract(job).mapped();
+  const std::vector<StoreChange> failed{
+      {.collection = std::string(leader_fences_collection), .key = job, .entry = entry},
+      {.collection = "map/m", .key = job}};
+  node.leader.store_failed(failed);
+  now.monotonic += 2s;
+  node.input(now, [&](Effects& out) { node.leader.tick(now, out); });
+  EXPECT_EQ(disk.fences.size(), 1U);
+  EXPECT_TRUE(disk.fences.contains(job));
+}
+
+TEST(Leader, old_fences_of_names_without_candidates_are_forgotten_on_the_disk_too) {
+  LeaderWorld world;
+  world.add("a@h", 24h);
+  ASSERT_TRUE(world.lead("a@h", job, pid("a@h", 1)));
+  ASSERT_TRUE(world.lead("a@h", Atom("kept"), pid("a@h", 1)));
+  ASSERT_TRUE(world.resign("a@h", job));
+  for (int days = 0; days < 6; ++days) world.pass(24h);
+  EXPECT_TRUE(world.at("a@h").leader.high_water(job));
+  for (int days = 0; days < 2; ++days) world.pass(24h);
+  EXPECT_FALSE(world.at("a@h").leader.high_water(job));
+  EXPECT_TRUE(world.at("a@h").leader.high_water(Atom("kept")));
+  EXPECT_EQ(world.disks[Atom("a@h")].fences.size(), 1U);
+  EXPECT_EQ(world.at("a@h").take_told(), "");
+}
+
+TEST(Leader, the_oldest_fence_gives_way_when_there_are_too_many) {
+  test::LeaderDisk disk;
+  const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  test::LeaderNode node({.own = Atom("a@h"), .fences_max = 3}, disk, now);
+  ASSERT_TRUE(node.lead(0, pid("a@h", 1), {}, now));
+  for (std::uint32_t name = 1; name <= 10; ++name) {
+    const Term fence = Term::tuple({name, replication::to_term(replication::Timestamp{now.wall, name})});
+    node.input(now,
+               [&](Effects& out) { node.leader.deliver(Term::tuple({Atom("custom"), Atom("b@h"), fence}), now, out); });
+  }
+  EXPECT_EQ(disk.fences.size(), 3U);
+  for (const int name : {0, 9, 10}) EXPECT_TRUE(node.leader.high_water(name)) << name;
+}
+
+TEST(Leader, an_equal_token_of_another_node_is_passed) {
+  test::LeaderDisk disk;
+  const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  for (const char* other : {"a@h", "z@h"}) {
+    test::LeaderNode node({.own = Atom("m@h")}, disk, now);
+    const auto role = node.lead(job, pid("m@h", 1), {}, now);
+    ASSERT_TRUE(role && role->fence);
+    const replication::Timestamp stamp{static_cast<WallMilliseconds>(role->fence->wall()), role->fence->logical()};
+    const Term payload = Term::tuple({Atom("custom"), Atom(other), Term::tuple({job, replication::to_term(stamp)})});
+    node.input(now, [&](Effects& out) { node.leader.deliver(payload, now, out); });
+    EXPECT_EQ(node.take_told(), "renewed p1") << other;
+  }
+}
+
+TEST(Leader, messages_are_those_of_erlang_nodes) {
+  EXPECT_EQ(to_message({LeaderEvent::Kind::elected, job, {1, 2}}),
+            *parse_term("{barrel_p2p_leader,job,{elected,4294967298}}"));
+  EXPECT_EQ(to_message({LeaderEvent::Kind::renewed, job, {1, 2}}),
+            *parse_term("{barrel_p2p_leader,job,{elected,4294967298}}"));
+  EXPECT_EQ(to_message({LeaderEvent::Kind::revoked, job, {}}), *parse_term("{barrel_p2p_leader,job,revoked}"));
+}
+
+}  // namespace barrel_p2p::services
