@@ -45,6 +45,11 @@ struct BroadcastCallback {
   Atom tag;
   std::function<void(const Term& payload)> call;
 };
+struct MapCallback {
+  Atom map;
+  std::function<void(const MapEvent& event)> call;
+};
+using ServiceCallback = std::function<void(const ServiceEvent& event)>;
 using MembershipCallback = std::function<void(const NeighbourEvent& event)>;
 
 SimulationConfig config_of(const ClusterOptions& options) {
@@ -69,6 +74,7 @@ SimulationConfig config_of(const ClusterOptions& options) {
   config.network.keep_alive = std::min<SimTime>(config.network.keep_alive, network.dead_after / pings);
   config.overlay.hyparview.active_size = options.active_size;
   config.overlay.hyparview.passive_size = options.passive_size;
+  config.services.enabled = options.services;
   return config;
 }
 
@@ -78,7 +84,12 @@ NodeIndex index(NodeNumber node) { return static_cast<NodeIndex>(node); }
 
 struct Cluster::Implementation {
   explicit Implementation(const ClusterOptions& options)
-      : simulation(config_of(options)), broadcasts(options.nodes), memberships(options.nodes), lives(options.nodes) {
+      : simulation(config_of(options)),
+        broadcasts(options.nodes),
+        memberships(options.nodes),
+        services(options.nodes),
+        maps(options.nodes),
+        lives(options.nodes) {
     for (std::size_t node = 0; node < options.nodes; ++node) simulation.start(simulation.add_node(), {});
     simulation.on_deliver = [this](NodeIndex node, const Term& tag, const Term& payload) {
       broadcasts[node].each([&](const BroadcastCallback& callback) {
@@ -88,6 +99,26 @@ struct Cluster::Implementation {
     simulation.on_membership = [this](NodeIndex node, NodeIndex peer, bool up, std::string_view reason) {
       memberships[node].each([&](const MembershipCallback& call) { call({peer, up, std::string(reason)}); });
     };
+    listen();
+  }
+
+  void listen() {
+    if (simulation.services() == nullptr) return;
+    simulation.services()->on_effect = [this](NodeIndex node, const services::Effect& effect) {
+      if (const auto* service = std::get_if<services::ServiceHappened>(&effect)) {
+        services[node].each([&](const ServiceCallback& call) { call(service->event); });
+      } else if (const auto* map = std::get_if<services::MapHappened>(&effect)) {
+        maps[node].each([&](const MapCallback& callback) {
+          if (callback.map == map->event.map) callback.call(map->event);
+        });
+      }
+    };
+  }
+
+  [[nodiscard]] ServiceNodes& service_nodes() {
+    if (simulation.services() == nullptr)
+      throw std::logic_error("ClusterOptions::services is false: the nodes have neither services nor maps");
+    return *simulation.services();
   }
 
   /// A frozen node is looked at again after this.
@@ -103,6 +134,8 @@ struct Cluster::Implementation {
   Simulation simulation;
   std::vector<Callbacks<BroadcastCallback>> broadcasts;
   std::vector<Callbacks<MembershipCallback>> memberships;
+  std::vector<Callbacks<ServiceCallback>> services;
+  std::vector<Callbacks<MapCallback>> maps;
   std::vector<std::uint64_t> lives;  ///< Grows when a process ends.
 };
 
@@ -167,6 +200,78 @@ Subscription Cluster::on_membership(NodeNumber node, std::function<void(const Ne
   auto& list = implementation_->memberships[node];
   const std::uint64_t number = list.add(std::move(callback));
   return Subscription([&list, number] { list.cancel(number); });
+}
+
+// Services and maps.
+
+Pid Cluster::spawn(NodeNumber node) { return implementation_->service_nodes().spawn(index(node)); }
+
+void Cluster::end_process(NodeNumber node, const Pid& pid, const Term& reason) {
+  implementation_->service_nodes().kill(index(node), pid, reason);
+}
+
+Result<void> Cluster::register_service(NodeNumber node, const ServiceName& name, const Pid& pid, const Term& meta) {
+  return implementation_->service_nodes().register_service(index(node), name, pid, meta, {}, nullptr);
+}
+
+bool Cluster::unregister_service(NodeNumber node, const ServiceName& name) {
+  return implementation_->service_nodes().unregister_service(index(node), name);
+}
+
+std::vector<ServiceEntry> Cluster::lookup(NodeNumber node, const ServiceName& name) const {
+  std::vector<ServiceEntry> found;
+  for (auto& one : implementation_->service_nodes().machine(index(node)).registry().lookup(name.term()))
+    found.push_back({name, one.pid, NodeName(one.node.text()), one.meta});
+  return found;
+}
+
+std::vector<NodeName> Cluster::members(NodeNumber node) const {
+  std::vector<NodeName> found;
+  for (const auto& name : implementation_->service_nodes().machine(index(node)).members().members())
+    found.emplace_back(name.text());
+  return found;
+}
+
+Result<void> Cluster::open_map(NodeNumber node, const Atom& map, const MapOptions& options) {
+  return implementation_->service_nodes().open_map(index(node), map, options);
+}
+
+Result<void> Cluster::map_put(NodeNumber node, const Atom& map, const Term& key, const Term& value,
+                              std::function<void(const Result<void>& result)> done) {
+  return implementation_->service_nodes().put(index(node), map, key, value, std::move(done));
+}
+
+Result<void> Cluster::map_remove(NodeNumber node, const Atom& map, const Term& key,
+                                 std::function<void(const Result<void>& result)> done) {
+  return implementation_->service_nodes().remove(index(node), map, key, std::move(done));
+}
+
+std::optional<Term> Cluster::map_get(NodeNumber node, const Atom& map, const Term& key) const {
+  const auto* entries = implementation_->service_nodes().machine(index(node)).maps().find(map);
+  const Term* value = entries == nullptr ? nullptr : entries->get(key);
+  return value == nullptr ? std::nullopt : std::optional(*value);
+}
+
+Subscription Cluster::on_service(NodeNumber node, std::function<void(const ServiceEvent& event)> callback) {
+  (void)implementation_->service_nodes();
+  auto& list = implementation_->services[node];
+  const std::uint64_t number = list.add(std::move(callback));
+  return Subscription([&list, number] { list.cancel(number); });
+}
+
+Subscription Cluster::on_map(NodeNumber node, const Atom& map, std::function<void(const MapEvent& event)> callback) {
+  (void)implementation_->service_nodes();
+  auto& list = implementation_->maps[node];
+  const std::uint64_t number = list.add({map, std::move(callback)});
+  return Subscription([&list, number] { list.cancel(number); });
+}
+
+void Cluster::shift_clock(NodeNumber node, std::chrono::milliseconds by) {
+  implementation_->service_nodes().shift_clock(index(node), by);
+}
+
+void Cluster::break_disk(NodeNumber node, std::chrono::nanoseconds span) {
+  implementation_->service_nodes().break_disk(index(node), now() + span);
 }
 
 void Cluster::crash(NodeNumber node) {

@@ -6,9 +6,11 @@
 #include <optional>
 #include <utility>
 
+#include "sim/churn.hpp"
 #include "sim/faults.hpp"
 #include "sim/invariants.hpp"
 #include "sim/measures.hpp"
+#include "sim/spread.hpp"
 #include "sim/workload.hpp"
 
 namespace barrel_p2p {
@@ -79,9 +81,39 @@ class Results {
                                std::to_string(services.disk_writes()), std::to_string(services.disk_failures())});
   }
 
+  void add_spread(const std::string& label, const SpreadFigures& figures) {
+    const auto milliseconds = [](const std::vector<SimTime>& times, double share) {
+      const auto time = SpreadFigures::quantile(times, share);
+      return number_text(std::chrono::duration<double, std::milli>(time).count());
+    };
+    spreads_.title = "milliseconds until a change is seen";
+    spreads_.columns = {"label", "changes", "missed", "everywhere p50", "p99", "max", "by one p50", "p99"};
+    add_row(spreads_, {label, std::to_string(figures.everywhere.size() + figures.missed),
+                       std::to_string(figures.missed), milliseconds(figures.everywhere, 0.5),
+                       milliseconds(figures.everywhere, 0.99), milliseconds(figures.everywhere, 1),
+                       milliseconds(figures.single, 0.5), milliseconds(figures.single, 0.99)});
+  }
+
+  void add_churn(const std::vector<SizeSample>& samples) {
+    sizes_.title = "most that a member holds while nodes come and go";
+    sizes_.columns = {"second", "names so far", "registry", "map", "disk", "nodes"};
+    Chart chart{.title = sizes_.title, .x_label = "seconds", .y_label = "entries", .series = {}};
+    for (const char* name : {"registry", "map", "nodes"}) chart.series.push_back({name, {}});
+    for (const auto& one : samples) {
+      add_row(sizes_, {seconds_text(one.when), std::to_string(one.names_so_far), std::to_string(one.registry_entries),
+                       std::to_string(one.map_entries), std::to_string(one.disk_entries),
+                       std::to_string(one.nodes_remembered)});
+      const double second = std::chrono::duration<double>(one.when).count();
+      chart.series[0].points.emplace_back(second, static_cast<double>(one.registry_entries));
+      chart.series[1].points.emplace_back(second, static_cast<double>(one.map_entries));
+      chart.series[2].points.emplace_back(second, static_cast<double>(one.nodes_remembered));
+    }
+    charts_.push_back(std::move(chart));
+  }
+
   [[nodiscard]] Report take() {
     Report report;
-    for (Table* table : {&graphs_, &broadcasts_, &workloads_}) {
+    for (Table* table : {&graphs_, &broadcasts_, &workloads_, &spreads_, &sizes_}) {
       if (!table->rows.empty()) report.tables.push_back(std::move(*table));
     }
     if (!sweep_.empty())
@@ -112,6 +144,8 @@ class Results {
   Table graphs_;
   Table broadcasts_;
   Table workloads_;
+  Table spreads_;
+  Table sizes_;
   std::vector<Series> sweep_;
   std::vector<Series> recovery_;
   std::vector<Chart> charts_;
@@ -215,6 +249,14 @@ class Run {
     run_chaos(simulation_, step, random_, step.operations > 0 ? &*workload_ : nullptr);
     if (workload_) results_.add_workload(*workload_, *simulation_.services());
   }
+
+  void on(const SpreadStep& step) {
+    results_.add_spread(step.label + " puts",
+                        measure_puts(simulation_, step.changes, step.interval, step.wait, random_));
+    results_.add_spread(step.label + " registrations",
+                        measure_registrations(simulation_, step.changes, step.interval, step.wait, random_));
+  }
+  void on(const ChurnStep& step) { results_.add_churn(run_churn(simulation_, step, random_)); }
 
   [[nodiscard]] std::vector<NodeIndex> choose(double fraction) {
     auto members = simulation_.members();

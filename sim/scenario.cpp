@@ -310,8 +310,22 @@ Step read_step(Reader& reader, ChaosStep step) {
   return step;
 }
 
-const std::array<std::pair<std::string_view, Step>, 12>& kinds_of_steps() {
-  static const std::array<std::pair<std::string_view, Step>, 12> kinds{{{"join", JoinStep{}},
+Step read_step(Reader& reader, SpreadStep step) {
+  reader.text("label", step.label);
+  reader.integer("changes", 1, 100'000, step.changes);
+  reader.milliseconds("interval_ms", 0, step.interval);
+  reader.milliseconds("wait_ms", 0, step.wait);
+  return step;
+}
+Step read_step(Reader& reader, ChurnStep step) {
+  reader.milliseconds("ms", 1000, step.span);
+  reader.milliseconds("interval_ms", 10, step.interval);
+  reader.milliseconds("life_ms", 10, step.life);
+  return step;
+}
+
+const std::array<std::pair<std::string_view, Step>, 14>& kinds_of_steps() {
+  static const std::array<std::pair<std::string_view, Step>, 14> kinds{{{"join", JoinStep{}},
                                                                         {"settle", SettleStep{}},
                                                                         {"crash", CrashStep{}},
                                                                         {"stop", CrashStep{0, true}},
@@ -322,7 +336,9 @@ const std::array<std::pair<std::string_view, Step>, 12>& kinds_of_steps() {
                                                                         {"broadcast", BroadcastStep{}},
                                                                         {"measure", MeasureStep{}},
                                                                         {"check", CheckStep{}},
-                                                                        {"chaos", ChaosStep{}}}};
+                                                                        {"chaos", ChaosStep{}},
+                                                                        {"spread", SpreadStep{}},
+                                                                        {"churn", ChurnStep{}}}};
   return kinds;
 }
 
@@ -394,7 +410,8 @@ bool has_sweep(const Step& step) {
 
 bool needs_services(const Step& step) {
   const auto* chaos = std::get_if<ChaosStep>(&step);
-  return chaos != nullptr && chaos->operations > 0;
+  return (chaos != nullptr && chaos->operations > 0) || std::holds_alternative<SpreadStep>(step) ||
+         std::holds_alternative<ChurnStep>(step);
 }
 
 }  // namespace

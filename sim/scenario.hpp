@@ -75,8 +75,22 @@ struct ChaosStep {
   Milliseconds clock_jump_max{};
 };
 
+/// Puts, then registrations, one by one: how fast all members see them. Needs `[services]`.
+struct SpreadStep {
+  std::string label;
+  std::size_t changes = 100;
+  SimTime interval = Milliseconds(500);
+  SimTime wait = Milliseconds(60'000);
+};
+/// Nodes come, write and go for ever; what the others hold must not grow. Needs `[services]`.
+struct ChurnStep {
+  SimTime span = Milliseconds(1'800'000);
+  SimTime interval = Milliseconds(5'000);  ///< Between two new nodes.
+  SimTime life = Milliseconds(30'000);     ///< Of one.
+};
+
 using Step = std::variant<JoinStep, SettleStep, CrashStep, PauseStep, RestartStep, PartitionStep, HealStep,
-                          BroadcastStep, MeasureStep, CheckStep, ChaosStep>;
+                          BroadcastStep, MeasureStep, CheckStep, ChaosStep, SpreadStep, ChurnStep>;
 
 struct Scenario {
   std::string name;

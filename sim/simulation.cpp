@@ -93,6 +93,7 @@ void Simulation::join(NodeIndex node, NodeIndex contact) {
 
 void Simulation::leave(NodeIndex node) {
   if (services_) services_->leave(node);
+  if (nodes_[node].overlay == nullptr) return;  // a callback ended it
   act(node, [](overlay::Overlay& machine, MonotonicTime now, overlay::Effects& out) { machine.leave(now, out); });
 }
 

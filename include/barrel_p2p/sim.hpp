@@ -8,6 +8,9 @@
 //   cluster.broadcast(0, Atom("news"), "hello");
 //   cluster.run_until([&] { return all_have_it(); }, std::chrono::seconds(5));
 //
+// With `ClusterOptions::services` the nodes also run the services and maps of the product, on virtual processes, disks
+// and wall clocks.
+//
 // The nodes run the membership and broadcast code of the product over a simulated network: channels with delays and
 // losses, crashes, freezes, cuts. What the product promises about them is checked all the time; a breach throws
 // std::runtime_error with the seed. Link barrel_p2p::sim. docs/simulation.md tells more.
@@ -18,6 +21,9 @@
 #pragma once
 
 #include <barrel_p2p/error.hpp>
+#include <barrel_p2p/maps.hpp>
+#include <barrel_p2p/node_name.hpp>
+#include <barrel_p2p/services.hpp>
 #include <barrel_p2p/subscription.hpp>
 #include <barrel_p2p/term.hpp>
 #include <barrel_p2p/version.hpp>
@@ -26,6 +32,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,6 +57,7 @@ struct ClusterOptions {
   NetworkOptions network{};
   std::size_t active_size = 5;    ///< 1 or more.
   std::size_t passive_size = 30;  ///< `active_size` or more.
+  bool services = false;          ///< The nodes run services and maps: every node says every 2 s that it lives.
 };
 
 /// A neighbour came or went.
@@ -96,6 +104,33 @@ class BARREL_P2P_API Cluster {
   Subscription on_broadcast(NodeNumber node, const Atom& tag, std::function<void(const Term& payload)> callback);
   Subscription on_membership(NodeNumber node, std::function<void(const NeighbourEvent& event)> callback);
 
+  // Services and maps, as `Node` has them. Require that the node runs and is not frozen, and `ClusterOptions::services`
+  // (else std::logic_error). A process is a number that lives until it is ended or its node ends.
+  [[nodiscard]] Pid spawn(NodeNumber node);
+  void end_process(NodeNumber node, const Pid& pid, const Term& reason = Atom("normal"));
+  /// Errors: see `Node::register_service`.
+  Result<void> register_service(NodeNumber node, const ServiceName& name, const Pid& pid,
+                                const Term& meta = Term::map({}));
+  bool unregister_service(NodeNumber node, const ServiceName& name);
+  /// What the node finds, its own registration first.
+  [[nodiscard]] std::vector<ServiceEntry> lookup(NodeNumber node, const ServiceName& name) const;
+  /// Who has a lease, by what the node heard; sorted.
+  [[nodiscard]] std::vector<NodeName> members(NodeNumber node) const;
+  /// Once after each start of the node. A persistent map has again what was on the node's disk. Error: see
+  /// `Node::open_map`.
+  Result<void> open_map(NodeNumber node, const Atom& map, const MapOptions& options = {});
+  /// `done`, if there is one, is told the outcome: of a persistent map when the write is on the disk, some milliseconds
+  /// later; never if the node crashes before. An error that is returned tells nobody.
+  Result<void> map_put(NodeNumber node, const Atom& map, const Term& key, const Term& value,
+                       std::function<void(const Result<void>& result)> done = nullptr);
+  Result<void> map_remove(NodeNumber node, const Atom& map, const Term& key,
+                          std::function<void(const Result<void>& result)> done = nullptr);
+  /// Nothing: there is no such key here, or no such map.
+  [[nodiscard]] std::optional<Term> map_get(NodeNumber node, const Atom& map, const Term& key) const;
+  /// These last over crashes and restarts, and must not outlive the cluster.
+  Subscription on_service(NodeNumber node, std::function<void(const ServiceEvent& event)> callback);
+  Subscription on_map(NodeNumber node, const Atom& map, std::function<void(const MapEvent& event)> callback);
+
   // What happens to the nodes.
   void crash(NodeNumber node);  ///< From one moment to the next; others notice after `dead_after`.
   void stop(NodeNumber node);   ///< It leaves and closes its channels.
@@ -103,6 +138,10 @@ class BARREL_P2P_API Cluster {
   void restart(NodeNumber node);
   void pause(NodeNumber node);  ///< As SIGSTOP does.
   void resume(NodeNumber node);
+  /// Its wall clock is set forward, or back. Requires `ClusterOptions::services`.
+  void shift_clock(NodeNumber node, std::chrono::milliseconds by);
+  /// Its disk refuses all writes for so long. Likewise.
+  void break_disk(NodeNumber node, std::chrono::nanoseconds span);
   [[nodiscard]] bool is_running(NodeNumber node) const;  ///< And is not frozen.
 
   // What happens to the network.

@@ -388,7 +388,9 @@ void System::relieve(State& state) {
 
 bool System::set_receiver(const Atom& name, Receiver receiver) {
   const std::unique_lock lock(receivers_mutex_);
-  return receivers_.try_emplace(name, std::move(receiver)).second;
+  const auto [place, added] = receivers_.try_emplace(name);
+  if (added) place->second = std::move(receiver);
+  return added;
 }
 
 void System::remove_receiver(const Atom& name) {

@@ -93,6 +93,8 @@ class Members final : private replication::ReplicatedState {
   [[nodiscard]] Milliseconds ttl() const noexcept { return config_.ttl; }
   /// Heard of within `ttl`; this node always is. Of nodes that were never heard of: no.
   [[nodiscard]] bool is_alive(const Atom& node) const noexcept;
+  /// How many other nodes are known, gone ones that are remembered included.
+  [[nodiscard]] std::size_t known() const noexcept { return leases_.size(); }
   /// How long ago it was last heard of; nothing when never, or too long ago to be remembered.
   [[nodiscard]] std::optional<Milliseconds> silent_for(const Atom& node, MonotonicTime now) const noexcept;
   /// The longest silence of a node that is gone and remembered; nothing when there is none.

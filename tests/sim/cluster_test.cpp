@@ -95,6 +95,56 @@ TEST(Cluster, a_callback_may_broadcast_crash_its_node_and_cancel_itself) {
   EXPECT_FALSE(cluster.is_running(2));
 }
 
+TEST(ClusterServices, a_service_is_found_everywhere_until_its_process_or_node_ends) {
+  Cluster cluster({.nodes = 10, .services = true});
+  cluster.join_all();
+  cluster.run_for(10s);
+  std::vector<ServiceEvent::Kind> events;
+  const auto subscription = cluster.on_service(7, [&](const ServiceEvent& event) { events.push_back(event.kind); });
+  const Pid tea = cluster.spawn(2);
+  ASSERT_TRUE(cluster.register_service(2, "tea", tea));
+  ASSERT_TRUE(cluster.register_service(3, "coffee", cluster.spawn(3)));
+  ASSERT_TRUE(cluster.run_until([&] { return cluster.lookup(7, "tea").size() == 1 && events.size() == 2; }, 2s));
+  EXPECT_EQ(cluster.lookup(7, "tea").front().pid, tea);
+  cluster.end_process(2, tea);
+  EXPECT_TRUE(cluster.run_until([&] { return cluster.lookup(7, "tea").empty(); }, 2s));
+  cluster.crash(3);
+  EXPECT_TRUE(cluster.run_until([&] { return cluster.lookup(7, "coffee").empty(); }, 20s));
+  EXPECT_EQ(cluster.members(7).size(), 9);
+  cluster.run_for(1s);
+  using Kind = ServiceEvent::Kind;
+  EXPECT_EQ(events, (std::vector<Kind>{Kind::registered, Kind::registered, Kind::unregistered, Kind::node_lost}));
+}
+
+TEST(ClusterServices, a_durable_put_survives_the_crash_of_the_only_node_that_has_it) {
+  Cluster cluster({.nodes = 5, .services = true});
+  MapOptions options;
+  options.persist = true;
+  const Atom map("m");
+  for (NodeNumber node = 0; node < 5; ++node) ASSERT_TRUE(cluster.open_map(node, map, options));
+  cluster.join_all();
+  cluster.run_for(10s);
+  cluster.partition({{2}});
+  bool durable = false;
+  ASSERT_TRUE(cluster.map_put(2, map, "key", 1, [&](const Result<void>& result) { durable = result.has_value(); }));
+  ASSERT_TRUE(cluster.run_until([&] { return durable; }, 1s));
+  cluster.crash(2);
+  cluster.heal();
+  cluster.restart(2);
+  ASSERT_TRUE(cluster.open_map(2, map, options));
+  EXPECT_EQ(cluster.map_get(2, map, "key"), Term(1));
+  int told = 0;
+  const auto subscription = cluster.on_map(4, map, [&](const MapEvent& event) { told += event.key == Term("key"); });
+  EXPECT_TRUE(cluster.run_until([&] { return cluster.map_get(4, map, "key") == Term(1); }, 1min));
+  EXPECT_EQ(told, 1);
+}
+
+TEST(ClusterServices, must_be_asked_for) {
+  Cluster cluster({.nodes = 2});
+  EXPECT_THROW((void)cluster.spawn(0), std::logic_error);
+  EXPECT_THROW((void)cluster.map_get(0, Atom("m"), 1), std::logic_error);
+}
+
 TEST(Cluster, equal_calls_give_equal_runs) {
   const auto trace = [](std::uint64_t seed) {
     Cluster cluster({.nodes = 15, .seed = seed, .network = {.loss = 0.1}});
