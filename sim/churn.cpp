@@ -28,7 +28,7 @@ class Churn {
   }
 
   std::vector<SizeSample> run() {
-    Engine& engine = simulation_.engine();
+    const Engine& engine = simulation_.engine();
     const SimTime end = engine.now() + step_.span;
     const SimTime distance = step_.span / samples_wanted;
     SimTime next_sample = engine.now() + distance;
