@@ -128,11 +128,11 @@ class Leader final : private replication::ReplicatedState {
 
   // What the program asks for.
   /// The process campaigns. Of the processes of this node that campaign for a name only the first one stands for
-  /// election, by priority and then by who came first; the others follow when it is gone. Errors: `already_candidate`;
-  /// `invalid_argument`: the priority is no integer, or name or priority too long; `already_registered`: Erlang nodes
-  /// take the name for another one that is in use (1 and 1.0); `limit_exceeded`.
+  /// election, by priority and then by who came first; the others follow when it is gone. Errors: `already_registered`:
+  /// the process campaigns for the name already, or Erlang nodes take the name for another one that is in use (1 and
+  /// 1.0); `invalid_argument`: the priority is no integer, or name or priority too long; `limit_exceeded`.
   Result<Role> lead(const Term& name, const Pid& pid, const LeadOptions& options, const Now& now, Effects& out);
-  /// As above, but `already_candidate`. Error: `not_found`: the process does not campaign for it.
+  /// Its min_members stay. Errors: `invalid_argument`, as above; `not_found`: the process does not campaign for it.
   Result<void> set_priority(const Term& name, const Pid& pid, const Term& priority, const Now& now, Effects& out);
   /// Ends the campaign of the process, or those of all processes of this node. False: there is none.
   bool resign(const Term& name, const std::optional<Pid>& pid, const Now& now, Effects& out);
