@@ -84,10 +84,10 @@ def check_rooms(root):
                 report(path, line, f"<{name}>: public headers include no third-party header")
     for path in sources(root / "examples"):
         check_file(path, [], "examples include public headers only")
-    # The simulator runs machines of the rooms up to the overlay; commands and tests run the simulator.
-    below_sim = rooms[: rooms.index("overlay") + 1] if "overlay" in rooms else rooms
+    # The simulator runs machines of the rooms up to the services; commands and tests run the simulator.
+    below_sim = rooms[: rooms.index("services") + 1] if "services" in rooms else rooms
     for path in sources(root / "sim"):
-        check_file(path, below_sim, "the simulator includes rooms up to 'overlay' only", [root])
+        check_file(path, below_sim, "the simulator includes rooms up to 'services' only", [root])
     for path in sources(root / "apps"):
         check_file(path, rooms, "", [path.parent, root])
     return findings
