@@ -37,7 +37,11 @@ void History::wrote(NodeIndex node, std::size_t map, std::size_t key, std::optio
   Write write{written->stamp(), value, simulation_.engine().now(), node, services.life(node), std::move(answer), {}};
   if (maps_[map].options.persist) write.holders.push_back({node, services.disk_losses(node)});
   auto& writes = at(map, key).writes;
-  const auto newer = [&](const Write& other) { return other.node == node && other.stamp >= write.stamp; };
+  // A node that lost its disk lost the mark of its clock with it.
+  const auto newer = [&](const Write& other) {
+    const bool knew = !other.holders.empty() && other.holders.front().disk_losses == services.disk_losses(node);
+    return other.node == node && other.stamp >= write.stamp && knew;
+  };
   const auto repeated = std::ranges::find_if(writes, newer);
   if (repeated != writes.end() && is_durable(*repeated, map))
     simulation_.fail_at(node, "gives the stamp " + stamp_text(write.stamp) + " after " + stamp_text(repeated->stamp));

@@ -137,7 +137,8 @@ void Services::settle(Effects& out) {
   const auto mark = clock_.take_mark();
   if (!mark) return;
   StoreChange change{.kind = StoreChange::Kind::set, .collection = std::string(clock_mark_name), .key = Term(*mark)};
-  out.emplace_back(Persist{{std::move(change)}, 0});
+  // Before whatever was stamped: what is durable must not be newer than the mark.
+  out.insert(out.begin(), Persist{{std::move(change)}, 0});
 }
 
 }  // namespace services

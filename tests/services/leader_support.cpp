@@ -118,11 +118,11 @@ void LeaderWorld::link(const std::string& one, const std::string& other) {
   for (const auto& [from, to] : {std::pair(Atom(one), Atom(other)), std::pair(Atom(other), Atom(one))}) {
     links_.emplace(from, to);
     LeaderNode& node = *nodes_.at(from);
-    node.input(now_, [&, to = to](Effects& out) {
-      node.leader.neighbour_up(to, now_, out);
-      node.members.neighbour_up(to, now_, out);
-      node.members.set_native(to);
-      node.leader.set_native(to);
+    node.input(now_, [&, peer = to](Effects& out) {
+      node.leader.neighbour_up(peer, now_, out);
+      node.members.neighbour_up(peer, now_, out);
+      node.members.set_native(peer);
+      node.leader.set_native(peer);
     });
     take(node);
   }
