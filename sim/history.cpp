@@ -37,13 +37,15 @@ void History::wrote(NodeIndex node, std::size_t map, std::size_t key, std::optio
   Write write{written->stamp(), value, simulation_.engine().now(), node, services.life(node), std::move(answer), {}};
   if (maps_[map].options.persist) write.holders.push_back({node, services.disk_losses(node)});
   auto& writes = at(map, key).writes;
-  // A node that lost its disk lost the mark of its clock with it.
+  // Stamps grow as long as a process lives, and over restarts as long as it keeps its disk, and with it its clock's
+  // mark.
   const auto newer = [&](const Write& other) {
-    const bool knew = !other.holders.empty() && other.holders.front().disk_losses == services.disk_losses(node);
-    return other.node == node && other.stamp >= write.stamp && knew;
+    const bool on_disk =
+        other.answer->good && !other.holders.empty() && other.holders.front().disk_losses == services.disk_losses(node);
+    return other.node == node && other.stamp >= write.stamp && (on_disk || other.life == write.life);
   };
   const auto repeated = std::ranges::find_if(writes, newer);
-  if (repeated != writes.end() && is_durable(*repeated, map))
+  if (repeated != writes.end())
     simulation_.fail_at(node, "gives the stamp " + stamp_text(write.stamp) + " after " + stamp_text(repeated->stamp));
   writes.push_back(std::move(write));
   ++writes_;

@@ -283,7 +283,6 @@ void ServiceNodes::finish_write(NodeIndex node, std::uint64_t life) {
   next->done = true;
   if (next->fails) {
     ++disk_failures_;
-    if (clock_mark_in(next->what.changes) != 0) owner.mark_failed_at = simulation_.engine().now();
   } else {
     owner.disk.apply(next->what.changes);
   }
@@ -297,6 +296,7 @@ void ServiceNodes::answer_writes(NodeIndex node) {
     const Write write = std::move(owner.writes.front());
     owner.writes.pop_front();
     if (write.fails) {
+      if (clock_mark_in(write.what.changes) != 0) owner.mark_failed_at = simulation_.engine().now();
       act(node, [&](services::Services& machine, const auto&, auto&) { machine.store_failed(write.what.changes); });
       answer(node, write.what.ticket, fail(Errc::io_error, "the simulated disk failed"));
     } else {
@@ -305,7 +305,11 @@ void ServiceNodes::answer_writes(NodeIndex node) {
   }
 }
 
-void ServiceNodes::resumed(NodeIndex node) { answer_writes(node); }
+void ServiceNodes::resumed(NodeIndex node) {
+  Node& owner = nodes_[node];
+  if (owner.mark_failed_at) owner.mark_failed_at = simulation_.engine().now();  // time stood still for it
+  answer_writes(node);
+}
 
 // What holds at every moment.
 
@@ -315,9 +319,8 @@ void ServiceNodes::verify(NodeIndex node) {
   if (last < checked.last_stamp) simulation_.fail_at(node, "its clock went back");
   checked.last_stamp = last;
   WallMilliseconds mark = checked.disk.clock_mark();
-  for (const auto& write : checked.writes) {
-    if (!write.done) mark = std::max(mark, clock_mark_in(write.what.changes));
-  }
+  // Whatever becomes of those: the machine was not told yet.
+  for (const auto& write : checked.writes) mark = std::max(mark, clock_mark_in(write.what.changes));
   // A mark that failed is written again with the next beat.
   const SimTime retry = 2 * config_.machine.members.heartbeat;
   const bool is_late = !checked.mark_failed_at || simulation_.engine().now() > *checked.mark_failed_at + retry;

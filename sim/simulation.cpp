@@ -276,6 +276,7 @@ void Simulation::carry_out(NodeIndex node) {
 void Simulation::arm(NodeIndex node) {
   MonotonicTime next = nodes_[node].overlay->deadline();
   if (services_) next = std::min(next, services_->deadline(node));
+  if (next == MonotonicTime::min()) return engine_.set_timer(node, engine_.now());
   engine_.set_timer(node, simulated_time(node, next));
 }
 
