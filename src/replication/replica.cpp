@@ -118,7 +118,7 @@ void Replica::receive(const Atom& from, const Term& message, MonotonicTime now, 
   Peer* const known = find(from);
   Peer& peer = known != nullptr ? *known : stranger;
   if (content.is_tagged("request_sync", 2)) {
-    push_snapshot(peer, now, out);
+    push_snapshot(peer.node, now, out);
   } else if (content.is_tagged("full_sync", 3)) {
     ++counters_.snapshots_received;
     if (state_.apply_snapshot(from, content[2])) note_news(peer, now);
@@ -149,7 +149,7 @@ void Replica::receive(const Atom& from, const Term& message, MonotonicTime now, 
 
 void Replica::exchange(Peer& peer, MonotonicTime now, ReplicaEffects& out) {
   if (!peer.native || state_.digests() == nullptr) {
-    push_snapshot(peer, now, out);
+    push_snapshot(peer.node, now, out);
     return;
   }
   // A round that changed nothing although the digests differed will not do better when it is repeated.
@@ -157,18 +157,23 @@ void Replica::exchange(Peer& peer, MonotonicTime now, ReplicaEffects& out) {
   send_digests(peer.node, {{Prefix{}, state_.digests()->summary()}}, out);
 }
 
-void Replica::push_snapshot(Peer& peer, MonotonicTime now, ReplicaEffects& out) {
-  if (peer.answered_at && now - *peer.answered_at < config_.answer_pause) return;
+/// Whoever asks, neighbour or not, is answered once in a while: a snapshot costs as much as the state is large.
+void Replica::push_snapshot(const Atom& to, MonotonicTime now, ReplicaEffects& out) {
+  std::erase_if(answered_, [&](const auto& answer) { return now - answer.second >= config_.answer_pause; });
+  if (answered_.size() >= config_.answers_max ||
+      std::ranges::find(answered_, to, &Answered::first) != answered_.end()) {
+    return;
+  }
   auto snapshot = state_.snapshot();
   if (!snapshot) return;
-  peer.answered_at = now;
+  answered_.emplace_back(to, now);
   ++counters_.snapshots_sent;
-  send(peer.node, Term::tuple({Atom("full_sync"), config_.own, std::move(*snapshot)}), out);
+  send(to, Term::tuple({Atom("full_sync"), config_.own, std::move(*snapshot)}), out);
 }
 
 void Replica::on_digests(Peer& peer, const std::vector<Range>& theirs, MonotonicTime now, ReplicaEffects& out) {
   const DigestTree* tree = state_.digests();
-  if (tree == nullptr) return push_snapshot(peer, now, out);
+  if (tree == nullptr) return push_snapshot(peer.node, now, out);
   std::vector<Prefix> small;
   std::vector<Range> divided;
   bool equal = true;

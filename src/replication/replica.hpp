@@ -76,7 +76,8 @@ struct ReplicaConfig {
   std::uint64_t seed = 0;
   Milliseconds anti_entropy_period{30'000};  ///< `replica_anti_entropy_ms`; with a jitter of a quarter. 0: never.
   Milliseconds greeting_delay{100};  ///< From a new neighbour to the first exchange: its hello may be under way.
-  Milliseconds answer_pause{1000};   ///< Whole snapshots to one peer are at least so far apart.
+  Milliseconds answer_pause{1000};   ///< Whole snapshots to one node are at least so far apart, ...
+  std::size_t answers_max = 64;      ///< ... and so many nodes get one in that time: as many as may be neighbours.
   std::size_t small_range = 32;      ///< Entries below a prefix that are rather sent than divided further.
   std::size_t digests_max = 1024;    ///< In one message.
   std::size_t entries_bytes_max = 256UL * 1024;  ///< Entries in one message, about.
@@ -157,7 +158,6 @@ class Replica {
     Atom node;
     bool native = false;
     std::optional<MonotonicTime> greet_at{};
-    std::optional<MonotonicTime> answered_at{};  ///< With a whole snapshot.
     std::optional<MonotonicTime> equal_at{};
     MonotonicTime not_before{};  ///< No round of ours with this peer.
     std::uint32_t futile_rounds = 0;
@@ -178,7 +178,7 @@ class Replica {
   };
 
   void exchange(Peer& peer, MonotonicTime now, ReplicaEffects& out);
-  void push_snapshot(Peer& peer, MonotonicTime now, ReplicaEffects& out);
+  void push_snapshot(const Atom& to, MonotonicTime now, ReplicaEffects& out);
   void on_digests(Peer& peer, const std::vector<Range>& theirs, MonotonicTime now, ReplicaEffects& out);
   void note_news(Peer& from, MonotonicTime now);
   void on_entries(Peer& peer, const Term& message, MonotonicTime now, ReplicaEffects& out);
@@ -198,6 +198,8 @@ class Replica {
   ReplicatedState& state_;
   Prng random_;
   std::vector<Peer> peers_;
+  using Answered = std::pair<Atom, MonotonicTime>;
+  std::vector<Answered> answered_;   ///< Who got a whole snapshot within `answer_pause`.
   std::vector<Question> questions_;  ///< By token.
   std::vector<Confirmation> ended_;
   MonotonicTime next_question_ = MonotonicTime::max();  ///< No question has anything due before.

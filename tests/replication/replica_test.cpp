@@ -355,6 +355,19 @@ TEST(Replica, confirmations_that_are_waited_for_are_bounded) {
   EXPECT_TRUE(replica.confirm(1, clock.last(), 5s, now + 6s, effects));
 }
 
+TEST(Replica, snapshots_for_those_that_are_no_neighbours_are_rationed_too) {
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom stranger = world.add("stranger@h", World::Kind::erlang);
+  world.put(a, "key", 1);
+  const Term request = Term::tuple({Atom("$barrel_p2p_replica"), Term::tuple({Atom("request_sync"), stranger})});
+  for (int time = 0; time < 100; ++time) world.receive(a, stranger, request);
+  EXPECT_EQ(world.at(a).replica->counters().snapshots_sent, 1U);
+  world.pass(1s);
+  world.receive(a, stranger, request);
+  EXPECT_EQ(world.at(a).replica->counters().snapshots_sent, 2U);
+}
+
 TEST(Replica, snapshots_for_one_peer_are_rationed) {
   World world;
   const Atom a = world.add("a@h");
