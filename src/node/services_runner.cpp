@@ -304,8 +304,9 @@ void ServicesRunner::add_type(const Atom& name, std::shared_ptr<ReplicatedType> 
   if (!system_.set_receiver(name, take)) {
     return answer->give(fail(Errc::already_registered, "messages to the name " + name.string() + " are taken"));
   }
-  call(0, answer, [this, answer, name, type = std::move(type)] {
-    auto added = machine_.types().add(name, type, now(), effects_);
+  // Moved on, so that nothing but the machine holds the type when the answer is given.
+  call(0, answer, [this, answer, name, type = std::move(type)]() mutable {
+    auto added = machine_.types().add(name, std::move(type), now(), effects_);
     if (!added) system_.remove_receiver(name);
     carry_out();
     answer->give(std::move(added));
