@@ -54,6 +54,7 @@ HyParView::HyParView(HyParViewConfig config, MonotonicTime now, IsSpare is_spare
     : config_(std::move(config)),
       is_spare_(std::move(is_spare)),
       random_(config_.seed),
+      reserve_(config_.reserve_size),
       churn_start_(now),
       next_shuffle_(now + random_.jitter(config_.shuffle_period, spread)),
       next_cleanup_(now + random_.jitter(config_.cleanup_period, spread)),
@@ -92,6 +93,7 @@ void HyParView::leave(MonotonicTime now, HyParViewEffects& out) {
     drop_active(node, DownReason::left, now, out);
   }
   passive_.clear();
+  reserve_.clear();
   pending_.clear();
   lost_.clear();
   departed_.clear();
@@ -110,7 +112,7 @@ void HyParView::block(const std::vector<Atom>& nodes, MonotonicTime now, HyParVi
   blocked_ = nodes;
   for (const auto& node : nodes) {
     if (is_active(node)) drop_active(node, DownReason::blocked, now, out);
-    erase_passive(node);
+    forget_known(node);
     forget_pending(node);
     forget_lost(node);
   }
@@ -358,7 +360,7 @@ void HyParView::on(const Atom& from, const Leave& message, MonotonicTime now, Hy
     count_churn(now);
     drop_active(node, DownReason::graceful, now, out);
   }
-  erase_passive(node);
+  forget_known(node);
   if (!hearsay) {
     forget_pending(node);
     forget_lost(node);
@@ -507,6 +509,14 @@ void HyParView::promote(MonotonicTime now, HyParViewEffects& out) {
       next_promotion_ = std::min(next_promotion_, known.not_before);
     }
   }
+  while (candidates.size() < left) {
+    auto node = call_up(now);
+    if (!node) break;
+    candidates.push_back(*std::move(node));
+  }
+  // One that may be called up now waits for a place in the passive view, which a failure gives it.
+  const auto next = reserve_.next();
+  if (candidates.size() < left && next > now) next_promotion_ = std::min(next_promotion_, next);
   for (; left > 0 && !candidates.empty() && room() > 0; --left) {
     const auto chosen = candidates.begin() + static_cast<std::ptrdiff_t>(random_.below(candidates.size()));
     pursue(*chosen, Wish::promote, now, out);
@@ -531,7 +541,7 @@ void HyParView::add_active(const Atom& node, Arrival arrival, MonotonicTime now,
   make_room(now, out);
   active_.push_back(node);
   was_member_ = true;
-  erase_passive(node);
+  forget_known(node);
   forget_lost(node);
   forget_departed(node);
   ++version_;
@@ -583,10 +593,38 @@ void HyParView::add_passive(const Atom& node, MonotonicTime now, MonotonicTime n
     if (victim == passive_.end()) {
       victim = passive_.begin() + static_cast<std::ptrdiff_t>(random_.below(passive_.size()));
     }
+    reserve_.add(*victim, random_);
     take_out(passive_, victim);
   }
+  reserve_.erase(node);
   passive_.push_back({node, now, 0, not_before});
   ++version_;
+}
+
+std::optional<Atom> HyParView::call_up(MonotonicTime now) {
+  auto place = passive_.end();
+  if (passive_.size() >= config_.passive_size) {
+    for (auto known = passive_.begin(); known != passive_.end(); ++known) {
+      if (known->fail_count == 0 || find_pending(known->node) != nullptr) continue;
+      if (place == passive_.end() || known->fail_count > place->fail_count) place = known;
+    }
+    if (place == passive_.end()) return std::nullopt;
+  }
+  const auto drawn = reserve_.draw(now, random_);
+  if (!drawn) return std::nullopt;
+  if (place == passive_.end()) {
+    passive_.push_back(*drawn);
+  } else {
+    reserve_.add(*place, random_);
+    *place = *drawn;
+  }
+  ++version_;
+  return drawn->node;
+}
+
+void HyParView::forget_known(const Atom& node) {
+  erase_passive(node);
+  reserve_.erase(node);
 }
 
 void HyParView::erase_passive(const Atom& node) {
@@ -797,6 +835,7 @@ void HyParView::clean_up(MonotonicTime now, HyParViewEffects& out) {
   const auto forgotten =
       std::erase_if(passive_, [&](const Known& known) { return now - known.seen > config_.passive_age_max; });
   if (forgotten > 0) ++version_;
+  reserve_.forget_seen_before(now - config_.reserve_age_max);
   // One of the others is dialled: a dead one is found out, and one that lost everybody finds us.
   std::vector<Atom> candidates;
   for (const auto& known : passive_) {

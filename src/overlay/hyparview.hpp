@@ -5,6 +5,7 @@
 //   finds room, the newcomer is asked to become a neighbour.
 // - A neighbour that goes is replaced from the passive view: dial, ask (`neighbor`), and only when both agree do both
 //   list each other. Who has nobody asks with high priority and is never refused.
+// - Who left a full passive view for another node is kept in reserve, for the time when nobody in it answers.
 // - Shuffles mix the passive views.
 // - Exchanges mix the active views of C++ nodes: of two links A-B and P-Q they make A-P and B-Q. Nodes that join one
 // after
@@ -38,6 +39,7 @@
 #include "base/clock.hpp"
 #include "base/prng.hpp"
 #include "overlay/messages.hpp"
+#include "overlay/reserve.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -65,6 +67,8 @@ struct HyParViewConfig {
   Milliseconds seek_period_max{30'000};  ///< ... doubled up to this while nobody is found.
   Milliseconds exchange_period{5000};    ///< A full view offers one exchange after this, then doubled ...
   Milliseconds exchange_period_max{600'000};  ///< ... up to this: often while young, rarely for ever.
+  std::size_t reserve_size = 128;             ///< Nodes that left a full passive view and are remembered.
+  std::chrono::hours reserve_age_max{24};     ///< Unless nobody spoke of them for so long.
   std::size_t lost_max = 64;                  ///< Lost nodes that are remembered.
   Milliseconds lost_retry{5000};              ///< A lost node is tried again after this, then doubled ...
   Milliseconds lost_retry_max{60'000};        ///< ... up to this: parts of a cluster meet again within about this time.
@@ -176,12 +180,7 @@ class HyParView {
   [[nodiscard]] const HyParViewConfig& config() const noexcept { return config_; }
 
  private:
-  struct Known {  ///< An entry of the passive view.
-    Atom node;
-    MonotonicTime seen;
-    std::uint32_t fail_count = 0;
-    MonotonicTime not_before;
-  };
+  using Known = KnownNode;
   struct Lost {
     Atom node;
     MonotonicTime since;
@@ -247,6 +246,10 @@ class HyParView {
   /// It is not asked before `not_before`.
   void add_passive(const Atom& node, MonotonicTime now, MonotonicTime not_before);
   void erase_passive(const Atom& node);
+  /// From the passive view, and from the reserve behind it.
+  void forget_known(const Atom& node);
+  /// Takes a node of the reserve into the passive view, in a full one for one that failed. None: there is no such node.
+  std::optional<Atom> call_up(MonotonicTime now);
   [[nodiscard]] Known* find_passive(const Atom& node) noexcept;
   void merge(const std::vector<Atom>& sample, MonotonicTime now);
   void record_failure(const Atom& node, MonotonicTime now);
@@ -302,6 +305,7 @@ class HyParView {
   bool was_member_ = false;  ///< It had a neighbour: it belongs to a cluster, not only to a program.
   std::vector<Atom> active_;
   std::vector<Known> passive_;
+  Reserve reserve_;
   std::vector<Pending> pending_;
   std::vector<Lost> lost_;
   std::vector<Departed> departed_;

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <iterator>
+#include <set>
 #include <string>
 
 #include "overlay/hyparview_support.hpp"
@@ -334,6 +336,40 @@ TEST(HyParView, a_node_that_cannot_be_reached_is_tried_later_and_then_forgotten)
   }
   EXPECT_EQ(dials.size(), 4U);
   EXPECT_TRUE(me.view.passive_view().empty());
+}
+
+TEST(HyParView, when_all_of_the_passive_view_is_dead_those_that_left_it_are_tried) {
+  auto config = small(2);
+  config.passive_size = 4;
+  Machine me(config);
+  me.fill({"a", "b"});
+  for (int count = 0; count < 20; ++count) me.receive("a", ShuffleReply{{Machine::node("p" + std::to_string(count))}});
+  const auto before = me.view.passive_view();
+  std::set<std::string> tried;
+  auto lines = me.down("b");
+  for (int second = 0; second < 60; ++second) {
+    auto dials = starting(lines, "connect");
+    lines.clear();
+    for (const auto& dial : dials) {
+      tried.insert(dial.substr(8));
+      for (auto& line : me.connect_failed(dial.substr(8))) lines.push_back(std::move(line));
+    }
+    for (auto& line : me.pass(1s)) lines.push_back(std::move(line));
+    EXPECT_LE(me.view.passive_view().size(), config.passive_size);
+  }
+  for (const auto& node : before) EXPECT_TRUE(tried.contains(short_name(node)));
+  EXPECT_GE(tried.size(), 20U);
+}
+
+TEST(HyParView, who_left_the_cluster_is_not_called_up_from_the_reserve) {
+  auto config = small(2);
+  config.passive_size = 1;
+  Machine me(config);
+  me.fill({"a", "b"});
+  for (const auto* name : {"p", "q", "r"}) me.receive("a", ShuffleReply{{Machine::node(name)}});
+  for (const auto* name : {"p", "q", "r"}) me.receive("a", Leave{Machine::node(name), 0});
+  EXPECT_TRUE(starting(me.down("b"), "connect p").empty());
+  for (const auto& line : starting(me.pass(5min), "connect")) EXPECT_EQ(line, "connect b");
 }
 
 TEST(HyParView, who_is_cut_off_forgets_nobody) {
