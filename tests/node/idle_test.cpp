@@ -76,9 +76,13 @@ TEST(Idle, neighbours_stay_connected) {
   Node& idle = cluster.start("idle", soon_idle);
   EventLog log;
   const auto subscription = idle.monitor_nodes([&](const NodeEvent& event) { log.add(event); });
+  EventLog at_a;
+  const auto watching_a = a.monitor_nodes([&](const NodeEvent& event) { at_a.add(event); });
   ASSERT_TRUE(idle.connect(a.name()));
   EXPECT_EQ(log.next(), "up a@127.0.0.1");
   EXPECT_TRUE(log.next().starts_with("down a@127.0.0.1"));
+  EXPECT_EQ(at_a.next(), "up idle@127.0.0.1");
+  EXPECT_TRUE(at_a.next().starts_with("down idle@127.0.0.1"));
   EXPECT_EQ(a.nodes(), std::vector<NodeName>{b.name()});
 }
 
