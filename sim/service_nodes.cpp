@@ -114,7 +114,9 @@ void ServiceNodes::neighbour_down(NodeIndex node, NodeIndex peer) {
 }
 
 void ServiceNodes::set_native(NodeIndex node, NodeIndex peer) {
-  act(node, [&](services::Services& machine, const auto&, auto&) { machine.set_native(simulation_.name_of(peer)); });
+  act(node, [&](services::Services& machine, const auto&, services::Effects& out) {
+    machine.set_native(simulation_.name_of(peer), out);
+  });
 }
 
 void ServiceNodes::leave(NodeIndex node) {

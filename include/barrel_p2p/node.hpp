@@ -18,6 +18,7 @@
 #include <barrel_p2p/membership.hpp>
 #include <barrel_p2p/node_config.hpp>
 #include <barrel_p2p/node_name.hpp>
+#include <barrel_p2p/placement.hpp>
 #include <barrel_p2p/process.hpp>
 #include <barrel_p2p/replicated.hpp>
 #include <barrel_p2p/server.hpp>
@@ -242,6 +243,40 @@ class BARREL_P2P_API Node {
   [[nodiscard]] std::optional<Pid> whereis_name(const ServiceName& name) const;
   /// `send/2` of the Erlang library: to whom it was sent. Errors: as `whereis_service` and `send`.
   Result<Pid> send_name(const ServiceName& name, Term message);
+
+  // Placement: keys fall into partitions, and each of these belongs to one member, computed alike everywhere.
+  // docs/placement.md explains what each function promises. All of these read a copy from any thread, but where it says
+  // otherwise. A hidden node sees no members and owns nothing.
+
+  /// `ring_size`: the number of partitions.
+  [[nodiscard]] std::uint32_t ring_size() const noexcept;
+  /// Of the key, which may be any term.
+  [[nodiscard]] std::uint32_t partition(const Term& key) const;
+  /// The owner by the members that this node knows. Nothing: there are none (it left).
+  [[nodiscard]] std::optional<NodeName> place(const Term& key) const;
+  /// Nothing also for a partition that does not exist.
+  [[nodiscard]] std::optional<NodeName> partition_owner(std::uint32_t partition) const;
+  /// The owner and those that would be next, the best one first: `count`, or all members if there are fewer.
+  [[nodiscard]] std::vector<NodeName> owners(const Term& key, std::size_t count) const;
+  /// This node owns the key, at this moment: never when it was paused for longer than its lease (`member_ttl_ms`), for
+  /// others may have taken over, nor for a heartbeat after that; nor below `placement_min_members`, whatever `place`
+  /// says. It can be over before the caller has read it: guard what must not be done twice with a fence.
+  [[nodiscard]] bool is_owner(const Term& key) const;
+  [[nodiscard]] bool owns_partition(std::uint32_t partition) const;
+  /// Ascending.
+  [[nodiscard]] std::vector<std::uint32_t> owned_partitions() const;
+  /// What would move if these were the members: before a node is added, or taken away.
+  [[nodiscard]] std::vector<PartitionMove> placement_diff(const std::vector<NodeName>& members) const;
+  /// Blocks for the cluster thread. Errors: `overloaded`, `stopped`.
+  [[nodiscard]] Result<PlacementIssues> placement_issues() const;
+  /// First an `acquired` for each partition of this node, then what happens; on the cluster thread, in order: of one
+  /// change of the members first what is released. The callback must not block. `owns_partition` is as new as the
+  /// event, or newer.
+  Subscription subscribe_shard(std::function<void(const ShardEvent&)> callback);
+  /// From now on the process, here or elsewhere, gets `{barrel_p2p_shard, {acquired | released, Partition}}`, until it
+  /// ends. Ask for `owned_partitions` afterwards to know what was there.
+  void subscribe_shard(const Pid& process);
+  void unsubscribe_shard(const Pid& process);
 
   // Replicated maps. docs/maps.md explains. Keys and values are terms of any kind; all functions that change a map
   // block for the cluster thread, and for the disk if the map is persistent. Errors of these: `no_such_map`,

@@ -96,8 +96,13 @@ struct ReplicationConfig {
   std::chrono::milliseconds heartbeat{2000};  ///< `member_heartbeat_ms`, from 100. Equal on all nodes.
   std::chrono::milliseconds lease{6000};      ///< `member_ttl_ms`, over twice the heartbeat: a node that was silent for
                                               ///< so long is no member, and its services are not found.
-  std::chrono::milliseconds lease_skew{5000};      ///< `member_skew_ms`, from 0: leases from farther in the future are
-                                                   ///< refused by placement.
+  std::chrono::milliseconds lease_skew{5000};  ///< `member_skew_ms`, from 0: leases from farther in the future are
+                                               ///< refused by placement.
+  std::uint32_t ring_size = 64;                ///< `ring_size`, 1 to 1048576: partitions of the placement. Equal on all
+                                               ///< nodes. 20 for each member keep shares within half of the mean.
+  std::size_t placement_members_min = 1;  ///< `placement_min_members`, from 1: this node owns nothing while it knows
+                                          ///< fewer members, itself included. More than half of all nodes: of two
+                                          ///< sides of a split one owns nothing.
   std::chrono::milliseconds anti_entropy{30'000};  ///< `replica_anti_entropy_ms`, from 100, or 0 for never: how often
                                                    ///< a node compares what it knows with a neighbour.
   std::chrono::milliseconds clock_skew_max{3'600'000};  ///< `clock_skew_max_ms`, from 0 (no bound): changes from

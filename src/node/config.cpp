@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "node/config_keys.hpp"
+#include "services/placement.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -243,6 +244,8 @@ std::vector<Key> replication_keys() {
       {"", "member_heartbeat_ms", milliseconds(100, hour_ms, in(&Config::heartbeat))},
       {"", "member_ttl_ms", milliseconds(200, 24 * hour_ms, in(&Config::lease))},
       {"", "member_skew_ms", milliseconds(0, 24 * hour_ms, in(&Config::lease_skew))},
+      {"", "ring_size", integer(1, services::ring_size_max, in(&Config::ring_size))},
+      {"", "placement_min_members", integer(1, 1'000'000, in(&Config::placement_members_min))},
       {"", "replica_anti_entropy_ms", milliseconds(0, 24 * hour_ms, in(&Config::anti_entropy))},
       {"", "clock_skew_max_ms", milliseconds(0, month_ms, in(&Config::clock_skew_max))},
       {"", "barrel_p2p_map_scan_ms", milliseconds(100, hour_ms, in(&Config::map_scan))},

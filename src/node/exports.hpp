@@ -23,6 +23,10 @@ void export_services(process::System& system, ServicesRunner& services);
 /// `map_statistics/1`.
 void export_maps(process::System& system, ServicesRunner& services);
 
+/// `barrel_p2p:partition/1`, `place/1`, `owners/2`, `is_owner/1`, `subscribe_shard/1`, `unsubscribe_shard/1`, and our
+/// `placement_diff/1`.
+void export_placement(process::System& system, ServicesRunner& services);
+
 /// `join` with the check for the own name. Errors: those of `Node::join`.
 Result<void> join(const process::System& system, OverlayRunner& overlay, const Atom& contact);
 

@@ -66,6 +66,8 @@ services::ServicesConfig services_config(const NodeConfig& config) {
   services.members.heartbeat = replication.heartbeat;
   services.members.ttl = replication.lease;
   services.members.skew = replication.lease_skew;
+  services.placement.ring_size = replication.ring_size;
+  services.placement.members_min = replication.placement_members_min;
   services.registry.anti_entropy_period = replication.anti_entropy;
   services.registry.meta_bytes_max = replication.service_meta_bytes_max;
   services.registry.vouch_for = replication.lease;
@@ -267,6 +269,7 @@ Result<void> Node::Parts::make_services() {
                                                     std::move(*store), logger);
   node::export_services(*system, *services);
   node::export_maps(*system, *services);
+  node::export_placement(*system, *services);
   bridge = node::make_bridge(*system, *services, *overlay);
   return {};
 }

@@ -78,14 +78,19 @@ ServicesRunner::ServicesRunner(ServicesRunnerConfig config, SerialExecutor& exec
       store_(std::move(store)),
       machine_(config_.services, now()),
       alarm_(std::make_unique<SerialExecutor::Alarm>(executor, [this] { tick(); })),
+      placement_(config_.services.placement.ring_size),
       maps_(system),
       members_{config_.services.own},
       handed_out_(system, [this](Call work) { wake(queue_.push(std::move(work))); }),
-      service_pids_(system) {
+      service_pids_(system),
+      shard_pids_(system) {
+  placement_.publish(machine_.placement());
+  placement_.set_lease(machine_.members().lease_until());
   const auto take = [this](const Atom& name, const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
     return receive(name, node, epoch, std::move(payload));
   };
-  for (const auto name : {services::members_replica_name, services::registry_replica_name, services::router_name}) {
+  for (const auto name : {services::members_replica_name, services::registry_replica_name, services::placement_name,
+                          services::router_name}) {
     system_.set_receiver(
         Atom(name), [take, atom = Atom(name)](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
           return take(atom, node, epoch, std::move(payload));
@@ -117,7 +122,7 @@ void ServicesRunner::listen() {
     settle();
   };
   listener.native = [this](const Atom& node) {
-    machine_.set_native(node);
+    machine_.set_native(node, effects_);
     settle();
   };
   listener.leaving = [this] {
@@ -231,6 +236,11 @@ void ServicesRunner::resolve(ServiceName name, WhereisOptions options, Milliseco
 void ServicesRunner::verify(Answer<RegistryAudit>::Function done) {
   auto answer = std::make_shared<Answer<RegistryAudit>>(std::move(done));
   call(0, answer, [this, answer] { answer->give(machine_.registry().verify()); });
+}
+
+void ServicesRunner::placement_issues(Answer<PlacementIssues>::Function done) {
+  auto answer = std::make_shared<Answer<PlacementIssues>>(std::move(done));
+  call(0, answer, [this, answer] { answer->give(machine_.placement().issues()); });
 }
 
 void ServicesRunner::open_map(const Atom& map, MapOptions options, Done done) {
@@ -437,6 +447,8 @@ void ServicesRunner::tick() {
 void ServicesRunner::settle() {
   machine_.settle(effects_);
   carry_out();
+  placement_.set_lease(machine_.members().lease_until());
+  for (const auto& warning : machine_.take_warnings()) logger_->warn("{}", warning);
   for (const auto& complaint : machine_.types().take_complaints()) {
     if (log_limit_.pass(monotonic_now())) logger_->error("{}", complaint);
   }

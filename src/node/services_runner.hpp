@@ -2,7 +2,7 @@
 // the cluster thread, which it shares with the overlay, feeds them to the machine and carries out what it wants.
 //
 //   transport thread                cluster thread                          any thread
-//   messages          --queue-->    services::Services --> overlay: sends   map_get, lookup, members: read a copy
+//   messages          --queue-->    services::Services --> overlay: sends   map_get, lookup, place: read a copy
 //   store's thread                        |            --> store: writes    map_put, register: into the queue
 //   durable           --queue-->          +--> copies, subscribers, answers
 //
@@ -37,6 +37,7 @@
 #include "node/map_views.hpp"
 #include "node/overlay_runner.hpp"
 #include "node/pid_subscribers.hpp"
+#include "node/placement_view.hpp"
 #include "node/serial_executor.hpp"
 #include "node/subscribers.hpp"
 #include "process/system.hpp"
@@ -94,6 +95,9 @@ class ServicesRunner {
   void add_type(const Atom& name, std::shared_ptr<ReplicatedType> type, Done done);
   void remove_type(const Atom& name, Done done);
   Result<void> broadcast_change(const Atom& name, Term change);
+  /// First an `acquired` for each partition of now.
+  Subscription subscribe_shard(std::function<void(const ShardEvent&)> callback);
+  void placement_issues(Answer<PlacementIssues>::Function done);
 
   // Reads, from any thread, without waiting.
   [[nodiscard]] Registrations lookup(const ServiceName& name) const;
@@ -102,6 +106,7 @@ class ServicesRunner {
   [[nodiscard]] std::optional<ServiceLocation> find_service(const ServiceName& name,
                                                             const WhereisOptions& options) const;
   [[nodiscard]] std::vector<Atom> members() const;
+  [[nodiscard]] const PlacementView& placement() const noexcept { return placement_; }
   [[nodiscard]] MapViews& maps() noexcept { return maps_; }
   [[nodiscard]] const MapViews& maps() const noexcept { return maps_; }
 
@@ -111,6 +116,7 @@ class ServicesRunner {
   [[nodiscard]] const Pid& owner() const noexcept { return watcher_; }
   [[nodiscard]] Subscribers<ServiceEvent>& service_events() noexcept { return service_events_; }
   [[nodiscard]] PidSubscribers& service_pids() noexcept { return service_pids_; }
+  [[nodiscard]] PidSubscribers& shard_pids() noexcept { return shard_pids_; }
   /// The caller is the cluster thread: it must not wait for an answer.
   [[nodiscard]] bool is_current() { return executor_.is_current(); }
 
@@ -178,6 +184,8 @@ class ServicesRunner {
   void carry_out(services::MapChanged& effect);
   void carry_out(services::MapHappened& effect);
   void carry_out(services::MembersChanged& effect);
+  void carry_out(services::PlacementChanged& effect);
+  void carry_out(services::ShardHappened& effect);
   void carry_out(services::Routed& effect);
   void serve_waiters(const Term& name);
   [[nodiscard]] static services::Now now();
@@ -205,6 +213,7 @@ class ServicesRunner {
   std::unordered_map<services::Ticket, Asking> asking_;
 
   // What is read.
+  PlacementView placement_;
   MapViews maps_;
   ConcurrentTable<Term, Registrations> registry_;
   mutable std::mutex members_mutex_;
@@ -214,6 +223,8 @@ class ServicesRunner {
 
   Subscribers<ServiceEvent> service_events_;
   PidSubscribers service_pids_;
+  Subscribers<ShardEvent> shard_events_;
+  PidSubscribers shard_pids_;
   const std::shared_ptr<Gate<ServicesRunner>> gate_ = std::make_shared<Gate<ServicesRunner>>(*this);
 };
 

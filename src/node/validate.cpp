@@ -10,6 +10,7 @@
 #include "distribution/discovery.hpp"
 #include "quic/address.hpp"
 #include "services/maps.hpp"
+#include "services/placement.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -180,6 +181,8 @@ Result<void> check_replication(const NodeConfig& config) {
                                     "): one lost beat would end the lease");
   }
   if (!between(replication.lease_skew, 0ms)) return bad("member_skew_ms", "must be 0 or more");
+  if (auto size = services::check_ring_size(replication.ring_size); !size) return size;
+  if (replication.placement_members_min == 0) return bad("placement_min_members", "must be at least 1: this node");
   if (replication.anti_entropy != 0ms && !between(replication.anti_entropy, 100ms)) {
     return bad("replica_anti_entropy_ms", "must be at least 100 (milliseconds), or 0 for never");
   }

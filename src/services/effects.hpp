@@ -6,6 +6,7 @@
 
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/maps.hpp>
+#include <barrel_p2p/placement.hpp>
 #include <barrel_p2p/services.hpp>
 #include <barrel_p2p/term.hpp>
 #include <cstdint>
@@ -109,6 +110,12 @@ struct MapHappened {
 /// `Members::members` gives others than before.
 struct MembersChanged {};
 
+/// `Placement::owner` or `Placement::owns` gives others than before. Comes before the events of the same change.
+struct PlacementChanged {};
+struct ShardHappened {
+  ShardEvent event;
+};
+
 /// Where a service is that other nodes were asked for.
 struct Route {
   Atom node;  ///< That registered it.
@@ -120,8 +127,9 @@ struct Routed {
   Result<Route> result;
 };
 
-using Effect = std::variant<Send, SendPid, Broadcast, Persist, Completed, Watch, Unwatch, ServiceChanged,
-                            ServiceHappened, MapChanged, MapHappened, MembersChanged, Routed>;
+using Effect =
+    std::variant<Send, SendPid, Broadcast, Persist, Completed, Watch, Unwatch, ServiceChanged, ServiceHappened,
+                 MapChanged, MapHappened, MembersChanged, PlacementChanged, ShardHappened, Routed>;
 using Effects = std::vector<Effect>;
 
 }  // namespace services

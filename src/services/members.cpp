@@ -1,6 +1,7 @@
 #include "services/members.hpp"
 
 #include <algorithm>
+#include <barrel_p2p/node_name.hpp>
 #include <tuple>
 
 #include "services/forward.hpp"
@@ -126,7 +127,7 @@ void Members::finish(Effects& out) {
 Members::Lease* Members::lease_of(const Atom& node) {
   const auto found = leases_.find(node);
   if (found != leases_.end()) return &found->second;
-  if (leases_.size() >= config_.nodes_max) return nullptr;
+  if (leases_.size() >= config_.nodes_max || !NodeName::parse(node.text())) return nullptr;
   return &leases_[node];
 }
 

@@ -91,6 +91,9 @@ class Members final : private replication::ReplicatedState {
   /// Until then this node is a member for the others, if its last beat reached them.
   [[nodiscard]] MonotonicTime lease_until() const noexcept { return last_beat_ + config_.ttl; }
   [[nodiscard]] Milliseconds ttl() const noexcept { return config_.ttl; }
+  [[nodiscard]] Milliseconds heartbeat() const noexcept { return config_.heartbeat; }
+  /// This node is among `members`.
+  [[nodiscard]] bool is_member() const noexcept { return own_member_; }
   /// Heard of within `ttl`; this node always is. Of nodes that were never heard of: no.
   [[nodiscard]] bool is_alive(const Atom& node) const noexcept;
   /// How many other nodes are known, gone ones that are remembered included.

@@ -14,13 +14,17 @@
 // rates", IEEE/ACM Transactions on Networking 6(1), 1998. One thread at a time.
 #pragma once
 
+#include <algorithm>
 #include <barrel_p2p/error.hpp>
+#include <barrel_p2p/placement.hpp>
 #include <barrel_p2p/term.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -64,6 +68,7 @@ class Ring {
   void set_members(std::span<const Atom> members);
 
   [[nodiscard]] std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(owners_.size()); }
+  [[nodiscard]] std::size_t member_count() const noexcept { return members_.size(); }
   [[nodiscard]] std::uint32_t partition(const Term& key) const { return phash2(key, owners_.size()); }
   /// nullptr: there are no members. `partition` < `size`. Valid until `set_members`.
   [[nodiscard]] const Atom* owner(std::uint32_t partition) const noexcept;
@@ -73,6 +78,8 @@ class Ring {
   [[nodiscard]] std::vector<std::pair<Atom, std::uint32_t>> shares() const;
   /// Members with the same score everywhere: of each such group only the last one can own anything.
   [[nodiscard]] std::vector<std::vector<Atom>> equal_scores() const;
+  /// What would move if these were the members, ascending. In any order, and more than once.
+  [[nodiscard]] std::vector<PartitionMove> diff(std::vector<Atom> members) const;
 
  private:
   struct Member {
@@ -91,30 +98,10 @@ class Ring {
   std::vector<Owner> owners_;    ///< By partition.
 };
 
-struct OwnershipChange {
-  std::uint32_t partition = 0;
-  bool acquired = false;  ///< Else released.
-  friend bool operator==(const OwnershipChange&, const OwnershipChange&) noexcept = default;
-};
-
-/// A partition that would have another owner; nothing: no owner, for lack of members.
-struct Move {
-  std::uint32_t partition = 0;
-  std::optional<Atom> from;
-  std::optional<Atom> to;
-};
-
-/// What somebody should be warned of.
-struct PlacementIssues {
-  std::vector<std::vector<Atom>> equal_scores;  ///< Rename all but one of each group.
-  std::vector<Atom> idle;                       ///< Members that own nothing: more of them than the ring can feed.
-  /// C++ neighbours with another ring size, whose owners are others than ours.
-  std::vector<std::pair<Atom, std::uint64_t>> ring_sizes;
-};
-
 struct PlacementConfig {
   Atom own;
   std::uint32_t ring_size = ring_size_default;  ///< `ring_size`, alike on all nodes: see `check_ring_size`.
+  std::size_t members_min = 1;  ///< `placement_min_members`: this node owns nothing while it knows fewer members.
 };
 
 class Placement {
@@ -123,8 +110,11 @@ class Placement {
   Placement(PlacementConfig config, const Members& members);
 
   // What happens.
-  /// To be called after each input of the members: follows them. Costs nothing when they are the same.
-  void update();
+  /// To be called after each input of the members, and at `deadline`: follows them. Costs nothing when they are the
+  /// same.
+  void update(MonotonicTime now);
+  /// When `update` has something to do though nothing happens.
+  [[nodiscard]] MonotonicTime deadline() const noexcept { return std::min(held_until_.value_or(never), check_at_); }
   /// The neighbour is a C++ node.
   void set_native(const Atom& node, Effects& out) const;
   void neighbour_down(const Atom& node) { other_sizes_.erase(node); }
@@ -132,41 +122,59 @@ class Placement {
   void receive(const Atom& from, const Term& message);
 
   /// What became and ceased to be this node's since this was last asked. Of one change of the members all that was
-  /// acquired comes first, ascending, then all that was released. When this node was paused for so long that others
-  /// took over, it releases everything and acquires it anew, though it notices only when all is over.
-  [[nodiscard]] std::vector<OwnershipChange> take_changes() { return std::exchange(changes_, {}); }
+  /// released comes first, for others wait for it, then all that was acquired; both ascend. When this node was paused
+  /// for so long that others took over, it releases everything, though it notices only when all is over.
+  [[nodiscard]] std::vector<ShardEvent> take_changes() { return std::exchange(changes_, {}); }
+  /// What an operator should read, each once.
+  [[nodiscard]] std::vector<std::string> take_warnings() { return std::exchange(warnings_, {}); }
 
   /// As this node sees it. Ownership ends by itself at `Members::lease_until`: who may have been paused looks there.
   [[nodiscard]] std::uint32_t ring_size() const noexcept { return ring_.size(); }
   [[nodiscard]] std::uint32_t partition(const Term& key) const { return ring_.partition(key); }
   [[nodiscard]] const Atom* owner(std::uint32_t partition) const noexcept { return ring_.owner(partition); }
   [[nodiscard]] const Atom* place(const Term& key) const { return owner(partition(key)); }
-  [[nodiscard]] std::vector<Atom> owners(const Term& key, std::size_t count) const;
-  [[nodiscard]] bool is_owner(const Term& key) const { return owns(partition(key)); }
+  /// Not while `held`, nor while there are fewer members than `members_min`, whatever `owner` says.
   [[nodiscard]] bool owns(std::uint32_t partition) const noexcept { return owned_[partition]; }
+  [[nodiscard]] bool is_owner(const Term& key) const { return owns(partition(key)); }
   /// The partitions of this node, ascending.
   [[nodiscard]] std::vector<std::uint32_t> owned() const;
-  /// Grows with each change of owners: what was computed from them can be kept until then.
+  [[nodiscard]] const std::vector<bool>& owned_set() const noexcept { return owned_; }
+  /// Grows with each change of owners, of this node's ownership too: what was computed from them can be kept until
+  /// then.
   [[nodiscard]] std::uint64_t revision() const noexcept { return revision_; }
+  /// Who comes back, after it left or was paused longer than its lease, owns nothing for one heartbeat: others must
+  /// hear of it first, and give back what they took over.
+  [[nodiscard]] bool held() const noexcept { return held_until_.has_value(); }
+  /// Who starts takes itself for the only member until it hears of others, and owns all. From then on it knows better:
+  /// one heartbeat after it heard of another member, or when its first lease ended and it had heard of none. Work that
+  /// must not be done twice waits for this.
+  [[nodiscard]] MonotonicTime trusted_from() const noexcept { return trusted_from_; }
 
   [[nodiscard]] const Ring& ring() const noexcept { return ring_; }
-  /// What would move if these were the members, ascending.
-  [[nodiscard]] std::vector<Move> diff(std::vector<Atom> members) const;
   [[nodiscard]] PlacementIssues issues() const;
 
  private:
-  void follow(std::span<const Atom> members);
-  void release_all();
+  static constexpr MonotonicTime never = MonotonicTime::max();
+
+  void follow();
+  void note(std::uint32_t partition, bool owns);
+  void warn();
 
   PlacementConfig config_;
   const Members& members_;
   Ring ring_;
   std::vector<bool> owned_;
-  std::vector<OwnershipChange> changes_;
+  std::vector<ShardEvent> changes_;
   std::uint64_t seen_ = 0;    ///< `Members::revision`.
   std::uint64_t lapses_ = 0;  ///< `Members::lapses`.
+  bool is_member_ = true;
+  std::optional<MonotonicTime> held_until_;
+  MonotonicTime trusted_from_;
   std::uint64_t revision_ = 0;
   std::map<Atom, std::uint64_t> other_sizes_;  ///< Of neighbours, so there are few.
+  MonotonicTime check_at_ = never;             ///< What to warn of is looked for then: many members may come at once.
+  std::vector<std::string> warnings_;
+  std::set<std::string> warned_;
 };
 
 }  // namespace services

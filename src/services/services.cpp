@@ -1,6 +1,7 @@
 #include "services/services.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/prng.hpp"
@@ -13,7 +14,7 @@ namespace {
 /// One name for all, another seed for each part.
 ServicesConfig completed(ServicesConfig config) {
   Prng seeds(config.seed);
-  config.members.own = config.registry.own = config.maps.own = config.types.own = config.own;
+  config.members.own = config.placement.own = config.registry.own = config.maps.own = config.types.own = config.own;
   config.members.seed = seeds.next();
   config.registry.seed = seeds.next();
   config.maps.seed = seeds.next();
@@ -28,6 +29,8 @@ Services::Services(ServicesConfig config, const Now& now) : Services(now, comple
 Services::Services(const Now& now, ServicesConfig&& config)
     : clock_(config.clock),
       members_(std::move(config.members), clock_, now),
+      placement_(std::move(config.placement), members_),
+      placed_(placement_.revision()),
       registry_(std::move(config.registry), clock_, members_, now),
       maps_(std::move(config.maps), clock_, members_, now),
       types_(std::move(config.types)) {}
@@ -40,26 +43,31 @@ void Services::neighbour_up(const Atom& node, bool native, const Now& now, Effec
   members_.neighbour_up(node, now, out);
   maps_.neighbour_up(node, now, out);
   types_.neighbour_up(node, now);
-  if (native) set_native(node);
+  if (native) set_native(node, out);
   spread(now, out);
 }
 
 void Services::neighbour_down(const Atom& node) {
   members_.neighbour_down(node);
+  placement_.neighbour_down(node);
   registry_.neighbour_down(node);
   maps_.neighbour_down(node);
   types_.neighbour_down(node);
 }
 
-void Services::set_native(const Atom& node) {
+void Services::set_native(const Atom& node, Effects& out) {
   members_.set_native(node);
+  placement_.set_native(node, out);
   registry_.set_native(node);
   maps_.set_native(node);
   types_.set_native(node);
 }
 
 void Services::leave(const Now& now, Effects& out) {
-  members_.leave(now, out);
+  Effects goodbye;
+  members_.leave(now, goodbye);
+  place(now, out);
+  std::ranges::move(goodbye, std::back_inserter(out));
   registry_.leave();
   maps_.leave();
   types_.leave();
@@ -91,6 +99,8 @@ bool Services::receive(const Atom& name, const Atom& from, const Term& message, 
     members_.receive(from, message, now, out);
   } else if (name == registry_replica_name) {
     registry_.receive(from, message, now, out);
+  } else if (name == placement_name) {
+    placement_.receive(from, message);
   } else if (maps_.takes(name)) {
     maps_.receive(name, from, message, now, out);
   } else if (types_.takes(name)) {
@@ -120,11 +130,20 @@ void Services::tick(const Now& now, Effects& out) {
 }
 
 MonotonicTime Services::deadline() const noexcept {
-  return std::min({members_.deadline(), registry_.deadline(), maps_.deadline(), types_.deadline()});
+  return std::min(
+      {members_.deadline(), placement_.deadline(), registry_.deadline(), maps_.deadline(), types_.deadline()});
+}
+
+/// The placement follows the members.
+void Services::place(const Now& now, Effects& out) {
+  placement_.update(now.monotonic);
+  if (std::exchange(placed_, placement_.revision()) != placed_) out.emplace_back(PlacementChanged{});
+  for (const auto& change : placement_.take_changes()) out.emplace_back(ShardHappened{change});
 }
 
 /// What one part changed and another must know.
 void Services::spread(const Now& now, Effects& out) {
+  place(now, out);
   for (const auto& change : members_.take_changes()) {
     registry_.liveness(change, now, out);
     maps_.liveness(change, now, out);

@@ -1,5 +1,5 @@
-// All services of one node as one machine: the clock, the members, the registry, the maps, the program's own types. The
-// node runs it on real channels and disks, the simulator on virtual ones.
+// All services of one node as one machine: the clock, the members, the placement, the registry, the maps, the program's
+// own types. The node runs it on real channels and disks, the simulator on virtual ones.
 //
 // One thread at a time (the cluster thread).
 #pragma once
@@ -8,12 +8,15 @@
 #include <barrel_p2p/term.hpp>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "replication/clock.hpp"
 #include "services/effects.hpp"
 #include "services/maps.hpp"
 #include "services/members.hpp"
+#include "services/placement.hpp"
 #include "services/registry.hpp"
 #include "services/replicated_types.hpp"
 
@@ -29,6 +32,7 @@ struct ServicesConfig {
   std::uint64_t seed = 0;                ///< Of all random choices.
   replication::HybridClockConfig clock;  ///< `start` is what was stored under `clock_mark_name`.
   MembersConfig members;                 ///< `own` and `seed` of these are taken from above.
+  PlacementConfig placement;             ///< `own` likewise.
   RegistryConfig registry;
   MapsConfig maps;
   ReplicatedTypesConfig types;
@@ -44,8 +48,9 @@ class Services {
   // What the overlay tells. A neighbour may turn out to be a C++ node later: its hello came.
   void neighbour_up(const Atom& node, bool native, const Now& now, Effects& out);
   void neighbour_down(const Atom& node);
-  void set_native(const Atom& node);
-  /// This node is about to leave the cluster: before the overlay does. The next `neighbour_up` ends it.
+  void set_native(const Atom& node, Effects& out);
+  /// This node is about to leave the cluster: before the overlay does. The next `neighbour_up` ends it. Its partitions
+  /// are released before the goodbye, upon which others acquire them.
   void leave(const Now& now, Effects& out);
   /// A broadcast; those of this node itself are ignored. False: the tag is of nobody here.
   bool deliver(const Term& tag, const Term& payload, const Now& now, Effects& out);
@@ -65,6 +70,8 @@ class Services {
   void settle(Effects& out);
 
   [[nodiscard]] const Members& members() const noexcept { return members_; }
+  [[nodiscard]] const Placement& placement() const noexcept { return placement_; }
+  [[nodiscard]] std::vector<std::string> take_warnings() { return placement_.take_warnings(); }
   [[nodiscard]] const Registry& registry() const noexcept { return registry_; }
   [[nodiscard]] const Maps& maps() const noexcept { return maps_; }
   [[nodiscard]] const replication::HybridClock& clock() const noexcept { return clock_; }
@@ -72,9 +79,12 @@ class Services {
  private:
   Services(const Now& now, ServicesConfig&& config);
   void spread(const Now& now, Effects& out);
+  void place(const Now& now, Effects& out);
 
   replication::HybridClock clock_;
   Members members_;
+  Placement placement_;
+  std::uint64_t placed_ = 0;  ///< `Placement::revision` that was told.
   Registry registry_;
   Maps maps_;
   ReplicatedTypes types_;

@@ -218,7 +218,22 @@ INSTANTIATE_TEST_SUITE_P(
                     std::pair("[[replicated_maps]]\nname = \"m\"\npersit = true", "persit"),
                     std::pair("[[replicated_maps]]\nname = \"m\"\ntombstone_ttl_ms = 5", "tombstone_ttl_ms"),
                     std::pair("hidden = true\n[[replicated_maps]]\nname = \"m\"", "hidden"),
-                    std::pair("map_entry_bytes_max = 1", "line 1"), std::pair("service_meta_bytes_max = 1", "line 1")));
+                    std::pair("map_entry_bytes_max = 1", "line 1"), std::pair("service_meta_bytes_max = 1", "line 1"),
+                    std::pair("ring_size = 0", "ring_size"), std::pair("ring_size = 1048577", "ring_size"),
+                    std::pair("placement_min_members = 0", "placement_min_members")));
+
+TEST(Configuration, a_ring_and_a_majority_are_read_and_checked) {
+  auto config = parse_config("name = \"a@127.0.0.1\"\nring_size = 1000\nplacement_min_members = 3");
+  ASSERT_TRUE(config.has_value()) << config.error().message();
+  EXPECT_EQ(config->replication.ring_size, 1000U);
+  EXPECT_EQ(config->replication.placement_members_min, 3U);
+  EXPECT_TRUE(node::validate(*config).has_value());
+  config->replication.ring_size = 0;
+  EXPECT_EQ(node::validate(*config).error(), Errc::invalid_config);
+  config->replication.ring_size = 1;
+  config->replication.placement_members_min = 0;
+  EXPECT_EQ(node::validate(*config).error(), Errc::invalid_config);
+}
 
 }  // namespace
 }  // namespace barrel_p2p

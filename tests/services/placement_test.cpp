@@ -43,9 +43,11 @@ Ring ring_of(const std::vector<Atom>& members, std::uint32_t size = ring_size_de
   return ring;
 }
 
-std::string text(const std::vector<OwnershipChange>& changes) {
+bool is_acquired(const ShardEvent& event) { return event.kind == ShardEvent::Kind::acquired; }
+
+std::string text(const std::vector<ShardEvent>& changes) {
   std::string list;
-  for (const auto& [partition, acquired] : changes) list += (acquired ? " +" : " -") + std::to_string(partition);
+  for (const auto& change : changes) list += (is_acquired(change) ? " +" : " -") + std::to_string(change.partition);
   return list;
 }
 
@@ -142,10 +144,10 @@ TEST(Ring, its_size_has_bounds) {
 
 /// A node with leases and a placement.
 struct Owner : Leaseholder {
-  explicit Owner(const std::string& name, std::uint32_t ring_size = ring_size_default)
-      : Leaseholder(name), placement({.own = own, .ring_size = ring_size}, *members) {}
+  explicit Owner(const std::string& name, std::uint32_t ring_size = ring_size_default, std::size_t members_min = 1)
+      : Leaseholder(name), placement({.own = own, .ring_size = ring_size, .members_min = members_min}, *members) {}
 
-  void after_input() override { placement.update(); }
+  void after_input() override { placement.update(now.monotonic); }
 
   Placement placement;
 };
@@ -180,9 +182,9 @@ TEST(Placement, a_recorded_change_of_members_gives_the_recorded_events) {
         if (third != own && third != other) node.hear(third, node.now.wall);
         const auto told = [&] {
           std::set<std::string> texts;
-          for (const auto& [partition, acquired] : node.placement.take_changes()) {
-            texts.insert("{barrel_p2p_shard,{" + std::string(acquired ? "acquired" : "released") + "," +
-                         std::to_string(partition) + "}}");
+          for (const auto& change : node.placement.take_changes()) {
+            texts.insert("{barrel_p2p_shard,{" + std::string(is_acquired(change) ? "acquired" : "released") + "," +
+                         std::to_string(change.partition) + "}}");
           }
           return texts;
         };
@@ -205,7 +207,7 @@ TEST(Placement, a_recorded_change_of_members_gives_the_recorded_events) {
   EXPECT_GE(matched, 4U);
 }
 
-TEST(Placement, what_is_acquired_comes_before_what_is_released_and_both_ascend) {
+TEST(Placement, what_is_released_comes_before_what_is_acquired_and_both_ascend) {
   Owner node("a@h");
   node.hear("b@h", node.now.wall);
   node.hear("c@h", node.now.wall);
@@ -216,12 +218,13 @@ TEST(Placement, what_is_acquired_comes_before_what_is_released_and_both_ascend) 
   node.snapshot("n@h", {{"b@h", node.now.wall}, {"d@h", node.now.wall}, {"e@h", node.now.wall}});
   const auto changes = node.placement.take_changes();
   ASSERT_FALSE(changes.empty());
-  EXPECT_TRUE(std::ranges::is_sorted(changes, {}, [](const OwnershipChange& change) {
-    return std::pair(!change.acquired, change.partition);
+  EXPECT_TRUE(std::ranges::is_sorted(changes, {}, [](const ShardEvent& change) {
+    return std::pair(is_acquired(change), change.partition);
   })) << text(changes);
   std::set<std::uint32_t> owned(before.begin(), before.end());
-  for (const auto& [partition, acquired] : changes) {
-    EXPECT_EQ(acquired ? owned.insert(partition).second : owned.erase(partition) == 1, true) << partition;
+  for (const auto& change : changes) {
+    const bool fits = is_acquired(change) ? owned.insert(change.partition).second : owned.erase(change.partition) == 1;
+    EXPECT_TRUE(fits) << change.partition;
   }
   const auto now = node.placement.owned();
   EXPECT_EQ(owned, std::set(now.begin(), now.end()));
@@ -236,11 +239,11 @@ TEST(Placement, the_share_of_a_dead_node_is_acquired_when_its_lease_ends_without
   node.pass(1ms);
   const auto changes = node.placement.take_changes();
   EXPECT_EQ(changes.size(), 64 - ring_of({Atom("a@h"), Atom("b@h")}).shares().front().second);
-  EXPECT_TRUE(std::ranges::all_of(changes, &OwnershipChange::acquired));
+  EXPECT_TRUE(std::ranges::all_of(changes, is_acquired));
   EXPECT_EQ(node.placement.owned().size(), 64U);
 }
 
-TEST(Placement, who_was_paused_longer_than_its_lease_owns_nothing_until_it_said_that_it_is_back) {
+TEST(Placement, who_was_paused_longer_than_its_lease_owns_nothing_until_others_know_that_it_is_back) {
   Owner node("a@h");
   node.hear("b@h", node.now.wall);
   const auto owned = node.placement.owned();
@@ -252,9 +255,14 @@ TEST(Placement, who_was_paused_longer_than_its_lease_owns_nothing_until_it_said_
   EXPECT_TRUE(node.placement.owned().empty());
   const auto released = node.placement.take_changes();
   EXPECT_EQ(released.size(), owned.size());
-  EXPECT_TRUE(std::ranges::none_of(released, &OwnershipChange::acquired));
+  EXPECT_TRUE(std::ranges::none_of(released, is_acquired));
   node.tick();
   EXPECT_EQ(node.list(), "a@h b@h");
+  EXPECT_TRUE(node.placement.held());
+  EXPECT_EQ(node.placement.deadline(), node.now.monotonic + 2s);
+  node.pass(1999ms);
+  EXPECT_TRUE(node.placement.owned().empty()) << "its beat is on its way";
+  node.pass(1ms);
   EXPECT_EQ(node.placement.owned(), owned);
 }
 
@@ -265,9 +273,11 @@ TEST(Placement, who_wakes_releases_and_acquires_anew_what_others_may_have_had_an
   (void)node.placement.take_changes();
   node.sleep(1h);
   node.tick();  // beats at once
-  std::vector<OwnershipChange> expected;
-  for (const auto partition : owned) expected.push_back({partition, false});
-  for (const auto partition : owned) expected.push_back({partition, true});
+  std::vector<ShardEvent> expected;
+  for (const auto partition : owned) expected.push_back({ShardEvent::Kind::released, partition});
+  EXPECT_EQ(node.placement.take_changes(), expected);
+  node.pass(2s);
+  for (auto& change : expected) change.kind = ShardEvent::Kind::acquired;
   EXPECT_EQ(node.placement.take_changes(), expected) << "the other one is given the time to say that it lives";
   node.pass(7s);
   EXPECT_EQ(node.placement.owned().size(), 64U) << "it did not";
@@ -282,22 +292,54 @@ TEST(Placement, who_left_owns_nothing) {
   EXPECT_EQ(node.placement.take_changes().size(), owned.size());
   EXPECT_TRUE(node.placement.owned().empty());
   EXPECT_EQ(*node.placement.place(Term(1)), Atom("b@h"));
+  node.members->neighbour_up(Atom("b@h"), node.now, node.effects);
+  node.after_input();
+  EXPECT_EQ(node.list(), "a@h b@h");
+  EXPECT_TRUE(node.placement.owned().empty()) << "b must hear of it first";
+  node.pass(2s);
+  EXPECT_EQ(node.placement.owned(), owned);
+}
+
+TEST(Placement, below_the_least_number_of_members_a_node_owns_nothing_but_knows_the_owners) {
+  Owner node("a@h", ring_size_default, 2);
+  EXPECT_TRUE(node.placement.owned().empty());
+  EXPECT_EQ(*node.placement.place(Term(1)), node.own);
+  node.hear("b@h", node.now.wall);
+  const auto owned = node.placement.owned();
+  EXPECT_EQ(owned.size(), ring_of({Atom("a@h"), Atom("b@h")}).shares().front().second);
+  EXPECT_EQ(node.placement.take_changes().size(), owned.size()) << "this is told";
+  node.pass(7s);
+  EXPECT_TRUE(node.placement.owned().empty()) << "the side of a split with one node";
+  EXPECT_EQ(node.placement.take_changes().size(), owned.size());
+}
+
+TEST(Placement, who_starts_is_trusted_when_it_heard_of_another_one_or_of_none_for_a_lease) {
+  Owner alone("a@h");
+  EXPECT_EQ(alone.placement.trusted_from(), alone.now.monotonic + 6s);
+  alone.pass(1s);
+  alone.hear("b@h", alone.now.wall);
+  EXPECT_EQ(alone.placement.trusted_from(), alone.now.monotonic + 2s) << "what it owns now, others must have given up";
+  const auto from = alone.placement.trusted_from();
+  alone.pass(3s);
+  alone.hear("c@h", alone.now.wall);
+  EXPECT_EQ(alone.placement.trusted_from(), from);
 }
 
 TEST(Placement, a_preview_says_what_would_move) {
   Owner node("a@h");
   node.hear("b@h", node.now.wall);
-  EXPECT_TRUE(node.placement.diff({Atom("b@h"), Atom("a@h"), Atom("b@h")}).empty());
-  const auto gone = node.placement.diff({Atom("b@h")});
+  const Ring& ring = node.placement.ring();
+  EXPECT_TRUE(ring.diff({Atom("b@h"), Atom("a@h"), Atom("b@h")}).empty());
+  const auto gone = ring.diff({Atom("b@h")});
   const auto owned = node.placement.owned();
   ASSERT_EQ(gone.size(), owned.size());
   for (std::size_t index = 0; index < gone.size(); ++index) {
     EXPECT_EQ(gone[index].partition, owned[index]);
-    EXPECT_EQ(gone[index].from, node.own);
-    EXPECT_EQ(gone[index].to, Atom("b@h"));
+    EXPECT_EQ(gone[index].from, NodeName("a@h"));
+    EXPECT_EQ(gone[index].to, NodeName("b@h"));
   }
-  EXPECT_EQ(node.placement.diff({}).size(), 64U);
-  EXPECT_EQ(node.placement.diff({}).front().to, std::nullopt);
+  EXPECT_EQ(ring.diff({}).size(), 64U);
+  EXPECT_EQ(ring.diff({}).front().to, std::nullopt);
   EXPECT_EQ(node.placement.owned(), owned) << "nothing moved";
 }
 
@@ -305,9 +347,25 @@ TEST(Placement, it_says_who_owns_nothing_and_why) {
   Owner node("ba@h");
   node.hear("aq@h", node.now.wall);
   const auto issues = node.placement.issues();
-  ASSERT_EQ(issues.equal_scores.size(), 1U);
-  EXPECT_EQ(issues.equal_scores.front(), (std::vector<Atom>{Atom("aq@h"), Atom("ba@h")}));
-  EXPECT_EQ(issues.idle, std::vector<Atom>{Atom("aq@h")});
+  ASSERT_EQ(issues.equal_hashes.size(), 1U);
+  EXPECT_EQ(issues.equal_hashes.front(), (std::vector<NodeName>{"aq@h", "ba@h"}));
+  EXPECT_EQ(issues.idle, std::vector<NodeName>{"aq@h"});
+  EXPECT_TRUE(node.placement.take_warnings().empty()) << "more members may come at once";
+  node.pass(2s);
+  const auto warnings = node.placement.take_warnings();
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_NE(warnings.front().find("aq@h, ba@h"), std::string::npos) << warnings.front();
+  node.pass(2s);
+  EXPECT_TRUE(node.placement.take_warnings().empty()) << "each is said once";
+}
+
+TEST(Placement, a_ring_too_small_for_its_members_is_warned_of) {
+  Owner node("n00@h", 4);
+  for (int other = 10; other < 20; ++other) node.hear("n" + std::to_string(other) + "@h", node.now.wall);
+  node.pass(2s);
+  const auto warnings = node.placement.take_warnings();
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_NE(warnings.front().find("ring_size 4 is small"), std::string::npos) << warnings.front();
 }
 
 TEST(Placement, another_ring_size_of_a_neighbour_is_noticed_until_it_goes_or_agrees) {
@@ -326,7 +384,11 @@ TEST(Placement, another_ring_size_of_a_neighbour_is_noticed_until_it_goes_or_agr
   EXPECT_TRUE(sizes().empty());
   other.placement.receive(Atom("a@h"), send.message);
   ASSERT_EQ(sizes().size(), 1U);
-  EXPECT_EQ(sizes().front(), std::pair(Atom("a@h"), std::uint64_t{64}));
+  EXPECT_EQ(sizes().front(), std::pair(NodeName("a@h"), std::uint64_t{64}));
+  other.after_input();
+  const auto warnings = other.placement.take_warnings();
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_NE(warnings.front().find("a@h has ring_size 64 and this node 128"), std::string::npos) << warnings.front();
   other.placement.receive(Atom("a@h"), Term::tuple({Atom("ring_size"), Atom("a@h"), 128}));
   EXPECT_TRUE(sizes().empty());
   other.placement.receive(Atom("a@h"), send.message);
