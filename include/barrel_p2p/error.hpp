@@ -59,7 +59,10 @@ enum class Errc : std::uint8_t {
   system_error,
   // Services.
   no_such_map,
-  invalid_value,  ///< The validator of a map refused it.
+  invalid_value,      ///< The validator of a map refused it.
+  already_candidate,  ///< The process campaigns for the name already.
+  no_leader,          ///< Nobody campaigns for the name, or nobody who may lead.
+  not_leader,         ///< Another one leads, or nobody.
 };
 
 BARREL_P2P_API const std::error_category& error_category() noexcept;

@@ -19,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -134,6 +135,49 @@ struct LeaderEvent {
 /// The callback face: called with each fence, the first one and greater ones of the same term, and when the term ends.
 using OnElected = std::function<void(const Fence& fence)>;
 using OnRevoked = std::function<void()>;
+
+/// The campaign of the callback face, which lasts as long as this handle. It may outlive the node, and it ends with the
+/// node, whose last word is `revoked`. A movable handle; `fence` and `is_leader` from any thread until it is resigned.
+class [[nodiscard]] Candidacy {
+ public:
+  using ReadFence = std::function<std::optional<Fence>()>;
+
+  Candidacy(Pid candidate, ReadFence fence, std::function<void()> end)
+      : pid_(std::move(candidate)), fence_(std::move(fence)), end_(std::move(end)) {}
+  Candidacy(Candidacy&& other) noexcept
+      : pid_(std::move(other.pid_)),
+        fence_(std::exchange(other.fence_, nullptr)),
+        end_(std::exchange(other.end_, nullptr)) {}
+  Candidacy& operator=(Candidacy&& other) noexcept {
+    if (this != &other) {
+      resign();
+      pid_ = std::move(other.pid_);
+      fence_ = std::exchange(other.fence_, nullptr);
+      end_ = std::exchange(other.end_, nullptr);
+    }
+    return *this;
+  }
+  Candidacy(const Candidacy&) = delete;
+  Candidacy& operator=(const Candidacy&) = delete;
+  ~Candidacy() { resign(); }
+
+  /// The process that stands for it: what `Node::leader` gives on all nodes while it leads.
+  [[nodiscard]] const Pid& pid() const noexcept { return pid_; }
+  /// While it leads, as `Node::fence`: ask before each request to what the fence protects.
+  [[nodiscard]] std::optional<Fence> fence() const { return fence_ ? fence_() : std::nullopt; }
+  [[nodiscard]] bool is_leader() const { return fence().has_value(); }
+  /// Ends it. When it returns this node does not lead by it any more, and the callbacks neither run nor will, unless
+  /// one of them called it. Blocks for the cluster thread, unless it is called there.
+  void resign() {
+    fence_ = nullptr;
+    if (auto call = std::exchange(end_, nullptr)) call();
+  }
+
+ private:
+  Pid pid_;
+  ReadFence fence_;
+  std::function<void()> end_;
+};
 
 }  // namespace v0
 }  // namespace barrel_p2p

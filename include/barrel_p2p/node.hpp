@@ -14,6 +14,7 @@
 #pragma once
 
 #include <barrel_p2p/error.hpp>
+#include <barrel_p2p/leader.hpp>
 #include <barrel_p2p/maps.hpp>
 #include <barrel_p2p/membership.hpp>
 #include <barrel_p2p/node_config.hpp>
@@ -277,6 +278,37 @@ class BARREL_P2P_API Node {
   /// ends. Ask for `owned_partitions` afterwards to know what was there.
   void subscribe_shard(const Pid& process);
   void unsubscribe_shard(const Pid& process);
+
+  // Leaders: of the processes that campaign for a name, one leads. docs/leaders.md explains. Names are terms of any
+  // kind; Erlang programs use atoms, and `Atom("job")` is another name than `"job"`. On a hidden node campaigning fails
+  // with `invalid_config`, and nobody leads.
+
+  /// The process, here or elsewhere, campaigns for the name until it resigns or ends. What comes of it at once is
+  /// returned; later it gets `{barrel_p2p_leader, Name, {elected, Fence} | revoked}`. Several processes of a node may
+  /// campaign: the first one stands, the others follow it. Blocks for the cluster thread. Errors: `already_candidate`
+  /// (the process campaigns for it), `invalid_argument`, `already_registered` (Erlang nodes take the name for another
+  /// one that is in use: 1 and 1.0), `limit_exceeded`, `overloaded`, `stopped`.
+  Result<Role> lead(const Term& name, const Pid& process, LeadOptions options = {});
+  /// The same without blocking; the callback runs once, on the cluster thread, and must not block.
+  void lead(const Term& name, const Pid& process, LeadOptions options, std::function<void(Result<Role>)> done);
+  /// The callback face. The callbacks run one at a time, in order, on a thread of this node's processes, which they may
+  /// hold up for a moment; what they throw ends the campaign. Blocks and fails as above.
+  Result<Candidacy> lead(const Term& name, LeadOptions options, OnElected on_elected, OnRevoked on_revoked);
+  /// Ends the campaign of the process, or those of all processes of this node, without a word to them. False: there was
+  /// none. Blocks for the cluster thread.
+  bool resign(const Term& name, const std::optional<Pid>& process = std::nullopt);
+  void resign(const Term& name, const std::optional<Pid>& process, std::function<void(Result<bool>)> done);
+  /// Changes the priority of a campaign. Blocks for the cluster thread. Errors: `not_found` (the process does not
+  /// campaign for it), `invalid_argument`, `overloaded`, `stopped`.
+  Result<void> set_priority(const Term& name, const Pid& process, const Term& priority);
+  /// Who leads, as far as this node knows; it need not campaign itself. Reads a copy. Error: `no_leader`.
+  [[nodiscard]] Result<LeaderLocation> leader(const Term& name) const;
+  /// Whether a process of this node leads. Reads a copy and the clock: right also at the moment after a pause of this
+  /// program, before anybody could be told. May be false again by the time that one acts on it: that is what fences are
+  /// for.
+  [[nodiscard]] bool is_leader(const Term& name) const;
+  /// The token of the leader, if it is of this node. As above. Error: `not_leader`.
+  [[nodiscard]] Result<Fence> fence(const Term& name) const;
 
   // Replicated maps. docs/maps.md explains. Keys and values are terms of any kind; all functions that change a map
   // block for the cluster thread, and for the disk if the map is persistent. Errors of these: `no_such_map`,

@@ -38,6 +38,9 @@ std::string_view name(Errc code) noexcept {
     case Errc::system_error: return "system_error";
     case Errc::no_such_map: return "no_such_map";
     case Errc::invalid_value: return "invalid_value";
+    case Errc::already_candidate: return "already_candidate";
+    case Errc::no_leader: return "no_leader";
+    case Errc::not_leader: return "not_leader";
   }
   return "unknown";
 }

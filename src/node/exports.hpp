@@ -27,6 +27,10 @@ void export_maps(process::System& system, ServicesRunner& services);
 /// `placement_diff/1`.
 void export_placement(process::System& system, ServicesRunner& services);
 
+/// `barrel_p2p:lead/1,2,3`, `resign/1,2`, `leader/1`, `is_leader/1`, `fence/1`. The candidate of `lead/1,2` is the
+/// process that makes the call here, of `lead/3` the last argument. `resign/1` is for all candidates of this node.
+void export_leaders(process::System& system, ServicesRunner& services);
+
 /// `join` with the check for the own name. Errors: those of `Node::join`.
 Result<void> join(const process::System& system, OverlayRunner& overlay, const Atom& contact);
 

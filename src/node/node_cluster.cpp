@@ -2,6 +2,7 @@
 #include <barrel_p2p/node.hpp>
 #include <utility>
 
+#include "node/awaiting.hpp"
 #include "node/exports.hpp"
 #include "node/parts.hpp"
 
@@ -9,9 +10,7 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace {
 
-std::unexpected<Error> no_member() {
-  return fail(Errc::invalid_config, "a hidden node is no member of the cluster: start it with hidden = false");
-}
+using node::no_member;
 
 std::vector<NodeName> names(const std::vector<Atom>& nodes) {
   std::vector<NodeName> list;

@@ -5,25 +5,19 @@
 #include <utility>
 
 #include "node/answer.hpp"
+#include "node/awaiting.hpp"
 #include "node/parts.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
 namespace {
 
-std::unexpected<Error> no_member() {
-  return fail(Errc::invalid_config, "a hidden node is no member of the cluster: start it with hidden = false");
-}
+using node::no_member;
 
 /// Starts a call and waits for its answer.
 template <class T, class Start>
 Result<T> wait(node::ServicesRunner* services, const Start& start) {
-  if (services == nullptr) return no_member();
-  if (services->is_current()) {
-    return fail(Errc::invalid_argument,
-                "a callback of the cluster thread would wait for itself: use the function that takes a callback");
-  }
-  return node::wait_for<T>(start);
+  return node::await<T>(services, start);
 }
 
 std::unexpected<Error> no_such_map(const Atom& map) {

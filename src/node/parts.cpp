@@ -71,6 +71,9 @@ services::ServicesConfig services_config(const NodeConfig& config) {
   services.registry.anti_entropy_period = replication.anti_entropy;
   services.registry.meta_bytes_max = replication.service_meta_bytes_max;
   services.registry.vouch_for = replication.lease;
+  services.leader.anti_entropy_period = replication.anti_entropy;
+  services.leader.vouch_for = replication.lease;
+  services.leader.lease = replication.lease - replication.heartbeat;
   services.maps.anti_entropy_period = replication.anti_entropy;
   services.types.anti_entropy_period = replication.anti_entropy;
   services.maps.scan_period = replication.map_scan;
@@ -265,11 +268,17 @@ Result<void> Node::Parts::make_services() {
   settings.queue_bytes_max = config.limits.cluster_queue_bytes_max;
   const auto mark = (*store)->value(services::clock_mark_name);
   if (mark) settings.services.clock.start = mark->as_int64().value_or(0);
+  auto& fences = settings.services.fences;
+  const auto loaded = (*store)->load(services::leader_fences_collection, [&](Term&& led, replication::Entry&& fence) {
+    fences.emplace_back(std::move(led), std::move(fence));
+  });
+  if (!loaded) return std::unexpected(loaded.error());
   services = std::make_unique<node::ServicesRunner>(std::move(settings), cluster, *system, *network, *overlay,
                                                     std::move(*store), logger);
   node::export_services(*system, *services);
   node::export_maps(*system, *services);
   node::export_placement(*system, *services);
+  node::export_leaders(*system, *services);
   bridge = node::make_bridge(*system, *services, *overlay);
   return {};
 }

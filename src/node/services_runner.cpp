@@ -90,7 +90,7 @@ ServicesRunner::ServicesRunner(ServicesRunnerConfig config, SerialExecutor& exec
     return receive(name, node, epoch, std::move(payload));
   };
   for (const auto name : {services::members_replica_name, services::registry_replica_name, services::placement_name,
-                          services::router_name}) {
+                          services::leader_replica_name, services::router_name}) {
     system_.set_receiver(
         Atom(name), [take, atom = Atom(name)](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
           return take(atom, node, epoch, std::move(payload));
@@ -140,7 +140,7 @@ void ServicesRunner::listen() {
 void ServicesRunner::start() {
   watcher_ = system_.spawn([this](Process& self) {
     return watch_processes(self, [this](const Pid& pid, const Term& reason) {
-      wake(queue_.push(Call([this, pid, reason] { machine_.registry().process_down(pid, reason, now(), effects_); })));
+      wake(queue_.push(Call([this, pid, reason] { machine_.process_down(pid, reason, now(), effects_); })));
     });
   });
   if (!system_.register_name(Atom("barrel_p2p_registry"), watcher_)) {
@@ -190,6 +190,8 @@ void ServicesRunner::call(std::size_t bytes, const std::shared_ptr<Answer<T>>& a
     answer->give(fail(Errc::overloaded, "limits.cluster_queue_bytes_max is reached: ask for less, or wait"));
   }
 }
+
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Role>>&, Call);  // services_leaders.cpp
 
 DeliverOutcome ServicesRunner::receive(const Atom& name, const Atom& node, std::uint64_t epoch,
                                        distribution::Payload&& payload) {
@@ -511,6 +513,7 @@ void ServicesRunner::carry_out() {
     effects.clear();
   }
   effects_ = std::move(effects);  // for its memory
+  leads_until_.store(machine_.leader().held_until().time_since_epoch().count(), std::memory_order_release);
   carrying_out_ = false;
 }
 

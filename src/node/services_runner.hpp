@@ -11,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <barrel_p2p/leader.hpp>
 #include <barrel_p2p/maps.hpp>
 #include <barrel_p2p/replicated.hpp>
 #include <barrel_p2p/services.hpp>
@@ -98,6 +99,10 @@ class ServicesRunner {
   /// First an `acquired` for each partition of now.
   Subscription subscribe_shard(std::function<void(const ShardEvent&)> callback);
   void placement_issues(Answer<PlacementIssues>::Function done);
+  void lead(Term name, Pid pid, LeadOptions options, Answer<Role>::Function done);
+  void set_priority(Term name, Pid pid, Term priority, Done done);
+  /// Is never refused but by `stopped`.
+  void resign(Term name, std::optional<Pid> pid, Answer<bool>::Function done);
 
   // Reads, from any thread, without waiting.
   [[nodiscard]] Registrations lookup(const ServiceName& name) const;
@@ -107,6 +112,9 @@ class ServicesRunner {
                                                             const WhereisOptions& options) const;
   [[nodiscard]] std::vector<Atom> members() const;
   [[nodiscard]] const PlacementView& placement() const noexcept { return placement_; }
+  [[nodiscard]] std::optional<services::Contest::Winner> leader(const Term& name) const;
+  /// Of a process of this node that leads now: the own clock is asked too.
+  [[nodiscard]] std::optional<services::Contest::Reign> reign(const Term& name) const;
   [[nodiscard]] MapViews& maps() noexcept { return maps_; }
   [[nodiscard]] const MapViews& maps() const noexcept { return maps_; }
 
@@ -183,6 +191,8 @@ class ServicesRunner {
   void carry_out(services::ServiceHappened& effect);
   void carry_out(services::MapChanged& effect);
   void carry_out(services::MapHappened& effect);
+  void carry_out(services::LeaderChanged& effect);
+  void carry_out(services::LeaderHappened& effect);
   void carry_out(services::MembersChanged& effect);
   void carry_out(services::PlacementChanged& effect);
   void carry_out(services::ShardHappened& effect);
@@ -216,6 +226,10 @@ class ServicesRunner {
   PlacementView placement_;
   MapViews maps_;
   ConcurrentTable<Term, Registrations> registry_;
+  ConcurrentTable<Term, services::LeaderView> leaders_;
+  /// `Leader::held_until`, since the clock began. Written after `leaders_`, read before it: who finds it far enough
+  /// away finds no reign that a pause has ended.
+  std::atomic<MonotonicTime::rep> leads_until_{0};
   mutable std::mutex members_mutex_;
   std::vector<Atom> members_;
   mutable std::atomic<std::uint64_t> round_robin_{0};

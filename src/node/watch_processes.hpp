@@ -8,8 +8,8 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace node {
 
-/// Monitors processes, each once, on `{watch, Pid}`, until `{unwatch, Pid}`; calls `ended` with those that end and the
-/// reason, on the process.
+/// Monitors processes, each once, from the first `{watch, Pid}` until there were as many `{unwatch, Pid}`; calls
+/// `ended` with those that end and the reason, on the process. With its end all that watched a process have done so.
 Task<> watch_processes(Process& self, std::function<void(const Pid&, const Term&)> ended);
 
 }  // namespace node

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <barrel_p2p/error.hpp>
+#include <barrel_p2p/leader.hpp>
 #include <barrel_p2p/maps.hpp>
 #include <barrel_p2p/placement.hpp>
 #include <barrel_p2p/services.hpp>
@@ -77,8 +78,9 @@ struct Completed {
   Result<void> result;
 };
 
-/// The process is to be watched; its end is told to `Registry::process_down` and `PidLiveness::down`. Each of the two
-/// has one watch a process at most, until its `Unwatch` or the end; both may watch the same process.
+/// The process is to be watched; its end is told to `Services::process_down` and `PidLiveness::down`. Each of registry,
+/// leader election and `PidLiveness` has one watch a process at most, until its `Unwatch` or the end; all of them may
+/// watch the same process.
 struct Watch {
   Pid pid;
 };
@@ -107,6 +109,16 @@ struct MapHappened {
   MapEvent event;
 };
 
+/// What `Leader::view` gives for the name is another than before. Comes before what candidates are told of it.
+struct LeaderChanged {
+  Term name;
+};
+/// A process is to be told of its campaign.
+struct LeaderHappened {
+  Pid candidate;
+  LeaderEvent event;
+};
+
 /// `Members::members` gives others than before.
 struct MembersChanged {};
 
@@ -127,9 +139,9 @@ struct Routed {
   Result<Route> result;
 };
 
-using Effect =
-    std::variant<Send, SendPid, Broadcast, Persist, Completed, Watch, Unwatch, ServiceChanged, ServiceHappened,
-                 MapChanged, MapHappened, MembersChanged, PlacementChanged, ShardHappened, Routed>;
+using Effect = std::variant<Send, SendPid, Broadcast, Persist, Completed, Watch, Unwatch, ServiceChanged,
+                            ServiceHappened, MapChanged, MapHappened, LeaderChanged, LeaderHappened, MembersChanged,
+                            PlacementChanged, ShardHappened, Routed>;
 using Effects = std::vector<Effect>;
 
 }  // namespace services

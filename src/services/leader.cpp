@@ -80,15 +80,10 @@ void Leader::end() {
   elect_all();
   write_fences();
   forward(replica_effects_, Atom(leader_replica_name), *out_);
+  // Told last: what was told must have been written.
+  for (const auto& name : std::exchange(changed_, {})) out_->emplace_back(LeaderChanged{name});
+  for (auto& happened : std::exchange(happened_, {})) out_->emplace_back(std::move(happened));
   out_ = nullptr;
-}
-
-LeaderNews Leader::take_news() {
-  LeaderNews news = std::exchange(news_, {});
-  std::ranges::sort(news.changed, TermLess{});
-  const auto [first, last] = std::ranges::unique(news.changed);
-  news.changed.erase(first, last);
-  return news;
 }
 
 // What the program asks for.
@@ -106,7 +101,7 @@ Result<void> Leader::check_campaign(const Term& name, const Pid& pid, const Lead
   if (contest != contests_.end()) {
     const auto& candidates = contest->second.candidates;
     if (std::ranges::find(candidates, pid, &Candidate::pid) != candidates.end()) {
-      return fail(Errc::already_registered, "the process campaigns for " + to_text(name) + " already");
+      return fail(Errc::already_candidate, "the process campaigns for " + to_text(name) + " already");
     }
     if (candidates.size() >= config_.queue_max) {
       return fail(Errc::limit_exceeded,
@@ -293,8 +288,9 @@ void Leader::elect(const Term& name) {
   }
   std::optional<Contest::Winner> told;
   if (winner != nullptr && (winner->node != config_.own || contest.reign)) told = {winner->node, winner->pid};
-  if (told != contest.told) news_.changed.push_back(name);
+  if (told != contest.told || contest.reign != contest.told_reign) changed_.insert(name);
   contest.told = std::move(told);
+  contest.told_reign = contest.reign;
   if (contest.is_over()) contests_.erase(found);
 }
 
@@ -346,15 +342,11 @@ void Leader::revoke(const Term& name, Contest& contest) {
 
 void Leader::tell(const Pid& pid, LeaderEvent::Kind kind, const Term& name, const Timestamp& stamp) {
   if (kind == LeaderEvent::Kind::elected && starting_ == pid) return;  // `lead` returns it
-  news_.happened.push_back({pid, {kind, name, fence_of(stamp)}});
+  happened_.push_back({pid, {kind, name, fence_of(stamp)}});
 }
 
 /// All of this node's campaigns must be looked at again.
 void Leader::review_campaigns() { dirty_.insert(campaigns_.begin(), campaigns_.end()); }
-
-bool Leader::holds(const Contest& contest, const Now& now) const noexcept {
-  return contest.reign && now.monotonic - ticked_at_ <= config_.lease && now.monotonic <= contest.reign->until;
-}
 
 // Pauses.
 
@@ -465,21 +457,23 @@ MonotonicTime Leader::deadline() const noexcept {
 
 // What is known.
 
-std::optional<Contest::Winner> Leader::leader(const Term& name, const Now& now) const {
+LeaderView Leader::view(const Term& name) const {
   const auto found = contests_.find(name);
-  const Rival* winner = found == contests_.end() ? nullptr : winner_of(found->second);
-  if (winner == nullptr || (winner->node == config_.own && !holds(found->second, now))) return std::nullopt;
-  return Contest::Winner{winner->node, winner->pid};
+  return found == contests_.end() ? LeaderView() : LeaderView{found->second.told, found->second.told_reign};
 }
 
-bool Leader::is_leader(const Term& name, const Now& now) const {
-  const auto found = contests_.find(name);
-  return found != contests_.end() && holds(found->second, now);
+std::optional<Contest::Winner> Leader::leader(const Term& name, const Now& now) const {
+  LeaderView known = view(name);
+  const bool here = known.winner && known.winner->node == config_.own;
+  return here && !known.holds(now.monotonic, held_until()) ? std::nullopt : std::move(known.winner);
 }
+
+bool Leader::is_leader(const Term& name, const Now& now) const { return view(name).holds(now.monotonic, held_until()); }
 
 std::optional<Fence> Leader::fence(const Term& name, const Now& now) const {
-  if (!is_leader(name, now)) return std::nullopt;
-  return fence_of(contests_.at(name).reign->stamp);
+  const LeaderView known = view(name);
+  if (!known.holds(now.monotonic, held_until())) return std::nullopt;
+  return fence_of(known.reign->stamp);
 }
 
 std::vector<Atom> Leader::candidates(const Term& name) const {

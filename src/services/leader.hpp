@@ -93,18 +93,19 @@ struct LeaderConfig {
   Milliseconds announce_pause{20};           ///< Likewise.
 };
 
-/// A process is to be told of its campaign.
-struct LeaderHappened {
-  Pid candidate;
-  LeaderEvent event;
-};
-/// What such a process gets as a message: `{barrel_p2p_leader, Name, {elected, Fence} | revoked}`.
+/// What a candidate gets as a message: `{barrel_p2p_leader, Name, {elected, Fence} | revoked}`.
 [[nodiscard]] Term to_message(const LeaderEvent& event);
 
-/// What is to be told, when the effects of the same input have been carried out, in this order.
-struct LeaderNews {
-  std::vector<Term> changed;  ///< Names of which `leader` gives another answer than before, sorted.
-  std::vector<LeaderHappened> happened;
+/// What is known of a name, for those who read it later and elsewhere: `leader`, `is_leader` and `fence` of the machine
+/// in one.
+struct LeaderView {
+  std::optional<Contest::Winner> winner;  ///< Nothing when it is of this node and must not lead.
+  std::optional<Contest::Reign> reign;    ///< Of a process of this node.
+
+  /// Whether the reign counts at this time; `held_until` is that of the machine, read before the view.
+  [[nodiscard]] bool holds(MonotonicTime now, MonotonicTime held_until) const noexcept {
+    return reign && now <= held_until && now <= reign->until;
+  }
 };
 
 struct LeaderCounters {
@@ -128,9 +129,10 @@ class Leader final : private replication::ReplicatedState {
 
   // What the program asks for.
   /// The process campaigns. Of the processes of this node that campaign for a name only the first one stands for
-  /// election, by priority and then by who came first; the others follow when it is gone. Errors: `already_registered`:
-  /// the process campaigns for the name already, or Erlang nodes take the name for another one that is in use (1 and
-  /// 1.0); `invalid_argument`: the priority is no integer, or name or priority too long; `limit_exceeded`.
+  /// election, by priority and then by who came first; the others follow when it is gone. Errors: `already_candidate`:
+  /// the process campaigns for the name already; `already_registered`: Erlang nodes take the name for another one that
+  /// is in use (1 and 1.0); `invalid_argument`: the priority is no integer, or name or priority too long;
+  /// `limit_exceeded`.
   Result<Role> lead(const Term& name, const Pid& pid, const LeadOptions& options, const Now& now, Effects& out);
   /// Its min_members stay. Errors: `invalid_argument`, as above; `not_found`: the process does not campaign for it.
   Result<void> set_priority(const Term& name, const Pid& pid, const Term& priority, const Now& now, Effects& out);
@@ -154,8 +156,6 @@ class Leader final : private replication::ReplicatedState {
   /// After that of `Members`. While a process of this node campaigns the deadline is never far.
   void tick(const Now& now, Effects& out);
   [[nodiscard]] MonotonicTime deadline() const noexcept;
-  /// After every input: what it changed for people.
-  [[nodiscard]] LeaderNews take_news();
 
   // What is known.
   /// Nothing: nobody campaigns, or the winner is of this node and must not lead (`min_members`, a pause).
@@ -164,6 +164,10 @@ class Leader final : private replication::ReplicatedState {
   [[nodiscard]] bool is_leader(const Term& name, const Now& now) const;
   /// Of the process of this node that leads.
   [[nodiscard]] std::optional<Fence> fence(const Term& name, const Now& now) const;
+  [[nodiscard]] LeaderView view(const Term& name) const;
+  /// Until then nobody else is elected in place of a process that leads here, whatever happens to this node: no reign
+  /// counts later. Moves on with each tick; after a pause only when what it interrupted is over.
+  [[nodiscard]] MonotonicTime held_until() const noexcept { return ticked_at_ + config_.lease; }
   /// Nodes that campaign and are alive, sorted.
   [[nodiscard]] std::vector<Atom> candidates(const Term& name) const;
   /// The greatest fence that is known of the name.
@@ -231,7 +235,6 @@ class Leader final : private replication::ReplicatedState {
   void tell(const Pid& pid, LeaderEvent::Kind kind, const Term& name, const replication::Timestamp& stamp);
   void note_pause();
   void end_pause();
-  [[nodiscard]] bool holds(const Contest& contest, const Now& now) const noexcept;
   void review_campaigns();
 
   // Fences.
@@ -304,7 +307,8 @@ class Leader final : private replication::ReplicatedState {
   std::deque<Announcement> announcements_;
   std::size_t announced_ = 0;  ///< Since `announce_at_` was set.
   MonotonicTime announce_at_;
-  LeaderNews news_;
+  std::set<Term, TermLess> changed_;  ///< Names of which the view is another, until the end of the input.
+  std::vector<LeaderHappened> happened_;
   std::optional<Pid> starting_;  ///< Whose role is told by the result of `lead`.
   LeaderCounters counters_;
 };

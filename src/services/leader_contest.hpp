@@ -66,6 +66,7 @@ struct Contest {
     replication::Timestamp stamp;
     bool disputed = false;  ///< Another node was seen with an equal token.
     MonotonicTime until;    ///< When too few members will have been heard of, if nothing new comes.
+    friend bool operator==(const Reign&, const Reign&) = default;
   };
   struct Winner {
     Atom node;
@@ -76,7 +77,9 @@ struct Contest {
   std::vector<Rival> rivals;          ///< Who should lead first; of nodes that are not alive too.
   std::vector<Candidate> candidates;  ///< Who should lead first. The first one is among the rivals, the others wait.
   std::optional<Reign> reign;
-  std::optional<Winner> told;  ///< What `leader` gave when changes were last told.
+  // As it was when changes were last told.
+  std::optional<Winner> told;
+  std::optional<Reign> told_reign;
 
   /// Adds the rival or replaces it.
   void set(const Rival& rival);

@@ -14,11 +14,13 @@ namespace {
 /// One name for all, another seed for each part.
 ServicesConfig completed(ServicesConfig config) {
   Prng seeds(config.seed);
-  config.members.own = config.placement.own = config.registry.own = config.maps.own = config.types.own = config.own;
+  config.members.own = config.placement.own = config.registry.own = config.leader.own = config.own;
+  config.maps.own = config.types.own = config.own;
   config.members.seed = seeds.next();
   config.registry.seed = seeds.next();
   config.maps.seed = seeds.next();
   config.types.seed = seeds.next();
+  config.leader.seed = seeds.next();
   return config;
 }
 
@@ -32,14 +34,16 @@ Services::Services(const Now& now, ServicesConfig&& config)
       placement_(std::move(config.placement), members_),
       placed_(placement_.revision()),
       registry_(std::move(config.registry), clock_, members_, now),
+      leader_(std::move(config.leader), clock_, members_, config.fences, now),
       maps_(std::move(config.maps), clock_, members_, now),
       types_(std::move(config.types)) {}
 
 // What the overlay tells.
 
 void Services::neighbour_up(const Atom& node, bool native, const Now& now, Effects& out) {
-  // That earlier registrations are gone is told before that this node lives.
+  // That earlier registrations and campaigns are gone is told before that this node lives.
   registry_.neighbour_up(node, now, out);
+  leader_.neighbour_up(node, now, out);
   members_.neighbour_up(node, now, out);
   maps_.neighbour_up(node, now, out);
   types_.neighbour_up(node, now);
@@ -51,6 +55,7 @@ void Services::neighbour_down(const Atom& node) {
   members_.neighbour_down(node);
   placement_.neighbour_down(node);
   registry_.neighbour_down(node);
+  leader_.neighbour_down(node);
   maps_.neighbour_down(node);
   types_.neighbour_down(node);
 }
@@ -59,11 +64,14 @@ void Services::set_native(const Atom& node, Effects& out) {
   members_.set_native(node);
   placement_.set_native(node, out);
   registry_.set_native(node);
+  leader_.set_native(node);
   maps_.set_native(node);
   types_.set_native(node);
 }
 
 void Services::leave(const Now& now, Effects& out) {
+  // Who leads here hears that it does not any more before others hear that they may.
+  leader_.leave(now, out);
   Effects goodbye;
   members_.leave(now, goodbye);
   place(now, out);
@@ -81,6 +89,8 @@ bool Services::deliver(const Term& tag, const Term& payload, const Now& now, Eff
     members_.deliver(payload, now, out);
   } else if (*name == registry_replica_name) {
     registry_.deliver(payload, now, out);
+  } else if (*name == leader_replica_name) {
+    leader_.deliver(payload, now, out);
   } else if (maps_.takes(*name)) {
     maps_.deliver(*name, payload, now, out);
   } else if (types_.takes(*name)) {
@@ -101,6 +111,8 @@ bool Services::receive(const Atom& name, const Atom& from, const Term& message, 
     registry_.receive(from, message, now, out);
   } else if (name == placement_name) {
     placement_.receive(from, message);
+  } else if (name == leader_replica_name) {
+    leader_.receive(from, message, now, out);
   } else if (maps_.takes(name)) {
     maps_.receive(name, from, message, now, out);
   } else if (types_.takes(name)) {
@@ -112,8 +124,14 @@ bool Services::receive(const Atom& name, const Atom& from, const Term& message, 
   return true;
 }
 
+void Services::process_down(const Pid& pid, const Term& reason, const Now& now, Effects& out) {
+  registry_.process_down(pid, reason, now, out);
+  leader_.process_down(pid, now, out);
+}
+
 void Services::store_failed(std::span<const StoreChange> changes) {
   maps_.store_failed(changes);
+  leader_.store_failed(changes);
   for (const auto& change : changes) {
     if (change.kind == StoreChange::Kind::set && change.collection == clock_mark_name) mark_failed_ = true;
   }
@@ -124,14 +142,15 @@ void Services::tick(const Now& now, Effects& out) {
   if (std::exchange(mark_failed_, false)) clock_.mark_failed();
   members_.tick(now, out);
   registry_.tick(now, out);
+  leader_.tick(now, out);
   maps_.tick(now, out);
   types_.tick(now, out);
   spread(now, out);
 }
 
 MonotonicTime Services::deadline() const noexcept {
-  return std::min(
-      {members_.deadline(), placement_.deadline(), registry_.deadline(), maps_.deadline(), types_.deadline()});
+  return std::min({members_.deadline(), placement_.deadline(), registry_.deadline(), leader_.deadline(),
+                   maps_.deadline(), types_.deadline()});
 }
 
 /// The placement follows the members.
@@ -146,6 +165,7 @@ void Services::spread(const Now& now, Effects& out) {
   place(now, out);
   for (const auto& change : members_.take_changes()) {
     registry_.liveness(change, now, out);
+    leader_.liveness(change, now, out);
     maps_.liveness(change, now, out);
     types_.liveness(change);
   }

@@ -1,5 +1,5 @@
-// All services of one node as one machine: the clock, the members, the placement, the registry, the maps, the program's
-// own types. The node runs it on real channels and disks, the simulator on virtual ones.
+// All services of one node as one machine: the clock, the members, the placement, the registry, leader election, the
+// maps, the program's own types. The node runs it on real channels and disks, the simulator on virtual ones.
 //
 // One thread at a time (the cluster thread).
 #pragma once
@@ -14,6 +14,7 @@
 
 #include "replication/clock.hpp"
 #include "services/effects.hpp"
+#include "services/leader.hpp"
 #include "services/maps.hpp"
 #include "services/members.hpp"
 #include "services/placement.hpp"
@@ -34,6 +35,8 @@ struct ServicesConfig {
   MembersConfig members;                 ///< `own` and `seed` of these are taken from above.
   PlacementConfig placement;             ///< `own` likewise.
   RegistryConfig registry;
+  LeaderConfig leader;
+  Leader::Stored fences;  ///< What was stored in `leader_fences_collection`.
   MapsConfig maps;
   ReplicatedTypesConfig types;
 };
@@ -57,6 +60,8 @@ class Services {
 
   /// A message to a name, from the node that its channel proved. False: the name is of nobody here.
   bool receive(const Atom& name, const Atom& from, const Term& message, const Now& now, Effects& out);
+  /// Answers the `Watch` of registry and leader election.
+  void process_down(const Pid& pid, const Term& reason, const Now& now, Effects& out);
   /// A `Persist` could not be written, whether it had a ticket or not: these were its changes. They are written again
   /// by and by.
   void store_failed(std::span<const StoreChange> changes);
@@ -65,6 +70,7 @@ class Services {
 
   /// For calls of the program, after which `settle` must be called.
   [[nodiscard]] Registry& registry() noexcept { return registry_; }
+  [[nodiscard]] Leader& leader() noexcept { return leader_; }
   [[nodiscard]] Maps& maps() noexcept { return maps_; }
   [[nodiscard]] ReplicatedTypes& types() noexcept { return types_; }
   void settle(Effects& out);
@@ -73,6 +79,7 @@ class Services {
   [[nodiscard]] const Placement& placement() const noexcept { return placement_; }
   [[nodiscard]] std::vector<std::string> take_warnings() { return placement_.take_warnings(); }
   [[nodiscard]] const Registry& registry() const noexcept { return registry_; }
+  [[nodiscard]] const Leader& leader() const noexcept { return leader_; }
   [[nodiscard]] const Maps& maps() const noexcept { return maps_; }
   [[nodiscard]] const replication::HybridClock& clock() const noexcept { return clock_; }
 
@@ -86,6 +93,7 @@ class Services {
   Placement placement_;
   std::uint64_t placed_ = 0;  ///< `Placement::revision` that was told.
   Registry registry_;
+  Leader leader_;
   Maps maps_;
   ReplicatedTypes types_;
   bool mark_failed_ = false;  ///< The disk refused the clock's mark; the next tick tries again.

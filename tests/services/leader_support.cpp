@@ -42,35 +42,38 @@ void LeaderNode::note(const Now& now, Effects effects) {
       EXPECT_TRUE(watched.insert(watch->pid).second) << "watched twice";
     } else if (const auto* unwatch = std::get_if<Unwatch>(&effect)) {
       EXPECT_EQ(watched.erase(unwatch->pid), 1U) << "not watched";
+    } else if (const auto* change = std::get_if<LeaderChanged>(&effect)) {
+      changed.insert(change->name);
+    } else if (const auto* happened = std::get_if<LeaderHappened>(&effect)) {
+      note(happened->candidate, happened->event);
     } else {
       sent.push_back(std::move(effect));
     }
   }
-  const auto news = leader.take_news();
-  changed.insert(news.changed.begin(), news.changed.end());
-  for (const auto& [pid, event] : news.happened) {
-    const auto known = terms.find({event.name, pid});
-    const auto whom = " p" + std::to_string(pid.id);
-    switch (event.kind) {
-      case LeaderEvent::Kind::elected:
-        EXPECT_TRUE(known == terms.end()) << "elected twice";
-        terms[{event.name, pid}] = event.fence;
-        told.push_back("elected" + whom);
-        break;
-      case LeaderEvent::Kind::renewed:
-        EXPECT_TRUE(known != terms.end() && known->second < event.fence) << "renewed for nothing";
-        terms[{event.name, pid}] = event.fence;
-        told.push_back("renewed" + whom);
-        break;
-      case LeaderEvent::Kind::revoked:
-        EXPECT_EQ(terms.erase({event.name, pid}), 1U) << "revoked without a term";
-        told.push_back("revoked" + whom);
-        continue;
-    }
-    EXPECT_GT(event.fence, greatest[event.name]) << "a fence went backwards on one node";
-    greatest[event.name] = event.fence;
-    EXPECT_TRUE(disk.fences.contains(event.name)) << "told before it was written";
+}
+
+void LeaderNode::note(const Pid& pid, const LeaderEvent& event) {
+  const auto known = terms.find({event.name, pid});
+  const auto whom = " p" + std::to_string(pid.id);
+  switch (event.kind) {
+    case LeaderEvent::Kind::elected:
+      EXPECT_TRUE(known == terms.end()) << "elected twice";
+      terms[{event.name, pid}] = event.fence;
+      told.push_back("elected" + whom);
+      break;
+    case LeaderEvent::Kind::renewed:
+      EXPECT_TRUE(known != terms.end() && known->second < event.fence) << "renewed for nothing";
+      terms[{event.name, pid}] = event.fence;
+      told.push_back("renewed" + whom);
+      break;
+    case LeaderEvent::Kind::revoked:
+      EXPECT_EQ(terms.erase({event.name, pid}), 1U) << "revoked without a term";
+      told.push_back("revoked" + whom);
+      return;
   }
+  EXPECT_GT(event.fence, greatest[event.name]) << "a fence went backwards on one node";
+  greatest[event.name] = event.fence;
+  EXPECT_TRUE(disk.fences.contains(event.name)) << "told before it was written";
 }
 
 void LeaderNode::input(const Now& now, const std::function<void(Effects&)>& use) {

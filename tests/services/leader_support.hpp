@@ -35,6 +35,7 @@ struct LeaderNode {
 
   /// Sorts the effects out; those for others stay in `sent`.
   void note(const Now& now, Effects effects);
+  void note(const Pid& pid, const LeaderEvent& event);
   void input(const Now& now, const std::function<void(Effects&)>& use);
   /// Campaigns, and notes the result as the candidate's first word.
   Result<Role> lead(const Term& name, const Pid& pid, const LeadOptions& options, const Now& now);
