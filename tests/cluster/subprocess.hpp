@@ -64,6 +64,12 @@ class Subprocess {
     }
     return true;
   }
+  /// Reads what it says for so long.
+  void listen(std::chrono::milliseconds time) {
+    const auto end = Clock::now() + time;
+    while (read_some(end)) {
+    }
+  }
   /// Waits for its end. Returns its exit status, 128 + N if signal N ended it, -1 if it did not end in time.
   int wait(std::chrono::seconds limit = std::chrono::seconds(30)) {
     const auto end = Clock::now() + limit;
