@@ -26,8 +26,8 @@ std::vector<NodeIndex> contacts_of(bool bootstrap) {
 /// One round of troubles and what follows.
 class Chaos {
  public:
-  Chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload)
-      : simulation_(simulation), step_(step), random_(random), workload_(workload) {}
+  Chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload, Campaigns* campaigns)
+      : simulation_(simulation), step_(step), random_(random), workload_(workload), campaigns_(campaigns) {}
 
   void round(std::size_t number) {
     using Shape = PartitionStep::Shape;
@@ -40,13 +40,13 @@ class Chaos {
     const std::size_t cut = (first_cut_ + number) % (cuts.size() + 1);
     const bool outage = cut < cuts.size() && cuts[cut].shape == Shape::outage;
     if (workload_ != nullptr) workload_->begin();
+    if (campaigns_ != nullptr) campaigns_->begin();
     if (cut < cuts.size()) partition(simulation_, cuts[cut], random_);
     trouble(outage ? outage_span : step_.trouble);
     recover();
-    if (workload_ != nullptr) {
-      workload_->stop();
-      lose_some();
-    }
+    if (workload_ != nullptr) workload_->stop();
+    if (campaigns_ != nullptr) campaigns_->stop();
+    if (workload_ != nullptr || campaigns_ != nullptr) lose_some();
     simulation_.run_for(step_.calm);
     const std::size_t first = simulation_.broadcasts().size();
     for (std::size_t sent = 0; sent < checked_broadcasts; ++sent) {
@@ -56,6 +56,7 @@ class Chaos {
     simulation_.run_for(broadcast_wait);
     check_quiescent(simulation_, first);
     if (workload_ != nullptr) workload_->check();
+    if (campaigns_ != nullptr) campaigns_->check();
   }
 
  private:
@@ -133,6 +134,7 @@ class Chaos {
   const ChaosStep& step_;
   Prng& random_;
   Workload* workload_;
+  Campaigns* campaigns_;
   std::size_t first_cut_ = random_.below(7);
 };
 
@@ -171,8 +173,8 @@ void restart_all(Simulation& simulation, const RestartStep& step) {
   }
 }
 
-void run_chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload) {
-  Chaos chaos(simulation, step, random, workload);
+void run_chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload, Campaigns* campaigns) {
+  Chaos chaos(simulation, step, random, workload, campaigns);
   for (std::size_t number = 0; number < step.rounds; ++number) chaos.round(number);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/prng.hpp"
+#include "sim/campaigns.hpp"
 #include "sim/scenario.hpp"
 #include "sim/simulation.hpp"
 #include "sim/workload.hpp"
@@ -14,8 +15,8 @@ namespace sim {
 void partition(Simulation& simulation, const PartitionStep& step, Prng& random);
 /// Nodes that ran and do not run start again; node 0 and 1 are the contacts of all if `bootstrap`.
 void restart_all(Simulation& simulation, const RestartStep& step);
-/// See ChaosStep. `workload` may be nullptr. Throws `Violation`.
-void run_chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload);
+/// See ChaosStep. `workload` and `campaigns` may be nullptr. Throws `Violation`.
+void run_chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload, Campaigns* campaigns);
 
 }  // namespace sim
 }  // namespace v0

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "sim/campaigns.hpp"
 #include "sim/churn.hpp"
 #include "sim/faults.hpp"
 #include "sim/invariants.hpp"
@@ -81,6 +82,12 @@ class Results {
                                std::to_string(services.disk_writes()), std::to_string(services.disk_failures())});
   }
 
+  void add_campaigns(const Campaigns& campaigns) {
+    campaigns_.title = "leaders";
+    campaigns_.columns = {"terms", "renewed fences"};
+    campaigns_.rows.push_back({std::to_string(campaigns.terms()), std::to_string(campaigns.renewals())});
+  }
+
   void add_spread(const std::string& label, const SpreadFigures& figures) {
     const auto milliseconds = [](const std::vector<SimTime>& times, double share) {
       const auto time = SpreadFigures::quantile(times, share);
@@ -113,7 +120,7 @@ class Results {
 
   [[nodiscard]] Report take() {
     Report report;
-    for (Table* table : {&graphs_, &broadcasts_, &workloads_, &spreads_, &sizes_}) {
+    for (Table* table : {&graphs_, &broadcasts_, &workloads_, &campaigns_, &spreads_, &sizes_}) {
       if (!table->rows.empty()) report.tables.push_back(std::move(*table));
     }
     if (!sweep_.empty())
@@ -144,6 +151,7 @@ class Results {
   Table graphs_;
   Table broadcasts_;
   Table workloads_;
+  Table campaigns_;
   Table spreads_;
   Table sizes_;
   std::vector<Series> sweep_;
@@ -167,14 +175,19 @@ class Run {
   }
 
   void run() {
+    // One of each for all steps, with what the first one wants, before any node starts.
     for (const Step& step : scenario_.steps) {
       const auto* chaos = std::get_if<ChaosStep>(&step);
-      if (chaos == nullptr || chaos->operations == 0) continue;
-      // One for all steps, with what the first one wants, before any node starts.
-      workload_.emplace(simulation_,
-                        WorkloadConfig{chaos->operations, chaos->keys, chaos->names, chaos->clock_jump_max},
-                        scenario_.simulation.seed ^ 0x776f726b);
-      break;
+      if (chaos == nullptr) continue;
+      if (chaos->operations > 0 && !workload_) {
+        workload_.emplace(simulation_,
+                          WorkloadConfig{chaos->operations, chaos->keys, chaos->names, chaos->clock_jump_max},
+                          scenario_.simulation.seed ^ 0x776f726b);
+      }
+      if (chaos->campaigns > 0 && !campaigns_) {
+        campaigns_.emplace(simulation_, CampaignsConfig{chaos->campaigns, chaos->leads},
+                           scenario_.simulation.seed ^ 0x6c656164);
+      }
     }
     for (const Step& step : scenario_.steps) std::visit([&](const auto& one) { on(one); }, step);
   }
@@ -246,7 +259,9 @@ class Run {
   }
   void on(const CheckStep& /*step*/) { check_quiescent(simulation_, first_broadcast_); }
   void on(const ChaosStep& step) {
-    run_chaos(simulation_, step, random_, step.operations > 0 ? &*workload_ : nullptr);
+    run_chaos(simulation_, step, random_, step.operations > 0 ? &*workload_ : nullptr,
+              step.campaigns > 0 ? &*campaigns_ : nullptr);
+    if (campaigns_) results_.add_campaigns(*campaigns_);
     if (workload_) results_.add_workload(*workload_, *simulation_.services());
   }
 
@@ -271,6 +286,7 @@ class Run {
   Results& results_;
   Simulation simulation_;
   std::optional<Workload> workload_;
+  std::optional<Campaigns> campaigns_;
   Prng random_;
   NodeIndex sender_ = 0;
   std::size_t first_broadcast_ = 0;

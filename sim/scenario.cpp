@@ -232,6 +232,11 @@ Result<void> read_services(const toml::table& table, ServiceNodesConfig& config)
   machine.maps.anti_entropy_period = machine.registry.anti_entropy_period;
   machine.registry.tombstone_age = machine.maps.tombstone_ttl;
   machine.registry.vouch_for = machine.members.ttl;
+  machine.leader.anti_entropy_period = machine.registry.anti_entropy_period;
+  machine.leader.tombstone_age = machine.maps.tombstone_ttl;
+  machine.leader.forget_after = machine.registry.forget_after;
+  machine.leader.vouch_for = machine.members.ttl;
+  machine.leader.lease = machine.members.ttl - machine.members.heartbeat;
   if (machine.members.ttl < machine.members.heartbeat)
     reader.refuse(table, "ttl_ms", "must not be below heartbeat_ms (2000 if it is not given)");
   if (machine.registry.forget_after > machine.registry.tombstone_age)
@@ -307,6 +312,8 @@ Step read_step(Reader& reader, ChaosStep step) {
   reader.integer("keys", 1, 1'000'000, step.keys);
   reader.integer("names", 1, 1'000'000, step.names);
   reader.milliseconds("clock_jump_ms", 0, step.clock_jump_max);
+  reader.real("campaigns", 0, 100'000, step.campaigns);
+  reader.integer("leads", 1, 1'000'000, step.leads);
   return step;
 }
 
@@ -410,8 +417,8 @@ bool has_sweep(const Step& step) {
 
 bool needs_services(const Step& step) {
   const auto* chaos = std::get_if<ChaosStep>(&step);
-  return (chaos != nullptr && chaos->operations > 0) || std::holds_alternative<SpreadStep>(step) ||
-         std::holds_alternative<ChurnStep>(step);
+  return (chaos != nullptr && (chaos->operations > 0 || chaos->campaigns > 0)) ||
+         std::holds_alternative<SpreadStep>(step) || std::holds_alternative<ChurnStep>(step);
 }
 
 }  // namespace

@@ -73,6 +73,8 @@ struct ChaosStep {
   std::size_t keys = 50;
   std::size_t names = 50;
   Milliseconds clock_jump_max{};
+  double campaigns = 0;   ///< Operations a second of programs that want to lead; needs `[services]`.
+  std::size_t leads = 5;  ///< Names that they campaign for.
 };
 
 /// Puts, then registrations, one by one: how fast all members see them. Needs `[services]`.

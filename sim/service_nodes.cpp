@@ -17,6 +17,8 @@ namespace {
 constexpr WallMilliseconds wall_start = 1'750'000'000'000;
 /// Nodes 0 and 1 are the contacts of chaos; their clocks are right.
 constexpr NodeIndex first_wrong_clock = 2;
+/// The registry and leader election.
+constexpr std::size_t watchers = 2;
 
 }  // namespace
 
@@ -74,6 +76,7 @@ void ServiceNodes::start(NodeIndex node, bool remember) {
   config.own = simulation_.name_of(node);
   config.seed = Prng(seed_ ^ (std::uint64_t{node} << 32U) ^ started.life).next();
   config.clock.start = started.disk.clock_mark();
+  config.fences = started.disk.load(std::string(services::leader_fences_collection));
   started.machine = std::make_unique<services::Services>(std::move(config), now(node));
   started.last_stamp = {};
   if (started.machine->clock().last().wall < started.disk.clock_mark())
@@ -156,7 +159,7 @@ void ServiceNodes::kill(NodeIndex node, const Pid& pid, const Term& reason) {
   owner.processes.erase(pid);
   if (owner.watched.erase(pid) == 0) return;
   act(node, [&](services::Services& machine, const services::Now& now, services::Effects& out) {
-    machine.registry().process_down(pid, reason, now, out);
+    machine.process_down(pid, reason, now, out);
   });
 }
 
@@ -190,6 +193,24 @@ Result<void> ServiceNodes::register_service(NodeIndex node, const ServiceName& n
 bool ServiceNodes::unregister_service(NodeIndex node, const ServiceName& name) {
   return act(node, [&](services::Services& machine, const services::Now& now, services::Effects& out) {
     return machine.registry().remove(name.term(), now, out);
+  });
+}
+
+Result<Role> ServiceNodes::lead(NodeIndex node, const Term& name, const Pid& pid, const LeadOptions& options) {
+  return act(node, [&](services::Services& machine, const services::Now& now, services::Effects& out) {
+    return machine.leader().lead(name, pid, options, now, out);
+  });
+}
+
+Result<void> ServiceNodes::set_lead_priority(NodeIndex node, const Term& name, const Pid& pid, const Term& priority) {
+  return act(node, [&](services::Services& machine, const services::Now& now, services::Effects& out) {
+    return machine.leader().set_priority(name, pid, priority, now, out);
+  });
+}
+
+bool ServiceNodes::resign(NodeIndex node, const Term& name, const std::optional<Pid>& pid) {
+  return act(node, [&](services::Services& machine, const services::Now& now, services::Effects& out) {
+    return machine.leader().resign(name, pid, now, out);
   });
 }
 
@@ -252,9 +273,11 @@ void ServiceNodes::apply(NodeIndex node, services::Effect& effect) {
   } else if (const auto* completed = std::get_if<services::Completed>(&effect)) {
     answer(node, completed->ticket, completed->result);
   } else if (const auto* watch = std::get_if<services::Watch>(&effect)) {
-    if (!owner.watched.insert(watch->pid).second) simulation_.fail_at(node, "watches a process twice");
+    if (++owner.watched[watch->pid] > watchers) simulation_.fail_at(node, "watches a process twice");
   } else if (const auto* unwatch = std::get_if<services::Unwatch>(&effect)) {
-    if (owner.watched.erase(unwatch->pid) == 0) simulation_.fail_at(node, "ends a watch that it does not have");
+    const auto watched = owner.watched.find(unwatch->pid);
+    if (watched == owner.watched.end()) simulation_.fail_at(node, "ends a watch that it does not have");
+    if (--watched->second == 0) owner.watched.erase(watched);
   }
 }
 

@@ -11,12 +11,14 @@
 #pragma once
 
 #include <barrel_p2p/error.hpp>
+#include <barrel_p2p/leader.hpp>
 #include <barrel_p2p/maps.hpp>
 #include <barrel_p2p/services.hpp>
 #include <barrel_p2p/term.hpp>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -74,12 +76,17 @@ class ServiceNodes {
   Result<void> register_service(NodeIndex node, const ServiceName& name, const Pid& pid, const Term& meta,
                                 const RegisterOptions& options, Answered answered);
   bool unregister_service(NodeIndex node, const ServiceName& name);
+  Result<Role> lead(NodeIndex node, const Term& name, const Pid& pid, const LeadOptions& options);
+  Result<void> set_lead_priority(NodeIndex node, const Term& name, const Pid& pid, const Term& priority);
+  bool resign(NodeIndex node, const Term& name, const std::optional<Pid>& pid);
   Result<void> open_map(NodeIndex node, const Atom& map, const MapOptions& options);
   Result<void> put(NodeIndex node, const Atom& map, const Term& key, const Term& value, Answered answered);
   Result<void> put_many(NodeIndex node, const Atom& map, const std::vector<TermPair>& pairs, Answered answered);
   Result<void> remove(NodeIndex node, const Atom& map, const Term& key, Answered answered);
 
   // What is known.
+  /// What the clocks of the node show.
+  [[nodiscard]] services::Now now(NodeIndex node) const;
   [[nodiscard]] const services::Services& machine(NodeIndex node) const { return *nodes_[node].machine; }
   [[nodiscard]] const Disk& disk(NodeIndex node) const { return nodes_[node].disk; }
   /// How often the node lost its disk.
@@ -124,7 +131,7 @@ class ServiceNodes {
     SimTime broken_until{};
     std::uint64_t disk_losses = 0;
     std::set<Pid> processes;
-    std::set<Pid> watched;
+    std::map<Pid, std::size_t> watched;                      ///< And by how many.
     std::unordered_map<services::Ticket, Answered> tickets;  ///< Never walked through.
     services::Ticket last_ticket = 0;
     Milliseconds wall_error{};
@@ -139,7 +146,6 @@ class ServiceNodes {
   Result<void> ticketed(NodeIndex node, Answered&& answered,
                         const std::function<Result<void>(services::Services&, services::Ticket, const services::Now&,
                                                          services::Effects&)>& work);
-  [[nodiscard]] services::Now now(NodeIndex node) const;
   void carry_out(NodeIndex node);
   void apply(NodeIndex node, services::Effect& effect);
   void persist(NodeIndex node, services::Persist&& effect);
