@@ -45,17 +45,21 @@ services::Router::Knowledge ServicesRunner::knowledge() {
   return knowledge;
 }
 
-void ServicesRunner::start_router() {
-  const Pid replies = system_.spawn([this](Process& self) -> Task<> {
+Pid ServicesRunner::spawn_replies(void (ServicesRunner::*take)(const Term& reply)) {
+  return system_.spawn([this, take](Process& self) -> Task<> {
     for (;;) {
       Term message = co_await self.receive();
       if (!message.is_tuple(2) || !message[0].is_reference()) continue;
       const std::size_t bytes = reply_bytes + encoded_size(message, false);
       // Beyond the bound it is lost, and who waits for it gives up in time.
-      Call work = [this, message = std::move(message)] { router_->reply(message, now(), effects_); };
+      Call work = [this, take, message = std::move(message)] { (this->*take)(message); };
       wake(queue_.push_if_short(std::move(work), bytes));
     }
   });
+}
+
+void ServicesRunner::start_router() {
+  const Pid replies = spawn_replies(&ServicesRunner::take_route);
   if (!system_.register_name(Atom(services::router_name), replies)) {
     logger_->warn("the name {} is taken by another process", services::router_name);
   }

@@ -146,6 +146,7 @@ void ServicesRunner::start() {
   if (!system_.register_name(Atom("barrel_p2p_registry"), watcher_)) {
     logger_->warn("the name barrel_p2p_registry is taken by another process");
   }
+  machine_.registry().ask_as(spawn_replies(&ServicesRunner::take_registrations), [this] { return system_.make_ref(); });
   start_router();
   handed_out_.start();
   executor_.post([this] { tick(); });

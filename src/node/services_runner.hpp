@@ -159,6 +159,10 @@ class ServicesRunner {
 
   void listen();
   void start_router();
+  /// A process that gives the replies which it gets to `take`, on the cluster thread.
+  Pid spawn_replies(void (ServicesRunner::*take)(const Term& reply));
+  void take_route(const Term& reply) { router_->reply(reply, now(), effects_); }
+  void take_registrations(const Term& reply) { machine_.registry().reply(reply, now(), effects_); }
   [[nodiscard]] services::Router::Knowledge knowledge();
   /// Of a process that is not known to have ended.
   [[nodiscard]] bool is_usable(const services::Registration& one) const;

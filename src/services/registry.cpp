@@ -32,6 +32,11 @@ replication::ReplicaConfig replica_config(const RegistryConfig& config) {
   return replica;
 }
 
+/// As old as it can be, and the same wherever it is made.
+TermPair tombstone_after(const Term& key, const replication::Timestamp& written) {
+  return {key, replication::to_term(Entry::tombstone({written.wall, written.logical + 1}))};
+}
+
 }  // namespace
 
 Registry::Registry(RegistryConfig config, replication::HybridClock& clock, const Members& members, const Now& now)
@@ -179,9 +184,15 @@ void Registry::send_announcements() {
 
 // What happens.
 
+void Registry::ask_as(Pid reply_to, std::function<Ref()> make_reference) {
+  reply_to_ = std::move(reply_to);
+  make_reference_ = std::move(make_reference);
+}
+
 void Registry::neighbour_up(const Atom& node, const Now& now, Effects& out) {
   begin(now, out);
   replica_.peer_up(node, now.monotonic);
+  questions_.neighbour_up(node, now.monotonic);
   // The first ones may be cut off from the rest. Whom none of these reaches learns it from what comes back (ghosts).
   constexpr std::size_t tellings = 3;
   if (began_told_ < tellings) {
@@ -193,13 +204,18 @@ void Registry::neighbour_up(const Atom& node, const Now& now, Effects& out) {
 
 void Registry::neighbour_down(const Atom& node) {
   replica_.peer_down(node);
+  questions_.neighbour_down(node);
   settle_confirmations();
 }
 
-void Registry::set_native(const Atom& node) { replica_.set_native(node); }
+void Registry::set_native(const Atom& node) {
+  replica_.set_native(node);
+  questions_.set_native(node);
+}
 
 void Registry::leave() {
   replica_.leave();
+  questions_.leave();
   settle_confirmations();
 }
 
@@ -223,13 +239,14 @@ void Registry::tick(const Now& now, Effects& out) {
     announced_ = 0;
     send_announcements();
   }
+  ask_neighbours();
   replica_.tick(now.monotonic, replica_effects_);
   end();
 }
 
 MonotonicTime Registry::deadline() const noexcept {
   if (!completed_.empty()) return MonotonicTime::min();
-  MonotonicTime next = std::min(scan_at_, replica_.deadline().value_or(MonotonicTime::max()));
+  MonotonicTime next = std::min({scan_at_, questions_.deadline(), replica_.deadline().value_or(MonotonicTime::max())});
   if (!announcements_.empty()) next = std::min(next, announce_at_);
   return next;
 }
@@ -325,8 +342,7 @@ bool Registry::apply_snapshot(const Atom& from, const Term& snapshot) {
 }
 
 /// What a node does not name in its snapshot, although that names something newer, was forgotten there in a restart:
-/// its removals would be named. The tombstone is as old as it can be, and the same wherever it is made; what the node
-/// writes after the snapshot is newer than all in it.
+/// its removals would be named. What the node writes after the snapshot is newer than all in it.
 bool Registry::bury_forgotten(const Atom& node, const Term& snapshot) {
   const auto owner = owners_.find(node);
   if (owner == owners_.end() || node == config_.own) return false;
@@ -341,8 +357,51 @@ bool Registry::bury_forgotten(const Atom& node, const Term& snapshot) {
     if (removed != ServiceOwner::live || snapshot.find(key) != nullptr) continue;
     const auto written = map().find(key)->stamp();
     if (written >= newest || written.logical == replication::Timestamp::logical_max) continue;
-    const auto tombstone = Entry::tombstone({written.wall, written.logical + 1});
-    buried.emplace_back(key, replication::to_term(tombstone));
+    buried.push_back(tombstone_after(key, written));
+  }
+  return !buried.empty() && take(node, true, Term::map(std::move(buried)));
+}
+
+// What Erlang neighbours are asked.
+
+void Registry::ask_neighbours() {
+  for (const auto& node : questions_.take_due(now_.monotonic)) {
+    const auto owner = owners_.find(node);
+    if (!make_reference_ || owner == owners_.end()) continue;
+    RegistryQuestions::Known known;
+    for (const auto& [key, removed] : owner->second.keys) {
+      if (removed == ServiceOwner::live) known.emplace_back(key, map().find(key)->stamp());
+    }
+    if (known.empty()) continue;
+    const Ref reference = make_reference_();
+    Term question = Term::tuple({Atom("$gen_call"), Term::tuple({*reply_to_, reference}), Atom("get_local_ormap")});
+    out_->emplace_back(Send{node, Atom("barrel_p2p_registry"), std::move(question)});
+    questions_.asked(node, reference, std::move(known), now_.monotonic);
+  }
+}
+
+void Registry::reply(const Term& message, const Now& now, Effects& out) {
+  const bool is_reply = message.is_tuple(2) && message[0].is_reference();
+  const auto answered = is_reply ? questions_.answered(*message[0].as_reference()) : std::nullopt;
+  if (!answered) return;
+  begin(now, out);
+  bool changed = take(answered->node, true, message[1]);
+  if (message[1].is_map()) changed = bury_missing(answered->node, answered->known, message[1]) || changed;
+  // Nobody else asks it, perhaps.
+  if (changed) {
+    for (const auto& node : questions_.natives()) replica_.suspect(node, now_.monotonic);
+  }
+  end();
+}
+
+/// What the node was known to have registered before it was asked, and does not name, not as removed either, it has
+/// forgotten.
+bool Registry::bury_missing(const Atom& node, const RegistryQuestions::Known& asked, const Term& answer) {
+  std::vector<TermPair> buried;
+  for (const auto& [key, stamp] : asked) {
+    const Entry* entry = map().find(key);
+    if (entry == nullptr || !entry->is_live() || entry->stamp() != stamp || answer.find(key) != nullptr) continue;
+    if (stamp.logical != replication::Timestamp::logical_max) buried.push_back(tombstone_after(key, stamp));
   }
   return !buried.empty() && take(node, true, Term::map(std::move(buried)));
 }
@@ -393,6 +452,7 @@ void Registry::on_change(const Term& key, Change change, const Entry& entry) {
   }
   if (!tombstones_.empty()) plan_scan(now_.monotonic + tombstone_scan_period);
   if (change == Change::removed) owner.lost.erase(key);
+  if (change == Change::put && incoming_.from != node) questions_.doubt(node, now_.monotonic);
   if (owner.standing != Standing::alive) return;
   if (change == Change::put) {
     names_.set(name_of(key), node, entry.value());

@@ -24,6 +24,13 @@
 //
 // All nodes judge life alike within seconds, so their digests are over the same entries.
 //
+// An Erlang node forgets in a restart what it had registered, and does not say so: it sends no snapshot of nothing. So
+// what is known of an Erlang neighbour, and not from itself since it became one, is asked for
+// (registry_questions.hpp):
+//
+//   to the process barrel_p2p_registry:   {'$gen_call', {Pid, Ref}, get_local_ormap}
+//   reply, to Pid:                        {Ref, OwnEntries}
+//
 // Source: protocol document 05, sections 2 to 4 and 11. One thread at a time.
 #pragma once
 
@@ -34,6 +41,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -48,6 +56,7 @@
 #include "services/effects.hpp"
 #include "services/members.hpp"
 #include "services/registry_index.hpp"
+#include "services/registry_questions.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -104,6 +113,10 @@ class Registry final : private replication::ReplicatedState {
   /// Answers `Watch`: all of its registrations here end.
   void process_down(const Pid& pid, const Term& reason, const Now& now, Effects& out);
 
+  /// How Erlang neighbours are asked: the process whose messages go to `reply`, and what makes a reference that was
+  /// never used. Until then they are not asked.
+  void ask_as(Pid reply_to, std::function<Ref()> make_reference);
+
   // What happens.
   void neighbour_up(const Atom& node, const Now& now, Effects& out);
   void neighbour_down(const Atom& node);
@@ -113,6 +126,8 @@ class Registry final : private replication::ReplicatedState {
   void liveness(const Liveness& change, const Now& now, Effects& out);
   void deliver(const Term& payload, const Now& now, Effects& out);
   void receive(const Atom& from, const Term& message, const Now& now, Effects& out);
+  /// A message to the process of `ask_as`.
+  void reply(const Term& message, const Now& now, Effects& out);
   void tick(const Now& now, Effects& out);
   [[nodiscard]] MonotonicTime deadline() const noexcept;
 
@@ -161,6 +176,8 @@ class Registry final : private replication::ReplicatedState {
   bool has_room(const Term& key, const Atom& node);
   bool lay_ghost(const Term& key);
   bool bury_forgotten(const Atom& node, const Term& snapshot);
+  bool bury_missing(const Atom& node, const RegistryQuestions::Known& asked, const Term& answer);
+  void ask_neighbours();
 
   void on_change(const Term& key, replication::Change change, const replication::Entry& entry);
   ServiceOwner& owner_of(const Atom& node);
@@ -205,6 +222,9 @@ class Registry final : private replication::ReplicatedState {
   MonotonicTime scan_at_ = MonotonicTime::max();
 
   Incoming incoming_;
+  RegistryQuestions questions_;
+  std::optional<Pid> reply_to_;
+  std::function<Ref()> make_reference_;
   std::optional<Term> end_reason_;                           ///< While the names of a process that ended are removed.
   std::unordered_map<std::uint64_t, Ticket> confirmations_;  ///< Of the replica, by token.
   std::vector<Completed> completed_;                         ///< To be told with the next effects.

@@ -128,6 +128,28 @@ class Lone : public ::testing::Test {
     }
     return contents;
   }
+  void ask_as_process() {
+    registry().ask_as(asker, [this] { return reference(++references); });
+  }
+  static Ref reference(std::uint32_t number) {
+    return {.node = Atom("a@h"), .creation = 1, .count = 1, .words = {number}};
+  }
+  /// The nodes that were asked for what they have registered.
+  std::string asked() {
+    std::string nodes;
+    for (const auto& effect : std::exchange(machine->sent, {})) {
+      const auto* send = std::get_if<Send>(&effect);
+      if (send == nullptr || send->name != "barrel_p2p_registry") continue;
+      nodes += (nodes.empty() ? "" : " ") + send->to.string();
+      const Term from = Term::tuple({asker, reference(references)});
+      EXPECT_EQ(send->message, Term::tuple({Atom("$gen_call"), from, Atom("get_local_ormap")}));
+    }
+    return nodes;
+  }
+  /// To the last question.
+  void answer(const Term& entries) {
+    call([&](Effects& out) { registry().reply(Term::tuple({reference(references), entries}), now, out); });
+  }
   void expect_consistent() {
     const auto audit = registry().verify();
     EXPECT_TRUE(audit.problems.empty()) << audit.problems.front();
@@ -136,6 +158,8 @@ class Lone : public ::testing::Test {
   Now now{start_time, start_wall};
   std::optional<Machine> machine;
   std::uint32_t logical = 0;
+  const Pid asker = process("a@h", 99);
+  std::uint32_t references = 0;
 
  private:
   void advance(MonotonicTime to) {
@@ -412,6 +436,111 @@ TEST_F(RegistryTest, what_an_erlang_node_forgot_in_a_restart_is_forgotten_here_t
   deliver("e@h", live("older", "e@h", 2));
   EXPECT_EQ(events(), "registered older e@h");
   expect_consistent();
+}
+
+TEST_F(RegistryTest, an_erlang_neighbour_is_asked_for_what_is_known_of_it_and_what_it_lacks_is_forgotten) {
+  ask_as_process();
+  beat("e@h");
+  for (const auto* name : {"forgotten", "kept", "removed"}) deliver("e@h", live(name, "e@h", 1));
+  (void)events();
+  neighbour("e@h", false);
+  pass(99ms);
+  EXPECT_EQ(asked(), "") << "its hello may be under way";
+  pass(1ms);
+  EXPECT_EQ(asked(), "e@h");
+  Term local = live("kept", "e@h", 1);
+  for (const Term& more : {gone("removed", "e@h"), live("missed", "e@h", 1), live("alien", "x@h", 1)}) {
+    std::vector<TermPair> pairs(local.pairs().begin(), local.pairs().end());
+    pairs.push_back(more.pairs().front());
+    local = Term::map(std::move(pairs));
+  }
+  answer(local);
+  EXPECT_EQ(machine->visible(), "kept@e@h=1 missed@e@h=1");
+  EXPECT_EQ(events(), "registered missed e@h, unregistered removed e@h, unregistered forgotten e@h");
+  EXPECT_TRUE(broadcasts().empty()) << "removals of others are not broadcast";
+  pass(1min);
+  EXPECT_EQ(asked(), "") << "once";
+  expect_consistent();
+}
+
+TEST_F(RegistryTest, an_erlang_neighbour_that_has_nothing_loses_all_but_what_it_registers_meanwhile) {
+  ask_as_process();
+  beat("e@h");
+  deliver("e@h", live("old", "e@h", 1));
+  deliver("e@h", live("again", "e@h", 1));
+  neighbour("e@h", false);
+  pass(100ms);
+  EXPECT_EQ(asked(), "e@h");
+  deliver("e@h", live("again", "e@h", 2));
+  deliver("e@h", live("new", "e@h", 2));
+  (void)events();
+  answer(no_meta);
+  EXPECT_EQ(events(), "unregistered old e@h");
+  EXPECT_EQ(machine->visible(), "again@e@h=2 new@e@h=2");
+  answer(no_meta);
+  EXPECT_EQ(machine->visible(), "again@e@h=2 new@e@h=2") << "a question is answered once";
+  expect_consistent();
+}
+
+TEST_F(RegistryTest, what_others_tell_of_an_erlang_neighbour_is_asked_for_with_pauses) {
+  ask_as_process();
+  beat("e@h");
+  neighbour("e@h", false);
+  neighbour("b@h", true);
+  pass(1s);
+  EXPECT_EQ(asked(), "") << "nothing is known of them";
+  entries("b@h", live("one", "e@h", 1));
+  entries("b@h", live("one", "x@h", 1));
+  pass(100ms);
+  EXPECT_EQ(asked(), "e@h");
+  answer(no_meta);
+  EXPECT_EQ(machine->visible(), "");
+  entries("b@h", live("two", "e@h", 1));
+  pass(4999ms);
+  EXPECT_EQ(asked(), "") << "not so soon again";
+  pass(1ms);
+  EXPECT_EQ(asked(), "e@h");
+  beat("e@h");
+  deliver("e@h", live("three", "e@h", 1));
+  answer(live("three", "e@h", 1));
+  EXPECT_EQ(machine->visible(), "three@e@h=1");
+  pass(1min);
+  EXPECT_EQ(asked(), "") << "it said itself what else there is";
+}
+
+TEST_F(RegistryTest, a_neighbour_that_does_not_answer_is_asked_three_times_and_believed_when_it_does) {
+  ask_as_process();
+  beat("e@h");
+  deliver("e@h", live("old", "e@h", 1));
+  neighbour("e@h", false);
+  for (int time = 0; time < 3; ++time) {
+    pass(time == 0 ? 100ms : 5s);
+    EXPECT_EQ(asked(), "e@h") << time;
+  }
+  pass(1min);
+  EXPECT_EQ(asked(), "");
+  beat("e@h");
+  EXPECT_EQ(machine->visible(), "old@e@h=1");
+  answer(Atom("busy"));
+  EXPECT_EQ(machine->visible(), "old@e@h=1");
+  EXPECT_EQ(registry().counters().rejected, 1U);
+  registry().neighbour_down(Atom("e@h"));
+  neighbour("e@h", false);
+  pass(100ms);
+  EXPECT_EQ(asked(), "e@h");
+  registry().neighbour_down(Atom("e@h"));
+  answer(no_meta);
+  EXPECT_EQ(machine->visible(), "old@e@h=1") << "it may be another life that answers";
+}
+
+TEST_F(RegistryTest, cpp_neighbours_are_not_asked) {
+  ask_as_process();
+  beat("b@h");
+  deliver("b@h", live("kept", "b@h", 1));
+  neighbour("b@h", true);
+  entries("b@h", live("more", "b@h", 1));
+  pass(1min);
+  EXPECT_EQ(asked(), "");
 }
 
 // Who is alive.

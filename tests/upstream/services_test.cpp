@@ -247,6 +247,24 @@ TEST_F(MixedServices, a_killed_erlang_node_takes_its_services_with_it_and_regist
   EXPECT_NE(old, fresh);
 }
 
+// It says nothing of what it has forgotten, and its lease may not have ended: its neighbours ask.
+TEST_F(MixedServices, a_restarted_erlang_node_that_registers_nothing_has_no_services) {
+  start_four();
+  if (HasFailure() || IsSkipped()) return;
+  erlang("e2").eval("Desk = desk:start(), ok = barrel_p2p:register_service(gone, Desk, #{})");
+  for (Node* node : cpp_nodes()) ASSERT_EQ(word(node->resolve("gone", 10s)), "ok");
+  kill("e2");
+  start_erlang("e2");
+  if (IsSkipped()) return;
+  join("e2", "c1");
+  for (Node* node : cpp_nodes()) EXPECT_TRUE(loses(*node, "gone")) << node->name().text();
+  ASSERT_TRUE(all_know_each_other()) << picture();
+  for (Node* node : cpp_nodes()) EXPECT_EQ(node->lookup("gone").error(), Errc::not_found) << node->name().text();
+  // It is believed all the same.
+  erlang("e2").eval("Desk = desk:start(), ok = barrel_p2p:register_service(gone, Desk, #{})");
+  for (Node* node : cpp_nodes()) EXPECT_EQ(word(node->resolve("gone", 10s)), "ok") << node->name().text();
+}
+
 TEST_F(MixedServices, a_killed_cpp_node_takes_its_services_with_it) {
   start_four();
   if (HasFailure() || IsSkipped()) return;
