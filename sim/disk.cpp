@@ -23,7 +23,9 @@ void Disk::apply(std::span<const services::StoreChange> changes) {
       case Kind::put: collections_[change.collection].insert_or_assign(change.key, *change.entry); break;
       case Kind::erase: collections_[change.collection].erase(change.key); break;
       case Kind::drop: collections_.erase(change.collection); break;
-      case Kind::set: break;
+      case Kind::set:
+        if (change.collection == services::known_members_name) known_members_ = change.key;
+        break;
     }
   }
   if (const auto mark = clock_mark_in(changes); mark != 0) clock_mark_ = mark;

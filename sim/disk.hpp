@@ -28,11 +28,14 @@ class Disk {
   [[nodiscard]] const replication::Entry* find(const std::string& collection, const Term& key) const;
   /// Where the clock goes on: 0 when nothing was written.
   [[nodiscard]] WallMilliseconds clock_mark() const noexcept { return clock_mark_; }
+  /// What the node knew of the others: an empty map when nothing was written.
+  [[nodiscard]] const Term& known_members() const noexcept { return known_members_; }
   [[nodiscard]] std::size_t entries() const noexcept;
 
  private:
   std::map<std::string, Collection> collections_;
   WallMilliseconds clock_mark_ = 0;
+  Term known_members_ = Term::map({});
 };
 
 /// The mark of the clock that the changes write; 0: none.

@@ -77,6 +77,7 @@ void ServiceNodes::start(NodeIndex node, bool remember) {
   config.seed = Prng(seed_ ^ (std::uint64_t{node} << 32U) ^ started.life).next();
   config.clock.start = started.disk.clock_mark();
   config.fences = started.disk.load(std::string(services::leader_fences_collection));
+  config.members.known = started.disk.known_members();
   started.machine = std::make_unique<services::Services>(std::move(config), now(node));
   started.last_stamp = {};
   if (started.machine->clock().last().wall < started.disk.clock_mark())

@@ -273,6 +273,7 @@ Result<void> Node::Parts::make_services() {
     fences.emplace_back(std::move(led), std::move(fence));
   });
   if (!loaded) return std::unexpected(loaded.error());
+  if (auto known = (*store)->value(services::known_members_name)) settings.services.members.known = std::move(*known);
   services = std::make_unique<node::ServicesRunner>(std::move(settings), cluster, *system, *network, *overlay,
                                                     std::move(*store), logger);
   node::export_services(*system, *services);

@@ -28,6 +28,10 @@ Maps::Maps(MapsConfig config, replication::HybridClock& clock, const Members& me
           MapSurroundings{.config = std::move(config), .clock = clock, .members = members})),
       next_scan_(now.monotonic) {
   around_->config.scan_period = std::max(around_->config.scan_period, scan_period_min);
+  // Who had been away and came back shortly before this node's last life ended may not have heard of all yet.
+  if (members.has_past()) {
+    around_->absences.push_back({now.monotonic - around_->config.tombstone_hold, now.monotonic});
+  }
 }
 
 Maps::~Maps() = default;

@@ -35,13 +35,16 @@ Members::Members(MembersConfig config, replication::HybridClock& clock, const No
     : config_(std::move(config)),
       clock_(clock),
       now_(now),
+      store_at_(now.monotonic),
       members_{config_.own},
       excused_(now.monotonic),
       replica_(replica_config(config_), *this, now.monotonic),
       own_emit_(now.wall),
       last_beat_(now.monotonic),
       next_beat_(now.monotonic + config_.heartbeat),
-      next_check_(MonotonicTime::max()) {}
+      next_check_(MonotonicTime::max()) {
+  recall(std::exchange(config_.known, Term()), now);
+}
 
 // What happens.
 
@@ -96,6 +99,7 @@ void Members::receive(const Atom& from, const Term& message, const Now& now, Eff
 void Members::tick(const Now& now, Effects& out) {
   begin(now);
   if (now.monotonic >= next_check_) expire(now);
+  if (!missing_.empty()) forget_missing(now);
   if (!left_ && now.monotonic >= next_beat_) beat(now);
   replica_.tick(now.monotonic, from_replica_);
   finish(out);
@@ -135,7 +139,10 @@ Members::Lease* Members::lease_of(const Atom& node) {
 void Members::hear(const Atom& node, Lease& lease) {
   lease.heard = now_.monotonic;
   next_check_ = std::min(next_check_, now_.monotonic + config_.ttl);
-  if (!std::exchange(lease.alive, true)) changes_.push_back({node, true});
+  if (std::exchange(lease.alive, true)) return;
+  changes_.push_back({node, true});
+  missing_.erase(node);
+  known_changed_ = true;
 }
 
 bool Members::renew(const Atom& node, Lease& lease, WallMilliseconds emit) {
@@ -175,7 +182,9 @@ void Members::list(const Atom& node, bool member) {
 }
 
 void Members::end(const Atom& node, Lease& lease) {
-  if (std::exchange(lease.alive, false)) changes_.push_back({node, false});
+  if (!std::exchange(lease.alive, false)) return;
+  changes_.push_back({node, false});
+  known_changed_ = true;
 }
 
 /// Time passes, perhaps without this node: it beats once in a period, or something kept it from doing so.
@@ -199,6 +208,7 @@ void Members::expire(const Now& now) {
     if (state.alive && silent < now.monotonic) end(node, state);
     if (!state.alive && !state.member && state.heard + config_.remember < now.monotonic) {
       lease = leases_.erase(lease);
+      known_changed_ = true;
       continue;
     }
     constexpr Milliseconds past{1};  // a lease counts up to and with its last moment
@@ -283,6 +293,58 @@ void Members::said_goodbye(const Atom& node, const Term& emit) {
   end(node, found->second);
 }
 
+// What is known over restarts.
+
+/// Who was alive then is missing since this node's last life ended, which the clock's mark tells until it moves on: so
+/// that is written down.
+void Members::recall(const Term& known, const Now& now) {
+  if (!known.is_map()) return;
+  const WallMilliseconds mark = clock_.last().wall;
+  const WallMilliseconds ended = mark == 0 ? now.wall : std::min(mark, now.wall);
+  for (const auto& [key, value] : known.pairs()) {
+    const auto node = key.as_atom();
+    const auto heard = value.is_atom("alive") ? std::optional(ended) : value.as_int64();
+    if (!node || *node == config_.own || !heard || missing_.size() >= config_.nodes_max) continue;
+    has_past_ = true;
+    known_changed_ = known_changed_ || value.is_atom();
+    const WallMilliseconds oldest = now.wall - config_.remember.count();
+    if (*heard < oldest) continue;
+    missing_.emplace(*node, now.monotonic - Milliseconds(now.wall - std::min(*heard, now.wall)));
+  }
+}
+
+void Members::forget_missing(const Now& now) {
+  const auto forgotten =
+      std::erase_if(missing_, [&](const auto& one) { return one.second + config_.remember < now.monotonic; });
+  if (forgotten > 0) known_changed_ = true;
+}
+
+std::optional<Term> Members::take_known() {
+  if (!known_changed_ || now_.monotonic < store_at_) return std::nullopt;
+  known_changed_ = false;
+  store_at_ = now_.monotonic + config_.store_pause;
+  return known_term();
+}
+
+Term Members::known_term() const {
+  const auto wall_of = [&](MonotonicTime heard) {
+    return now_.wall - std::chrono::duration_cast<Milliseconds>(now_.monotonic - heard).count();
+  };
+  std::vector<TermPair> pairs;
+  pairs.reserve(leases_.size() + missing_.size());
+  for (const auto& [node, lease] : leases_) {
+    if (lease.alive) {
+      pairs.emplace_back(node, Atom("alive"));
+    } else if (lease.heard != MonotonicTime{}) {
+      pairs.emplace_back(node, wall_of(lease.heard));
+    }
+  }
+  for (const auto& [node, since] : missing_) {
+    if (!leases_.contains(node)) pairs.emplace_back(node, wall_of(since));
+  }
+  return Term::map(std::move(pairs));
+}
+
 // What is known.
 
 bool Members::is_alive(const Atom& node) const noexcept {
@@ -303,6 +365,10 @@ std::optional<Milliseconds> Members::longest_absence(MonotonicTime now) const no
   for (const auto& [node, lease] : leases_) {
     if (lease.alive) continue;
     const auto silence = std::chrono::duration_cast<Milliseconds>(now - lease.heard);
+    longest = std::max(longest.value_or(silence), silence);
+  }
+  for (const auto& [node, since] : missing_) {
+    const auto silence = std::chrono::duration_cast<Milliseconds>(now - since);
     longest = std::max(longest.value_or(silence), silence);
   }
   return longest;

@@ -17,6 +17,11 @@
 // it is no member until its next beat. The silence of the others meanwhile says nothing of them, so they have their
 // time from here on: else who wakes would take itself for the only one.
 //
+// Who is known is kept over restarts: removals in the maps are remembered for those who are away (maps.hpp), whoever
+// restarts meanwhile.
+//
+//   stored:   #{Node => alive | Heard}    Heard: Unix milliseconds, when it was last heard of
+//
 // Source: protocol document 06, sections 3.2 to 3.7 and 11. One thread at a time.
 #pragma once
 
@@ -49,6 +54,10 @@ struct MembersConfig {
   Milliseconds skew{5000};                  ///< `member_skew_ms`: leases from farther in the future are refused.
   Milliseconds remember{24 * 3'600'000LL};  ///< How long nodes that are gone are remembered.
   std::size_t nodes_max = 100'000;          ///< That are known, gone ones included; more are ignored.
+  /// What `take_known` gave last in the life before. Only `longest_absence` and `has_past` know of it: whether a node
+  /// is alive is found out anew.
+  Term known = Term::map({});
+  Milliseconds store_pause{10'000};  ///< Between two changes of what is stored: many come at once.
 };
 
 /// A node came to life or is gone: see `Members::is_alive`.
@@ -100,8 +109,15 @@ class Members final : private replication::ReplicatedState {
   [[nodiscard]] std::size_t known() const noexcept { return leases_.size(); }
   /// How long ago it was last heard of; nothing when never, or too long ago to be remembered.
   [[nodiscard]] std::optional<Milliseconds> silent_for(const Atom& node, MonotonicTime now) const noexcept;
-  /// The longest silence of a node that is gone and remembered; nothing when there is none.
+  /// The longest silence of a node that is gone and remembered, from earlier lives of this node too; nothing when there
+  /// is none.
   [[nodiscard]] std::optional<Milliseconds> longest_absence(MonotonicTime now) const noexcept;
+  /// Whether others were known in an earlier life of this node.
+  [[nodiscard]] bool has_past() const noexcept { return has_past_; }
+  /// What must be on disk before long: the next `MembersConfig::known`.
+  std::optional<Term> take_known();
+  /// The last one could not be written: `take_known` gives another one.
+  void known_failed() noexcept { known_changed_ = true; }
   [[nodiscard]] const MembersCounters& counters() const noexcept { return counters_; }
 
  private:
@@ -130,6 +146,9 @@ class Members final : private replication::ReplicatedState {
   void set_member(const Atom& node, Lease& lease, bool member);
   void list(const Atom& node, bool member);
   void set_own(bool member);
+  void recall(const Term& known, const Now& now);
+  void forget_missing(const Now& now);
+  [[nodiscard]] Term known_term() const;
   void begin(const Now& now);
   void beat(const Now& now);
   void expire(const Now& now);
@@ -137,8 +156,12 @@ class Members final : private replication::ReplicatedState {
 
   MembersConfig config_;
   replication::HybridClock& clock_;
-  Now now_;                                 ///< Of the input that is being handled.
-  std::unordered_map<Atom, Lease> leases_;  ///< Of other nodes.
+  Now now_;                                          ///< Of the input that is being handled.
+  std::unordered_map<Atom, Lease> leases_;           ///< Of other nodes.
+  std::unordered_map<Atom, MonotonicTime> missing_;  ///< Since when, of an earlier life and not heard of in this one.
+  bool has_past_ = false;
+  bool known_changed_ = false;
+  MonotonicTime store_at_;
   std::vector<Atom> members_;
   std::vector<Atom> neighbours_;
   bool members_changed_ = false;

@@ -133,13 +133,16 @@ void Services::store_failed(std::span<const StoreChange> changes) {
   maps_.store_failed(changes);
   leader_.store_failed(changes);
   for (const auto& change : changes) {
-    if (change.kind == StoreChange::Kind::set && change.collection == clock_mark_name) mark_failed_ = true;
+    if (change.kind != StoreChange::Kind::set) continue;
+    if (change.collection == clock_mark_name) mark_failed_ = true;
+    if (change.collection == known_members_name) known_failed_ = true;
   }
 }
 
 void Services::tick(const Now& now, Effects& out) {
   // Not before: a disk that is full would be asked again and again.
   if (std::exchange(mark_failed_, false)) clock_.mark_failed();
+  if (std::exchange(known_failed_, false)) members_.known_failed();
   members_.tick(now, out);
   registry_.tick(now, out);
   leader_.tick(now, out);
@@ -173,6 +176,11 @@ void Services::spread(const Now& now, Effects& out) {
 }
 
 void Services::settle(Effects& out) {
+  if (auto known = members_.take_known()) {
+    StoreChange change{.kind = StoreChange::Kind::set, .collection = std::string(known_members_name)};
+    change.key = std::move(*known);
+    out.emplace_back(Persist{{std::move(change)}, 0});
+  }
   const auto mark = clock_.take_mark();
   if (!mark) return;
   StoreChange change{.kind = StoreChange::Kind::set, .collection = std::string(clock_mark_name), .key = Term(*mark)};

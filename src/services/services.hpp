@@ -27,13 +27,16 @@ namespace services {
 
 /// The named value of the durable store with the clock's mark, an integer (Unix milliseconds).
 inline constexpr std::string_view clock_mark_name = "clock";
+/// Likewise what `Members::take_known` gives.
+inline constexpr std::string_view known_members_name = "members";
 
 struct ServicesConfig {
   Atom own;
   std::uint64_t seed = 0;                ///< Of all random choices.
   replication::HybridClockConfig clock;  ///< `start` is what was stored under `clock_mark_name`.
-  MembersConfig members;                 ///< `own` and `seed` of these are taken from above.
-  PlacementConfig placement;             ///< `own` likewise.
+  /// `own` and `seed` of these are taken from above. `members.known` is what was stored under `known_members_name`.
+  MembersConfig members;
+  PlacementConfig placement;  ///< `own` likewise.
   RegistryConfig registry;
   LeaderConfig leader;
   Leader::Stored fences;  ///< What was stored in `leader_fences_collection`.
@@ -96,7 +99,9 @@ class Services {
   Leader leader_;
   Maps maps_;
   ReplicatedTypes types_;
-  bool mark_failed_ = false;  ///< The disk refused the clock's mark; the next tick tries again.
+  // The disk refused them; the next tick tries again.
+  bool mark_failed_ = false;
+  bool known_failed_ = false;
 };
 
 }  // namespace services

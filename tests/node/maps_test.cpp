@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "node/services_support.hpp"
+#include "replication/store.hpp"
+#include "services/services.hpp"
 
 namespace barrel_p2p {
 namespace {
@@ -138,6 +140,31 @@ TEST(Maps, a_persistent_map_survives_its_node) {
   Node& third = cluster.start("a");
   ASSERT_TRUE(third.new_map("m", durable).has_value());
   EXPECT_EQ(third.map_size("m"), 0U);
+}
+
+/// What the stopped node has on disk of another one.
+Term known_on_disk(const Cluster& cluster, const std::string& node, const std::string& other) {
+  const auto store = replication::DurableStore::open({.directory = cluster.data(node) / "store"});
+  if (!store) throw std::runtime_error(store.error().message());
+  const Term* known = (*store)->value(services::known_members_name)->find(Atom(other));
+  return known == nullptr ? Term() : *known;
+}
+
+// Removals wait for it: test_services shows how.
+TEST(Maps, who_is_away_is_remembered_over_restarts) {
+  Cluster cluster;
+  auto nodes = start_cluster(cluster, 2, test::short_leases);
+  cluster.stop("n1");
+  ASSERT_TRUE(test::eventually({nodes[0]}, [&] { return nodes[0]->members().size() == 1; }));
+  cluster.stop("n0");
+  EXPECT_NE(known_on_disk(cluster, "n0", "n1@127.0.0.1"), Term());
+  cluster.start("n0", test::short_leases);
+  cluster.stop("n0");
+  const auto since = known_on_disk(cluster, "n0", "n1@127.0.0.1").as_int64();
+  ASSERT_TRUE(since.has_value()) << "it has not been heard of since";
+  cluster.start("n0", test::short_leases);
+  cluster.stop("n0");
+  EXPECT_EQ(known_on_disk(cluster, "n0", "n1@127.0.0.1").as_int64(), since);
 }
 
 TEST(Maps, a_second_process_is_told_that_the_store_is_taken) {

@@ -41,7 +41,8 @@ class MapsWorld {
     std::unique_ptr<Maps> maps{};
     std::map<Atom, MapOptions> options{};  ///< Of the maps that were opened.
     std::map<std::string, std::map<std::string, std::pair<Term, Entry>>>
-        disk{};  ///< By collection and text of the key.
+        disk{};                  ///< By collection and text of the key.
+    Term known = Term::map({});  ///< On its disk: of other members.
     std::deque<Persist> unwritten{};
     bool disk_works = true;
     bool disk_waits = false;                                       ///< `write` must be called.
@@ -57,8 +58,9 @@ class MapsWorld {
   MapsConfig maps_config;
   MembersConfig members_config;
   bool broadcasts_arrive = true;
-  double loss = 0;        ///< Probability of each message and each arrival of a broadcast.
-  double repetition = 0;  ///< Likewise.
+  std::set<std::pair<Atom, Atom>> muted;  ///< Neighbours, the smaller name first, that hear nothing directly.
+  double loss = 0;                        ///< Probability of each message and each arrival of a broadcast.
+  double repetition = 0;                  ///< Likewise.
   bool in_order = true;
 
   explicit MapsWorld(std::uint64_t seed = 1) : random_(seed) {}
@@ -97,10 +99,8 @@ class MapsWorld {
   /// It comes back, and opens its maps.
   void restart(const Atom& node) {
     Machine& machine = at(node);
-    const auto last = machine.clock->last();
     machine.up = true;
-    make(machine);
-    (void)machine.clock->observe(last, wall_);  // as the mark on its disk has it
+    make(machine, machine.clock->last().wall + 1);  // as the mark on its disk has it
     for (const auto& [map, options] : machine.options) open(node, map, options);
   }
 
@@ -228,8 +228,9 @@ class MapsWorld {
     bool broadcast = false;
   };
 
-  void make(Machine& machine) {
-    machine.clock = std::make_unique<replication::HybridClock>();
+  void make(Machine& machine, WallMilliseconds mark = 0) {
+    machine.clock = std::make_unique<replication::HybridClock>(replication::HybridClockConfig{.start = mark});
+    members_config.known = machine.known;
     members_config.own = maps_config.own = machine.name;
     members_config.seed = maps_config.seed = ++seeds_;
     machine.members = std::make_unique<Members>(members_config, *machine.clock, now());
@@ -266,6 +267,7 @@ class MapsWorld {
   }
   void spread(Machine& machine, Effects& effects) {
     for (const auto& change : machine.members->take_changes()) machine.maps->liveness(change, now(), effects);
+    if (auto known = machine.members->take_known()) machine.known = std::move(*known);
   }
 
   void arrive(Machine& machine, const Item& item) {
@@ -305,7 +307,8 @@ class MapsWorld {
     }
   }
   void carry_out(Machine& machine, Send& send) {
-    if (!links_.contains(std::minmax(machine.name, send.to))) return;
+    const std::pair<Atom, Atom> link = std::minmax(machine.name, send.to);
+    if (!links_.contains(link) || muted.contains(link)) return;
     if (send.name != members_replica_name) {
       machine.effects.emplace_back("send");
       machine.sends.emplace_back(send.to, send.message);

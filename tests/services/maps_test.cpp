@@ -493,6 +493,125 @@ TEST(Maps, a_node_that_comes_back_brings_nothing_back_that_was_removed_meanwhile
   for (const auto& node : {a, b, c}) EXPECT_EQ(world.statistics(node, flags).tombstones, 0U) << node.text();
 }
 
+TEST(Maps, what_a_node_brings_back_is_known_to_be_removed_for_a_while_after_its_return) {
+  MapOptions options = persistent();
+  options.tombstone_ttl = 1min;
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  const Atom c = world.add("c@h");
+  world.link(a, c);
+  for (const auto& node : {a, c}) ASSERT_TRUE(world.open(node, flags, options));
+  world.put(a, flags, "removed", 1);
+  world.pass(10s);
+  world.stop(c);
+  world.remove(a, flags, "removed");
+  world.pass(10min);
+  // A newcomer knows nothing of the removal, and takes what c has.
+  const Atom b = world.add("b@h");
+  ASSERT_TRUE(world.open(b, flags, options));
+  world.link(a, b);
+  world.pass(10s);
+  world.muted = {{a, b}};
+  world.restart(c);
+  world.link(b, c);
+  world.pass(20s);
+  ASSERT_TRUE(world.at(a).members->is_alive(c));
+  ASSERT_EQ(world.get(b, flags, "removed"), "1");
+  world.muted.clear();
+  world.pass(3min);
+  for (const auto& node : {a, b, c}) EXPECT_EQ(world.get(node, flags, "removed"), std::nullopt) << node.text();
+}
+
+/// a and c, which had a key; c went, a removed the key.
+class Removed : public MapsWorld {
+ public:
+  Removed() {
+    options.tombstone_ttl = 1min;
+    link(a, c);
+    for (const auto& node : {a, c}) EXPECT_TRUE(open(node, flags, options));
+    put(a, flags, "removed", 1);
+    pass(20s);
+    stop(c);
+    pass(10s);
+    remove(a, flags, "removed");
+  }
+  std::size_t tombstones() { return statistics(a, flags).tombstones; }
+  void bring_back() {
+    restart(c);
+    EXPECT_EQ(get(c, flags, "removed"), "1");
+    link(a, c);
+    pass(10s);
+  }
+
+  MapOptions options = persistent();
+  const Atom a = add("a@h");
+  const Atom c = add("c@h");
+};
+
+TEST(Maps, removals_wait_for_who_is_away_although_this_node_restarts_meanwhile) {
+  Removed world;
+  for (int restarts = 0; restarts < 3; ++restarts) {
+    world.pass(1h);
+    world.stop(world.a);
+    world.pass(10min);
+    world.restart(world.a);
+  }
+  world.pass(1h);
+  EXPECT_EQ(world.tombstones(), 1U);
+  world.bring_back();
+  for (const auto& node : {world.a, world.c}) EXPECT_EQ(world.get(node, flags, "removed"), std::nullopt) << node.text();
+  world.pass(5min);
+  EXPECT_EQ(world.tombstones(), 0U);
+}
+
+TEST(Maps, removals_wait_for_who_left_while_this_node_was_down) {
+  MapOptions options = persistent();
+  options.tombstone_ttl = 1min;
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  const Atom c = world.add("c@h");
+  world.link(a, c);
+  for (const auto& node : {a, c}) ASSERT_TRUE(world.open(node, flags, options));
+  world.put(a, flags, "removed", 1);
+  world.pass(20s);
+  world.stop(a);
+  world.stop(c);
+  world.pass(1h);
+  world.restart(a);
+  world.remove(a, flags, "removed");
+  world.pass(1h);
+  EXPECT_EQ(world.statistics(a, flags).tombstones, 1U);
+  world.restart(c);
+  world.link(a, c);
+  world.pass(10s);
+  EXPECT_EQ(world.get(a, flags, "removed"), std::nullopt);
+  EXPECT_EQ(world.get(c, flags, "removed"), std::nullopt);
+}
+
+TEST(Maps, who_never_comes_back_is_waited_for_as_long_as_without_a_restart) {
+  Removed world;
+  world.stop(world.a);
+  world.restart(world.a);
+  world.pass(23h);
+  EXPECT_EQ(world.tombstones(), 1U);
+  world.pass(2h);
+  EXPECT_EQ(world.tombstones(), 0U);
+}
+
+TEST(Maps, what_was_brought_back_is_known_to_be_removed_although_this_node_restarts_then) {
+  Removed world;
+  world.pass(1h);
+  world.bring_back();
+  EXPECT_EQ(world.tombstones(), 1U);
+  world.stop(world.a);
+  world.restart(world.a);
+  world.link(world.a, world.c);
+  world.pass(50s);
+  EXPECT_EQ(world.tombstones(), 1U) << "others may not have heard of it";
+  world.pass(5min);
+  EXPECT_EQ(world.tombstones(), 0U);
+}
+
 TEST(Maps, a_node_that_does_not_remember_the_absent_one_is_equal_to_those_that_do) {
   MapOptions options;
   options.tombstone_ttl = 1min;
@@ -509,6 +628,7 @@ TEST(Maps, a_node_that_does_not_remember_the_absent_one_is_equal_to_those_that_d
   for (int key = 0; key < 50; ++key) world.remove(a, flags, key);
   world.pass(10s);
   world.stop(b);
+  world.at(b).known = Term::map({});  // it lost its disk
   world.restart(b);
   world.link(a, b);
   world.pass(10min);

@@ -27,6 +27,20 @@ class Machine {
     config.own = own;
     members.emplace(config, clock, now);
   }
+  /// It was down for so long, and its disk has this.
+  void restart(const Term& known, Milliseconds down) {
+    const WallMilliseconds mark = clock.last().wall;
+    advance(now.monotonic + down);
+    clock = replication::HybridClock({.start = mark});
+    MembersConfig config;
+    config.own = own;
+    config.known = known;
+    members.emplace(config, clock, now);
+  }
+  std::string known() {
+    const auto known = members->take_known();
+    return known ? to_text(*known) : "";
+  }
 
   void pass(Milliseconds time) {
     const auto end = now.monotonic + time;
@@ -358,6 +372,85 @@ TEST(Members, recorded_beats_and_snapshots_are_taken) {
     ++taken;
   }
   EXPECT_EQ(taken, 51U);
+}
+
+// Over restarts.
+
+TEST(Members, what_must_be_on_disk_changes_with_who_is_alive_and_not_with_each_beat) {
+  Machine node;
+  EXPECT_EQ(node.known(), "") << "nobody is known";
+  node.hear("b@h", node.now.wall);
+  EXPECT_EQ(node.known(), "#{b@h => alive}");
+  node.pass(2s);
+  node.hear("b@h", node.now.wall);
+  EXPECT_EQ(node.known(), "");
+  node.hear("c@h", node.now.wall);
+  EXPECT_EQ(node.known(), "") << "many come at once";
+  node.pass(8s);
+  EXPECT_EQ(node.known(),
+            "#{b@h => " + std::to_string(start_wall + 2000) + ",c@h => " + std::to_string(start_wall + 2000) + "}");
+  node.pass(1min);
+  EXPECT_EQ(node.known(), "");
+  node.members->known_failed();
+  EXPECT_NE(node.known(), "");
+  EXPECT_EQ(node.known(), "");
+}
+
+TEST(Members, who_was_known_before_a_restart_is_away_since_then_and_nothing_else) {
+  Machine node;
+  node.pass(1min);
+  const WallMilliseconds heard = node.now.wall - 30'000;
+  node.restart(Term::map({{Atom("b@h"), Atom("alive")}, {Atom("c@h"), heard}}), 10s);
+  auto& members = *node.members;
+  EXPECT_TRUE(members.has_past());
+  EXPECT_EQ(members.longest_absence(node.now.monotonic), 40s) << "c";
+  for (const auto* other : {"b@h", "c@h"}) {
+    EXPECT_FALSE(members.is_alive(Atom(other)));
+    EXPECT_EQ(members.silent_for(Atom(other), node.now.monotonic), std::nullopt);
+  }
+  EXPECT_EQ(node.list(), "a@h");
+  EXPECT_EQ(node.changes(), "");
+  node.hear("c@h", node.now.wall);
+  EXPECT_EQ(members.longest_absence(node.now.monotonic), 10s) << "b, since this node went";
+  EXPECT_EQ(node.known(), "#{b@h => " + std::to_string(node.now.wall - 10'000) + ",c@h => alive}");
+  node.hear("b@h", node.now.wall);
+  EXPECT_EQ(members.longest_absence(node.now.monotonic), std::nullopt);
+}
+
+TEST(Members, who_is_missing_is_so_since_then_however_often_this_node_restarts) {
+  Machine node;
+  node.pass(1min);
+  node.restart(Term::map({{Atom("b@h"), Atom("alive")}}), 10s);
+  for (int time = 0; time < 3; ++time) {
+    const auto known = node.members->take_known();
+    if (time == 0) {
+      EXPECT_TRUE(known) << "the mark of the clock goes on";
+    }
+    node.pass(1min);
+    node.restart(known.value_or(Term::map({{Atom("b@h"), start_wall + 60'000}})), 10s);
+  }
+  EXPECT_EQ(node.members->longest_absence(node.now.monotonic), 220s);
+}
+
+TEST(Members, who_is_away_for_too_long_is_forgotten_over_restarts_too) {
+  Machine node;
+  node.restart(Term::map({{Atom("b@h"), node.now.wall - 86'400'000}, {Atom("c@h"), node.now.wall - 86'300'000}}), 1s);
+  EXPECT_TRUE(node.members->has_past());
+  EXPECT_EQ(node.members->longest_absence(node.now.monotonic), 86'301s);
+  node.pass(2min);
+  EXPECT_EQ(node.members->longest_absence(node.now.monotonic), std::nullopt);
+  EXPECT_EQ(node.known(), "#{}");
+}
+
+TEST(Members, what_is_no_knowledge_of_others_is_ignored) {
+  Machine node;
+  node.restart(Term::map({{node.own, Atom("alive")}, {1, Atom("alive")}, {Atom("b@h"), "yesterday"}}), 1s);
+  EXPECT_FALSE(node.members->has_past());
+  node.restart(Atom("nonsense"), 1s);
+  EXPECT_FALSE(node.members->has_past());
+  EXPECT_EQ(node.members->longest_absence(node.now.monotonic), std::nullopt);
+  node.restart(Term::map({{Atom("b@h"), node.now.wall + 3'600'000}}), 0s);
+  EXPECT_EQ(node.members->longest_absence(node.now.monotonic), 0s) << "a clock that was set back";
 }
 
 }  // namespace
