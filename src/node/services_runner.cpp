@@ -6,6 +6,7 @@
 #include "base/prng.hpp"
 #include "node/watch_processes.hpp"
 #include "replication/digest_tree.hpp"
+#include "term/box.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -350,22 +351,26 @@ Result<void> ServicesRunner::broadcast_change(const Atom& name, Term change) {
 // What is read.
 
 ServicesRunner::Registrations ServicesRunner::lookup(const ServiceName& name) const {
-  auto all = registry_.get(name.term()).value_or(Registrations());
-  std::erase_if(all, [this](const Registration& one) { return !is_usable(one); });
+  Registrations all;
+  registry_.read(name.term(), [&](const std::vector<Known>& known) {
+    for (const auto& one : known) {
+      if (is_usable(one.registration)) all.push_back(one.registration);
+    }
+  });
   return all;
 }
 
 std::optional<Pid> ServicesRunner::lookup_local(const ServiceName& name) const {
   std::optional<Pid> found;
-  registry_.read(name.term(), [&](const Registrations& all) {
-    if (!all.empty() && all.front().node == config_.services.own) found = all.front().pid;
+  registry_.read(name.term(), [&](const std::vector<Known>& all) {
+    if (!all.empty() && all.front().location.local) found = all.front().location.pid;
   });
   return found;
 }
 
 std::vector<ServiceName> ServicesRunner::list_services() const {
   std::vector<Term> names;
-  registry_.each([&](const Term& name, const Registrations& /*all*/) { names.push_back(name); });
+  registry_.each([&](const Term& name, const std::vector<Known>& /*all*/) { names.push_back(name); });
   std::ranges::sort(names, TermLess());
   std::vector<ServiceName> list;
   list.reserve(names.size());
@@ -378,29 +383,29 @@ std::vector<ServiceName> ServicesRunner::list_services() const {
 std::optional<ServiceLocation> ServicesRunner::find_service(const ServiceName& name,
                                                             const WhereisOptions& options) const {
   std::optional<ServiceLocation> location;
-  const auto use = [&](const Registration& one) {
-    location = ServiceLocation{one.pid, NodeName(one.node.text()), one.node == config_.services.own};
-  };
-  registry_.read(name.term(), [&](const Registrations& all) {
-    const auto is_wanted = [&](const Registration& one) {
-      return is_usable(one) && (!options.accept || options.accept(one.meta));
+  const auto use = [&](const Known& one) { location = one.location; };
+  registry_.read(name.term(), [&](const std::vector<Known>& all) {
+    const auto is_wanted = [&](const Known& one) {
+      return is_usable(one.registration) && (!options.accept || options.accept(one.registration.meta));
     };
     if (options.choice == ServiceChoice::local_first) {
       const auto first = std::ranges::find_if(all, is_wanted);
       if (first != all.end()) use(*first);
       return;
     }
-    std::vector<const Registration*> wanted;
+    std::vector<const Known*> wanted;
     for (const auto& one : all) {
       if (is_wanted(one)) wanted.push_back(&one);
     }
     if (wanted.empty()) return;
-    const auto weight = [&](const Registration* one) {
-      return replication::key_hash(Term::tuple({options.key, one->node}));
+    const auto weight = [&](const Known* one) {
+      return replication::key_hash(Term::tuple({options.key, one->registration.node}));
     };
     switch (options.choice) {
       case ServiceChoice::local_first:
-      case ServiceChoice::first: return use(**std::ranges::min_element(wanted, {}, &Registration::node));
+      case ServiceChoice::first:
+        return use(**std::ranges::min_element(wanted, {},
+                                              [](const Known* one) -> const Atom& { return one->registration.node; }));
       case ServiceChoice::random:
         return use(*wanted[Prng(round_robin_.fetch_add(1, std::memory_order_relaxed)).below(wanted.size())]);
       case ServiceChoice::round_robin:
@@ -555,7 +560,15 @@ void ServicesRunner::carry_out(services::ServiceChanged& effect) {
   if (all.empty()) {
     registry_.erase(effect.name);
   } else {
-    registry_.set(effect.name, std::move(all));
+    std::vector<Known> known;
+    known.reserve(all.size());
+    for (auto& one : all) {
+      detail::keep_atom(one.node);
+      detail::keep_atom(one.pid.node);
+      ServiceLocation location{one.pid, NodeName(one.node.text()), one.node == config_.services.own};
+      known.push_back({std::move(one), std::move(location)});
+    }
+    registry_.set(effect.name, std::move(known));
     serve_waiters(effect.name);
   }
 }

@@ -164,6 +164,11 @@ class ServicesRunner {
   void take_route(const Term& reply) { router_->reply(reply, now(), effects_); }
   void take_registrations(const Term& reply) { machine_.registry().reply(reply, now(), effects_); }
   [[nodiscard]] services::Router::Knowledge knowledge();
+  /// What readers get of one: made beforehand, so that a look costs few copies.
+  struct Known {
+    services::Registration registration;
+    ServiceLocation location;
+  };
   /// Of a process that is not known to have ended.
   [[nodiscard]] bool is_usable(const services::Registration& one) const;
   void wake(Queue::Pushed pushed);
@@ -229,7 +234,7 @@ class ServicesRunner {
   // What is read.
   PlacementView placement_;
   MapViews maps_;
-  ConcurrentTable<Term, Registrations> registry_;
+  ConcurrentTable<Term, std::vector<Known>> registry_;
   ConcurrentTable<Term, services::LeaderView> leaders_;
   /// `Leader::held_until`, since the clock began. Written after `leaders_`, read before it: who finds it far enough
   /// away finds no reign that a pause has ended.

@@ -78,6 +78,8 @@ class AtomTable {
   /// An Erlang node dies at this number; we refuse new names there.
   static constexpr std::size_t atoms_max = 1'048'576;
   static constexpr std::uint32_t shard_count = 64;
+  /// Node names of a large cluster, or of a small one that changes: about 100 bytes each.
+  static constexpr std::size_t kept_max = 10'000;
 
   AtomTable() {
     for (const std::string_view text :
@@ -92,7 +94,7 @@ class AtomTable {
     Shard& shard = shards_[hash % shard_count];
     const std::lock_guard lock(shard.mutex);
     if (const auto found = shard.entries.find(text); found != shard.entries.end()) {
-      if (!found->second->immortal) found->second->references.fetch_add(1, std::memory_order_relaxed);
+      if (found->second->is_counted()) found->second->references.fetch_add(1, std::memory_order_relaxed);
       return found->second.get();
     }
     if (count_.fetch_add(1, std::memory_order_relaxed) >= atoms_max) {
@@ -113,8 +115,19 @@ class AtomTable {
     const std::lock_guard lock(shard.mutex);
     const auto found = shard.entries.find(text);
     if (found == shard.entries.end()) return nullptr;
-    if (!found->second->immortal) found->second->references.fetch_add(1, std::memory_order_relaxed);
+    if (found->second->is_counted()) found->second->references.fetch_add(1, std::memory_order_relaxed);
     return found->second.get();
+  }
+
+  void keep(std::string_view text) {
+    auto* const entry = find(text);
+    if (entry == nullptr || !entry->is_counted()) return;
+    if (kept_.fetch_add(1, std::memory_order_relaxed) < kept_max) {
+      entry->immortal.store(true, std::memory_order_relaxed);  // with the reference that was just taken
+    } else {
+      kept_.fetch_sub(1, std::memory_order_relaxed);
+      release(entry);
+    }
   }
 
   void release(Atom::Entry* entry) noexcept {
@@ -141,6 +154,7 @@ class AtomTable {
   };
   std::array<Shard, shard_count> shards_;
   std::atomic<std::size_t> count_{0};
+  std::atomic<std::size_t> kept_{0};
 };
 
 /// Never destroyed: atoms in static objects of the program may outlive everything else.
@@ -155,18 +169,20 @@ Atom::Entry* empty_entry() noexcept {
 }
 
 Atom::Entry* retain(Atom::Entry* entry) noexcept {
-  if (!entry->immortal) entry->references.fetch_add(1, std::memory_order_relaxed);
+  if (entry->is_counted()) entry->references.fetch_add(1, std::memory_order_relaxed);
   return entry;
 }
 
 }  // namespace
 
 namespace detail {
+void keep_atom(const Atom& atom) { table().keep(atom.text()); }
+
 std::optional<Atom> find_atom(std::string_view utf8) {
   auto* const entry = table().find(utf8);
   if (entry == nullptr) return std::nullopt;
   auto atom = Atom::make(utf8);
-  if (!entry->immortal) table().release(entry);
+  if (entry->is_counted()) table().release(entry);
   return *atom;
 }
 }  // namespace detail
@@ -204,7 +220,7 @@ Atom& Atom::operator=(Atom&& other) noexcept {
   return *this;
 }
 Atom::~Atom() {
-  if (!entry_->immortal) table().release(entry_);
+  if (entry_->is_counted()) table().release(entry_);
 }
 std::string_view Atom::text() const noexcept { return entry_->text; }
 

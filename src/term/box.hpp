@@ -14,8 +14,12 @@ inline namespace v0 {
 struct Atom::Entry {
   std::atomic<std::uint32_t> references{1};
   std::uint32_t shard = 0;
-  bool immortal = false;
+  /// References are not counted, and so not written. Once true it stays so, and what makes it true keeps a reference
+  /// for good: who saw it as it was before, and counts, never counts down to nothing.
+  std::atomic<bool> immortal{false};
   std::string text;
+
+  [[nodiscard]] bool is_counted() const noexcept { return !immortal.load(std::memory_order_relaxed); }
 };
 
 namespace detail {
@@ -139,6 +143,9 @@ std::strong_ordering compare_keys(const Term& left, const Term& right) noexcept;
 Term make_map(std::vector<TermPair> pairs, bool* duplicate = nullptr);
 Term make_local_fun(std::unique_ptr<LocalFunBox> fun);
 Term make_slice(ByteView bytes, std::size_t bits, std::shared_ptr<const void> owner);
+/// The atom is not freed any more, and copies of it write nothing that threads share: for names of nodes, which are in
+/// every pid. Does nothing when there are too many of these.
+void keep_atom(const Atom& atom);
 /// An atom if it is interned already.
 std::optional<Atom> find_atom(std::string_view utf8);
 /// Number of code points, or nothing for invalid UTF-8 (overlong forms, surrogates, beyond U+10FFFF).

@@ -169,7 +169,7 @@ Term::Term(const Term& other) noexcept : tag_(other.tag_), integer_(0) {
   const Kind kind = kind_of(*this);
   if (kind >= Kind::first_boxed) {
     box_->references.fetch_add(1, std::memory_order_relaxed);
-  } else if (kind == Kind::atom && !atom_->immortal) {
+  } else if (kind == Kind::atom && atom_->is_counted()) {
     atom_->references.fetch_add(1, std::memory_order_relaxed);
   }
 }
@@ -197,7 +197,7 @@ Term::~Term() {
   const Kind kind = kind_of(*this);
   if (kind >= Kind::first_boxed) {
     if (box_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) Box::destroy(box_);
-  } else if (kind == Kind::atom && !atom_->immortal) {
+  } else if (kind == Kind::atom && atom_->is_counted()) {
     const Atom release(atom_);
   }
 }
@@ -210,7 +210,7 @@ Term::Term(double value) : tag_(static_cast<std::uint64_t>(Kind::floating)), flo
 
 // NOLINTNEXTLINE(performance-unnecessary-value-param): the signature is for callers
 Term::Term(Atom atom) noexcept : tag_(static_cast<std::uint64_t>(Kind::atom)), atom_(atom.entry_) {
-  if (!atom_->immortal) atom_->references.fetch_add(1, std::memory_order_relaxed);
+  if (atom_->is_counted()) atom_->references.fetch_add(1, std::memory_order_relaxed);
 }
 
 Term::Term(const Pid& pid) : Term(own(std::make_unique<detail::PidBox>(pid))) {}
@@ -401,7 +401,7 @@ std::optional<bool> Term::as_bool() const noexcept {
 
 std::optional<Atom> Term::as_atom() const noexcept {
   if (!is_atom()) return std::nullopt;
-  if (!atom_->immortal) atom_->references.fetch_add(1, std::memory_order_relaxed);
+  if (atom_->is_counted()) atom_->references.fetch_add(1, std::memory_order_relaxed);
   return Atom(atom_);
 }
 

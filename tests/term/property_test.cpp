@@ -12,8 +12,11 @@
 #include <limits>
 #include <ostream>
 #include <string>
+#include <thread>
 #include <variant>
 #include <vector>
+
+#include "term/box.hpp"
 
 namespace barrel_p2p {
 
@@ -522,6 +525,36 @@ TEST(AtomTable, names_of_a_peer_are_freed_with_its_terms) {
     EXPECT_EQ(atom_count(), before + 1000);
   }
   EXPECT_EQ(atom_count(), before);
+}
+
+TEST(AtomTable, a_kept_name_outlives_its_last_reference_and_costs_one_place) {
+  const auto before = atom_count();
+  for (int time = 0; time < 3; ++time) {
+    const Atom early("kept@host");
+    const Term term(early);
+    detail::keep_atom(early);
+    const Atom late(early);
+    EXPECT_EQ(Atom("kept@host"), late);
+  }
+  EXPECT_EQ(atom_count(), before + 1);
+  EXPECT_TRUE(detail::find_atom("kept@host"));
+}
+
+TEST(AtomTable, a_name_may_be_kept_while_other_threads_copy_it) {
+  const Atom shared("shared@host");
+  std::vector<std::thread> copying;
+  for (int thread = 0; thread < 3; ++thread) {
+    copying.emplace_back([&shared] {
+      for (int time = 0; time < 20'000; ++time) {
+        const Atom copy(shared);
+        const Term term(copy);
+        EXPECT_EQ(Term(term), term);
+      }
+    });
+  }
+  detail::keep_atom(shared);
+  for (auto& thread : copying) thread.join();
+  EXPECT_EQ(shared, Atom("shared@host"));
 }
 
 TEST(AtomTable, safe_decoding_makes_no_names) {
