@@ -46,9 +46,9 @@ class ReplicatedTypes::Instance final : public replication::ReplicatedState {
     try {
       call(*type_);
     } catch (const std::exception& error) {
-      if (owner_.complaints_.size() < complaints_max) {
-        owner_.complaints_.push_back("the replicated type " + name_.string() + " threw: " + error.what());
-      }
+      complain(error.what());
+    } catch (...) {
+      complain("something that is no std::exception");
     }
   }
 
@@ -70,6 +70,11 @@ class ReplicatedTypes::Instance final : public replication::ReplicatedState {
   [[nodiscard]] Term entry(const Term& /*key*/) const override { return {}; }
 
  private:
+  void complain(const char* what) const {
+    if (owner_.complaints_.size() >= complaints_max) return;
+    owner_.complaints_.push_back("the replicated type " + name_.string() + " threw: " + what);
+  }
+
   ReplicatedTypes& owner_;
   const Atom name_;
   const std::shared_ptr<ReplicatedType> type_;

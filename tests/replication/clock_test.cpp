@@ -157,4 +157,15 @@ TEST(HybridClock, asks_for_a_new_mark_before_the_old_one_is_reached) {
   EXPECT_EQ(clock.take_mark(), 18'000);
 }
 
+TEST(HybridClock, asks_again_for_a_mark_that_could_not_be_written) {
+  HybridClock clock;
+  clock.now(10'000);
+  ASSERT_EQ(clock.take_mark(), 15'000);
+  ASSERT_FALSE(clock.take_mark());
+  clock.mark_failed();
+  clock.now(11'000);
+  EXPECT_EQ(clock.take_mark(), 16'000) << "of the stamps there are by now";
+  EXPECT_FALSE(clock.take_mark());
+}
+
 }  // namespace barrel_p2p::replication

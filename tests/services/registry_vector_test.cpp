@@ -1,12 +1,15 @@
 // The registry against recordings of the Erlang implementation.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <functional>
 #include <map>
 #include <regex>
 #include <set>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "services/registry_entry.hpp"
 #include "services/registry_support.hpp"
@@ -233,6 +236,113 @@ TEST(RegistryVectors, scripted_registrations_are_told_and_found_as_recorded) {
     }
   }
   EXPECT_EQ(count, steps.size());
+}
+
+namespace {
+
+/// The row of registry_membership.json whose name begins so.
+boost::json::value membership_row(const std::string& begin) {
+  const auto recorded = read_vectors("registry_membership.json");
+  for (const auto& row : recorded.as_array()) {
+    if (text_of(row, "name").starts_with(begin)) return row;
+  }
+  throw std::out_of_range(begin);
+}
+
+std::set<std::string> services_of(const boost::json::value& row, const std::string& node) {
+  std::set<std::string> names;
+  const Term list = *parse_term(text_of(row.at("nodes").at(node), "list_services"));
+  for (const auto& name : list.elements()) names.insert(to_text(name));
+  return names;
+}
+std::set<std::string> services_of(test::World& world, const std::string& node) {
+  std::set<std::string> names;
+  for (const auto& name : world.at(node).registry.names()) names.insert(to_text(name));
+  return names;
+}
+
+}  // namespace
+
+TEST(RegistryVectors, the_first_of_many_is_the_recorded_one_and_stays_so_where_theirs_is_arbitrary) {
+  std::size_t count = 0;
+  for (const auto* name : {"order: 5 ", "order: 32 ", "order: 33 "}) {
+    const auto row = membership_row(name);
+    std::vector<std::string> expected;
+    for (const auto& node : row.at("lookup_node_order").as_array()) expected.emplace_back(node.as_string());
+    Node node("z@h", start_wall);
+    for (const auto& other : expected) {
+      const Term value = service_value(Atom("s"), test::process(other, 159), Atom(other), Term::map({}));
+      const auto entry = replication::Entry::value(value, {{start_wall, 0}, Atom(other)});
+      const Term entries = Term::map({{service_key(Atom("s"), Atom(other)), replication::to_term(entry)}});
+      node.deliver(Term::tuple({Atom("delta"), Atom(other), entries}));
+    }
+    if (expected.size() > 32) std::ranges::sort(expected);
+    std::vector<std::string> ours;
+    for (const auto& entry : node.machine.registry.lookup(Atom("s"))) ours.push_back(entry.node.string());
+    EXPECT_EQ(ours, expected);
+    ++count;
+  }
+  EXPECT_EQ(count, 3U);
+}
+
+// There se1 never hears of c_svc: only one side had a new neighbour.
+TEST(RegistryVectors, whoever_is_whose_neighbour_all_know_what_the_best_informed_recorded_node_knew) {
+  test::World world;
+  const std::vector<std::string> nodes{"se1@127.0.0.1", "se2@127.0.0.1", "se3@127.0.0.1"};
+  for (const auto& node : nodes) world.add(node);
+  ASSERT_TRUE(world.add_service(nodes[0], Atom("a_svc"), test::process(nodes[0], 159)));
+  ASSERT_TRUE(world.add_service(nodes[2], Atom("c_svc"), test::process(nodes[2], 159)));
+  world.link(nodes[0], nodes[1]);
+  world.pass(Milliseconds(3000));
+  const auto before = membership_row("asymmetry: se3 holds");
+  for (const auto& node : nodes) EXPECT_EQ(services_of(world, node), services_of(before, node)) << node;
+  world.link(nodes[1], nodes[2]);
+  world.pass(Milliseconds(3000));
+  const auto after = membership_row("asymmetry: se3 joins");
+  for (const auto& node : nodes) EXPECT_EQ(services_of(world, node), services_of(after, nodes[2])) << node;
+}
+
+// There the neighbour that was dropped forgets what the node has, which runs and can be reached.
+TEST(RegistryVectors, a_neighbour_that_is_dropped_forgets_nothing) {
+  test::World world;
+  const std::vector<std::string> nodes{"se5@127.0.0.1", "se6@127.0.0.1", "se7@127.0.0.1", "se8@127.0.0.1"};
+  for (const auto& node : nodes) world.add(node);
+  ASSERT_TRUE(world.add_service(nodes[0], Atom("asvc"), test::process(nodes[0], 159)));
+  world.link(nodes[0], nodes[1]);
+  world.link(nodes[0], nodes[2]);
+  world.link(nodes[1], nodes[2]);
+  world.pass(Milliseconds(3000));
+  const auto before = membership_row("eviction: active_size 2");
+  for (const auto& node : nodes) EXPECT_EQ(services_of(world, node), services_of(before, node)) << node;
+  world.at(nodes[1]).take_events();
+  world.unlink(nodes[0], nodes[1]);
+  world.link(nodes[0], nodes[3]);
+  world.pass(Milliseconds(30'000));
+  const auto after = membership_row("eviction: se8 joins");
+  EXPECT_TRUE(services_of(after, nodes[1]).empty());
+  for (const auto& node : nodes) EXPECT_EQ(services_of(world, node), services_of(after, nodes[0])) << node;
+  EXPECT_EQ(world.at(nodes[1]).take_events(), "");
+}
+
+TEST(RegistryVectors, a_service_of_another_nodes_process_ends_with_the_connection_as_recorded) {
+  const auto row = membership_row("remote pid: connection");
+  test::World world;
+  const std::string one = "se1@127.0.0.1";
+  const std::string two = "se2@127.0.0.1";
+  for (const auto& node : {one, two}) world.add(node);
+  world.link(one, two);
+  const Pid far = test::process(two, 159);
+  ASSERT_TRUE(world.add_service(one, Atom("far"), far));
+  world.pass(Milliseconds(100));
+  EXPECT_TRUE(services_of(world, two).contains("far"));
+  world.at(one).take_events();
+  world.unlink(one, two);
+  world.end_process(one, far, Atom("noconnection"));
+  const Term first = *parse_term(std::string(row.at("nodes").at(one).at("service_events").as_array()[0].as_string()));
+  ASSERT_TRUE(first[1].is_tagged("service_down", 4));
+  EXPECT_EQ(world.at(one).take_events(),
+            "down(" + to_text(first[1][3]) + ") " + to_text(first[1][1]) + " " + first[1][2].as_atom()->string());
+  EXPECT_FALSE(services_of(world, one).contains("far"));
 }
 
 }  // namespace barrel_p2p::services
