@@ -26,8 +26,14 @@ std::vector<NodeIndex> contacts_of(bool bootstrap) {
 /// One round of troubles and what follows.
 class Chaos {
  public:
-  Chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload, Campaigns* campaigns)
-      : simulation_(simulation), step_(step), random_(random), workload_(workload), campaigns_(campaigns) {}
+  Chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload, Campaigns* campaigns,
+        const PlacementWatch* placement)
+      : simulation_(simulation),
+        step_(step),
+        random_(random),
+        workload_(workload),
+        campaigns_(campaigns),
+        placement_(placement) {}
 
   void round(std::size_t number) {
     using Shape = PartitionStep::Shape;
@@ -57,6 +63,7 @@ class Chaos {
     check_quiescent(simulation_, first);
     if (workload_ != nullptr) workload_->check();
     if (campaigns_ != nullptr) campaigns_->check();
+    if (placement_ != nullptr) placement_->check_agreement();
   }
 
  private:
@@ -135,6 +142,7 @@ class Chaos {
   Prng& random_;
   Workload* workload_;
   Campaigns* campaigns_;
+  const PlacementWatch* placement_;
   std::size_t first_cut_ = random_.below(7);
 };
 
@@ -173,8 +181,9 @@ void restart_all(Simulation& simulation, const RestartStep& step) {
   }
 }
 
-void run_chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload, Campaigns* campaigns) {
-  Chaos chaos(simulation, step, random, workload, campaigns);
+void run_chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload, Campaigns* campaigns,
+               const PlacementWatch* placement) {
+  Chaos chaos(simulation, step, random, workload, campaigns, placement);
   for (std::size_t number = 0; number < step.rounds; ++number) chaos.round(number);
 }
 

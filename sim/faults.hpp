@@ -3,6 +3,7 @@
 
 #include "base/prng.hpp"
 #include "sim/campaigns.hpp"
+#include "sim/placement_watch.hpp"
 #include "sim/scenario.hpp"
 #include "sim/simulation.hpp"
 #include "sim/workload.hpp"
@@ -15,8 +16,9 @@ namespace sim {
 void partition(Simulation& simulation, const PartitionStep& step, Prng& random);
 /// Nodes that ran and do not run start again; node 0 and 1 are the contacts of all if `bootstrap`.
 void restart_all(Simulation& simulation, const RestartStep& step);
-/// See ChaosStep. `workload` and `campaigns` may be nullptr. Throws `Violation`.
-void run_chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload, Campaigns* campaigns);
+/// See ChaosStep. `workload`, `campaigns` and `placement` may be nullptr. Throws `Violation`.
+void run_chaos(Simulation& simulation, const ChaosStep& step, Prng& random, Workload* workload, Campaigns* campaigns,
+               const PlacementWatch* placement);
 
 }  // namespace sim
 }  // namespace v0

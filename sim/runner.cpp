@@ -11,6 +11,7 @@
 #include "sim/faults.hpp"
 #include "sim/invariants.hpp"
 #include "sim/measures.hpp"
+#include "sim/placement_watch.hpp"
 #include "sim/spread.hpp"
 #include "sim/workload.hpp"
 
@@ -88,6 +89,14 @@ class Results {
     campaigns_.rows.push_back({std::to_string(campaigns.terms()), std::to_string(campaigns.renewals())});
   }
 
+  void add_placement(const PlacementFigures& figures) {
+    placements_.title = "owners of partitions: longest times in seconds, so far";
+    placements_.columns = {"looks", "moves", "not with its owner", "with two owners", "with none anywhere"};
+    placements_.rows.push_back({std::to_string(figures.looks), std::to_string(figures.moves),
+                                seconds_text(figures.unowned), seconds_text(figures.shared),
+                                seconds_text(figures.gap)});
+  }
+
   void add_spread(const std::string& label, const SpreadFigures& figures) {
     const auto milliseconds = [](const std::vector<SimTime>& times, double share) {
       const auto time = SpreadFigures::quantile(times, share);
@@ -120,7 +129,7 @@ class Results {
 
   [[nodiscard]] Report take() {
     Report report;
-    for (Table* table : {&graphs_, &broadcasts_, &workloads_, &campaigns_, &spreads_, &sizes_}) {
+    for (Table* table : {&graphs_, &broadcasts_, &workloads_, &campaigns_, &placements_, &spreads_, &sizes_}) {
       if (!table->rows.empty()) report.tables.push_back(std::move(*table));
     }
     if (!sweep_.empty())
@@ -152,6 +161,7 @@ class Results {
   Table broadcasts_;
   Table workloads_;
   Table campaigns_;
+  Table placements_;
   Table spreads_;
   Table sizes_;
   std::vector<Series> sweep_;
@@ -259,10 +269,14 @@ class Run {
   }
   void on(const CheckStep& /*step*/) { check_quiescent(simulation_, first_broadcast_); }
   void on(const ChaosStep& step) {
+    if (step.unowned_max > SimTime{} && !placement_) {
+      placement_.emplace(simulation_, PlacementBounds{step.unowned_max, step.shared_max});
+    }
     run_chaos(simulation_, step, random_, step.operations > 0 ? &*workload_ : nullptr,
-              step.campaigns > 0 ? &*campaigns_ : nullptr);
+              step.campaigns > 0 ? &*campaigns_ : nullptr, placement_ ? &*placement_ : nullptr);
     if (campaigns_) results_.add_campaigns(*campaigns_);
     if (workload_) results_.add_workload(*workload_, *simulation_.services());
+    if (placement_) results_.add_placement(placement_->figures());
   }
 
   void on(const SpreadStep& step) {
@@ -287,6 +301,7 @@ class Run {
   Simulation simulation_;
   std::optional<Workload> workload_;
   std::optional<Campaigns> campaigns_;
+  std::optional<PlacementWatch> placement_;  ///< Of the first step that wants one.
   Prng random_;
   NodeIndex sender_ = 0;
   std::size_t first_broadcast_ = 0;

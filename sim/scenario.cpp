@@ -314,6 +314,8 @@ Step read_step(Reader& reader, ChaosStep step) {
   reader.milliseconds("clock_jump_ms", 0, step.clock_jump_max);
   reader.real("campaigns", 0, 100'000, step.campaigns);
   reader.integer("leads", 1, 1'000'000, step.leads);
+  reader.milliseconds("unowned_max_ms", 0, step.unowned_max);
+  reader.milliseconds("shared_max_ms", 0, step.shared_max);
   return step;
 }
 
@@ -417,7 +419,7 @@ bool has_sweep(const Step& step) {
 
 bool needs_services(const Step& step) {
   const auto* chaos = std::get_if<ChaosStep>(&step);
-  return (chaos != nullptr && (chaos->operations > 0 || chaos->campaigns > 0)) ||
+  return (chaos != nullptr && (chaos->operations > 0 || chaos->campaigns > 0 || chaos->unowned_max > SimTime{})) ||
          std::holds_alternative<SpreadStep>(step) || std::holds_alternative<ChurnStep>(step);
 }
 

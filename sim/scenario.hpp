@@ -75,6 +75,9 @@ struct ChaosStep {
   Milliseconds clock_jump_max{};
   double campaigns = 0;   ///< Operations a second of programs that want to lead; needs `[services]`.
   std::size_t leads = 5;  ///< Names that they campaign for.
+  /// How long a partition may be without its owner, and have another one too; needs `[services]`. 0: nobody looks.
+  SimTime unowned_max{};
+  SimTime shared_max{};
 };
 
 /// Puts, then registrations, one by one: how fast all members see them. Needs `[services]`.

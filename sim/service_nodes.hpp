@@ -88,6 +88,7 @@ class ServiceNodes {
   /// What the clocks of the node show.
   [[nodiscard]] services::Now now(NodeIndex node) const;
   [[nodiscard]] const services::Services& machine(NodeIndex node) const { return *nodes_[node].machine; }
+  [[nodiscard]] std::uint32_t ring_size() const noexcept { return config_.machine.placement.ring_size; }
   [[nodiscard]] const Disk& disk(NodeIndex node) const { return nodes_[node].disk; }
   /// How often the node lost its disk.
   [[nodiscard]] std::uint64_t disk_losses(NodeIndex node) const { return nodes_[node].disk_losses; }
