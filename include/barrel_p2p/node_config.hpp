@@ -99,7 +99,7 @@ struct ReplicationConfig {
   std::chrono::milliseconds lease_skew{5000};  ///< `member_skew_ms`, from 0: leases from farther in the future are
                                                ///< refused by placement.
   std::uint32_t ring_size = 64;                ///< `ring_size`, 1 to 1048576: partitions of the placement. Equal on all
-                                               ///< nodes. 20 for each member keep shares within half of the mean.
+                                               ///< nodes. 40 for each member keep shares below 1.5 times the mean.
   std::size_t placement_members_min = 1;  ///< `placement_min_members`, from 1: this node owns nothing while it knows
                                           ///< fewer members, itself included. More than half of all nodes: of two
                                           ///< sides of a split one owns nothing.

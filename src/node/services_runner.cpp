@@ -456,7 +456,9 @@ void ServicesRunner::settle() {
   machine_.settle(effects_);
   carry_out();
   placement_.set_lease(machine_.members().lease_until());
-  for (const auto& warning : machine_.take_warnings()) logger_->warn("{}", warning);
+  for (const auto& warning : machine_.take_warnings()) {
+    if (log_limit_.pass(monotonic_now())) logger_->warn("{}", warning);
+  }
   for (const auto& complaint : machine_.types().take_complaints()) {
     if (log_limit_.pass(monotonic_now())) logger_->error("{}", complaint);
   }
