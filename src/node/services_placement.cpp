@@ -19,12 +19,12 @@ Term message_of(const ShardEvent& event) {
 
 Subscription ServicesRunner::subscribe_shard(std::function<void(const ShardEvent&)> callback) {
   auto [subscription, entry] = shard_events_.prepare(std::move(callback));
-  wake(queue_.push(Call([this, entry = std::move(entry)] {
+  wake(queue_.push(Call([this, subscriber = std::move(entry)] {
     std::vector<ShardEvent> now;
     for (const auto partition : machine_.placement().owned()) {
       now.push_back({ShardEvent::Kind::acquired, partition});
     }
-    shard_events_.begin(entry, now);
+    shard_events_.begin(subscriber, now);
   })));
   return std::move(subscription);
 }
