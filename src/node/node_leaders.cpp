@@ -16,12 +16,13 @@ namespace {
 struct Callbacks {
   std::recursive_mutex mutex;  ///< Held while a callback runs.
   bool active = true;
+  Term name;
   OnElected on_elected;
   OnRevoked on_revoked;
 
   void call(const Term& message) {
     const std::lock_guard running(mutex);
-    if (!active || !message.is_tagged("barrel_p2p_leader", 3)) return;
+    if (!active || !message.is_tagged("barrel_p2p_leader", 3) || !(message[1] == name)) return;
     const Term& what = message[2];
     const auto fence = what.is_tagged("elected", 2) ? Fence::from(what[1]) : fail(Errc::type_mismatch);
     if (fence && on_elected) on_elected(*fence);
@@ -58,6 +59,7 @@ void Node::lead(const Term& name, const Pid& process, LeadOptions options, std::
 Result<Candidacy> Node::lead(const Term& name, LeadOptions options, OnElected on_elected, OnRevoked on_revoked) {
   if (!parts_->services) return node::no_member();
   auto callbacks = std::make_shared<Callbacks>();
+  callbacks->name = name;
   callbacks->on_elected = std::move(on_elected);
   callbacks->on_revoked = std::move(on_revoked);
   process::System& system = *parts_->system;
