@@ -51,7 +51,7 @@ class ReplicatedState {
   virtual bool merge(const Atom& from, const Term& entries) = 0;
   /// A change that `from` made, by broadcast: it says itself that it is from there.
   virtual bool merge_delta(const Atom& from, const Term& entries) { return merge(from, entries); }
-  /// The other's whole state.
+  /// The other's whole state. Returns whether other neighbours should hear of what was new in it.
   virtual bool apply_snapshot(const Atom& from, const Term& snapshot) = 0;
   /// This node's whole state; nothing when there is none.
   [[nodiscard]] virtual std::optional<Term> snapshot() const = 0;

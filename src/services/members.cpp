@@ -248,6 +248,8 @@ bool Members::apply_snapshot(const Atom& /*from*/, const Term& snapshot) {
     ++counters_.rejected;
     return false;
   }
+  const auto lives_before = changes_.size();
+  const auto members_before = revision_;
   for (const auto& [key, value] : snapshot.pairs()) {
     const auto node = key.as_atom();
     const auto emit = value.as_int64();
@@ -259,7 +261,9 @@ bool Members::apply_snapshot(const Atom& /*from*/, const Term& snapshot) {
       hear(*node, *lease);
     }
   }
-  return true;
+  // Only that is worth telling the other neighbours: what is merely newer they hear by the next beat, and some beat is
+  // always under way, so that nodes would hand snapshots round for ever.
+  return changes_.size() != lives_before || revision_ != members_before;
 }
 
 std::optional<Term> Members::snapshot() const {

@@ -270,6 +270,29 @@ TEST(Members, a_snapshot_gives_leases_but_never_ones_own) {
   EXPECT_EQ(node.list(), "a@h b@h");
 }
 
+TEST(Members, neighbours_are_handed_a_snapshot_that_brought_a_member_but_not_one_that_is_merely_newer) {
+  Machine node;
+  for (const char* neighbour : {"m@h", "n@h"}) {
+    node.members->neighbour_up(Atom(neighbour), node.now, node.effects);
+    node.members->set_native(Atom(neighbour));
+  }
+  node.pass(1500ms);
+  const auto handed_on_after = [&](WallMilliseconds emit) {
+    node.effects.clear();
+    const Term sync = Term::tuple({Atom("full_sync"), Atom("n@h"), Term::map({{Atom("b@h"), emit}})});
+    node.members->receive(Atom("n@h"), Term::tuple({Atom("$barrel_p2p_replica"), sync}), node.now, node.effects);
+    node.pass(1500ms);
+    std::string receivers;
+    for (const auto& effect : node.effects) {
+      if (const auto* send = std::get_if<Send>(&effect)) receivers += send->to.string() + " ";
+    }
+    return receivers;
+  };
+  EXPECT_EQ(handed_on_after(start_wall), "m@h ");
+  EXPECT_EQ(handed_on_after(start_wall + 1000), "");
+  EXPECT_EQ(node.list(), "a@h b@h");
+}
+
 TEST(Members, a_goodbye_ends_a_lease_at_once_and_a_later_beat_brings_it_back) {
   Machine leaver("b@h");
   Machine node;
