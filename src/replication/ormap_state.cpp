@@ -86,8 +86,10 @@ std::vector<Term> OrMapState::collect_tombstones(Milliseconds age_max, std::size
 }
 
 void OrMapState::retire_tombstones(Milliseconds age, std::size_t count_max) {
-  retired_before_ = wall_clock_() - age.count();
-  retire_before(retired_before_, count_max);
+  const WallMilliseconds cutoff = wall_clock_() - age.count();
+  // A clock that is set back brings nothing back into the digests.
+  retired_before_ = std::max(retired_before_, cutoff);
+  retire_before(cutoff, count_max);
 }
 
 void OrMapState::retire_before(WallMilliseconds cutoff, std::size_t count_max) {

@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 
+#include "replication/ormap_state.hpp"
 #include "support/vectors.hpp"
 
 namespace barrel_p2p::replication {
@@ -358,6 +359,24 @@ TEST(OrMap, what_is_too_much_or_too_far_ahead_is_refused_and_the_rest_is_taken) 
   EXPECT_EQ(accepted.in_future, 1U);
   EXPECT_EQ(clock.last().wall, 1000);
   EXPECT_TRUE(accept(Term("no map"), clock, 1000, {}, 5).entries.empty());
+}
+
+TEST(OrMapState, a_retired_tombstone_answers_older_values_though_the_clock_was_set_back) {
+  HybridClock clock;
+  WallMilliseconds wall = 1'000'000;
+  const Atom peer("b@h");
+  OrMapState state({.own = Atom("a@h"), .entries_max = 10, .check = {}, .offered = {}}, clock, [&] { return wall; },
+                   {});
+  ASSERT_TRUE(state.remove("key"));
+  wall += 60'000;
+  state.retire_tombstones(Milliseconds(30'000));
+  ASSERT_EQ(state.digests()->summary().count, 0U);
+  wall -= 900'000;
+  state.retire_tombstones(Milliseconds(30'000));
+  EXPECT_FALSE(state.merge(peer, Term::map({{"key", to_term(Entry::value("old", {{999'000, 0}, peer}))}})));
+  const auto overruled = state.take_overruled();
+  ASSERT_EQ(overruled.size(), 1U);
+  EXPECT_EQ(overruled.front().first, Term("key"));
 }
 
 // The laws.
