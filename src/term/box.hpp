@@ -59,6 +59,7 @@ struct Box {
   }
   static std::int64_t integer_of(const Term& term) noexcept { return term.integer_; }
   static double floating_of(const Term& term) noexcept { return term.floating_; }
+  static const Atom::Entry* atom_of(const Term& term) noexcept { return term.atom_; }
   static std::string_view atom_text(const Term& term) noexcept { return term.atom_->text; }
   static std::uint32_t depth_of(const Term& term) noexcept {
     return kind_of(term) >= Kind::first_boxed ? term.box_->depth : 1;

@@ -56,20 +56,25 @@ std::size_t size_of(const Term& term) noexcept {
       return 3 + size_of_atom(term.as_external_fun()->module.text()) +
              size_of_atom(term.as_external_fun()->function.text());
     case Kind::local_fun: return size_of_local_fun(box<detail::LocalFunBox>(term));
-    case Kind::tuple:
-      size = term.size() <= 255 ? 2 : 5;
-      for (const auto& element : term.elements()) size += size_of(element);
+    case Kind::tuple: {
+      const auto& elements = box<detail::TupleBox>(term).elements;
+      size = elements.size() <= 255 ? 2 : 5;
+      for (const auto& element : elements) size += size_of(element);
       return size;
+    }
     case Kind::list:
       if (is_string(term)) return 3 + term.size();
       size = 5 + size_of(term.tail());
-      for (const auto& element : term.elements()) size += size_of(element);
+      for (const auto& element : box<detail::ListBox>(term).elements) size += size_of(element);
       return size;
     case Kind::map:
       size = 5;
-      for (const auto& [key, value] : term.pairs()) size += size_of(key) + size_of(value);
+      for (const auto& [key, value] : box<detail::MapBox>(term).pairs) size += size_of(key) + size_of(value);
       return size;
-    case Kind::bitstring: return (term.bit_size() % 8 == 0 ? 5 : 6) + term.size();
+    case Kind::bitstring: {
+      const std::size_t bits = box<detail::BitsBox>(term).bits;
+      return (bits % 8 == 0 ? 5 : 6) + (bits + 7) / 8;
+    }
   }
   return size;
 }

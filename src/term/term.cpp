@@ -703,7 +703,59 @@ namespace detail {
 std::strong_ordering compare_keys(const Term& left, const Term& right) noexcept { return order(left, right, true); }
 }  // namespace detail
 
-bool Term::exactly_equal(const Term& left, const Term& right) noexcept { return order(left, right, true) == 0; }
+namespace {
+
+/// `order(left, right, true) == 0`, without finding out which one is less: look-ups ask for nothing else.
+bool same(const Term& left, const Term& right) noexcept;
+
+bool all_same(std::span<const Term> left, std::span<const Term> right) noexcept {
+  return std::ranges::equal(left, right, [](const Term& a, const Term& b) { return same(a, b); });
+}
+
+bool same_maps(const detail::MapBox& left, const detail::MapBox& right) noexcept {
+  return std::ranges::equal(left.pairs, right.pairs, [](const TermPair& a, const TermPair& b) {
+    return same(a.first, b.first) && same(a.second, b.second);
+  });
+}
+
+bool same(const Term& left, const Term& right) noexcept {
+  const Kind kind = kind_of(left);
+  if (kind != kind_of(right)) return false;
+  if (kind >= Kind::first_boxed && Box::of(left) == Box::of(right)) return true;
+  switch (kind) {
+    case Kind::nil: return true;
+    case Kind::integer: return Box::integer_of(left) == Box::integer_of(right);
+    case Kind::floating:
+      return std::bit_cast<std::uint64_t>(Box::floating_of(left)) ==
+             std::bit_cast<std::uint64_t>(Box::floating_of(right));
+    case Kind::atom: return Box::atom_of(left) == Box::atom_of(right);
+    case Kind::tuple: return all_same(box<detail::TupleBox>(left).elements, box<detail::TupleBox>(right).elements);
+    case Kind::list: {
+      const auto& a = box<detail::ListBox>(left);
+      const auto& b = box<detail::ListBox>(right);
+      return all_same(a.elements, b.elements) && same(a.tail, b.tail);
+    }
+    case Kind::map: return same_maps(box<detail::MapBox>(left), box<detail::MapBox>(right));
+    case Kind::bitstring: {
+      const auto& a = box<detail::BitsBox>(left);
+      const auto& b = box<detail::BitsBox>(right);
+      if (a.bits != b.bits) return false;
+      const bool whole = a.bits % 8 == 0;  // else bits may be set that count for nothing
+      return whole ? std::ranges::equal(a.view(), b.view()) : order(left, right, true) == 0;
+    }
+    case Kind::big:
+    case Kind::pid:
+    case Kind::reference:
+    case Kind::port:
+    case Kind::external_fun:
+    case Kind::local_fun: return order(left, right, true) == 0;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool Term::exactly_equal(const Term& left, const Term& right) noexcept { return same(left, right); }
 bool equals(const Term& left, const Term& right) noexcept { return order(left, right, false) == 0; }
 std::weak_ordering compare(const Term& left, const Term& right) noexcept { return order(left, right, false); }
 

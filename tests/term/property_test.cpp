@@ -227,6 +227,18 @@ TEST(TermProperties, the_order_is_total_and_agrees_with_equality) {
       RC_ASSERT((order(a, c) == 0) == all_alike);
     }
     if (a == b) RC_ASSERT(equals(a, b));
+    RC_ASSERT((a == b) == (encode_term(a) == encode_term(b)));
+  }));
+}
+
+TEST(TermProperties, equality_does_not_depend_on_how_a_term_came_to_be) {
+  EXPECT_TRUE(holds([] {
+    const auto a = *common_terms();
+    const auto b = *common_terms();
+    const auto again = decode_term(encode_term(a));
+    RC_ASSERT(again.has_value());
+    RC_ASSERT(again->term == a);
+    RC_ASSERT((again->term == b) == (a == b));
   }));
 }
 
