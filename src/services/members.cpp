@@ -132,6 +132,7 @@ Members::Lease* Members::lease_of(const Atom& node) {
   const auto found = leases_.find(node);
   if (found != leases_.end()) return &found->second;
   if (leases_.size() >= config_.nodes_max || !NodeName::parse(node.text())) return nullptr;
+  first_absence_.reset();
   return &leases_[node];
 }
 
@@ -143,6 +144,7 @@ void Members::hear(const Atom& node, Lease& lease) {
   changes_.push_back({node, true});
   missing_.erase(node);
   known_changed_ = true;
+  first_absence_.reset();
 }
 
 bool Members::renew(const Atom& node, Lease& lease, WallMilliseconds emit) {
@@ -185,6 +187,7 @@ void Members::end(const Atom& node, Lease& lease) {
   if (!std::exchange(lease.alive, false)) return;
   changes_.push_back({node, false});
   known_changed_ = true;
+  first_absence_.reset();
 }
 
 /// Time passes, perhaps without this node: it beats once in a period, or something kept it from doing so.
@@ -209,6 +212,7 @@ void Members::expire(const Now& now) {
     if (!state.alive && !state.member && state.heard + config_.remember < now.monotonic) {
       lease = leases_.erase(lease);
       known_changed_ = true;
+      first_absence_.reset();
       continue;
     }
     constexpr Milliseconds past{1};  // a lease counts up to and with its last moment
@@ -365,17 +369,17 @@ std::optional<Milliseconds> Members::silent_for(const Atom& node, MonotonicTime 
 }
 
 std::optional<Milliseconds> Members::longest_absence(MonotonicTime now) const noexcept {
-  std::optional<Milliseconds> longest;
-  for (const auto& [node, lease] : leases_) {
-    if (lease.alive) continue;
-    const auto silence = std::chrono::duration_cast<Milliseconds>(now - lease.heard);
-    longest = std::max(longest.value_or(silence), silence);
+  if (!first_absence_) {
+    auto first = MonotonicTime::max();
+    for (const auto& [node, lease] : leases_) {
+      if (!lease.alive) first = std::min(first, lease.heard);
+    }
+    first_absence_ = first;
   }
-  for (const auto& [node, since] : missing_) {
-    const auto silence = std::chrono::duration_cast<Milliseconds>(now - since);
-    longest = std::max(longest.value_or(silence), silence);
-  }
-  return longest;
+  MonotonicTime first = *first_absence_;
+  for (const auto& [node, since] : missing_) first = std::min(first, since);
+  if (first == MonotonicTime::max()) return std::nullopt;
+  return std::chrono::duration_cast<Milliseconds>(now - first);
 }
 
 }  // namespace services

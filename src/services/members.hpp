@@ -175,6 +175,8 @@ class Members final : private replication::ReplicatedState {
   MonotonicTime last_beat_;
   MonotonicTime next_beat_;
   MonotonicTime next_check_;  ///< No lease ends before.
+  /// When the node with a lease was last heard of that has been gone for the longest; `max`: none is. Unknown if empty.
+  mutable std::optional<MonotonicTime> first_absence_;
   bool left_ = false;
   bool own_member_ = true;
   MembersCounters counters_;
