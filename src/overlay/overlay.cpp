@@ -163,8 +163,7 @@ void Overlay::absorb(MonotonicTime now, Effects& out) {
   if (lost_some && hyparview_.active_count() == 0) contacts_.alone(now);
   for (auto& effect : from_plumtree_) {
     if (auto* send = std::get_if<PlumtreeSend>(&effect)) {
-      const bool native = hyparview_.is_native(send->to);
-      out.emplace_back(SendMessage{std::move(send->to), std::move(send->message), native});
+      out.emplace_back(SendMessage{std::move(send->to), std::move(send->message), send->native});
     } else {
       auto& deliver = std::get<PlumtreeDeliver>(effect);
       out.emplace_back(Deliver{std::move(deliver.tag), std::move(deliver.payload), deliver.round});

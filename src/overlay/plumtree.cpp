@@ -350,12 +350,14 @@ void Plumtree::request(MissingList& waiting, MonotonicTime now, std::vector<Requ
 
 void Plumtree::graft(const Request& request, PlumtreeEffects& out) {
   if (Peer* const peer = meet(request.to)) peer->eager = true;
-  const std::size_t step = is_native(request.to) ? batch_max : 1;
+  const bool native = is_native(request.to);
+  const std::size_t step = native ? batch_max : 1;
   std::size_t at = 0;
   do {
     const std::size_t count = std::min(step, request.ids.size() - at);
     const auto begin = request.ids.begin() + static_cast<std::ptrdiff_t>(at);
-    out.emplace_back(PlumtreeSend{request.to, Graft{{begin, begin + static_cast<std::ptrdiff_t>(count)}}});
+    Graft batch{{begin, begin + static_cast<std::ptrdiff_t>(count)}};
+    out.emplace_back(PlumtreeSend{request.to, std::move(batch), native});
     ++counters_.graft_sent;
     at += count;
   } while (at < request.ids.size());
@@ -367,7 +369,7 @@ std::size_t Plumtree::missing() const noexcept { return missing_.size(); }
 
 void Plumtree::push(const Atom& to, bool native, const Received& message, PlumtreeEffects& out) {
   const std::uint32_t round = native ? next_round(message.round) : 0;
-  out.emplace_back(PlumtreeSend{to, Gossip{message.id, message.tag, message.payload, round}});
+  out.emplace_back(PlumtreeSend{to, Gossip{message.id, message.tag, message.payload, round}, native});
   ++counters_.gossip_sent;
 }
 
@@ -393,7 +395,7 @@ void Plumtree::flush(Peer& peer, PlumtreeEffects& out) {
   IHave batch;
   const auto send = [&] {
     counters_.ihave_sent += batch.announcements.size();
-    out.emplace_back(PlumtreeSend{peer.node, std::exchange(batch, {})});
+    out.emplace_back(PlumtreeSend{peer.node, std::exchange(batch, {}), peer.native});
   };
   while (!peer.library.empty() || !peer.application.empty()) {
     for (auto* const queue : {&peer.library, &peer.application}) {
@@ -408,9 +410,11 @@ void Plumtree::flush(Peer& peer, PlumtreeEffects& out) {
 
 void Plumtree::prune(const Atom& to, PlumtreeEffects& out) {
   // Who is a leaf of the tree stays one: the duplicate came by a link that was pruned a moment ago.
-  if (is_native(to) && find_peer(to) != nullptr && !has_eager_but(to)) return;
-  if (Peer* const peer = find_peer(to)) peer->eager = false;
-  out.emplace_back(PlumtreeSend{to, Prune{}});
+  const bool native = is_native(to);
+  Peer* const peer = find_peer(to);
+  if (native && peer != nullptr && !has_eager_but(to)) return;
+  if (peer != nullptr) peer->eager = false;
+  out.emplace_back(PlumtreeSend{to, Prune{}, native});
   ++counters_.prune_sent;
 }
 

@@ -21,13 +21,14 @@
 #pragma once
 
 #include <barrel_p2p/term.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <list>
 #include <optional>
-#include <unordered_map>
-#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -65,6 +66,7 @@ struct PlumtreeConfig {
 struct PlumtreeSend {
   Atom to;
   PlumtreeMessage message;
+  bool native = false;  ///< It said hello: see `set_native`.
 };
 struct PlumtreeDeliver {
   Term tag;
@@ -231,20 +233,21 @@ class Plumtree {
   PlumtreeConfig config_;
   Prng random_;
   bool left_ = false;
-  std::vector<Peer> peers_;           ///< Neighbours, which the overlay bounds, and up to `guests_max` guests.
-  std::unordered_set<Atom> natives_;  ///< At most one a channel. Like the maps, never iterated: no order to depend on.
+  std::vector<Peer> peers_;  ///< Neighbours, which the overlay bounds, and up to `guests_max` guests.
+  /// At most one a channel. Like the maps, never iterated: no order to depend on.
+  boost::unordered_flat_set<Atom, std::hash<Atom>> natives_;
 
   std::deque<Received> received_;  ///< The oldest first.
   std::uint64_t first_ = 0;        ///< Number of `received_.front()`, counted from the start.
   std::size_t bare_ = 0;           ///< So many of the oldest have lost their payload.
   std::size_t payload_bytes_ = 0;
-  std::unordered_map<MessageId, std::uint64_t> numbers_;  ///< Of all received messages.
+  boost::unordered_flat_map<MessageId, std::uint64_t, std::hash<MessageId>> numbers_;  ///< Of all received messages.
 
   Lateness lateness_;
   MissingList awaited_;
   MissingList asked_;
-  std::unordered_map<MessageId, MissingList::iterator> missing_;  ///< Of both lists.
-  std::unordered_map<Atom, std::size_t> shares_;                  ///< Of `missing_`, none is 0.
+  boost::unordered_flat_map<MessageId, MissingList::iterator, std::hash<MessageId>> missing_;  ///< Of both lists.
+  boost::unordered_flat_map<Atom, std::size_t, std::hash<Atom>> shares_;  ///< Of `missing_`, none is 0.
 
   std::vector<Shortcut> shortcuts_;  ///< Between neighbours: at most their number squared.
   std::optional<MonotonicTime> flush_at_;
