@@ -14,7 +14,10 @@ constexpr unsigned byte_bits = 8;
 
 }  // namespace
 
-Term to_term(const Timestamp& stamp) { return Term::tuple({Atom("timestamp"), stamp.wall, stamp.logical}); }
+Term to_term(const Timestamp& stamp) {
+  static const Term tag(Atom("timestamp"));  // one look-up of the name, not one a stamp
+  return Term::tuple_of(tag, stamp.wall, stamp.logical);
+}
 
 Result<Timestamp> timestamp_of(const Term& term) {
   if (!term.is_tagged("timestamp", 3)) return fail(Errc::malformed_term, "not a timestamp");

@@ -61,6 +61,10 @@ Item pop(std::vector<Item>& heap, const Order& order) {
   return item;
 }
 
+bool is_term_of(const Timestamp& stamp, const Term& term) {
+  return term.is_tagged("timestamp", 3) && term[1] == Term(stamp.wall) && term[2] == Term(stamp.logical);
+}
+
 /// Which of two values of one dot all nodes of ours keep.
 bool prevails(const Term& value, const Term& other) { return encode_term(value) > encode_term(other); }
 
@@ -122,11 +126,27 @@ bool operator==(const Entry& left, const Entry& right) noexcept {
 }
 
 Term to_term(const Entry& entry) {
-  if (!entry.is_live()) return Term::tuple({Atom("tombstone"), to_term(entry.stamp())});
+  static const Term tombstone_tag(Atom("tombstone"));
+  static const Term value_tag(Atom("value"));
+  static const Term present(true);
+  if (!entry.is_live()) return Term::tuple_of(tombstone_tag, to_term(entry.stamp()));
   std::vector<TermPair> dots;
   dots.reserve(entry.dots().size());
-  for (const auto& dot : entry.dots()) dots.emplace_back(Term::tuple({dot.node, to_term(dot.stamp)}), Term(true));
-  return Term::tuple({Atom("value"), entry.value(), Term::map(std::move(dots))});
+  for (const auto& dot : entry.dots()) dots.emplace_back(Term::tuple_of(dot.node, to_term(dot.stamp)), present);
+  return Term::tuple_of(value_tag, entry.value(), Term::map(std::move(dots)));
+}
+
+bool is_term_of(const Entry& entry, const Term& term) {
+  if (!entry.is_live()) return term.is_tagged("tombstone", 2) && is_term_of(entry.stamp(), term[1]);
+  const auto dots = entry.dots();
+  const bool alike = term.is_tagged("value", 3) && term[2].is_map() && term[2].size() == dots.size();
+  if (!alike || !(term[1] == entry.value())) return false;
+  return std::ranges::all_of(term[2].pairs(), [&](const TermPair& pair) {
+    const auto& [key, value] = pair;
+    return value.is_atom("true") && key.is_tuple(2) && std::ranges::any_of(dots, [&](const Dot& dot) {
+             return key[0] == Term(dot.node) && is_term_of(dot.stamp, key[1]);
+           });
+  });
 }
 
 Result<Entry> entry_of(const Term& term) {
@@ -329,11 +349,15 @@ Term plain_form(const Term& key) { return contains_float(key) ? without_floats(k
 // What peers send.
 
 Accepted accept(const Term& payload, HybridClock& clock, WallMilliseconds physical, const EntryCheck& check,
-                std::size_t entries_max) {
+                std::size_t entries_max, const KnownCheck& known) {
   Accepted accepted;
   const auto pairs = payload.pairs();
   accepted.entries.reserve(std::min(pairs.size(), entries_max));
   for (const auto& [key, term] : pairs) {
+    if (known && known(key, term)) {
+      ++accepted.known;
+      continue;
+    }
     auto entry = accepted.entries.size() < entries_max ? entry_of(term) : fail(Errc::limit_exceeded);
     if (!entry || (check && !check(key, *entry))) {
       ++accepted.rejected;

@@ -83,6 +83,8 @@ class Entry {
 };
 
 [[nodiscard]] Term to_term(const Entry& entry);
+/// Whether `to_term(entry)` is this term.
+[[nodiscard]] bool is_term_of(const Entry& entry, const Term& term);
 /// Error: `malformed_term`: not an entry, or with numbers out of range.
 [[nodiscard]] Result<Entry> entry_of(const Term& term);
 
@@ -177,6 +179,7 @@ class OrMap {
 /// What a peer sent, entry by entry.
 struct Accepted {
   std::vector<std::pair<Term, Entry>> entries;
+  std::size_t known = 0;      ///< This node has just that: not among `entries`.
   std::size_t rejected = 0;   ///< Malformed, or refused by the check.
   std::size_t in_future = 0;  ///< Of these, entries that the clock refused.
 };
@@ -184,10 +187,13 @@ struct Accepted {
 /// Which entries a feature takes. Values and keys of any type arrive here.
 using EntryCheck = std::function<bool(const Term& key, const Entry& entry)>;
 
+/// Whether this node has just this under the key. Most of what an exchange brings is known: it need not be looked into.
+using KnownCheck = std::function<bool(const Term& key, const Term& entry)>;
+
 /// Checks the whole of a delta or snapshot and moves the clock beyond all that is accepted. What is not a map holds
 /// nothing. At most `entries_max` are looked at; the rest counts as rejected.
 Accepted accept(const Term& payload, HybridClock& clock, WallMilliseconds physical, const EntryCheck& check,
-                std::size_t entries_max);
+                std::size_t entries_max, const KnownCheck& known = {});
 
 }  // namespace replication
 }  // namespace v0

@@ -121,8 +121,9 @@ bool OrMapState::merge(const Atom& from, const Term& entries) {
     if (config_.check && !config_.check(key, entry)) return false;
     return map_.find(key) != nullptr || ++added <= room;
   };
-  const auto accepted = accept(entries, clock_, wall_clock_(), check, entries.size());
-  counters_.accepted += accepted.entries.size();
+  const auto known = [&](const Term& key, const Term& entry) { return has(key, entry); };
+  const auto accepted = accept(entries, clock_, wall_clock_(), check, entries.size(), known);
+  counters_.accepted += accepted.entries.size() + accepted.known;
   counters_.rejected += accepted.rejected;
   counters_.in_future += accepted.in_future;
   bool changed = false;
@@ -153,6 +154,11 @@ Term OrMapState::entry(const Term& key) const {
   const Entry* entry = map_.find(key);
   assert(entry != nullptr);
   return to_term(*entry);
+}
+
+bool OrMapState::has(const Term& key, const Term& entry_term) const {
+  const Entry* entry = map_.find(key);
+  return entry != nullptr && is_term_of(*entry, entry_term);
 }
 
 bool OrMapState::covers(const Term& key, const Timestamp& stamp) const {

@@ -79,6 +79,7 @@ class OrMapState final : public ReplicatedState {
   void merge_custom(const Atom& /*from*/, const Term& /*payload*/) override {}
   [[nodiscard]] const DigestTree* digests() const noexcept override { return &digests_; }
   [[nodiscard]] Term entry(const Term& key) const override;
+  [[nodiscard]] bool has(const Term& key, const Term& entry_term) const override;
   [[nodiscard]] bool covers(const Term& key, const Timestamp& stamp) const override;
 
  private:

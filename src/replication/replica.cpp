@@ -53,8 +53,13 @@ void Replica::broadcast_custom(Term payload, ReplicaEffects& out) {
 void Replica::peer_up(const Atom& node, MonotonicTime now) {
   Peer* peer = find(node);
   if (peer == nullptr) peer = &peers_.emplace_back(Peer{.node = node});
-  peer->greet_at = now + config_.greeting_delay;
+  greet(*peer, now);
   peer->futile_rounds = 0;
+}
+
+void Replica::greet(Peer& peer, MonotonicTime now) {
+  peer.greet_at = now + config_.greeting_delay;
+  next_greeting_ = std::min(next_greeting_, *peer.greet_at);
 }
 
 void Replica::peer_down(const Atom& node) {
@@ -68,7 +73,7 @@ void Replica::set_native(const Atom& node) {
 
 void Replica::suspect(const Atom& node, MonotonicTime now) {
   if (Peer* peer = find(node)) {
-    if (!peer->greet_at) peer->greet_at = now + config_.greeting_delay;
+    if (!peer->greet_at) greet(*peer, now);
   } else if (config_.anti_entropy_period.count() > 0) {
     next_round_ = std::min(next_round_, now + suspicion_delay);
   }
@@ -230,7 +235,7 @@ void Replica::on_entries(Peer& peer, const Term& message, MonotonicTime now, Rep
 void Replica::note_news(Peer& from, MonotonicTime now) {
   from.changed = true;
   for (auto& peer : peers_) {
-    if (peer.native && peer.node != from.node && !peer.greet_at) peer.greet_at = now + config_.greeting_delay;
+    if (peer.native && peer.node != from.node && !peer.greet_at) greet(peer, now);
   }
 }
 
@@ -245,9 +250,9 @@ void Replica::send_entries(const Atom& to, const std::vector<Prefix>& prefixes, 
       more = true;
       return;
     }
-    Term entry = state_.entry(key);
     const Term* theirs = known != nullptr ? known->find(key) : nullptr;
-    if (theirs != nullptr && *theirs == entry) return;
+    if (theirs != nullptr && state_.has(key, *theirs)) return;
+    Term entry = state_.entry(key);
     bytes += encoded_size(key, false) + encoded_size(entry, false);
     entries.emplace_back(key, std::move(entry));
   };
@@ -265,14 +270,15 @@ void Replica::send_digests(const Atom& to, const std::vector<Range>& ranges, Rep
   std::vector<Term> items;
   items.reserve(ranges.size());
   for (const auto& [prefix, summary] : ranges) {
-    items.push_back(Term::tuple({prefix.bits, prefix.depth, summary.count, summary.digest}));
+    items.push_back(Term::tuple_of(prefix.bits, prefix.depth, summary.count, summary.digest));
   }
   counters_.digests_sent += items.size();
   send(to, Term::tuple({Atom("digests"), config_.own, Term::list(std::move(items))}), out);
 }
 
 void Replica::send(const Atom& to, Term message, ReplicaEffects& out) {
-  out.emplace_back(ReplicaSend{to, Term::tuple({Atom(envelope_tag), std::move(message)})});
+  static const Term tag{Atom(envelope_tag)};
+  out.emplace_back(ReplicaSend{to, Term::tuple_of(tag, std::move(message))});
 }
 
 // Confirmations.
@@ -378,13 +384,23 @@ void Replica::schedule(MonotonicTime now) {
   next_round_ = now + random_.jitter(config_.anti_entropy_period, spread);
 }
 
-void Replica::tick(MonotonicTime now, ReplicaEffects& out) {
-  tick_questions(now, out);
+void Replica::greet_due(MonotonicTime now, ReplicaEffects& out) {
+  if (now < next_greeting_) return;
+  next_greeting_ = MonotonicTime::max();
   for (auto& peer : peers_) {
-    if (!peer.greet_at || *peer.greet_at > now) continue;
+    if (!peer.greet_at) continue;
+    if (*peer.greet_at > now) {
+      next_greeting_ = std::min(next_greeting_, *peer.greet_at);
+      continue;
+    }
     peer.greet_at.reset();
     exchange(peer, now, out);
   }
+}
+
+void Replica::tick(MonotonicTime now, ReplicaEffects& out) {
+  tick_questions(now, out);
+  greet_due(now, out);
   if (config_.anti_entropy_period.count() == 0 || now < next_round_) return;
   schedule(now);
   if (peers_.empty()) return;
@@ -406,9 +422,7 @@ void Replica::tick(MonotonicTime now, ReplicaEffects& out) {
 std::optional<MonotonicTime> Replica::deadline() const noexcept {
   std::optional<MonotonicTime> next;
   if (config_.anti_entropy_period.count() > 0) next = next_round_;
-  for (const auto& peer : peers_) {
-    if (peer.greet_at) next = next ? std::min(*next, *peer.greet_at) : *peer.greet_at;
-  }
+  if (next_greeting_ != MonotonicTime::max()) next = next ? std::min(*next, next_greeting_) : next_greeting_;
   if (!questions_.empty()) next = next ? std::min(*next, next_question_) : next_question_;
   return next;
 }

@@ -61,6 +61,8 @@ class ReplicatedState {
   [[nodiscard]] virtual const DigestTree* digests() const noexcept = 0;
   /// One entry as it is sent. The key is in `digests`, or was written by this node.
   [[nodiscard]] virtual Term entry(const Term& key) const = 0;
+  /// Whether `entry(key)` is this term.
+  [[nodiscard]] virtual bool has(const Term& key, const Term& entry_term) const { return entry(key) == entry_term; }
   /// Whether the entry is as new as the stamp or newer.
   [[nodiscard]] virtual bool covers(const Term& /*key*/, const Timestamp& /*stamp*/) const { return false; }
 
@@ -192,6 +194,8 @@ class Replica {
   void count_out(const Atom& node);
   void tick_questions(MonotonicTime now, ReplicaEffects& out);
   [[nodiscard]] Peer* find(const Atom& node) noexcept;
+  void greet(Peer& peer, MonotonicTime now);
+  void greet_due(MonotonicTime now, ReplicaEffects& out);
   void schedule(MonotonicTime now);
 
   ReplicaConfig config_;
@@ -205,6 +209,7 @@ class Replica {
   MonotonicTime next_question_ = MonotonicTime::max();  ///< No question has anything due before.
   std::uint64_t next_token_;
   MonotonicTime next_round_;
+  MonotonicTime next_greeting_ = MonotonicTime::max();  ///< No peer is to be greeted before.
   ReplicaCounters counters_;
 };
 

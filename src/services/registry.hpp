@@ -161,6 +161,7 @@ class Registry final : private replication::ReplicatedState {
   void merge_custom(const Atom& from, const Term& payload) override;
   [[nodiscard]] const replication::DigestTree* digests() const noexcept override { return state_.digests(); }
   [[nodiscard]] Term entry(const Term& key) const override { return state_.entry(key); }
+  [[nodiscard]] bool has(const Term& key, const Term& entry_term) const override { return state_.has(key, entry_term); }
   [[nodiscard]] bool covers(const Term& key, const replication::Timestamp& stamp) const override {
     return state_.covers(key, stamp);
   }

@@ -361,6 +361,41 @@ TEST(OrMap, what_is_too_much_or_too_far_ahead_is_refused_and_the_rest_is_taken) 
   EXPECT_TRUE(accept(Term("no map"), clock, 1000, {}, 5).entries.empty());
 }
 
+TEST(Entries, what_is_known_already_is_not_looked_into) {
+  HybridClock clock;
+  const Term entry = to_term(Entry::value("v", {{500, 0}, Atom("a@h")}));
+  const Term payload = Term::map({{"known", entry}, {"new", entry}});
+  const auto known = [&](const Term& key, const Term& term) { return key == Term("known") && term == entry; };
+  std::size_t checked = 0;
+  const auto check = [&](const Term& /*key*/, const Entry& /*entry*/) { return ++checked > 0; };
+  const auto accepted = accept(payload, clock, 1000, check, 5, known);
+  EXPECT_EQ(accepted.known, 1U);
+  EXPECT_EQ(checked, 1U);
+  ASSERT_EQ(accepted.entries.size(), 1U);
+  EXPECT_EQ(accepted.entries.front().first, Term("new"));
+}
+
+TEST(Entries, wire_forms_that_differ_in_any_part_are_told_apart) {
+  const Entry live = Entry::value("v", {{500, 1}, Atom("a@h")});
+  const Entry removed = Entry::tombstone({500, 1});
+  const auto stamp = [](std::int64_t wall, int logical) { return Term::tuple({Atom("timestamp"), wall, logical}); };
+  const auto value = [](const Term& content, const Term& dots) { return Term::tuple({Atom("value"), content, dots}); };
+  const auto dots = [](const Term& node, const Term& when, const Term& present = true) {
+    return Term::map({{Term::tuple({node, when}), present}});
+  };
+  EXPECT_TRUE(is_term_of(live, value("v", dots(Atom("a@h"), stamp(500, 1)))));
+  EXPECT_FALSE(is_term_of(live, value("w", dots(Atom("a@h"), stamp(500, 1)))));
+  EXPECT_FALSE(is_term_of(live, value("v", dots(Atom("b@h"), stamp(500, 1)))));
+  EXPECT_FALSE(is_term_of(live, value("v", dots(Atom("a@h"), stamp(501, 1)))));
+  EXPECT_FALSE(is_term_of(live, value("v", dots(Atom("a@h"), stamp(500, 2)))));
+  EXPECT_FALSE(is_term_of(live, value("v", dots(Atom("a@h"), stamp(500, 1), false))));
+  EXPECT_FALSE(is_term_of(live, value("v", Term::list({}))));
+  EXPECT_FALSE(is_term_of(live, to_term(removed)));
+  EXPECT_TRUE(is_term_of(removed, Term::tuple({Atom("tombstone"), stamp(500, 1)})));
+  EXPECT_FALSE(is_term_of(removed, Term::tuple({Atom("tombstone"), stamp(500, 0)})));
+  EXPECT_FALSE(is_term_of(removed, to_term(live)));
+}
+
 TEST(OrMapState, a_retired_tombstone_answers_older_values_though_the_clock_was_set_back) {
   HybridClock clock;
   WallMilliseconds wall = 1'000'000;
@@ -426,6 +461,17 @@ RC_GTEST_PROP(OrMapLaws, the_count_of_live_values_is_right_and_the_wire_form_com
   const auto map = merged(random_map(), random_map());
   RC_ASSERT(map.live_count() == live(map).size());
   RC_ASSERT(map_of(map.to_term()).to_term() == map.to_term());
+}
+
+RC_GTEST_PROP(OrMapLaws, an_entry_knows_its_own_wire_form_and_no_other, ()) {
+  const auto map = merged(random_map(), random_map());
+  const auto other = merged(map, random_map());
+  for (const auto& [key, entry] : map.entries()) {
+    RC_ASSERT(is_term_of(entry, to_term(entry)));
+    for (const auto& [another_key, another] : other.entries()) {
+      RC_ASSERT(is_term_of(entry, to_term(another)) == (to_term(entry) == to_term(another)));
+    }
+  }
 }
 
 }  // namespace barrel_p2p::replication
