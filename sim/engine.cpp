@@ -37,8 +37,8 @@ void Engine::end_process(NodeIndex node, bool tell) {
   process.timer_at = process.timer_queued = SimTime::max();
   process.busy_until = now_;
   for (const Event& event : std::exchange(process.deferred, {})) drop(event);
-  const std::vector<std::uint32_t> links = process.links;
-  for (const std::uint32_t id : links) {
+  const std::vector<Place> links = process.links;
+  for (const auto& [id, peer] : links) {
     const std::uint8_t end = end_of(links_[id], node);
     if (tell && links_[id].end[end].state == EndState::up) transmit(id, end, parcel_closing);
     vanish(id, end);
@@ -48,8 +48,8 @@ void Engine::end_process(NodeIndex node, bool tell) {
 void Engine::pause(NodeIndex node) {
   if (!nodes_[node].alive || nodes_[node].paused) return;
   nodes_[node].paused = true;
-  const std::vector<std::uint32_t> links = nodes_[node].links;
-  for (const std::uint32_t id : links) review(id);
+  const std::vector<Place> links = nodes_[node].links;
+  for (const auto& [id, peer] : links) review(id);
 }
 
 void Engine::resume(NodeIndex node) {
@@ -64,8 +64,8 @@ void Engine::resume(NodeIndex node) {
   }
   process.timer_queued = SimTime::max();
   if (process.timer_at != SimTime::max()) set_timer(node, std::max(now_, process.timer_at));
-  const std::vector<std::uint32_t> links = process.links;
-  for (const std::uint32_t id : links) review(id);
+  const std::vector<Place> links = process.links;
+  for (const auto& [id, peer] : links) review(id);
 }
 
 void Engine::set_processing(NodeIndex node, SimTime per_parcel) { nodes_[node].processing = per_parcel; }

@@ -158,8 +158,12 @@ class Engine {
     std::uint8_t attempts = 0;
     bool in_use = false;
   };
+  struct Place {
+    std::uint32_t link = none;
+    NodeIndex peer = none;
+  };
   struct Node {
-    std::vector<std::uint32_t> links;
+    std::vector<Place> links;
     std::vector<Event> deferred;            ///< While it is paused.
     SimTime timer_at = SimTime::max();      ///< What the host wants.
     SimTime timer_queued = SimTime::max();  ///< The event that counts; it may be earlier.

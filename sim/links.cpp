@@ -30,12 +30,13 @@ std::optional<std::uint32_t> Engine::find_link(NodeIndex left, NodeIndex right) 
 }
 
 std::optional<std::uint32_t> Engine::find_up(NodeIndex node, NodeIndex peer) const {
-  auto id = find_link(node, peer);
-  while (id) {
-    const Link& link = links_[*id];
-    if (link.end[end_of(link, node)].state == EndState::up) return id;
-    if (link.previous == none || links_[link.previous].generation != link.previous_generation) return std::nullopt;
-    id = link.previous;
+  // Of the two lists the shorter one: a contact of all nodes may have thousands of links.
+  const bool from_node = nodes_[node].links.size() <= nodes_[peer].links.size();
+  const NodeIndex other = from_node ? peer : node;
+  for (const auto& place : nodes_[from_node ? node : peer].links) {
+    if (place.peer != other) continue;
+    const Link& link = links_[place.link];
+    if (link.end[end_of(link, node)].state == EndState::up) return place.link;
   }
   return std::nullopt;
 }
@@ -65,17 +66,17 @@ std::uint32_t Engine::make_link(NodeIndex from, NodeIndex to) {
     link.end[end].incarnation = nodes_[link.end[end].node].incarnation;
     auto& list = nodes_[link.end[end].node].links;
     link.end[end].place = static_cast<std::uint32_t>(list.size());
-    list.push_back(id);
+    list.push_back({id, end == 0 ? to : from});
   }
   return id;
 }
 
 void Engine::leave_list(const End& end) {
   auto& list = nodes_[end.node].links;
-  const std::uint32_t moved = list.back();
+  const Place moved = list.back();
   list[end.place] = moved;
   list.pop_back();
-  Link& link = links_[moved];
+  Link& link = links_[moved.link];
   link.end[end_of(link, end.node)].place = end.place;
 }
 

@@ -29,6 +29,17 @@ Term make_id(std::size_t number, Prng& random) {
   return Term::binary(id);
 }
 
+/// What the trace is told of a message to a name: how many parts it and its parts have. The bytes would have to be
+/// counted all through, and show in what follows anyway.
+std::uint64_t shape_of(const Term& message) {
+  constexpr std::uint64_t factor = 1'000'003;
+  std::uint64_t shape = message.size();
+  for (const auto& part : message.elements()) {
+    for (const auto& element : part.elements()) shape = shape * factor + element.size();
+  }
+  return shape;
+}
+
 std::size_t number_of(const Term& id) {
   const auto bytes = id.as_binary();
   std::size_t number = 0;
@@ -204,7 +215,7 @@ void Simulation::receive_by_name(NodeIndex node, NodeIndex peer, Parcel parcel) 
   const Term term = config_.codec ? open(node, packets_[parcel]) : std::move(packets_[parcel].term);
   const Atom name = packets_[parcel].receiver;
   discard(parcel);
-  engine_.note(trace_to_name + encoded_size(term, false));
+  engine_.note(trace_to_name + shape_of(term));
   services_->receive(node, peer, name, term);
 }
 
@@ -214,11 +225,12 @@ void Simulation::receive(NodeIndex node, NodeIndex peer, Parcel parcel) {
   const overlay::Message message = open(node, peer, packets_[parcel]);
   discard(parcel);
   engine_.note(hash_of(message));
-  const bool was_native = nodes_[node].overlay->membership().is_native(nodes_[peer].name);
+  const auto* membership = std::get_if<overlay::HyParViewMessage>(&message);
+  const bool is_hello = membership != nullptr && std::holds_alternative<overlay::Hello>(*membership);
   act(node, [&](overlay::Overlay& machine, MonotonicTime now, overlay::Effects& out) {
     machine.receive(nodes_[peer].name, message, now, out);
   });
-  if (!services_ || was_native || nodes_[node].overlay == nullptr) return;
+  if (!services_ || !is_hello || nodes_[node].overlay == nullptr) return;
   if (nodes_[node].overlay->membership().is_native(nodes_[peer].name)) services_->set_native(node, peer);
 }
 
@@ -227,9 +239,13 @@ void Simulation::timer(NodeIndex node) {
   served.timer_repeats = served.timer_served == engine_.now() ? served.timer_repeats + 1 : 0;
   served.timer_served = engine_.now();
   if (served.timer_repeats > timer_repeats_max) fail_at(node, "its timer is due again and again at one time");
-  act(node, [](overlay::Overlay& machine, MonotonicTime now, overlay::Effects& out) { machine.tick(now, out); });
-  const bool is_due = services_ && served.overlay != nullptr && services_->deadline(node) <= local_time(node);
-  if (is_due) services_->tick(node);
+  const bool is_due = served.overlay->deadline() <= local_time(node);
+  if (is_due)
+    act(node, [](overlay::Overlay& machine, MonotonicTime now, overlay::Effects& out) { machine.tick(now, out); });
+  if (served.overlay == nullptr) return;  // a callback ended it
+  const bool services_due = services_ && services_->deadline(node) <= local_time(node);
+  if (services_due) services_->tick(node);
+  if (!is_due && !services_due) arm(node);
 }
 
 void Simulation::discard(Parcel parcel) {
@@ -274,6 +290,7 @@ void Simulation::carry_out(NodeIndex node) {
 }
 
 void Simulation::arm(NodeIndex node) {
+  if (nodes_[node].carrying_out) return;  // it is armed at the end of that
   MonotonicTime next = nodes_[node].overlay->deadline();
   if (services_) next = std::min(next, services_->deadline(node));
   if (next == MonotonicTime::min()) return engine_.set_timer(node, engine_.now());
