@@ -12,7 +12,6 @@ inline namespace v0 {
 namespace sim {
 namespace {
 
-constexpr SimTime outage_span = std::chrono::minutes(10);
 constexpr SimTime pause_max = Milliseconds(20'000);
 constexpr SimTime between_faults = Milliseconds(4'000);  ///< At most.
 constexpr SimTime broadcast_wait = Milliseconds(20'000);
@@ -48,7 +47,7 @@ class Chaos {
     if (workload_ != nullptr) workload_->begin();
     if (campaigns_ != nullptr) campaigns_->begin();
     if (cut < cuts.size()) partition(simulation_, cuts[cut], random_);
-    trouble(outage ? outage_span : step_.trouble);
+    trouble(outage ? step_.outage : step_.trouble);
     recover();
     if (workload_ != nullptr) workload_->stop();
     if (campaigns_ != nullptr) campaigns_->stop();

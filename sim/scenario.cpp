@@ -307,6 +307,7 @@ Step read_step(Reader& /*reader*/, CheckStep step) { return step; }
 Step read_step(Reader& reader, ChaosStep step) {
   reader.integer("rounds", 1, 1000, step.rounds);
   reader.milliseconds("trouble_ms", 1000, step.trouble);
+  reader.milliseconds("outage_ms", 1000, step.outage);
   reader.milliseconds("calm_ms", 1000, step.calm);
   reader.real("operations", 0, 100'000, step.operations);
   reader.integer("keys", 1, 1'000'000, step.keys);

@@ -68,6 +68,7 @@ struct CheckStep {};
 struct ChaosStep {
   std::size_t rounds = 4;
   SimTime trouble = Milliseconds(60'000);
+  SimTime outage = Milliseconds(600'000);  ///< Instead, in rounds in which nobody reaches anybody.
   SimTime calm = Milliseconds(180'000);
   double operations = 0;  ///< A second, of programs that use services and maps; needs `[services]`.
   std::size_t keys = 50;
