@@ -146,7 +146,8 @@ TEST(Maps, a_persistent_map_survives_its_node) {
 Term known_on_disk(const Cluster& cluster, const std::string& node, const std::string& other) {
   const auto store = replication::DurableStore::open({.directory = cluster.data(node) / "store"});
   if (!store) throw std::runtime_error(store.error().message());
-  const Term* known = (*store)->value(services::known_members_name)->find(Atom(other));
+  const auto members = (*store)->value(services::known_members_name);
+  const Term* known = members ? members->find(Atom(other)) : nullptr;
   return known == nullptr ? Term() : *known;
 }
 
