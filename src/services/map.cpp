@@ -15,11 +15,6 @@ namespace {
 using replication::Change;
 using replication::Entry;
 
-/// Changes that come from peers are given to the disk in parts: a small part of what the store's queue takes.
-constexpr std::size_t persist_bytes_max = 4UL * 1024 * 1024;
-constexpr std::size_t persist_changes_max = 4096;
-/// Tombstones that one scan takes away: about 10 ms of work. The next scan goes on.
-constexpr std::size_t collect_max = 20'000;
 /// From the opening to the questions to Erlang neighbours: a hello may be under way that says they are none.
 constexpr Milliseconds pull_delay{100};
 /// How long a node may be the only author of entries before its first lease is seen.
@@ -56,21 +51,9 @@ void MapSurroundings::depart(const Atom& node) {
   departed[node] = clock.last();
 }
 
-void Map::KeyQueue::push(const Term& key) {
-  if (known.insert(key).second) order.push_back(key);
-}
-
-Term Map::KeyQueue::pop() {
-  Term key = std::move(order.front());
-  order.pop_front();
-  known.erase(key);
-  return key;
-}
-
 Map::Map(Atom name, MapOptions options, MapSurroundings& around, const Now& now)
     : name_(std::move(name)),
       replica_name_(std::string(map_replica_prefix) + name_.string()),
-      collection_(map_collection(name_)),
       options_(std::move(options)),
       around_(around),
       now_(now),
@@ -81,7 +64,8 @@ Map::Map(Atom name, MapOptions options, MapSurroundings& around, const Now& now)
           [this](const Term& key, Change change, const Entry& entry, const Atom& from) {
             changed(key, change, entry, from);
           }),
-      replica_(replica_config(around.config, name_, replica_name_), state_, now.monotonic) {}
+      replica_(replica_config(around.config, name_, replica_name_), state_, now.monotonic),
+      writer_(map_collection(name_)) {}
 
 void Map::start(const Maps::Stored& stored, const Now& now, Effects& out) {
   begin(now, out);
@@ -106,11 +90,7 @@ void Map::begin(const Now& now, Effects& out) {
 
 void Map::finish(Ticket ticket) {
   forward(from_replica_, replica_name_, *out_);
-  if (!changes_.empty()) {
-    flush_persist(ticket);
-  } else if (ticket != 0) {
-    out_->emplace_back(Completed{ticket, {}});
-  }
+  if (!writer_.flush(ticket, *out_) && ticket != 0) out_->emplace_back(Completed{ticket, {}});
 }
 
 // What the program asks for.
@@ -206,8 +186,7 @@ void Map::changed(const Term& key, Change change, const Entry& entry, const Atom
   }
   note_author(entry);
   // What this node writes is written together.
-  const bool much = changes_.size() >= persist_changes_max || changes_bytes_ >= persist_bytes_max;
-  if (from != around_.config.own && much) flush_persist(0);
+  if (from != around_.config.own && writer_.is_full()) writer_.flush(0, *out_);
 }
 
 void Map::tell(const Term& key, const Term* value) {
@@ -224,20 +203,7 @@ void Map::tell(const Term& key, const Term* value) {
 
 /// `entry` is nullptr when it is gone.
 void Map::persist(const Term& key, const Entry* entry) {
-  if (!options_.persist) return;
-  StoreChange change{.kind = StoreChange::Kind::erase, .collection = collection_, .key = key};
-  changes_bytes_ += encoded_size(key, false);
-  if (entry != nullptr) {
-    change.kind = StoreChange::Kind::put;
-    change.entry = *entry;
-    changes_bytes_ += encoded_size(entry->value(), false);
-  }
-  changes_.push_back(std::move(change));
-}
-
-void Map::flush_persist(Ticket ticket) {
-  changes_bytes_ = 0;
-  if (!changes_.empty()) out_->emplace_back(Persist{std::exchange(changes_, {}), ticket});
+  if (options_.persist) writer_.add(key, entry);
 }
 
 void Map::forget(const Term& key) {
@@ -245,7 +211,7 @@ void Map::forget(const Term& key) {
   state_.erase(key);
   persist(key, nullptr);
   if (was_live) tell(key, nullptr);
-  if (changes_.size() >= persist_changes_max) flush_persist(0);
+  if (writer_.is_full()) writer_.flush(0, *out_);
 }
 
 // What other nodes send.
@@ -307,46 +273,20 @@ void Map::scan(const Now& now, Effects& out) {
   begin(now, out);
   collect_tombstones();
   expect_authors();
-  write_again();
+  writer_.retry(state_.map());
   finish(0);
 }
 
-/// How long ago the first absence began that still counts: until all have heard of what the node did not know.
-std::optional<Milliseconds> Map::absence() const {
-  std::optional<Milliseconds> longest;
-  for (const auto& absence : around_.absences) {
-    if (absence.until && *absence.until + options_.tombstone_ttl < now_.monotonic) continue;
-    const auto age = std::chrono::duration_cast<Milliseconds>(now_.monotonic - absence.since);
-    longest = std::max(longest.value_or(age), age);
-  }
-  return longest;
-}
-
-/// A node that is away has seen the removals that are older than its absence, by far: by as much as they are
-/// remembered when nobody is away.
 void Map::collect_tombstones() {
   const Milliseconds ttl = options_.tombstone_ttl;
-  const auto absence = this->absence();
-  state_.retire_tombstones(ttl, collect_max);
-  auto keys = state_.collect_tombstones(ttl + absence.value_or(Milliseconds(0)), collect_max);
-  if (absence) {
-    auto forced = state_.collect_tombstones(std::max(ttl, around_.config.tombstone_hold), collect_max);
-    forced_collections_ += forced.size();
-    std::ranges::move(forced, std::back_inserter(keys));
-  }
+  const auto absence = around_.absences.longest(ttl, now_.monotonic);
+  const auto [keys, forced] = services::collect_tombstones(state_, ttl, around_.config.tombstone_hold, absence);
+  forced_collections_ += forced;
   for (const auto& key : keys) persist(key, nullptr);
 }
 
 void Map::store_failed(const Term& key) {
-  if (options_.persist) unwritten_.push(key);
-}
-
-/// In parts: the disk that was full may have little room.
-void Map::write_again() {
-  while (!unwritten_.order.empty() && changes_.size() < persist_changes_max && changes_bytes_ < persist_bytes_max) {
-    const Term key = unwritten_.pop();
-    persist(key, state_.map().find(key));
-  }
+  if (options_.persist) writer_.failed(key);
 }
 
 MapStatistics Map::statistics() const {
@@ -358,7 +298,7 @@ MapStatistics Map::statistics() const {
   statistics.rejected_in_future = state_.counters().in_future;
   statistics.forced_collections = forced_collections_;
   statistics.futile_rounds = replica_.counters().futile;
-  statistics.unwritten = unwritten_.order.size();
+  statistics.unwritten = writer_.unwritten();
   return statistics;
 }
 

@@ -12,7 +12,6 @@
 #include <boost/unordered/unordered_flat_set.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -23,6 +22,8 @@
 #include "replication/clock.hpp"
 #include "replication/ormap_state.hpp"
 #include "replication/replica.hpp"
+#include "services/absences.hpp"
+#include "services/collection_writer.hpp"
 #include "services/effects.hpp"
 #include "services/maps.hpp"
 #include "services/members.hpp"
@@ -38,17 +39,11 @@ struct MapSurroundings {
     bool native = false;
   };
 
-  /// A time during which some node was away.
-  struct Absence {
-    MonotonicTime since;
-    std::optional<MonotonicTime> until;
-  };
-
   MapsConfig config;
   replication::HybridClock& clock;
   const Members& members;
   std::vector<Neighbour> neighbours{};
-  std::vector<Absence> absences{};  ///< In the order in which they ended; the last one may last.
+  Absences absences{config.tombstone_hold};
   /// Nodes whose lease ended and that were not back since, with what this node's clock had given by then.
   boost::unordered_flat_map<Atom, replication::Timestamp, std::hash<Atom>> departed{};
 
@@ -94,15 +89,6 @@ class Map {
   MonotonicTime scheduled = MonotonicTime::max();  ///< Where it stands in the list of `Maps`.
 
  private:
-  /// Keys in the order in which they came, each once.
-  struct KeyQueue {
-    std::deque<Term> order;
-    boost::unordered_flat_set<Term, std::hash<Term>> known;
-
-    void push(const Term& key);
-    Term pop();
-  };
-
   void begin(const Now& now, Effects& out);
   void finish(Ticket ticket);
   [[nodiscard]] bool accepts(const replication::Entry& entry) const;
@@ -114,16 +100,12 @@ class Map {
   void forget(const Term& key);
   void prune(const Atom& node);
   void answer_overruled(const Atom& to);
-  [[nodiscard]] std::optional<Milliseconds> absence() const;
   void collect_tombstones();
   void expect_authors();
-  void write_again();
   void persist(const Term& key, const replication::Entry* entry);
-  void flush_persist(Ticket ticket);
 
   const Atom name_;
   const Atom replica_name_;
-  const std::string collection_;
   const MapOptions options_;
   MapSurroundings& around_;
   Now now_;                 ///< Of the input that is being handled.
@@ -132,9 +114,7 @@ class Map {
   replication::Replica replica_;
   replication::ReplicaEffects from_replica_;
   std::optional<MonotonicTime> pull_at_;  ///< When Erlang neighbours are asked for all they have.
-  std::vector<StoreChange> changes_;      ///< For the disk.
-  std::size_t changes_bytes_ = 0;
-  KeyQueue unwritten_;  ///< The disk refused them.
+  CollectionWriter writer_;               ///< For the disk.
   /// Only authors of entries here that have no lease, and since when: they may be about to get one.
   std::map<Atom, MonotonicTime> awaited_;
   boost::unordered_flat_set<Atom, std::hash<Atom>> pruned_;  ///< Nodes of which something was forgotten.

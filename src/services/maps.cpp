@@ -28,10 +28,7 @@ Maps::Maps(MapsConfig config, replication::HybridClock& clock, const Members& me
           MapSurroundings{.config = std::move(config), .clock = clock, .members = members})),
       next_scan_(now.monotonic) {
   around_->config.scan_period = std::max(around_->config.scan_period, scan_period_min);
-  // Who had been away and came back shortly before this node's last life ended may not have heard of all yet.
-  if (members.has_past()) {
-    around_->absences.push_back({now.monotonic - around_->config.tombstone_hold, now.monotonic});
-  }
+  around_->absences.begin(members, now.monotonic);
 }
 
 Maps::~Maps() = default;
@@ -231,35 +228,10 @@ void Maps::tick(const Now& now, Effects& out) {
   if (now.monotonic < next_scan_) return;
   next_scan_ = now.monotonic + around_->config.scan_period;
   for (const auto& map : std::exchange(undropped_, {})) drop(map, 0, out);
-  note_absence(now);
+  around_->absences.note(around_->members, now.monotonic);
   for (const auto& [name, map] : maps_) {
     map->scan(now, out);
     schedule(*map);
-  }
-}
-
-void Maps::note_absence(const Now& now) {
-  auto& absences = around_->absences;
-  const auto longest = around_->members.longest_absence(now.monotonic);
-  const auto since = longest ? std::optional(now.monotonic - *longest) : std::nullopt;
-  if (!absences.empty() && !absences.back().until) {
-    auto& last = absences.back();
-    constexpr Milliseconds rounding{1000};
-    if (!since || *since > last.since + rounding) {
-      last.until = now.monotonic;  // the node whose absence began first is back, or forgotten
-    } else {
-      last.since = std::min(last.since, *since);
-    }
-  }
-  if (since && (absences.empty() || absences.back().until)) absences.push_back({*since, std::nullopt});
-  std::erase_if(absences, [&](const MapSurroundings::Absence& absence) {
-    return absence.until && *absence.until + around_->config.tombstone_hold < now.monotonic;
-  });
-  // Nodes that come and go all the time: the first two count as one.
-  constexpr std::size_t absences_max = 64;
-  if (absences.size() > absences_max) {
-    absences[1].since = std::min(absences[0].since, absences[1].since);
-    absences.erase(absences.begin());
   }
 }
 

@@ -123,7 +123,6 @@ class Maps {
   static void drop(const Atom& map, Ticket ticket, Effects& out);
 
   void schedule(Map& map);
-  void note_absence(const Now& now);
 
   std::unique_ptr<MapSurroundings> around_;
   std::map<Atom, std::unique_ptr<Map>> maps_;
