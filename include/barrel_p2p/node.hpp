@@ -21,6 +21,7 @@
 #include <barrel_p2p/node_name.hpp>
 #include <barrel_p2p/placement.hpp>
 #include <barrel_p2p/process.hpp>
+#include <barrel_p2p/reminders.hpp>
 #include <barrel_p2p/replicated.hpp>
 #include <barrel_p2p/server.hpp>
 #include <barrel_p2p/services.hpp>
@@ -352,6 +353,38 @@ class BARREL_P2P_API Node {
   /// From now on the process gets `{barrel_p2p_map, Map, {put, Key, Value} | {remove, Key}}`. Error: `no_such_map`.
   Result<void> subscribe_map(const Atom& map, const Pid& process);
   Result<void> unsubscribe_map(const Atom& map, const Pid& process);
+
+  // Reminders: kept by all nodes, told by the one that owns the key (`is_owner`). docs/reminders.md explains, and says
+  // what holds on both sides of a split. Keys and payloads are terms of any kind. Functions that return a result block
+  // for the cluster thread; errors of these: `overloaded`, `stopped`, `invalid_config` (a hidden node).
+
+  /// Sets the reminder of the key, in place of an earlier one. When it returns it is on the disk of this node, and
+  /// under way to the others. Never told before its time by the clock of its owner; a time that is over is told at
+  /// once. Errors: `limit_exceeded` (too large, or too many), `already_registered` (a key that Erlang nodes take for
+  /// another one that is present: 1 and 1.0), `io_error` (the disk did not take it; it counts all the same until all
+  /// nodes stop).
+  Result<void> remind(const Term& key, std::chrono::system_clock::time_point due, const Term& payload);
+  /// The same without blocking; the callback runs once, on the cluster thread, and must not block.
+  void remind(const Term& key, std::chrono::system_clock::time_point due, const Term& payload,
+              std::function<void(Result<void>)> done);
+  /// So long after this node's cluster thread has come to it.
+  Result<void> remind_after(const Term& key, Duration delay, const Term& payload);
+  void remind_after(const Term& key, Duration delay, const Term& payload, std::function<void(Result<void>)> done);
+  /// Of unknown keys too: another node may know them. One that is being told cannot be called back. Errors:
+  /// `limit_exceeded`, `io_error`.
+  Result<void> cancel_reminder(const Term& key);
+  void cancel_reminder(const Term& key, std::function<void(Result<void>)> done);
+  /// What this node knows of it. Error: `not_found`.
+  [[nodiscard]] Result<Reminder> find_reminder(const Term& key);
+  [[nodiscard]] Result<ReminderStatistics> reminder_statistics();
+  /// Reminders of keys of this node, on the cluster thread; the callback must not block. What it was told counts as
+  /// done when it returns. With `next` reminders are set anew as they fire; of several answers the earliest counts.
+  /// Such a subscription belongs on every node that may own the keys.
+  Subscription subscribe_reminders(std::function<void(const ReminderEvent&)> callback, NextReminder next = {});
+  /// From now on the process, here or elsewhere, gets `{barrel_p2p_reminder, Key, Payload, Fence}` of keys of this
+  /// node, until it ends. What is in its mailbox counts as done.
+  void subscribe_reminders(const Pid& process);
+  void unsubscribe_reminders(const Pid& process);
 
   /// Takes part in a replicated type of the program's own, as long as the handle lives; see replicated.hpp. The name is
   /// the same on all nodes, and nobody else's. Blocks for the cluster thread. Errors: `already_registered`,

@@ -6,6 +6,7 @@
 
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/maps.hpp>
+#include <barrel_p2p/reminders.hpp>
 #include <barrel_p2p/version.hpp>
 #include <chrono>
 #include <cstddef>
@@ -89,6 +90,22 @@ struct MapAtStart {
   MapOptions options{};
 };
 
+/// Reminders; docs/reminders.md. Each node may have its own.
+struct ReminderConfig {
+  std::chrono::milliseconds scan{1000};  ///< `reminder_scan_ms`, from 100: how often old tombstones are looked for, and
+                                         ///< the longest time until a jump of the clock is noticed.
+  std::chrono::milliseconds tombstone_ttl{3'600'000};  ///< `reminder_tombstone_ttl_ms`, from 1000: a node that was away
+                                                       ///< for longer may bring finished reminders back, but see
+                                                       ///< `map_tombstone_hold`.
+  LatePolicy late_policy = LatePolicy::fire;           ///< `reminder_late_policy`: `fire`, `skip` or `notify`.
+  std::chrono::milliseconds late_after{10'000};        ///< `reminder_late_after_ms`, from 0: an unplanned change of
+                                                       ///< owner takes a lease and a little.
+  std::uint32_t late_rate = 1000;  ///< `reminder_late_rate`, to 10,000,000: late ones that fire in a second; 0: all
+                                   ///< at once.
+  bool keep_without_subscriber = true;  ///< `reminder_keep_without_subscriber`: a due reminder waits for a subscriber
+                                        ///< on this node; else it is dropped, as Erlang nodes do.
+};
+
 /// Leases, services, maps: what all nodes know. docs/services.md and docs/maps.md. The keys are those of the Erlang
 /// library where it has them.
 struct ReplicationConfig {
@@ -112,10 +129,12 @@ struct ReplicationConfig {
   std::chrono::milliseconds map_tombstone_ttl{3'600'000};          ///< `barrel_p2p_map_tombstone_ttl_ms`, from 1000.
   std::chrono::milliseconds map_tombstone_hold{24 * 3'600'000LL};  ///< `map_tombstone_hold_ms`: the longest time that
                                                                    ///< removals are kept for nodes that are away.
-  std::size_t map_entry_bytes_max = 1024UL * 1024;   ///< `map_entry_bytes_max`, 1 KiB to 16 MiB: key and value of one
-                                                     ///< put. Larger things are for streams.
+  std::size_t map_entry_bytes_max =
+      1024UL * 1024;  ///< `map_entry_bytes_max`, 1 KiB to 16 MiB: key and value of one
+                      ///< put, key and payload of a reminder. Larger things are for streams.
   std::size_t service_meta_bytes_max = 16UL * 1024;  ///< `service_meta_bytes_max`, 64 to 1 MiB.
   std::vector<MapAtStart> maps;                      ///< `replicated_maps`
+  ReminderConfig reminders;
 };
 
 /// What a peer, or the lack of one, may cost.

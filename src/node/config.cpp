@@ -257,6 +257,24 @@ std::vector<Key> replication_keys() {
   };
 }
 
+std::vector<Key> reminder_keys() {
+  const auto in = [](auto member) {
+    return [member](NodeConfig& config) -> auto& { return config.replication.reminders.*member; };
+  };
+  using Config = ReminderConfig;
+  constexpr std::int64_t month_ms = 30 * 24 * hour_ms;
+  constexpr std::array<std::pair<std::string_view, LatePolicy>, 3> policies{
+      {{"fire", LatePolicy::fire}, {"skip", LatePolicy::skip}, {"notify", LatePolicy::notify}}};
+  return {
+      {"", "reminder_scan_ms", milliseconds(100, hour_ms, in(&Config::scan))},
+      {"", "reminder_tombstone_ttl_ms", milliseconds(1000, month_ms, in(&Config::tombstone_ttl))},
+      {"", "reminder_late_policy", choice(policies, in(&Config::late_policy))},
+      {"", "reminder_late_after_ms", milliseconds(0, month_ms, in(&Config::late_after))},
+      {"", "reminder_late_rate", integer(0, 10'000'000, in(&Config::late_rate))},
+      {"", "reminder_keep_without_subscriber", boolean(in(&Config::keep_without_subscriber))},
+  };
+}
+
 std::vector<Key> table_keys() {
   return {
       {"gossip", "payload_bytes_max",
@@ -295,6 +313,7 @@ const std::vector<Key>& all_keys() {
     auto list = top_level_keys();
     for (auto& key : membership_keys()) list.push_back(std::move(key));
     for (auto& key : replication_keys()) list.push_back(std::move(key));
+    for (auto& key : reminder_keys()) list.push_back(std::move(key));
     for (auto& key : table_keys()) list.push_back(std::move(key));
     return list;
   }();

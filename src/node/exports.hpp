@@ -31,6 +31,9 @@ void export_placement(process::System& system, ServicesRunner& services);
 /// process that makes the call here, of `lead/3` the last argument. `resign/1` is for all candidates of this node.
 void export_leaders(process::System& system, ServicesRunner& services);
 
+/// `barrel_p2p:remind/3`, `remind_after/3`, `cancel_reminder/1`, `subscribe_reminders/1`, `unsubscribe_reminders/1`.
+void export_reminders(process::System& system, ServicesRunner& services);
+
 /// `join` with the check for the own name. Errors: those of `Node::join`.
 Result<void> join(const process::System& system, OverlayRunner& overlay, const Atom& contact);
 

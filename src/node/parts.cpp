@@ -80,6 +80,16 @@ services::ServicesConfig services_config(const NodeConfig& config) {
   services.maps.tombstone_ttl = replication.map_tombstone_ttl;
   services.maps.tombstone_hold = replication.map_tombstone_hold;
   services.maps.entry_bytes_max = replication.map_entry_bytes_max;
+  auto& reminders = services.reminders;
+  reminders.anti_entropy_period = replication.anti_entropy;
+  reminders.scan_period = replication.reminders.scan;
+  reminders.tombstone_ttl = replication.reminders.tombstone_ttl;
+  reminders.tombstone_hold = replication.map_tombstone_hold;
+  reminders.entry_bytes_max = replication.map_entry_bytes_max;
+  reminders.late_policy = replication.reminders.late_policy;
+  reminders.late_after = replication.reminders.late_after;
+  reminders.late_rate = replication.reminders.late_rate;
+  reminders.keep_without_subscriber = replication.reminders.keep_without_subscriber;
   return services;
 }
 
@@ -276,7 +286,9 @@ Result<void> Node::Parts::make_services() {
   if (auto known = (*store)->value(services::known_members_name)) settings.services.members.known = std::move(*known);
   services = std::make_unique<node::ServicesRunner>(std::move(settings), cluster, *system, *network, *overlay,
                                                     std::move(*store), logger);
+  if (auto reminders = services->load_reminders(); !reminders) return reminders;
   node::export_services(*system, *services);
+  node::export_reminders(*system, *services);
   node::export_maps(*system, *services);
   node::export_placement(*system, *services);
   node::export_leaders(*system, *services);

@@ -33,6 +33,11 @@ void PidSubscribers::remove(const Pid& pid) {
   list_->watchers.erase(found);
 }
 
+bool PidSubscribers::empty() const {
+  const std::lock_guard lock(list_->mutex);
+  return list_->watchers.empty();
+}
+
 void PidSubscribers::tell(const Term& message) {
   std::vector<Pid> pids;
   {

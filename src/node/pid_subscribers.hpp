@@ -21,6 +21,7 @@ class PidSubscribers {
   /// A second time is the same as once. From its return on the process gets what is told.
   void add(const Pid& pid);
   void remove(const Pid& pid);
+  [[nodiscard]] bool empty() const;
   /// Does not wait: a subscriber on a node whose queue is full misses the message.
   void tell(const Term& message);
 

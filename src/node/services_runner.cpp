@@ -84,14 +84,15 @@ ServicesRunner::ServicesRunner(ServicesRunnerConfig config, SerialExecutor& exec
       members_{config_.services.own},
       handed_out_(system, [this](Call work) { wake(queue_.push(std::move(work))); }),
       service_pids_(system),
-      shard_pids_(system) {
+      shard_pids_(system),
+      reminder_pids_(system) {
   placement_.publish(machine_.placement());
   placement_.set_lease(machine_.members().lease_until());
   const auto take = [this](const Atom& name, const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
     return receive(name, node, epoch, std::move(payload));
   };
   for (const auto name : {services::members_replica_name, services::registry_replica_name, services::placement_name,
-                          services::leader_replica_name, services::router_name}) {
+                          services::leader_replica_name, services::reminder_replica_name, services::router_name}) {
     system_.set_receiver(
         Atom(name), [take, atom = Atom(name)](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
           return take(atom, node, epoch, std::move(payload));
@@ -194,6 +195,9 @@ void ServicesRunner::call(std::size_t bytes, const std::shared_ptr<Answer<T>>& a
 }
 
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Role>>&, Call);  // services_leaders.cpp
+// services_reminders.cpp
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Reminder>>&, Call);
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<ReminderStatistics>>&, Call);
 
 DeliverOutcome ServicesRunner::receive(const Atom& name, const Atom& node, std::uint64_t epoch,
                                        distribution::Payload&& payload) {
@@ -435,6 +439,7 @@ void ServicesRunner::run() {
 }
 
 void ServicesRunner::tick() {
+  note_reminder_subscribers();
   machine_.tick(now(), effects_);
   router_->tick(now(), effects_);
   handed_out_.tick(now());

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <barrel_p2p/leader.hpp>
 #include <barrel_p2p/maps.hpp>
+#include <barrel_p2p/reminders.hpp>
 #include <barrel_p2p/replicated.hpp>
 #include <barrel_p2p/services.hpp>
 #include <barrel_p2p/subscription.hpp>
@@ -71,6 +72,8 @@ class ServicesRunner {
 
   /// After the system was started, before the cluster thread is.
   void start();
+  /// Before `start`: what the store has of reminders. Blocks for the disk.
+  Result<void> load_reminders();
   /// Handles find nobody from here on. Tells the others that this node goes, and waits until that is on its way. While
   /// the cluster thread runs.
   void say_goodbye();
@@ -103,6 +106,15 @@ class ServicesRunner {
   void set_priority(Term name, Pid pid, Term priority, Done done);
   /// Is never refused but by `stopped`.
   void resign(Term name, std::optional<Pid> pid, Answer<bool>::Function done);
+
+  void remind(Term key, WallMilliseconds due, Term payload, Done done);
+  void remind_after(Term key, Milliseconds delay, Term payload, Done done);
+  void cancel_reminder(Term key, Done done);
+  void find_reminder(Term key, Answer<Reminder>::Function done);
+  void reminder_statistics(Answer<ReminderStatistics>::Function done);
+  Subscription subscribe_reminders(std::function<void(const ReminderEvent&)> callback, NextReminder next);
+  void subscribe_reminders(const Pid& pid);
+  void unsubscribe_reminders(const Pid& pid) { reminder_pids_.remove(pid); }
 
   // Reads, from any thread, without waiting.
   [[nodiscard]] Registrations lookup(const ServiceName& name) const;
@@ -148,6 +160,12 @@ class ServicesRunner {
     WhereisOptions options;
     MonotonicTime until;
     Answer<ServiceLocation> answer;
+  };
+
+  /// When a reminder is due again: every subscriber that says so may make it earlier.
+  struct Recurrence {
+    const ReminderEvent& previous;
+    std::optional<WallMilliseconds>& next;
   };
 
   /// Who waits for what other nodes answer.
@@ -202,11 +220,13 @@ class ServicesRunner {
   void carry_out(services::MapHappened& effect);
   void carry_out(services::LeaderChanged& effect);
   void carry_out(services::LeaderHappened& effect);
+  void carry_out(services::ReminderFired& effect);
   void carry_out(services::MembersChanged& effect);
   void carry_out(services::PlacementChanged& effect);
   void carry_out(services::ShardHappened& effect);
   void carry_out(services::Routed& effect);
   void serve_waiters(const Term& name);
+  void note_reminder_subscribers();
   [[nodiscard]] static services::Now now();
 
   const ServicesRunnerConfig config_;
@@ -248,6 +268,9 @@ class ServicesRunner {
   PidSubscribers service_pids_;
   Subscribers<ShardEvent> shard_events_;
   PidSubscribers shard_pids_;
+  Subscribers<ReminderEvent> reminder_events_;
+  Subscribers<Recurrence> recurrences_;
+  PidSubscribers reminder_pids_;
   const std::shared_ptr<Gate<ServicesRunner>> gate_ = std::make_shared<Gate<ServicesRunner>>(*this);
 };
 

@@ -57,6 +57,11 @@ class Subscribers {
     list_->entries.push_back(entry);
   }
 
+  [[nodiscard]] bool empty() const {
+    const std::lock_guard lock(list_->mutex);
+    return list_->entries.empty();
+  }
+
   void tell(const Event& event) const {
     std::vector<std::shared_ptr<Entry>> entries;
     {

@@ -208,11 +208,23 @@ Result<void> check_replication(const NodeConfig& config) {
   return {};
 }
 
+Result<void> check_reminders(const NodeConfig& config) {
+  const auto& reminders = config.replication.reminders;
+  constexpr std::uint32_t rate_most = 10'000'000;
+  if (reminders.scan < 100ms) return bad("reminder_scan_ms", "must be at least 100 (milliseconds)");
+  if (reminders.tombstone_ttl < 1000ms) {
+    return bad("reminder_tombstone_ttl_ms", "must be at least 1000 (milliseconds)");
+  }
+  if (reminders.late_after < 0ms) return bad("reminder_late_after_ms", "must be 0 or more");
+  if (reminders.late_rate > rate_most) return bad("reminder_late_rate", "must be at most 10000000, or 0 for no limit");
+  return {};
+}
+
 }  // namespace
 
 Result<void> validate(const NodeConfig& config) {
   for (const auto check : {check_addresses, check_cookie, check_certificate, check_limits, check_times, check_views,
-                           check_membership, check_replication}) {
+                           check_membership, check_replication, check_reminders}) {
     if (auto checked = check(config); !checked) return checked;
   }
   return {};

@@ -52,6 +52,8 @@ class OrMapState final : public ReplicatedState {
   Result<Term> put(const Term& key, Term value);
   /// Removes, whether there is such a key or not. Error: `limit_exceeded`, as above.
   Result<Term> remove(const Term& key);
+  /// A stamp of this node that is greater than that of the present entry. What is put next has a greater one.
+  Timestamp next_stamp(const Term& key);
   /// An entry of the store, or of another map of ours. Unchecked; the clock goes on behind it.
   void restore(const Term& key, const Entry& entry);
   /// Forgets an entry without a trace.
@@ -84,7 +86,6 @@ class OrMapState final : public ReplicatedState {
 
  private:
   [[nodiscard]] Result<void> check_write(const Term& key, std::size_t more) const;
-  Timestamp next_stamp(const Term& key);
   const Entry& note(const OrMap::Record& record);
   void retire_before(WallMilliseconds cutoff, std::size_t count_max);
 

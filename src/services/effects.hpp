@@ -8,6 +8,7 @@
 #include <barrel_p2p/leader.hpp>
 #include <barrel_p2p/maps.hpp>
 #include <barrel_p2p/placement.hpp>
+#include <barrel_p2p/reminders.hpp>
 #include <barrel_p2p/services.hpp>
 #include <barrel_p2p/term.hpp>
 #include <cstdint>
@@ -119,6 +120,12 @@ struct LeaderHappened {
   LeaderEvent event;
 };
 
+/// Subscribers are to be told. Comes before the effects that make it known that the reminder is gone: the other way
+/// round one whose node crashes in between would be lost.
+struct ReminderFired {
+  ReminderEvent event;
+};
+
 /// `Members::members` gives others than before.
 struct MembersChanged {};
 
@@ -140,8 +147,8 @@ struct Routed {
 };
 
 using Effect = std::variant<Send, SendPid, Broadcast, Persist, Completed, Watch, Unwatch, ServiceChanged,
-                            ServiceHappened, MapChanged, MapHappened, LeaderChanged, LeaderHappened, MembersChanged,
-                            PlacementChanged, ShardHappened, Routed>;
+                            ServiceHappened, MapChanged, MapHappened, LeaderChanged, LeaderHappened, ReminderFired,
+                            MembersChanged, PlacementChanged, ShardHappened, Routed>;
 using Effects = std::vector<Effect>;
 
 }  // namespace services

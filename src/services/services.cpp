@@ -15,12 +15,13 @@ namespace {
 ServicesConfig completed(ServicesConfig config) {
   Prng seeds(config.seed);
   config.members.own = config.placement.own = config.registry.own = config.leader.own = config.own;
-  config.maps.own = config.types.own = config.own;
+  config.maps.own = config.reminders.own = config.types.own = config.own;
   config.members.seed = seeds.next();
   config.registry.seed = seeds.next();
   config.maps.seed = seeds.next();
   config.types.seed = seeds.next();
   config.leader.seed = seeds.next();
+  config.reminders.seed = seeds.next();
   return config;
 }
 
@@ -36,6 +37,7 @@ Services::Services(const Now& now, ServicesConfig&& config)
       registry_(std::move(config.registry), clock_, members_, now),
       leader_(std::move(config.leader), clock_, members_, config.fences, now),
       maps_(std::move(config.maps), clock_, members_, now),
+      reminders_(std::move(config.reminders), clock_, members_, placement_, now),
       types_(std::move(config.types)) {}
 
 // What the overlay tells.
@@ -46,6 +48,7 @@ void Services::neighbour_up(const Atom& node, bool native, const Now& now, Effec
   leader_.neighbour_up(node, now, out);
   members_.neighbour_up(node, now, out);
   maps_.neighbour_up(node, now, out);
+  reminders_.neighbour_up(node, now);
   types_.neighbour_up(node, now);
   if (native) set_native(node, out);
   spread(now, out);
@@ -57,6 +60,7 @@ void Services::neighbour_down(const Atom& node) {
   registry_.neighbour_down(node);
   leader_.neighbour_down(node);
   maps_.neighbour_down(node);
+  reminders_.neighbour_down(node);
   types_.neighbour_down(node);
 }
 
@@ -66,6 +70,7 @@ void Services::set_native(const Atom& node, Effects& out) {
   registry_.set_native(node);
   leader_.set_native(node);
   maps_.set_native(node);
+  reminders_.set_native(node);
   types_.set_native(node);
 }
 
@@ -78,6 +83,7 @@ void Services::leave(const Now& now, Effects& out) {
   std::ranges::move(goodbye, std::back_inserter(out));
   registry_.leave();
   maps_.leave();
+  reminders_.leave();
   types_.leave();
   spread(now, out);
 }
@@ -93,6 +99,8 @@ bool Services::deliver(const Term& tag, const Term& payload, const Now& now, Eff
     leader_.deliver(payload, now, out);
   } else if (maps_.takes(*name)) {
     maps_.deliver(*name, payload, now, out);
+  } else if (*name == reminder_replica_name) {
+    reminders_.deliver(payload, now, out);
   } else if (types_.takes(*name)) {
     types_.deliver(*name, payload);
   } else {
@@ -115,6 +123,8 @@ bool Services::receive(const Atom& name, const Atom& from, const Term& message, 
     leader_.receive(from, message, now, out);
   } else if (maps_.takes(name)) {
     maps_.receive(name, from, message, now, out);
+  } else if (name == reminder_replica_name) {
+    reminders_.receive(from, message, now, out);
   } else if (types_.takes(name)) {
     types_.receive(name, from, message, now, out);
   } else {
@@ -132,6 +142,7 @@ void Services::process_down(const Pid& pid, const Term& reason, const Now& now, 
 void Services::store_failed(std::span<const StoreChange> changes) {
   maps_.store_failed(changes);
   leader_.store_failed(changes);
+  reminders_.store_failed(changes);
   for (const auto& change : changes) {
     if (change.kind != StoreChange::Kind::set) continue;
     if (change.collection == clock_mark_name) mark_failed_ = true;
@@ -147,19 +158,24 @@ void Services::tick(const Now& now, Effects& out) {
   registry_.tick(now, out);
   leader_.tick(now, out);
   maps_.tick(now, out);
+  place(now, out);  // before what depends on it
+  reminders_.tick(now, out);
   types_.tick(now, out);
   spread(now, out);
 }
 
 MonotonicTime Services::deadline() const noexcept {
   return std::min({members_.deadline(), placement_.deadline(), registry_.deadline(), leader_.deadline(),
-                   maps_.deadline(), types_.deadline()});
+                   maps_.deadline(), reminders_.deadline(), types_.deadline()});
 }
 
 /// The placement follows the members.
 void Services::place(const Now& now, Effects& out) {
   placement_.update(now.monotonic);
-  if (std::exchange(placed_, placement_.revision()) != placed_) out.emplace_back(PlacementChanged{});
+  if (std::exchange(placed_, placement_.revision()) != placed_) {
+    out.emplace_back(PlacementChanged{});
+    reminders_.owners_changed(now);
+  }
   for (const auto& change : placement_.take_changes()) out.emplace_back(ShardHappened{change});
 }
 

@@ -1,5 +1,6 @@
 // All services of one node as one machine: the clock, the members, the placement, the registry, leader election, the
-// maps, the program's own types. The node runs it on real channels and disks, the simulator on virtual ones.
+// maps, the reminders, the program's own types. The node runs it on real channels and disks, the simulator on virtual
+// ones.
 //
 // One thread at a time (the cluster thread).
 #pragma once
@@ -19,6 +20,7 @@
 #include "services/members.hpp"
 #include "services/placement.hpp"
 #include "services/registry.hpp"
+#include "services/reminders.hpp"
 #include "services/replicated_types.hpp"
 
 namespace barrel_p2p {
@@ -41,6 +43,7 @@ struct ServicesConfig {
   LeaderConfig leader;
   Leader::Stored fences;  ///< What was stored in `leader_fences_collection`.
   MapsConfig maps;
+  RemindersConfig reminders;
   ReplicatedTypesConfig types;
 };
 
@@ -75,6 +78,8 @@ class Services {
   [[nodiscard]] Registry& registry() noexcept { return registry_; }
   [[nodiscard]] Leader& leader() noexcept { return leader_; }
   [[nodiscard]] Maps& maps() noexcept { return maps_; }
+  /// Before anything else is done to the machine `Reminders::start` must be called.
+  [[nodiscard]] Reminders& reminders() noexcept { return reminders_; }
   [[nodiscard]] ReplicatedTypes& types() noexcept { return types_; }
   void settle(Effects& out);
 
@@ -84,6 +89,7 @@ class Services {
   [[nodiscard]] const Registry& registry() const noexcept { return registry_; }
   [[nodiscard]] const Leader& leader() const noexcept { return leader_; }
   [[nodiscard]] const Maps& maps() const noexcept { return maps_; }
+  [[nodiscard]] const Reminders& reminders() const noexcept { return reminders_; }
   [[nodiscard]] const replication::HybridClock& clock() const noexcept { return clock_; }
 
  private:
@@ -98,6 +104,7 @@ class Services {
   Registry registry_;
   Leader leader_;
   Maps maps_;
+  Reminders reminders_;
   ReplicatedTypes types_;
   // The disk refused them; the next tick tries again.
   bool mark_failed_ = false;

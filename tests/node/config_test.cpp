@@ -220,7 +220,13 @@ INSTANTIATE_TEST_SUITE_P(
                     std::pair("hidden = true\n[[replicated_maps]]\nname = \"m\"", "hidden"),
                     std::pair("map_entry_bytes_max = 1", "line 1"), std::pair("service_meta_bytes_max = 1", "line 1"),
                     std::pair("ring_size = 0", "ring_size"), std::pair("ring_size = 1048577", "ring_size"),
-                    std::pair("placement_min_members = 0", "placement_min_members")));
+                    std::pair("placement_min_members = 0", "placement_min_members"),
+                    std::pair("reminder_scan_ms = 10", "reminder_scan_ms"),
+                    std::pair("reminder_tombstone_ttl_ms = 10", "reminder_tombstone_ttl_ms"),
+                    std::pair("reminder_late_policy = \"never\"", "reminder_late_policy"),
+                    std::pair("reminder_late_after_ms = -1", "reminder_late_after_ms"),
+                    std::pair("reminder_late_rate = -1", "reminder_late_rate"),
+                    std::pair("reminder_keep_without_subscriber = 1", "reminder_keep_without_subscriber")));
 
 TEST(Configuration, a_ring_and_a_majority_are_read_and_checked) {
   auto config = parse_config("name = \"a@127.0.0.1\"\nring_size = 1000\nplacement_min_members = 3");
@@ -234,6 +240,30 @@ TEST(Configuration, a_ring_and_a_majority_are_read_and_checked) {
   config->replication.placement_members_min = 0;
   EXPECT_EQ(node::validate(*config).error(), Errc::invalid_config);
 }
+
+class UnfitReminders : public testing::TestWithParam<Unfit> {};
+
+TEST_P(UnfitReminders, are_refused_with_their_key) {
+  NodeConfig config;
+  config.name = "a@127.0.0.1";
+  GetParam().change(config);
+  const auto valid = node::validate(config);
+  ASSERT_FALSE(valid.has_value());
+  EXPECT_EQ(valid.error(), Errc::invalid_config);
+  EXPECT_TRUE(valid.error().context().starts_with(GetParam().says)) << valid.error().message();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Values, UnfitReminders,
+    testing::Values(Unfit{"scan", [](NodeConfig& config) { config.replication.reminders.scan = 99ms; },
+                          "reminder_scan_ms must"},
+                    Unfit{"ttl", [](NodeConfig& config) { config.replication.reminders.tombstone_ttl = 999ms; },
+                          "reminder_tombstone_ttl_ms must"},
+                    Unfit{"late", [](NodeConfig& config) { config.replication.reminders.late_after = -1ms; },
+                          "reminder_late_after_ms must"},
+                    Unfit{"rate", [](NodeConfig& config) { config.replication.reminders.late_rate = 10'000'001; },
+                          "reminder_late_rate must"}),
+    [](const auto& unfit) { return std::string(unfit.param.name); });
 
 }  // namespace
 }  // namespace barrel_p2p
