@@ -88,7 +88,8 @@ class Chaos {
         if (enough && simulation_.engine().is_alive(node)) simulation_.stop(node);
         return;
       case 2:
-        if (!simulation_.engine().is_alive(node)) simulation_.start(node, contacts_of(true), random_.chance(0.8));
+        if (!simulation_.engine().is_alive(node))
+          simulation_.start(node, contacts_of(true), random_.chance(1 - step_.forget));
         return;
       case 3:
         if (running) pause_for(node, uniform(random_, pause_max));

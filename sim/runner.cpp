@@ -12,6 +12,7 @@
 #include "sim/invariants.hpp"
 #include "sim/measures.hpp"
 #include "sim/placement_watch.hpp"
+#include "sim/reminders.hpp"
 #include "sim/spread.hpp"
 #include "sim/workload.hpp"
 
@@ -110,6 +111,17 @@ class Results {
                        milliseconds(figures.single, 0.5), milliseconds(figures.single, 0.99)});
   }
 
+  void add_reminders(const ReminderFigures& figures) {
+    reminders_.title = "reminders";
+    reminders_.columns = {"set", "told", "told again", "crashes while firing", "calm: late p99 ms", "late max ms"};
+    const auto late = [&](double share) {
+      return number_text(std::chrono::duration<double, std::milli>(figures.late(share)).count());
+    };
+    reminders_.rows.push_back({std::to_string(figures.set), std::to_string(figures.told),
+                               std::to_string(figures.told_again), std::to_string(figures.crashes), late(0.99),
+                               late(1)});
+  }
+
   void add_churn(const std::vector<SizeSample>& samples) {
     sizes_.title = "most that a member holds while nodes come and go";
     sizes_.columns = {"second", "names so far", "registry", "map", "disk", "nodes"};
@@ -129,7 +141,8 @@ class Results {
 
   [[nodiscard]] Report take() {
     Report report;
-    for (Table* table : {&graphs_, &broadcasts_, &workloads_, &campaigns_, &placements_, &spreads_, &sizes_}) {
+    for (Table* table :
+         {&graphs_, &broadcasts_, &workloads_, &campaigns_, &placements_, &spreads_, &sizes_, &reminders_}) {
       if (!table->rows.empty()) report.tables.push_back(std::move(*table));
     }
     if (!sweep_.empty())
@@ -164,6 +177,7 @@ class Results {
   Table placements_;
   Table spreads_;
   Table sizes_;
+  Table reminders_;
   std::vector<Series> sweep_;
   std::vector<Series> recovery_;
   std::vector<Chart> charts_;
@@ -285,6 +299,7 @@ class Run {
     results_.add_spread(step.label + " registrations",
                         measure_registrations(simulation_, step.changes, step.interval, step.wait, random_));
   }
+  void on(const RemindersStep& step) { results_.add_reminders(run_reminders(simulation_, step, random_)); }
   void on(const ChurnStep& step) { results_.add_churn(run_churn(simulation_, step, random_)); }
 
   [[nodiscard]] std::vector<NodeIndex> choose(double fraction) {

@@ -317,6 +317,17 @@ Step read_step(Reader& reader, ChaosStep step) {
   reader.integer("leads", 1, 1'000'000, step.leads);
   reader.milliseconds("unowned_max_ms", 0, step.unowned_max);
   reader.milliseconds("shared_max_ms", 0, step.shared_max);
+  reader.real("forget", 0, 1, step.forget);
+  return step;
+}
+Step read_step(Reader& reader, RemindersStep step) {
+  reader.integer("rounds", 1, 1000, step.rounds);
+  reader.milliseconds("trouble_ms", 1000, step.trouble);
+  reader.milliseconds("calm_ms", 1000, step.calm);
+  reader.real("operations", 0.1, 100'000, step.operations);
+  reader.milliseconds("due_ms", 1, step.due_max);
+  reader.milliseconds("clock_jump_ms", 0, step.clock_jump_max);
+  reader.real("crashes_while_firing", 0, 1, step.crashes_while_firing);
   return step;
 }
 
@@ -334,8 +345,8 @@ Step read_step(Reader& reader, ChurnStep step) {
   return step;
 }
 
-const std::array<std::pair<std::string_view, Step>, 14>& kinds_of_steps() {
-  static const std::array<std::pair<std::string_view, Step>, 14> kinds{{{"join", JoinStep{}},
+const std::array<std::pair<std::string_view, Step>, 15>& kinds_of_steps() {
+  static const std::array<std::pair<std::string_view, Step>, 15> kinds{{{"join", JoinStep{}},
                                                                         {"settle", SettleStep{}},
                                                                         {"crash", CrashStep{}},
                                                                         {"stop", CrashStep{0, true}},
@@ -348,7 +359,8 @@ const std::array<std::pair<std::string_view, Step>, 14>& kinds_of_steps() {
                                                                         {"check", CheckStep{}},
                                                                         {"chaos", ChaosStep{}},
                                                                         {"spread", SpreadStep{}},
-                                                                        {"churn", ChurnStep{}}}};
+                                                                        {"churn", ChurnStep{}},
+                                                                        {"reminders", RemindersStep{}}}};
   return kinds;
 }
 
@@ -421,7 +433,8 @@ bool has_sweep(const Step& step) {
 bool needs_services(const Step& step) {
   const auto* chaos = std::get_if<ChaosStep>(&step);
   return (chaos != nullptr && (chaos->operations > 0 || chaos->campaigns > 0 || chaos->unowned_max > SimTime{})) ||
-         std::holds_alternative<SpreadStep>(step) || std::holds_alternative<ChurnStep>(step);
+         std::holds_alternative<SpreadStep>(step) || std::holds_alternative<ChurnStep>(step) ||
+         std::holds_alternative<RemindersStep>(step);
 }
 
 }  // namespace

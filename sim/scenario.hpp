@@ -79,6 +79,7 @@ struct ChaosStep {
   /// How long a partition may be without its owner, and have another one too; needs `[services]`. 0: nobody looks.
   SimTime unowned_max{};
   SimTime shared_max{};
+  double forget = 0.2;  ///< Share of the restarts in which a node has lost its disk.
 };
 
 /// Puts, then registrations, one by one: how fast all members see them. Needs `[services]`.
@@ -95,8 +96,20 @@ struct ChurnStep {
   SimTime life = Milliseconds(30'000);     ///< Of one.
 };
 
+/// Reminders in a calm, then while nodes crash, pause, leave and are cut off, then in a calm again: see reminders.hpp.
+/// Needs `[services]`.
+struct RemindersStep {
+  std::size_t rounds = 2;
+  SimTime trouble = Milliseconds(60'000);
+  SimTime calm = Milliseconds(60'000);
+  double operations = 5;               ///< A second, on all nodes together.
+  Milliseconds due_max{60'000};        ///< After they are set.
+  Milliseconds clock_jump_max{};       ///< Clocks are set now and then, to be wrong by up to this.
+  double crashes_while_firing = 0.05;  ///< Share of what fires in trouble.
+};
+
 using Step = std::variant<JoinStep, SettleStep, CrashStep, PauseStep, RestartStep, PartitionStep, HealStep,
-                          BroadcastStep, MeasureStep, CheckStep, ChaosStep, SpreadStep, ChurnStep>;
+                          BroadcastStep, MeasureStep, CheckStep, ChaosStep, SpreadStep, ChurnStep, RemindersStep>;
 
 struct Scenario {
   std::string name;

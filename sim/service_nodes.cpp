@@ -82,6 +82,11 @@ void ServiceNodes::start(NodeIndex node, bool remember) {
   started.last_stamp = {};
   if (started.machine->clock().last().wall < started.disk.clock_mark())
     simulation_.fail_at(node, "its clock begins before the mark on its disk");
+  auto& reminders = started.machine->reminders();
+  for (const auto& [key, entry] : started.disk.load(std::string(services::reminder_collection))) {
+    reminders.restore(key, entry);
+  }
+  reminders.start(now(node));
   act(node, [](auto&, const auto&, auto&) {});
   if (on_start) on_start(node);
 }
@@ -239,6 +244,25 @@ Result<void> ServiceNodes::remove(NodeIndex node, const Atom& map, const Term& k
   return ticketed(node, std::move(answered),
                   [&](services::Services& machine, services::Ticket ticket, const services::Now& now,
                       services::Effects& out) { return machine.maps().remove(map, key, ticket, now, out); });
+}
+
+Result<void> ServiceNodes::remind(NodeIndex node, const Term& key, WallMilliseconds due, const Term& payload,
+                                  Answered answered) {
+  return ticketed(
+      node, std::move(answered),
+      [&](services::Services& machine, services::Ticket ticket, const services::Now& now, services::Effects& out) {
+        return machine.reminders().remind(key, due, payload, ticket, now, out);
+      });
+}
+
+Result<void> ServiceNodes::cancel_reminder(NodeIndex node, const Term& key, Answered answered) {
+  return ticketed(node, std::move(answered),
+                  [&](services::Services& machine, services::Ticket ticket, const services::Now& now,
+                      services::Effects& out) { return machine.reminders().cancel(key, ticket, now, out); });
+}
+
+void ServiceNodes::subscribe_reminders(NodeIndex node) {
+  act(node, [](services::Services& machine, const auto&, auto&) { machine.reminders().set_subscribed(true); });
 }
 
 // What the machines want.

@@ -83,12 +83,18 @@ class ServiceNodes {
   Result<void> put(NodeIndex node, const Atom& map, const Term& key, const Term& value, Answered answered);
   Result<void> put_many(NodeIndex node, const Atom& map, const std::vector<TermPair>& pairs, Answered answered);
   Result<void> remove(NodeIndex node, const Atom& map, const Term& key, Answered answered);
+  Result<void> remind(NodeIndex node, const Term& key, WallMilliseconds due, const Term& payload, Answered answered);
+  Result<void> cancel_reminder(NodeIndex node, const Term& key, Answered answered);
+  /// What fires here is seen by `on_effect`.
+  void subscribe_reminders(NodeIndex node);
 
   // What is known.
   /// What the clocks of the node show.
   [[nodiscard]] services::Now now(NodeIndex node) const;
   [[nodiscard]] const services::Services& machine(NodeIndex node) const { return *nodes_[node].machine; }
   [[nodiscard]] std::uint32_t ring_size() const noexcept { return config_.machine.placement.ring_size; }
+  /// What its wall clock shows.
+  [[nodiscard]] WallMilliseconds wall(NodeIndex node) const { return now(node).wall; }
   [[nodiscard]] const Disk& disk(NodeIndex node) const { return nodes_[node].disk; }
   /// How often the node lost its disk.
   [[nodiscard]] std::uint64_t disk_losses(NodeIndex node) const { return nodes_[node].disk_losses; }
