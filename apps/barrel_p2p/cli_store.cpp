@@ -56,7 +56,7 @@ void add_store(CLI::App& app, int& status) {
                                StoreOperation::import_records);
   import
       .add_option("file", options->file,
-                  "What export wrote, or the directory barrel_p2p_map_data_dir of an Erlang node")
+                  "What export wrote, or barrel_p2p_map_data_dir or reminder_data_dir of an Erlang node")
       ->required()
       ->type_name("FILE|DIR")
       ->check(CLI::ExistingPath);

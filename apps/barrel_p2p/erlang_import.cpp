@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "services/maps.hpp"
+#include "services/reminders.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -33,31 +34,53 @@ std::vector<std::string> remarks_on(const replication::ErlangMap& map) {
   return remarks;
 }
 
+/// `base`: the path of both files without their suffixes.
+Result<ErlangImport> read_one(const std::string& base, std::string collection) {
+  const auto snapshot = read_if_there(base + std::string(replication::erlang_snapshot_suffix));
+  if (!snapshot) return std::unexpected(snapshot.error());
+  const auto log = read_if_there(base + std::string(replication::erlang_log_suffix));
+  if (!log) return std::unexpected(log.error());
+  ErlangImport import{std::move(collection), replication::read_erlang_map(*snapshot, *log), {}};
+  import.remarks = remarks_on(import.map);
+  return import;
+}
+
+bool is_of_reminders(const std::filesystem::path& file) {
+  const auto suffix = file.extension();
+  return file.stem() == replication::erlang_reminders_name &&
+         (suffix == replication::erlang_snapshot_suffix || suffix == replication::erlang_log_suffix);
+}
+
 }  // namespace
 
 Result<std::vector<ErlangImport>> read_erlang_directory(const std::filesystem::path& directory) {
   std::set<std::string> names;
+  bool reminders = false;
   std::error_code error;
   for (const auto& file : std::filesystem::directory_iterator(directory, error)) {
+    reminders = reminders || is_of_reminders(file.path());
     if (auto name = replication::erlang_map_of_file(file.path().filename().string())) names.insert(std::move(*name));
   }
   if (error) return fail(Errc::io_error, "cannot read " + directory.string() + ": " + error.message());
-  if (names.empty()) {
+  if (names.empty() && !reminders) {
     return fail(Errc::not_found, "there are no maps of an Erlang node in " + directory.string() + ": files named " +
-                                     std::string(replication::erlang_map_prefix) + "NAME");
+                                     std::string(replication::erlang_map_prefix) + "NAME, or " +
+                                     std::string(replication::erlang_reminders_name));
   }
   std::vector<ErlangImport> maps;
   for (const auto& name : names) {
     const auto map = Atom::make(name);
     if (!map) return std::unexpected(map.error());
     const std::string base = (directory / (std::string(replication::erlang_map_prefix) + name)).string();
-    const auto snapshot = read_if_there(base + std::string(replication::erlang_snapshot_suffix));
-    if (!snapshot) return std::unexpected(snapshot.error());
-    const auto log = read_if_there(base + std::string(replication::erlang_log_suffix));
-    if (!log) return std::unexpected(log.error());
-    ErlangImport import{services::map_collection(*map), replication::read_erlang_map(*snapshot, *log), {}};
-    import.remarks = remarks_on(import.map);
-    maps.push_back(std::move(import));
+    auto import = read_one(base, services::map_collection(*map));
+    if (!import) return std::unexpected(import.error());
+    maps.push_back(std::move(*import));
+  }
+  if (reminders) {
+    const std::string base = (directory / replication::erlang_reminders_name).string();
+    auto import = read_one(base, std::string(services::reminder_collection));
+    if (!import) return std::unexpected(import.error());
+    maps.push_back(std::move(*import));
   }
   return maps;
 }

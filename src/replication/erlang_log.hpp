@@ -28,6 +28,8 @@ namespace replication {
 
 /// Names of both files of a map begin with this; the name of the map follows.
 inline constexpr std::string_view erlang_map_prefix = "barrel_p2p_map_store$";
+/// The name of both files of the reminders.
+inline constexpr std::string_view erlang_reminders_name = "barrel_p2p_reminder";
 inline constexpr std::string_view erlang_snapshot_suffix = ".snapshot";
 inline constexpr std::string_view erlang_log_suffix = ".log";
 

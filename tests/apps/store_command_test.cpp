@@ -136,7 +136,7 @@ TEST(StoreCommand, an_export_that_was_changed_or_cut_off_imports_nothing) {
   }
 }
 
-TEST(StoreCommand, the_maps_of_an_erlang_node_are_imported_and_what_is_damaged_is_said) {
+TEST(StoreCommand, maps_and_reminders_of_an_erlang_node_are_imported_and_what_is_damaged_is_said) {
   const Scratch scratch;
   const auto erlang = scratch / "erlang";
   std::filesystem::create_directories(erlang);
@@ -148,18 +148,22 @@ TEST(StoreCommand, the_maps_of_an_erlang_node_are_imported_and_what_is_damaged_i
   replication::write_bytes(erlang / "barrel_p2p_map_store$config.log", log);
   replication::write_bytes(erlang / "barrel_p2p_map_store$flags.snapshot",
                            encode_term(*parse_term("#{dark => {tombstone,{timestamp,4,0}}}")));
-  replication::write_bytes(erlang / "barrel_p2p_reminder.log", log);
+  replication::write_bytes(
+      erlang / "barrel_p2p_reminder.snapshot",
+      encode_term(*parse_term("#{later => {value,{100,payload,{timestamp,3,0}},#{{'a@h',{timestamp,3,1}} => true}}}")));
   std::istringstream input;
   std::ostringstream output;
   std::ostringstream errors;
   const StoreCommand command{StoreOperation::import_records, scratch / "s", erlang};
   EXPECT_EQ(run_store_command(command, input, output, errors), exit_ok) << errors.str();
   EXPECT_EQ(output.str(),
-            "map/config 1\nmap/config: 7 bytes of the log are damaged and were skipped\nmap/flags 1\n"
-            "imported 2 records\n");
-  EXPECT_EQ(run(StoreOperation::dump, scratch / "s").output,
-            "{record,<<\"map/config\">>,limit,{value,100,#{{a@h,{timestamp,3,0}} => true}}}.\n"
-            "{record,<<\"map/flags\">>,dark,{tombstone,{timestamp,4,0}}}.\n");
+            "map/config 1\nmap/config: 7 bytes of the log are damaged and were skipped\nmap/flags 1\nreminders 1\n"
+            "imported 3 records\n");
+  EXPECT_EQ(
+      run(StoreOperation::dump, scratch / "s").output,
+      "{record,<<\"map/config\">>,limit,{value,100,#{{a@h,{timestamp,3,0}} => true}}}.\n"
+      "{record,<<\"map/flags\">>,dark,{tombstone,{timestamp,4,0}}}.\n"
+      "{record,<<\"reminders\">>,later,{value,{100,payload,{timestamp,3,0}},#{{a@h,{timestamp,3,1}} => true}}}.\n");
 }
 
 TEST(StoreCommand, a_directory_without_maps_of_an_erlang_node_makes_no_store) {
