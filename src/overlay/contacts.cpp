@@ -59,6 +59,8 @@ void Contacts::failed(const Atom& node, MonotonicTime now) {
 
 void Contacts::pause() {
   paused_ = true;
+  // Those that it joins through next may be others, who left as well and know nobody.
+  for (auto& contact : contacts_) contact.reached = false;
   trying_.reset();
   next_.reset();
 }

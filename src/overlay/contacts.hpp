@@ -5,8 +5,8 @@
 // failed. When all have been tried, a new round begins after a pause that grows with each round, with jitter, up to
 // `retry_max`.
 //
-// A configured contact that was never reached since the start is tried now and then even when there are neighbours: it
-// may be the seed of another part of the cluster that nobody here has ever met.
+// A configured contact that was never reached since the start, or since the node left, is tried now and then even when
+// there are neighbours: it may be the seed of another part of the cluster that nobody here has ever met.
 //
 // Source: protocol document 03, sections 9 and 13. One thread at a time.
 #pragma once

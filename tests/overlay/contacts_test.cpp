@@ -194,5 +194,16 @@ TEST(Contacts, after_leave_nothing_is_tried_until_resume) {
   EXPECT_EQ(way.pass(Milliseconds(1)).size(), 1U);
 }
 
+TEST(Contacts, who_left_and_joined_through_another_node_tries_the_contacts_that_it_had_reached) {
+  Way way({"a@h", "b@h"});
+  way.pass(Milliseconds(1'000));
+  way.machine.reached("a@h");
+  way.machine.reached("b@h");
+  EXPECT_TRUE(way.pass(Milliseconds(300'000), 1).empty());
+  way.machine.pause();
+  way.machine.resume(way.now);
+  EXPECT_EQ(names(way.pass(Milliseconds(600'000), 1)), (std::set<std::string>{"a@h", "b@h"}));
+}
+
 }  // namespace
 }  // namespace barrel_p2p::overlay
