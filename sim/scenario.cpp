@@ -231,11 +231,11 @@ Result<void> read_services(const toml::table& table, ServiceNodesConfig& config)
   reader.real("disk_failures", 0, 1, config.disk_failures);
   machine.maps.anti_entropy_period = machine.registry.anti_entropy_period;
   machine.registry.tombstone_age = machine.maps.tombstone_ttl;
-  machine.registry.vouch_for = machine.members.ttl;
+  machine.registry.vouch_for = machine.registry.expect_for = machine.members.ttl;
   machine.leader.anti_entropy_period = machine.registry.anti_entropy_period;
   machine.leader.tombstone_age = machine.maps.tombstone_ttl;
   machine.leader.forget_after = machine.registry.forget_after;
-  machine.leader.vouch_for = machine.members.ttl;
+  machine.leader.vouch_for = machine.leader.expect_for = machine.members.ttl;
   machine.leader.lease = machine.members.ttl - machine.members.heartbeat;
   if (machine.members.ttl < machine.members.heartbeat)
     reader.refuse(table, "ttl_ms", "must not be below heartbeat_ms (2000 if it is not given)");

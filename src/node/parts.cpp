@@ -70,9 +70,9 @@ services::ServicesConfig services_config(const NodeConfig& config) {
   services.placement.members_min = replication.placement_members_min;
   services.registry.anti_entropy_period = replication.anti_entropy;
   services.registry.meta_bytes_max = replication.service_meta_bytes_max;
-  services.registry.vouch_for = replication.lease;
+  services.registry.vouch_for = services.registry.expect_for = replication.lease;
   services.leader.anti_entropy_period = replication.anti_entropy;
-  services.leader.vouch_for = replication.lease;
+  services.leader.vouch_for = services.leader.expect_for = replication.lease;
   services.leader.lease = replication.lease - replication.heartbeat;
   services.maps.anti_entropy_period = replication.anti_entropy;
   services.types.anti_entropy_period = replication.anti_entropy;

@@ -88,7 +88,7 @@ struct LeaderConfig {
   Milliseconds forget_after{3'600'000};      ///< See RegistryConfig.
   Milliseconds fence_age{7 * 86'400'000LL};  ///< Of names without candidates: far more than clocks differ.
   Milliseconds vouch_for{6000};              ///< See RegistryConfig.
-  Milliseconds expect_for{60'000};           ///< Likewise.
+  Milliseconds expect_for{6000};             ///< Likewise.
   std::size_t announcements_max = 64;        ///< Likewise.
   Milliseconds announce_pause{20};           ///< Likewise.
 };

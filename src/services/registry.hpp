@@ -75,8 +75,10 @@ struct RegistryConfig {
   /// Entries of nodes that have been gone for so long are forgotten. Not above `tombstone_age`: who comes back later
   /// has forgotten as well what was removed meanwhile.
   Milliseconds forget_after{3'600'000};
-  Milliseconds vouch_for{6000};        ///< `member_ttl_ms`: at least one beat arrives in it.
-  Milliseconds expect_for{60'000};     ///< Peers tell of nodes with a lease only: many beats were lost in it.
+  Milliseconds vouch_for{6000};  ///< `member_ttl_ms`: at least one beat arrives in it.
+  /// Likewise. Not longer: what newcomers expect they tell other newcomers, and what nodes that are gone have left
+  /// would go round among them.
+  Milliseconds expect_for{6000};
   std::size_t announcements_max = 64;  ///< Broadcasts for keys of which many change at once, each `announce_pause`:
   Milliseconds announce_pause{20};     ///< more than that would push others' broadcasts out of the channels.
 };
