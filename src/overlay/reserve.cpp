@@ -37,7 +37,7 @@ std::optional<KnownNode> Reserve::draw(MonotonicTime now, Prng& random) {
     if (random.below(++equals) == 0) chosen = known;
   }
   if (chosen == nodes_.end()) return std::nullopt;
-  const KnownNode drawn = *chosen;
+  KnownNode drawn = *chosen;
   *chosen = nodes_.back();
   nodes_.pop_back();
   return drawn;
