@@ -75,7 +75,10 @@ bool all_see(const std::vector<Node*>& nodes, const Pid& pid) {
 }
 bool none_is_seen(const std::vector<Node*>& nodes) {
   return eventually(nodes, [&] {
-    return std::ranges::all_of(nodes, [](const Node* node) { return node->leader(job).error() == Errc::no_leader; });
+    return std::ranges::all_of(nodes, [](const Node* node) {
+      const auto leader = node->leader(job);
+      return !leader && leader.error() == Errc::no_leader;
+    });
   });
 }
 
