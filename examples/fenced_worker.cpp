@@ -16,6 +16,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <syncstream>
 #include <thread>
 
 using namespace barrel_p2p;
@@ -110,7 +111,8 @@ NodeConfig config_of(const std::string& name, const std::filesystem::path& root)
   return config;
 }
 
-void say(const std::string& text) { std::cout << text << std::endl; }
+/// Callbacks speak on other threads: a line leaves whole.
+void say(const std::string& text) { std::osyncstream(std::cout) << text << std::endl; }
 
 int work(const std::string& name, const std::filesystem::path& root, const char* contact) {
   auto node = Node::start(config_of(name, root));
