@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <numeric>
 #include <vector>
 
 #include "sim/invariants.hpp"
@@ -17,9 +18,13 @@ constexpr SimTime between_faults = Milliseconds(4'000);  ///< At most.
 constexpr SimTime broadcast_wait = Milliseconds(20'000);
 constexpr std::size_t checked_broadcasts = 5;
 
-/// The contacts of every node: two, so that each has one that is not itself.
+/// The contacts of every node are the first ones: two, so that each has one that is not itself.
+constexpr NodeIndex contacts = 2;
+
 std::vector<NodeIndex> contacts_of(bool bootstrap) {
-  return bootstrap ? std::vector<NodeIndex>{0, 1} : std::vector<NodeIndex>{};
+  std::vector<NodeIndex> nodes(bootstrap ? contacts : 0);
+  std::iota(nodes.begin(), nodes.end(), NodeIndex{0});
+  return nodes;
 }
 
 /// One round of troubles and what follows.
@@ -128,12 +133,13 @@ class Chaos {
     }
   }
 
-  /// Some nodes stay away over the calm: nothing of theirs may be left.
+  /// Some nodes stay away over the calm: nothing of theirs may be left. The contacts stay: who left has forgotten the
+  /// others, and would know nobody without them.
   void lose_some() {
     constexpr std::size_t one_in = 30;
     for (std::size_t count = 1 + simulation_.size() / one_in; count > 0; --count) {
       const NodeIndex node = any();
-      if (simulation_.engine().is_alive(node)) simulation_.crash(node);
+      if (node >= contacts && simulation_.engine().is_alive(node)) simulation_.crash(node);
     }
   }
 

@@ -68,26 +68,36 @@ void Contacts::pause() {
 void Contacts::resume(MonotonicTime now) {
   if (!paused_) return;
   paused_ = false;
-  alone(now);
+  begin(now);
   if (next_) next_ = std::max(*next_, now + config_.stagger);
 }
 
-void Contacts::alone(MonotonicTime now) {
-  if (paused_ || contacts_.empty()) return;
+void Contacts::begin(MonotonicTime now) {
+  if (contacts_.empty()) return;
   alone_ = true;
+  in_company_since_.reset();
   pause_ = config_.retry_min;
   start_round();
   next_ = tried_at_ ? std::max(now, *tried_at_ + config_.retry_min) : now;
 }
 
+void Contacts::alone(MonotonicTime now) {
+  if (paused_ || contacts_.empty() || !in_company_since_) return;
+  if (now - *in_company_since_ >= config_.retry_max) return begin(now);
+  alone_ = true;
+  in_company_since_.reset();
+  next_ = std::max(now, try_at_);
+}
+
 std::vector<Atom> Contacts::tick(std::size_t neighbours, MonotonicTime now) {
   if (paused_ || contacts_.empty()) return {};
   if (neighbours == 0) {
-    if (!alone_) alone(now);
+    alone(now);
     if (*next_ > now) return {};
     return {try_next(now)};
   }
   if (std::exchange(alone_, false)) {
+    in_company_since_ = now;
     trying_.reset();
     next_ = now + random_.jitter(config_.unreached_retry, jitter);
   }
@@ -106,11 +116,12 @@ Atom Contacts::try_next(MonotonicTime now) {
   trying_ = round_.back();
   round_.pop_back();
   tried_at_ = now;
-  next_ = now + config_.stagger;
+  try_at_ = now + config_.stagger;
   if (round_.empty()) {
-    next_ = now + std::max(config_.stagger, random_.jitter(pause_, jitter));
+    try_at_ = now + std::max(config_.stagger, random_.jitter(pause_, jitter));
     pause_ = std::min(pause_ * 2, config_.retry_max);
   }
+  next_ = try_at_;
   return *trying_;
 }
 

@@ -3,7 +3,8 @@
 // While the active view is empty the contacts are tried one after the other: first those that are remembered, then the
 // configured ones, both in random order. The next one is tried `stagger` after the last one began, or at once when that
 // failed. When all have been tried, a new round begins after a pause that grows with each round, with jitter, up to
-// `retry_max`.
+// `retry_max`. Neighbours that are there for less than `retry_max` interrupt a round and do not begin another one: a
+// contact that has left takes nobody in, and is not asked again and again.
 //
 // A configured contact that was never reached since the start, or since the node left, is tried now and then even when
 // there are neighbours: it may be the seed of another part of the cluster that nobody here has ever met.
@@ -47,7 +48,8 @@ class Contacts {
   void resume(MonotonicTime now);
   /// Nodes to join now. `neighbours`: size of the active view.
   std::vector<Atom> tick(std::size_t neighbours, MonotonicTime now);
-  /// The view became empty: a new round, but not sooner than `retry_min` after the last attempt.
+  /// The view became empty: a new round, but not sooner than `retry_min` after the last attempt; or the last one goes
+  /// on.
   void alone(MonotonicTime now);
   /// When `tick` must be called at the latest.
   [[nodiscard]] std::optional<MonotonicTime> deadline() const noexcept { return next_; }
@@ -59,6 +61,7 @@ class Contacts {
     bool reached = false;
   };
   void add(const Atom& node, bool configured);
+  void begin(MonotonicTime now);
   void start_round();
   Atom try_next(MonotonicTime now);
   std::optional<Atom> random_unreached();
@@ -73,7 +76,9 @@ class Contacts {
   Milliseconds pause_;  ///< After this round.
   bool alone_ = true;
   bool paused_ = false;
-  std::optional<MonotonicTime> next_;
+  std::optional<MonotonicTime> in_company_since_;
+  std::optional<MonotonicTime> next_;  ///< What must be done next, whatever it is.
+  MonotonicTime try_at_{};             ///< The next attempt of the round.
 };
 
 }  // namespace overlay

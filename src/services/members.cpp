@@ -136,15 +136,20 @@ Members::Lease* Members::lease_of(const Atom& node) {
   return &leases_[node];
 }
 
-/// Something new was heard of the node.
-void Members::hear(const Atom& node, Lease& lease) {
-  lease.heard = now_.monotonic;
-  next_check_ = std::min(next_check_, now_.monotonic + config_.ttl);
+/// Something new was heard of the node, that it said at that time.
+void Members::hear(const Atom& node, Lease& lease, MonotonicTime said) {
+  lease.heard = std::max(lease.heard, said);
+  next_check_ = std::min(next_check_, lease.heard + config_.ttl);
   if (std::exchange(lease.alive, true)) return;
   changes_.push_back({node, true});
   missing_.erase(node);
   known_changed_ = true;
   first_absence_.reset();
+}
+
+bool Members::is_fresh(WallMilliseconds emit) const noexcept {
+  // `emit` may be any number: the subtraction must not overflow.
+  return emit >= now_.wall - config_.ttl.count();
 }
 
 bool Members::renew(const Atom& node, Lease& lease, WallMilliseconds emit) {
@@ -154,8 +159,7 @@ bool Members::renew(const Atom& node, Lease& lease, WallMilliseconds emit) {
   }
   if (emit <= lease.emit) return false;
   lease.emit = emit;
-  // `emit` may be any number: the subtraction must not overflow.
-  const bool fresh = emit >= now_.wall - config_.ttl.count();
+  const bool fresh = is_fresh(emit);
   if (fresh) {
     lease.expires = now_.monotonic + config_.ttl - Milliseconds(now_.wall - emit);
     next_check_ = std::min(next_check_, lease.expires);
@@ -240,7 +244,7 @@ bool Members::merge_delta(const Atom& from, const Term& entries) {
   ++counters_.beats_received;
   if (entry->stamp() > lease->stamp) {
     lease->stamp = entry->stamp();
-    hear(from, *lease);
+    hear(from, *lease, now_.monotonic);
   }
   // A stamp that the clock refuses does no harm here.
   if (renew(from, *lease, *emit)) std::ignore = clock_.observe(entry->stamp(), now_.wall);
@@ -258,11 +262,13 @@ bool Members::apply_snapshot(const Atom& /*from*/, const Term& snapshot) {
     const auto node = key.as_atom();
     const auto emit = value.as_int64();
     if (node && *node == config_.own) continue;
+    // A member only for clocks that are as wrong as its own: its next beat tells whether it lives.
+    if (node && emit && !is_fresh(*emit)) continue;
     Lease* lease = node && emit ? lease_of(*node) : nullptr;
     if (lease == nullptr) {
       ++counters_.rejected;
     } else if (renew(*node, *lease, *emit)) {
-      hear(*node, *lease);
+      hear(*node, *lease, now_.monotonic - Milliseconds(std::max<WallMilliseconds>(now_.wall - *emit, 0)));
     }
   }
   // Only that is worth telling the other neighbours: what is merely newer they hear by the next beat, and some beat is

@@ -10,8 +10,8 @@
 //
 // Two answers are kept apart. `members` follows the protocol, for placement must be computed alike on all nodes: a
 // lease counts while Emit, by the clock of its sender, is not older than `ttl` by ours. `is_alive` asks when something
-// new was last heard of the node: one whose clock is wrong is alive all the same. Once a lease is here our monotonic
-// clock measures its age, so that a wall clock that jumps does not end all leases at once.
+// new was last heard of the node: one whose clock is wrong is alive all the same, by its own beats. Once a lease is
+// here our monotonic clock measures its age, so that a wall clock that jumps does not end all leases at once.
 //
 // A node that was paused has been silent itself. When its last beat is older than `ttl`, the others have given it up:
 // it is no member until its next beat. The silence of the others meanwhile says nothing of them, so they have their
@@ -141,7 +141,8 @@ class Members final : private replication::ReplicatedState {
 
   Lease* lease_of(const Atom& node);
   bool renew(const Atom& node, Lease& lease, WallMilliseconds emit);
-  void hear(const Atom& node, Lease& lease);
+  [[nodiscard]] bool is_fresh(WallMilliseconds emit) const noexcept;
+  void hear(const Atom& node, Lease& lease, MonotonicTime said);
   void end(const Atom& node, Lease& lease);
   void set_member(const Atom& node, Lease& lease, bool member);
   void list(const Atom& node, bool member);

@@ -182,6 +182,31 @@ TEST(Contacts, a_contact_that_takes_us_and_drops_us_at_once_is_not_called_in_a_l
   EXPECT_EQ(count, 2U) << "within a second, one every half second";
 }
 
+TEST(Contacts, a_contact_that_takes_us_and_drops_us_is_asked_less_and_less_often) {
+  Way way({"a@h"});
+  std::vector<Try> tries;
+  while (way.now - way.start < Milliseconds(60'000)) {
+    for (const auto& one : way.pass(Milliseconds(20))) tries.push_back(one);
+    way.machine.reached("a@h");
+    way.pass(Milliseconds(30), 1);
+    way.machine.alone(way.now);
+  }
+  ASSERT_GT(tries.size(), 10U) << "for ever";
+  EXPECT_LT(tries.size(), 20U);
+  EXPECT_GT(tries.back().at - tries[tries.size() - 2].at, Milliseconds(3'900));
+}
+
+TEST(Contacts, a_short_company_does_not_hold_up_the_round) {
+  Way way({"a@h", "b@h", "c@h"});
+  auto tries = way.pass(Milliseconds(0));
+  way.pass(Milliseconds(100), 1);
+  way.machine.alone(way.now);
+  for (const auto& one : way.pass(Milliseconds(400))) tries.push_back(one);
+  ASSERT_EQ(tries.size(), 3U);
+  EXPECT_EQ(names(tries).size(), 3U);
+  EXPECT_EQ(tries[1].at, Milliseconds(250));
+}
+
 TEST(Contacts, after_leave_nothing_is_tried_until_resume) {
   Way way({"a@h"});
   way.pass(Milliseconds(10));

@@ -270,6 +270,24 @@ TEST(Members, a_snapshot_gives_leases_but_never_ones_own) {
   EXPECT_EQ(node.list(), "a@h b@h");
 }
 
+TEST(Members, a_snapshot_is_a_sign_of_life_as_old_as_what_it_tells) {
+  Machine node;
+  const auto tell = [&](WallMilliseconds of_b, WallMilliseconds of_c) {
+    const Term leases = Term::map({{Atom("b@h"), of_b}, {Atom("c@h"), of_c}});
+    const Term sync = Term::tuple({Atom("full_sync"), Atom("n@h"), leases});
+    node.members->receive(Atom("n@h"), Term::tuple({Atom("$barrel_p2p_replica"), sync}), node.now, node.effects);
+  };
+  tell(start_wall - 4000, start_wall - 60'000);
+  EXPECT_TRUE(node.members->is_alive(Atom("b@h")));
+  EXPECT_FALSE(node.members->is_alive(Atom("c@h"))) << "only a clock that is as wrong takes it for a member";
+  tell(start_wall - 3000, start_wall - 59'000);
+  EXPECT_FALSE(node.members->is_alive(Atom("c@h"))) << "nor what is newer than that";
+  node.pass(2500ms);
+  EXPECT_TRUE(node.members->is_alive(Atom("b@h")));
+  node.pass(1s);
+  EXPECT_FALSE(node.members->is_alive(Atom("b@h"))) << "6 s after its beat, not after the word of it";
+}
+
 TEST(Members, neighbours_are_handed_a_snapshot_that_brought_a_member_but_not_one_that_is_merely_newer) {
   Machine node;
   for (const char* neighbour : {"m@h", "n@h"}) {
