@@ -1,7 +1,7 @@
 // What services and maps cost a cluster: rates and times until every node knows, of nodes over loopback in one process;
 // bytes of anti-entropy and of a join, and memory, of the machines alone.
 //
-//   services_figures [--quick]
+//   services_figures [--quick] [rates | join | repair | overwrites]
 #include <malloc.h>
 #include <unistd.h>
 
@@ -13,12 +13,16 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "services/maps.hpp"
@@ -169,7 +173,52 @@ void measure_registrations(Cluster& cluster, std::size_t count) {
 
 std::size_t heap_bytes() { return ::mallinfo2().uordblks + ::mallinfo2().hblkhd; }
 
-/// A map of many entries on one node, and a node that joins it.
+/// Round trips of 64 bytes between processes of two nodes, one after the other, until it is asked for them.
+class Pinging {
+ public:
+  Pinging(Node& from, Node& to) {
+    const Pid echo = to.spawn([](Process& self) -> Task<> {
+      for (;;) {
+        const Term message = co_await self.receive();
+        co_await self.send(*message[0].as_pid(), message[1]);
+      }
+    });
+    from.spawn([this, echo](Process& self) { return ping(self, echo); });
+  }
+  ~Pinging() {
+    stopped_ = true;
+    ended_.get_future().wait();
+  }
+  Pinging(const Pinging&) = delete;
+  Pinging& operator=(const Pinging&) = delete;
+
+  /// In milliseconds, since this was last asked.
+  std::vector<double> take() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(times_, {});
+  }
+
+ private:
+  Task<> ping(Process& self, Pid echo) {
+    const Term message = Term::tuple({self.pid(), std::string(64, 'x')});
+    while (!stopped_) {
+      const auto from = Clock::now();
+      co_await self.send(echo, message);
+      co_await self.receive();
+      const double took = milliseconds(Clock::now() - from);
+      const std::lock_guard lock(mutex_);
+      times_.push_back(took);
+    }
+    ended_.set_value();
+  }
+
+  std::atomic<bool> stopped_{false};
+  std::promise<void> ended_;
+  std::mutex mutex_;
+  std::vector<double> times_;
+};
+
+/// A map of many entries on one node, and a node that joins it, while the first one and a third one talk.
 void measure_join(std::size_t entries) {
   Cluster cluster(1);
   Node& first = *cluster.nodes.front();
@@ -183,6 +232,10 @@ void measure_join(std::size_t entries) {
   }
   const auto filled = Clock::now() - from;
   const auto size = static_cast<double>(heap_bytes() - before) / static_cast<double>(entries);
+  Node& bystander = cluster.add();
+  Pinging pinging(first, bystander);
+  std::this_thread::sleep_for(quick ? 500ms : 5s);
+  const auto idle = pinging.take();
   Node& second = cluster.add();
   if (!second.new_map(table)) throw std::runtime_error("no map");
   const auto joined = Clock::now();
@@ -194,6 +247,11 @@ void measure_join(std::size_t entries) {
       "a map of %zu entries: put_many %.0f /s, %.0f bytes an entry on its node, readers' copy included;\n"
       "  a new node has it after %.2f s\n",
       entries, static_cast<double>(entries) / seconds(filled), size, seconds(Clock::now() - joined));
+  const auto meanwhile = pinging.take();
+  for (const auto& [when, times] : {std::pair("before", &idle), std::pair("meanwhile", &meanwhile)}) {
+    std::printf("  64 bytes to a third node and back, %s: p50 %.3f ms, p99 %.2f ms, longest %.1f ms (%zu times)\n",
+                when, percentile(*times, 0.5), percentile(*times, 0.99), percentile(*times, 1), times->size());
+  }
 }
 
 // ---- Machines alone: what two replicas say to each other.
@@ -299,15 +357,24 @@ void measure_overwrites(std::size_t count) {
 
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  quick = argc > 1 && std::strcmp(argv[1], "--quick") == 0;
+  std::string_view only;
+  for (const std::string_view argument : std::span(argv, static_cast<std::size_t>(argc)).subspan(1)) {
+    if (argument == "--quick") {
+      quick = true;
+    } else {
+      only = argument;
+    }
+  }
   const std::size_t share = quick ? 20 : 1;
+  const auto measures = [&](std::string_view part) { return only.empty() || only == part; };
   for (const int count : {1, 3, 10}) {
+    if (!measures("rates")) break;
     Cluster cluster(count);
     measure_puts(cluster, 2000 / share, 1);
     measure_puts(cluster, 40'000 / share, 1000);
     measure_registrations(cluster, 4000 / share);
   }
-  measure_join(1'000'000 / share);
-  measure_anti_entropy(1'000'000 / share);
-  measure_overwrites(200'000 / share);
+  if (measures("join")) measure_join(1'000'000 / share);
+  if (measures("repair")) measure_anti_entropy(1'000'000 / share);
+  if (measures("overwrites")) measure_overwrites(200'000 / share);
 }
