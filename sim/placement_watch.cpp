@@ -69,6 +69,26 @@ void PlacementWatch::find_components() {
   }
 }
 
+/// What one says the other hears, by a channel that may work in one direction alone.
+bool PlacementWatch::hears(NodeIndex node, NodeIndex speaker) const {
+  const Engine& engine = simulation_.engine();
+  return simulation_.is_running(speaker) && engine.is_linked(speaker, node) && engine.is_linked(node, speaker) &&
+         engine.reaches(speaker, node);
+}
+
+void PlacementWatch::find_heard() {
+  heard_.clear();
+  for (const auto& component : components_) {
+    std::vector<NodeIndex> heard = component;
+    for (std::size_t next = 0; next < heard.size(); ++next) {
+      for (NodeIndex node = 0; node < nodes_.size(); ++node) {
+        if (std::ranges::find(heard, node) == heard.end() && hears(heard[next], node)) heard.push_back(node);
+      }
+    }
+    heard_.push_back(std::move(heard));
+  }
+}
+
 /// What the node owns at this moment.
 void PlacementWatch::follow(NodeIndex node) {
   Node& known = nodes_[node];
@@ -107,6 +127,7 @@ void PlacementWatch::look() {
   ++figures_.looks;
   for (NodeIndex node = 0; node < nodes_.size(); ++node) follow(node);
   find_components();
+  find_heard();
   for (NodeIndex one = 0; one < nodes_.size(); ++one) {
     for (NodeIndex other = 0; other < nodes_.size(); ++other) {
       const bool together = nodes_[one].component != no_component && nodes_[one].component == nodes_[other].component;
@@ -143,7 +164,9 @@ void PlacementWatch::check(NodeIndex owner, std::size_t partition) {
   const SimTime now = simulation_.engine().now();
   Node& ideal = nodes_[owner];
   Since& since = ideal.lacking[partition];
-  since = ideal.owned[partition] ? std::nullopt : Since(since.value_or(now));
+  // While the component hears of a better one its lease lasts.
+  const bool waits = ideal_owner(heard_[ideal.component], partition) != owner;
+  since = ideal.owned[partition] || waits ? std::nullopt : Since(since.value_or(now));
   if (since) {
     figures_.unowned = std::max(figures_.unowned, now - *since);
     if (now - *since > bounds_.unowned_max) {

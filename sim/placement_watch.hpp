@@ -4,7 +4,8 @@
 // work both ways. In each component each partition has an ideal owner, computed here from the names alone. What must
 // hold:
 //
-//   owned    nobody is the ideal owner for `unowned_max` without owning it: it ended the leases of those before it.
+//   owned    nobody is the ideal owner for `unowned_max` without owning it: it ended the leases of those before it. The
+//            time counts while none of those is heard, also over channels that work in one direction.
 //   alone    nobody owns what is another's, in one component with that ideal owner, for `shared_max`: it heard of it.
 //   agreed   when all is calm all members name the same owner, and it alone owns.
 //
@@ -64,7 +65,9 @@ class PlacementWatch {
   void look();
   [[nodiscard]] bool counts(NodeIndex node) const;
   [[nodiscard]] bool are_joined(NodeIndex one, NodeIndex other) const;
+  [[nodiscard]] bool hears(NodeIndex node, NodeIndex speaker) const;
   void find_components();
+  void find_heard();
   void follow(NodeIndex node);
   void check(NodeIndex owner, std::size_t partition);
   void check_others(NodeIndex owner, std::size_t partition);
@@ -75,7 +78,8 @@ class PlacementWatch {
   std::vector<std::vector<std::uint32_t>> scores_;  ///< By node and partition.
   std::vector<Node> nodes_;
   std::vector<std::vector<NodeIndex>> components_;
-  std::vector<Since> nobody_;  ///< Since when nobody owns it, by partition.
+  std::vector<std::vector<NodeIndex>> heard_;  ///< By component: its members and those outside whom it hears.
+  std::vector<Since> nobody_;                  ///< Since when nobody owns it, by partition.
   PlacementFigures figures_;
 };
 
