@@ -4,6 +4,8 @@
 C++ and TOML: each ```cpp or ```toml block follows a line `<!-- from FILE -->`, and its text stands in that file of the tree,
 line for line (as a whole, equally indented). The file is one that the tests compile and run.
 
+Tests: `Suite.a_test_that_is_named` is one of tests/.
+
 Console: each ```console block is executed in an empty directory. Lines that start with `$ ` are commands, what follows
 them is exactly what they print.
 
@@ -19,6 +21,8 @@ import sys
 import tempfile
 import textwrap
 
+TEST_NAME = re.compile(r"`([A-Z]\w*)\.([a-z0-9]+(?:_[a-zA-Z0-9]+){2,})`")
+TEST_MACRO = re.compile(r"\bTEST(?:_F|_P)?\((\w+),\s*(\w+)\)")
 BLOCK = re.compile(r"(?:<!-- from (?P<source>\S+) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FROM_FILE = ("cpp", "toml")
 COMMAND_SECONDS_MAX = 60
@@ -66,12 +70,21 @@ def check_console(block, environment):
     return None
 
 
+def names_of_tests(root):
+    return {match.groups() for source in (root / "tests").rglob("*.cpp") for match in TEST_MACRO.finditer(source.read_text())}
+
+
 def check(root, path):
-    documents = [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").rglob("*.md"))]
+    tests = names_of_tests(root)
+    documents = [root / "README.md", root / "CONTRIBUTING.md", root / "SECURITY.md", *sorted((root / "docs").rglob("*.md"))]
     environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
     findings, blocks = [], 0
     for document in (document for document in documents if document.is_file()):
         text = document.read_text()
+        for match in TEST_NAME.finditer(text):
+            if match.groups() not in tests:
+                line = text.count("\n", 0, match.start()) + 1
+                findings.append(f"{document.relative_to(root)}:{line}: there is no test {match[1]}.{match[2]}")
         for match in BLOCK.finditer(text):
             block = match.groupdict()
             if block["language"] in FROM_FILE:
@@ -91,6 +104,8 @@ def self_test():
     good = {
         "README.md": "<!-- from examples/a.cpp -->\n```cpp\nint a;\n\nint b;\n```\n\n```console\n$ echo hello\nhello\n$ true\n$ echo you\nyou\n```\n",
         "examples/a.cpp": "void f() {\n  int a;\n\n  int b;\n}\n",
+        "SECURITY.md": "`Suite.it_does_something` and `Suite.goes_on_for_ever`, but `json.loads`\n",
+        "tests/a_test.cpp": "TEST(Suite, it_does_something) {\nTEST_F(Suite, goes_on_for_ever) {\n",
     }
     planted = [
         ("```cpp\nint a;\n```\n", "names no source"),
@@ -100,6 +115,7 @@ def self_test():
         ("```console\n$ echo hello\ngoodbye\n```\n", "prints"),
         ("```console\n$ true\ngoodbye\n```\n", "prints"),
         ("```console\nhello\n```\n", "starts with a command"),
+        ("`Suite.it_does_nothing`\n", "there is no test Suite.it_does_nothing"),
     ]
 
     def run(extra):

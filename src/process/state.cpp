@@ -116,6 +116,7 @@ void State::finish(Node* rest) {
   const auto keep = system_.ended(*this);
   if (last_timer_ != 0) system_.timers().cancel(*this);
   const Term reason = exit_reason_.value_or(Term(Atom("normal")));
+  if (on_end) (*on_end)();  // its place is free before anybody hears of it
   if (relations_) tell_relations(reason);
   for (Node* list : {rest, late}) {
     while (list != nullptr) {
@@ -129,7 +130,6 @@ void State::finish(Node* rest) {
   }
   if (relations_) forget_peers();
   if (congested.load()) system_.relieve(*this);
-  if (on_end) (*on_end)();
 }
 
 void State::tell_relations(const Term& reason) {

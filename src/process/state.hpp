@@ -90,7 +90,7 @@ class State : public std::enable_shared_from_this<State> {
   void set_group_leader(const Pid& pid) { relations().group_leader = pid; }
   /// The generation of a node; from now on the process hears of its end. 0 for our own.
   Peer* watch(const Atom& node);
-  /// Called once, when the process has ended.
+  /// Called once, when the process has ended and before anybody is told.
   std::unique_ptr<std::function<void()>> on_end;
 
   // From its own coroutine.

@@ -45,8 +45,10 @@ class Processes : public testing::Test {
     config.node = Atom(node);
     config.creation = 77;
     config.workers = 2;
+    config.remote_spawns_max = spawns_max;
     return config;
   }
+  static constexpr std::size_t spawns_max = 100;
 
   void disconnect() {
     cut = true;
@@ -467,6 +469,30 @@ TEST_F(Processes, a_process_is_spawned_on_another_node) {
     co_return Term::list_of(ready, down[4], undef[4][0], Atom(name(nowhere.error().code())), missing.has_value());
   });
   EXPECT_EQ(to_text(outcome), "[ready,over,undef,noconnection,true]");
+}
+
+TEST_F(Processes, no_more_processes_run_for_peers_than_the_bound) {
+  b.export_function("jobs", "wait", [](Process& self, std::vector<Term> /*arguments*/) -> Task<Result<Term>> {
+    co_return co_await self.receive();
+  });
+  const auto outcome = run<Term>(a, [](Process& self) -> Task<Term> {
+    Process::SpawnOptions options;
+    options.monitor = true;
+    std::vector<Pid> running;
+    for (std::size_t count = 0; count < spawns_max; ++count) {
+      const auto made = co_await self.spawn_on("b@test", RemoteFunction("jobs", "wait"), options);
+      if (!made) co_return Term::list_of(Atom("too_early"), count);
+      running.push_back(made->pid);
+    }
+    const auto refused = co_await self.spawn_on("b@test", RemoteFunction("jobs", "wait"), options);
+    co_await self.send(running.back(), Atom("over"));
+    const Term down = co_await self.receive();
+    const auto next = co_await self.spawn_on("b@test", RemoteFunction("jobs", "wait"), options);
+    const std::string why = refused ? "taken" : refused.error().message();
+    co_return Term::list_of(why, down[3] == Term(running.back()), next.has_value());
+  });
+  EXPECT_EQ(to_text(outcome), "[<<\"remote_exit: the node refused to start it: system_limit\">>,true,true]");
+  EXPECT_EQ(b.counters().refused_spawns, 1U);
 }
 
 TEST_F(Processes, a_mailbox_that_is_full_holds_the_channel_back_until_it_is_read) {
