@@ -1,8 +1,7 @@
-// What reminders cost: many that are due in a minute, told in time by nodes over loopback in one process; a million
-// that wait: the start of a node that has them on disk, and memory.
+// What reminders cost: many that are due in a minute, told in time by nodes over loopback in one process. What those
+// that wait cost: start_figures.
 //
 //   reminders_figures [--quick]
-#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,7 +12,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <filesystem>
 #include <future>
 #include <memory>
@@ -23,9 +21,6 @@
 #include <thread>
 #include <vector>
 
-#include "replication/store.hpp"
-#include "services/reminders.hpp"
-
 namespace {
 
 using namespace barrel_p2p;
@@ -34,14 +29,6 @@ using std::chrono::system_clock;
 using Clock = std::chrono::steady_clock;
 
 double seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
-
-/// Of this process: what it would take on a machine that has nothing else to do.
-double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
-
-std::size_t heap_bytes() {
-  const auto used = ::mallinfo2();
-  return used.uordblks + used.hblkhd;
-}
 
 class Scratch {
  public:
@@ -136,51 +123,11 @@ void measure_minute(const Scratch& scratch, int count_of_nodes, std::size_t coun
               share(0.5), share(0.99), late.back());
 }
 
-replication::Entry entry_of(std::int64_t number, WallMilliseconds now, const Atom& node) {
-  const replication::Timestamp version{now - 10'000'000 + number, 0};
-  return replication::Entry::value(Term::tuple({now + 3'600'000 + number, "0123456789abcdef", to_term(version)}),
-                                   {{version.wall, 1}, node});
-}
-
-/// The payload is 16 bytes, the key a word with a number.
-void measure_pending(const Scratch& scratch, std::int64_t count) {
-  const auto config = scratch.config("million");
-  const WallMilliseconds wall = wall_now();
-  const Atom own(config.name);
-  {
-    auto store = replication::DurableStore::open({.directory = config.data_dir / "store"});
-    if (!store) throw std::runtime_error(store.error().message());
-    constexpr std::int64_t batch_size = 10'000;
-    for (std::int64_t number = 0; number < count; number += batch_size) {
-      replication::WriteBatch batch;
-      for (std::int64_t at = number; at < std::min(count, number + batch_size); ++at) {
-        batch.put(services::reminder_collection, "user-" + std::to_string(at), entry_of(at, wall, own));
-      }
-      if (const auto written = (*store)->write(std::move(batch)); !written) {
-        throw std::runtime_error(written.error().message());
-      }
-      (*store)->flush();
-    }
-  }
-  const auto before = heap_bytes();
-  const auto cpu_from = cpu_seconds();
-  const auto from = Clock::now();
-  Node node = started(config);
-  const auto took = Clock::now() - from;
-  const auto cpu = cpu_seconds() - cpu_from;
-  if (node.reminder_statistics()->pending != static_cast<std::size_t>(count))
-    throw std::runtime_error("some are missing");
-  std::printf("%lld pending: the node starts in %.2f s, %.2f s of one core; %.0f bytes each\n",
-              static_cast<long long>(count), seconds(took), cpu,
-              static_cast<double>(heap_bytes() - before) / static_cast<double>(count));
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const bool quick = argc > 1 && std::strcmp(argv[1], "--quick") == 0;
   const Scratch scratch;
-  measure_pending(scratch, quick ? 50'000 : 1'000'000);
   for (const int nodes : {1, 3}) measure_minute(scratch, nodes, quick ? 5'000 : 100'000, quick ? 10s : 60s);
 }
