@@ -281,6 +281,8 @@ class BARREL_P2P_API Term {
       const noexcept;  ///< Agrees with `==` (exact). Not stable over processes; see `phash2`.
 
  private:
+  /// Moves them.
+  static Term tuple_from(std::span<Term> elements);
   static bool exactly_equal(const Term& left, const Term& right) noexcept;
   template <std::integral T>
   static Term from_integer(T value) {
@@ -309,10 +311,8 @@ static_assert(sizeof(Term) == 16);
 
 template <class... T>
 Term Term::tuple_of(T&&... elements) {
-  std::vector<Term> terms;
-  terms.reserve(sizeof...(T));
-  (terms.emplace_back(std::forward<T>(elements)), ...);
-  return tuple(std::move(terms));
+  std::array<Term, sizeof...(T)> terms{Term(std::forward<T>(elements))...};
+  return tuple_from(terms);
 }
 template <class... T>
 Term Term::list_of(T&&... elements) {

@@ -12,13 +12,15 @@ inline namespace v0 {
 namespace detail {
 
 std::optional<std::size_t> utf8_length(std::string_view text) noexcept {
+  const auto is_ascii = [](char byte) { return static_cast<std::uint8_t>(byte) < 0x80; };
+  if (std::ranges::all_of(text, is_ascii)) return text.size();
   std::size_t count = 0;
   for (std::size_t at = 0; at < text.size(); ++count) {
     const auto first = static_cast<std::uint8_t>(text[at]);
     std::size_t more = 0;
     std::uint32_t value = first;
     std::uint32_t least = 0;
-    if (first < 0x80) {
+    if (is_ascii(text[at])) {
       ++at;
       continue;
     }
@@ -83,31 +85,22 @@ class AtomTable {
 
   AtomTable() {
     for (const std::string_view text :
-         {"", "ok", "error", "true", "false", "undefined", "nil", "normal", "noproc", "noconnection", "DOWN", "EXIT",
-          "alias", "$gen_call", "$gen_cast", "process", "kill", "killed", "shutdown"}) {
+         {"",       "ok",           "error",    "true",  "false",     "undefined", "nil",       "normal",
+          "noproc", "noconnection", "DOWN",     "EXIT",  "alias",     "$gen_call", "$gen_cast", "process",
+          "kill",   "killed",       "shutdown", "value", "tombstone", "timestamp"}) {
       intern(text, true);
     }
   }
 
   Atom::Entry* intern(std::string_view text, bool immortal = false) {
     const std::size_t hash = std::hash<std::string_view>()(text);
-    Shard& shard = shards_[hash % shard_count];
-    const std::lock_guard lock(shard.mutex);
-    if (const auto found = shard.entries.find(text); found != shard.entries.end()) {
-      if (found->second->is_counted()) found->second->references.fetch_add(1, std::memory_order_relaxed);
-      return found->second.get();
-    }
-    if (count_.fetch_add(1, std::memory_order_relaxed) >= atoms_max) {
-      count_.fetch_sub(1, std::memory_order_relaxed);
-      return nullptr;
-    }
-    auto entry = std::make_unique<Atom::Entry>();
-    entry->text = text;
-    entry->shard = static_cast<std::uint32_t>(hash % shard_count);
-    entry->immortal = immortal;
-    auto* raw = entry.get();
-    shard.entries.emplace(std::string_view(raw->text), std::move(entry));
-    return raw;
+    // What is never freed is found again without the lock: the same few names are in most of what is decoded.
+    thread_local std::array<Atom::Entry*, 64> seen{};
+    Atom::Entry*& place = seen[hash % seen.size()];
+    if (place != nullptr && place->text == text) return place;
+    auto* const entry = intern(text, hash, immortal);
+    if (entry != nullptr && !entry->is_counted()) place = entry;
+    return entry;
   }
 
   Atom::Entry* find(std::string_view text) {
@@ -152,6 +145,27 @@ class AtomTable {
     std::mutex mutex;
     std::unordered_map<std::string_view, std::unique_ptr<Atom::Entry>> entries;
   };
+
+  Atom::Entry* intern(std::string_view text, std::size_t hash, bool immortal) {
+    Shard& shard = shards_[hash % shard_count];
+    const std::lock_guard lock(shard.mutex);
+    if (const auto found = shard.entries.find(text); found != shard.entries.end()) {
+      if (found->second->is_counted()) found->second->references.fetch_add(1, std::memory_order_relaxed);
+      return found->second.get();
+    }
+    if (count_.fetch_add(1, std::memory_order_relaxed) >= atoms_max) {
+      count_.fetch_sub(1, std::memory_order_relaxed);
+      return nullptr;
+    }
+    auto entry = std::make_unique<Atom::Entry>();
+    entry->text = text;
+    entry->shard = static_cast<std::uint32_t>(hash % shard_count);
+    entry->immortal = immortal;
+    auto* raw = entry.get();
+    shard.entries.emplace(std::string_view(raw->text), std::move(entry));
+    return raw;
+  }
+
   std::array<Shard, shard_count> shards_;
   std::atomic<std::size_t> count_{0};
   std::atomic<std::size_t> kept_{0};

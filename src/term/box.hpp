@@ -50,6 +50,7 @@ struct Box {
   explicit Box(Kind of) noexcept : kind(of) {}
   static void destroy(Box* box) noexcept;
   static const Box* of(const Term& term) noexcept { return term.box_; }
+  static Box* to_fill(const Term& term) noexcept { return term.box_; }
   static Kind kind_of(const Term& term) noexcept { return static_cast<Kind>(term.tag_ & 0xffU); }
   static Term term_of(Kind kind, Box* box) noexcept {
     Term term;
@@ -98,10 +99,16 @@ struct LocalFunBox : Box {
   std::vector<Term> free;
   LocalFunBox() : Box(Kind::local_fun) {}
 };
+/// The elements stand behind the box in the same piece of memory: there are more tuples than anything else.
 struct TupleBox : Box {
-  std::vector<Term> elements;
-  explicit TupleBox(std::vector<Term> terms) : Box(Kind::tuple), elements(std::move(terms)) {}
+  const std::uint32_t count;
+  explicit TupleBox(std::uint32_t arity) noexcept : Box(Kind::tuple), count(arity) {}
+  [[nodiscard]] std::span<Term> elements() noexcept { return {reinterpret_cast<Term*>(this + 1), count}; }
+  [[nodiscard]] std::span<const Term> elements() const noexcept {
+    return {reinterpret_cast<const Term*>(this + 1), count};
+  }
 };
+static_assert(sizeof(TupleBox) % alignof(Term) == 0);
 struct ListBox : Box {
   std::vector<Term> elements;  ///< Never empty.
   Term tail;                   ///< Never a list that is not empty.
@@ -142,6 +149,11 @@ const T& box(const Term& term) noexcept {
 std::strong_ordering compare_keys(const Term& left, const Term& right) noexcept;
 /// A map from pairs that are not sorted. Of equal keys the last one counts, or `duplicate` is set.
 Term make_map(std::vector<TermPair> pairs, bool* duplicate = nullptr);
+/// A tuple of `[]`s, to be filled by who made it and nobody else; `seal_tuple` must come next.
+Term make_tuple(std::size_t arity);
+std::span<Term> elements_to_fill(const Term& tuple) noexcept;
+/// Throws std::length_error when it is nested too deeply.
+Term seal_tuple(Term tuple);
 Term make_local_fun(std::unique_ptr<LocalFunBox> fun);
 Term make_slice(ByteView bytes, std::size_t bits, std::shared_ptr<const void> owner);
 /// The atom is not freed any more, and copies of it write nothing that threads share: for names of nodes, which are in

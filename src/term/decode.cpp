@@ -69,7 +69,7 @@ class Decoder {
     for (const auto byte : take(size)) value = value << 8U | byte;
     return value;
   }
-  std::uint8_t u8() { return static_cast<std::uint8_t>(number(1)); }
+  std::uint8_t u8() { return need(1) ? bytes_[at_++] : std::uint8_t{0}; }
   std::uint16_t u16() { return static_cast<std::uint16_t>(number(2)); }
   std::uint32_t u32() { return static_cast<std::uint32_t>(number(4)); }
 
@@ -136,6 +136,12 @@ class Decoder {
     }
     const auto digits = take(size);
     if (error_ || !charge(size + 64)) return {};
+    constexpr std::uint64_t small_max = std::numeric_limits<std::int64_t>::max();
+    if (size <= sizeof(std::uint64_t)) {  // times in milliseconds are such: no memory is needed for them
+      std::uint64_t value = 0;
+      for (std::size_t at = size; at-- > 0;) value = value << 8U | digits[at];
+      if (value <= small_max) return negative ? -static_cast<std::int64_t>(value) : static_cast<std::int64_t>(value);
+    }
     return Term(BigInteger{negative, Bytes(digits.begin(), digits.end())});
   }
 
@@ -217,10 +223,19 @@ class Decoder {
     constexpr std::size_t arity_max = (std::size_t{1} << 24U) - 1;  // OTP's own
     if (arity > arity_max) bad("a tuple is too large");
     if (!elements(arity, sizeof(Term))) return {};
-    std::vector<Term> terms;
-    terms.reserve(arity);
-    for (std::size_t index = 0; index < arity && !error_; ++index) terms.push_back(read(depth + 1));
-    return error_ ? Term() : Term::tuple(std::move(terms));
+    constexpr std::size_t small_max = 16;
+    if (arity > small_max) {  // elements that are announced and never come must cost nothing
+      std::vector<Term> terms;
+      terms.reserve(arity);
+      for (std::size_t index = 0; index < arity && !error_; ++index) terms.push_back(read(depth + 1));
+      return error_ ? Term() : Term::tuple(std::move(terms));
+    }
+    Term made = detail::make_tuple(arity);
+    for (auto& element : detail::elements_to_fill(made)) {
+      element = read(depth + 1);
+      if (error_) return {};
+    }
+    return detail::seal_tuple(std::move(made));
   }
 
   /// Follows tails that are lists again, so that the result is flat and the work linear.
@@ -269,9 +284,10 @@ class Decoder {
     }
     if (error_) return {};
     bool duplicate = false;
-    const Term made = detail::make_map(std::move(pairs), &duplicate);
-    if (duplicate) bad("a map has the same key twice");
-    return error_ ? Term() : made;
+    Term made = detail::make_map(std::move(pairs), &duplicate);
+    if (!duplicate) return made;
+    bad("a map has the same key twice");
+    return {};
   }
 
   std::uint32_t creation(bool old) {

@@ -57,7 +57,7 @@ std::size_t size_of(const Term& term) noexcept {
              size_of_atom(term.as_external_fun()->function.text());
     case Kind::local_fun: return size_of_local_fun(box<detail::LocalFunBox>(term));
     case Kind::tuple: {
-      const auto& elements = box<detail::TupleBox>(term).elements;
+      const auto elements = box<detail::TupleBox>(term).elements();
       size = elements.size() <= 255 ? 2 : 5;
       for (const auto& element : elements) size += size_of(element);
       return size;

@@ -146,7 +146,11 @@ void Box::destroy(Box* dead) noexcept {
     case Kind::port: delete static_cast<detail::PortBox*>(dead); break;
     case Kind::external_fun: delete static_cast<detail::ExternalFunBox*>(dead); break;
     case Kind::local_fun: delete static_cast<detail::LocalFunBox*>(dead); break;
-    case Kind::tuple: delete static_cast<detail::TupleBox*>(dead); break;
+    case Kind::tuple:
+      std::ranges::destroy(static_cast<TupleBox*>(dead)->elements());
+      std::destroy_at(static_cast<TupleBox*>(dead));
+      ::operator delete(dead);
+      break;
     case Kind::list: delete static_cast<detail::ListBox*>(dead); break;
     case Kind::map: delete static_cast<detail::MapBox*>(dead); break;
     case Kind::bitstring:
@@ -268,12 +272,19 @@ Term Term::bitstring(ByteView bytes, std::size_t bit_count) {
   return Box::term_of(Kind::bitstring, made);
 }
 
-Term Term::tuple(std::vector<Term> elements) {
-  auto made = std::make_unique<detail::TupleBox>(std::move(elements));
-  made->depth = deepest(made->elements) + 1;
-  return own(std::move(made));
+Term Term::tuple(std::vector<Term> elements) { return tuple_from(elements); }
+
+Term Term::tuple(std::initializer_list<Term> elements) {
+  Term made = detail::make_tuple(elements.size());
+  std::ranges::copy(elements, detail::elements_to_fill(made).begin());
+  return detail::seal_tuple(std::move(made));
 }
-Term Term::tuple(std::initializer_list<Term> elements) { return tuple(std::vector<Term>(elements)); }
+
+Term Term::tuple_from(std::span<Term> elements) {
+  Term made = detail::make_tuple(elements.size());
+  std::ranges::move(elements, detail::elements_to_fill(made).begin());
+  return detail::seal_tuple(std::move(made));
+}
 
 Term Term::list(std::vector<Term> elements) { return list(std::move(elements), Term()); }
 Term Term::list(std::initializer_list<Term> elements) { return list(std::vector<Term>(elements), Term()); }
@@ -301,6 +312,25 @@ Term Term::map(std::vector<TermPair> pairs) { return detail::make_map(std::move(
 Term Term::map(std::initializer_list<TermPair> pairs) { return map(std::vector<TermPair>(pairs)); }
 
 namespace detail {
+
+Term make_tuple(std::size_t arity) {
+  if (arity > std::numeric_limits<std::uint32_t>::max()) throw std::length_error("a tuple is too large");
+  void* memory = ::operator new(sizeof(TupleBox) + arity * sizeof(Term));
+  auto* made = new (memory) TupleBox(static_cast<std::uint32_t>(arity));
+  std::uninitialized_default_construct_n(reinterpret_cast<Term*>(made + 1), arity);
+  return Box::term_of(Kind::tuple, made);
+}
+
+std::span<Term> elements_to_fill(const Term& tuple) noexcept {
+  return static_cast<TupleBox*>(Box::to_fill(tuple))->elements();
+}
+
+Term seal_tuple(Term tuple) {
+  Box* const made = Box::to_fill(tuple);
+  made->depth = deepest(tuple.elements()) + 1;
+  if (made->depth > Term::depth_max) throw std::length_error("a term is at most 10000 levels deep");
+  return tuple;
+}
 
 Term make_map(std::vector<TermPair> pairs, bool* duplicate) {
   const auto less = [](const TermPair& left, const TermPair& right) {
@@ -475,7 +505,7 @@ std::size_t Term::size() const noexcept {
 }
 
 std::span<const Term> Term::elements() const noexcept {
-  if (kind_of(*this) == Kind::tuple) return box<detail::TupleBox>(*this).elements;
+  if (kind_of(*this) == Kind::tuple) return box<detail::TupleBox>(*this).elements();
   if (kind_of(*this) == Kind::list) return box<detail::ListBox>(*this).elements;
   return {};
 }
@@ -729,7 +759,7 @@ bool same(const Term& left, const Term& right) noexcept {
       return std::bit_cast<std::uint64_t>(Box::floating_of(left)) ==
              std::bit_cast<std::uint64_t>(Box::floating_of(right));
     case Kind::atom: return Box::atom_of(left) == Box::atom_of(right);
-    case Kind::tuple: return all_same(box<detail::TupleBox>(left).elements, box<detail::TupleBox>(right).elements);
+    case Kind::tuple: return all_same(left.elements(), right.elements());
     case Kind::list: {
       const auto& a = box<detail::ListBox>(left);
       const auto& b = box<detail::ListBox>(right);

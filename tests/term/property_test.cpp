@@ -514,6 +514,29 @@ TEST(TermLimits, announced_sizes_are_checked_before_memory_is_taken) {
   }
 }
 
+TEST(BigIntegers, those_that_fit_into_a_word_are_what_their_digits_say) {
+  const auto decoded = [](std::uint8_t sign, Bytes digits) {
+    Bytes bytes{131, 110, static_cast<std::uint8_t>(digits.size()), sign};
+    bytes.insert(bytes.end(), digits.begin(), digits.end());
+    return to_text(decode_term(bytes)->term);
+  };
+  EXPECT_EQ(decoded(0, {}), "0");
+  EXPECT_EQ(decoded(1, {0, 0, 0}), "0");
+  EXPECT_EQ(decoded(1, {5, 0, 0, 0, 0, 0, 0, 0, 0, 0}), "-5");
+  EXPECT_EQ(decoded(0, {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F}), "9223372036854775807");
+  EXPECT_EQ(decoded(0, {0, 0, 0, 0, 0, 0, 0, 0x80}), "9223372036854775808");
+  EXPECT_EQ(decoded(1, {0, 0, 0, 0, 0, 0, 0, 0x80}), "-9223372036854775808");
+  EXPECT_EQ(decoded(1, {1, 0, 0, 0, 0, 0, 0, 0x80}), "-9223372036854775809");
+}
+
+TEST(Tuples, one_without_elements_is_like_all_others) {
+  const Term empty = Term::tuple({});
+  EXPECT_TRUE(empty.is_tuple(0));
+  EXPECT_EQ(empty, Term::tuple_of());
+  EXPECT_EQ(decode_term(encode_term(empty))->term, empty);
+  EXPECT_EQ(to_text(Term::tuple({empty, 1, "two"})), "{{},1,<<\"two\">>}");
+}
+
 TEST(TermLimits, a_compressed_term_may_not_grow_beyond_the_limit) {
   const auto packed = encode_term(Term::binary(Bytes(1'000'000)), {.compression = 9});
   ASSERT_LT(packed.size(), 10'000U);
