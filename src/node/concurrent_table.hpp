@@ -22,6 +22,15 @@ class ConcurrentTable {
     const std::unique_lock lock(shard.mutex);
     shard.entries.insert_or_assign(key, std::move(value));
   }
+  /// Makes room for so many entries in all.
+  void reserve(std::size_t count) {
+    // Shards get unequal shares: an eighth more is beyond what chance gives one of them when it matters.
+    const std::size_t share = count / shards_.size();
+    for (auto& shard : shards_) {
+      const std::unique_lock lock(shard.mutex);
+      shard.entries.reserve(share + share / 8);
+    }
+  }
   void erase(const Key& key) {
     Shard& shard = shard_of(key);
     const std::unique_lock lock(shard.mutex);

@@ -24,9 +24,10 @@ WallMilliseconds saturated_sum(WallMilliseconds time, Milliseconds delay) {
 
 Result<void> ServicesRunner::load_reminders() {
   auto& reminders = machine_.reminders();
-  const auto loaded =
-      store_->load(services::reminder_collection,
-                   [&](const Term& key, const replication::Entry& entry) { reminders.restore(key, entry); });
+  reminders.reserve(store_->size(services::reminder_collection));
+  const auto loaded = store_->load(services::reminder_collection, [&](const Term& key, replication::Entry&& entry) {
+    reminders.restore(key, std::move(entry));
+  });
   if (!loaded) return std::unexpected(loaded.error());
   reminders.set_next([this](const ReminderEvent& previous) {
     std::optional<WallMilliseconds> next;

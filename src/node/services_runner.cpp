@@ -256,7 +256,9 @@ void ServicesRunner::open_map(const Atom& map, MapOptions options, Done done) {
   services::Maps::Stored stored;
   if (options.persist && maps_.find(map) == nullptr) {
     store_->flush();  // what an earlier map of this name left
-    const auto loaded = store_->load(services::map_collection(map), [&](Term&& key, replication::Entry&& entry) {
+    const auto collection = services::map_collection(map);
+    stored.reserve(store_->size(collection));
+    const auto loaded = store_->load(collection, [&](Term&& key, replication::Entry&& entry) {
       stored.emplace_back(std::move(key), std::move(entry));
     });
     if (!loaded) return answer->give(std::unexpected(loaded.error()));
@@ -596,6 +598,16 @@ void ServicesRunner::serve_waiters(const Term& name) {
 void ServicesRunner::carry_out(services::ServiceHappened& effect) {
   service_events_.tell(effect.event);
   service_pids_.tell(message_of(effect.event));
+}
+
+void ServicesRunner::carry_out(services::MapOpened& effect) {
+  const auto* const map = machine_.maps().find(effect.map);
+  if (map == nullptr) return;
+  MapView& view = maps_.view(effect.map);
+  view.entries.reserve(map->live_count());
+  for (const auto& [key, entry] : map->entries()) {
+    if (entry.is_live()) view.entries.set(key, entry.value());
+  }
 }
 
 void ServicesRunner::carry_out(services::MapChanged& effect) {

@@ -216,6 +216,7 @@ class ServicesRunner {
   void carry_out(services::Unwatch& effect);
   void carry_out(services::ServiceChanged& effect);
   void carry_out(services::ServiceHappened& effect);
+  void carry_out(services::MapOpened& effect);
   void carry_out(services::MapChanged& effect);
   void carry_out(services::MapHappened& effect);
   void carry_out(services::LeaderChanged& effect);

@@ -47,9 +47,9 @@ struct DigestTree::Node {
 };
 
 void DigestTree::Node::add(const Item& item) {
-  // In small steps: there are many leaves, and none is large.
+  // In small steps: there are many leaves, and none is large but for what is appended.
   constexpr std::size_t step = 4;
-  if (items.size() == items.capacity()) items.reserve(items.size() + step);
+  if (items.size() == items.capacity() && items.size() <= leaf_items_max) items.reserve(items.size() + step);
   items.push_back(item);
 }
 
@@ -81,13 +81,20 @@ DigestTree::Path DigestTree::way_to(std::uint64_t hash) const {
   return path;
 }
 
+DigestTree::Path DigestTree::settled_way_to(std::uint64_t hash) {
+  const Path path = way_to(hash);
+  if (!is_too_large(path.leaf(), path.depth)) return path;
+  split(path.leaf(), path.depth);
+  return way_to(hash);
+}
+
 DigestTree::DigestTree() : root_(std::make_unique<Node>()) {}
 DigestTree::~DigestTree() = default;
 DigestTree::DigestTree(DigestTree&&) noexcept = default;
 DigestTree& DigestTree::operator=(DigestTree&&) noexcept = default;
 
 void DigestTree::set(const Term& key, std::uint64_t hash, std::uint64_t digest) {
-  const Path path = way_to(hash);
+  const Path path = settled_way_to(hash);
   Node& leaf = path.leaf();
   if (const auto known = leaf.find(key, hash); known != leaf.items.end()) {
     path.add(0, digest - std::exchange(known->digest, digest));
@@ -95,11 +102,27 @@ void DigestTree::set(const Term& key, std::uint64_t hash, std::uint64_t digest) 
   }
   leaf.add({hash, digest, &key});
   path.add(1, digest);
-  if (leaf.items.size() > leaf_items_max && path.depth < Prefix::depth_max) split(leaf, path.depth);
+  if (is_too_large(leaf, path.depth)) split(leaf, path.depth);
+}
+
+void DigestTree::append(const Term& key, std::uint64_t hash, std::uint64_t digest) {
+  const Path path = way_to(hash);
+  path.leaf().add({hash, digest, &key});
+  path.add(1, digest);
+}
+
+void DigestTree::settle() { settle(*root_, 0); }
+
+void DigestTree::settle(Node& node, unsigned depth) {
+  if (node.children) {
+    for (auto& child : *node.children) settle(child, depth + 1);
+  } else if (is_too_large(node, depth)) {
+    split(node, depth);
+  }
 }
 
 void DigestTree::erase(const Term& key, std::uint64_t hash) {
-  const Path path = way_to(hash);
+  const Path path = settled_way_to(hash);
   Node& leaf = path.leaf();
   const auto known = leaf.find(key, hash);
   if (known == leaf.items.end()) return;
@@ -113,17 +136,20 @@ void DigestTree::erase(const Term& key, std::uint64_t hash) {
   }
 }
 
+bool DigestTree::is_too_large(const Node& leaf, unsigned depth) noexcept {
+  return leaf.items.size() > leaf_items_max && depth < Prefix::depth_max;
+}
+
 void DigestTree::split(Node& node, unsigned depth) {
   node.children = std::make_unique<std::array<Node, Prefix::fan_out>>();
+  for (const auto& item : node.items) ++(*node.children)[group(item.hash, depth)].summary.count;
+  for (auto& child : *node.children) child.items.reserve(child.summary.count);
   for (const auto& item : std::exchange(node.items, {})) {
     Node& child = (*node.children)[group(item.hash, depth)];
-    ++child.summary.count;
     child.summary.digest += item.digest;
-    child.add(item);
+    child.items.push_back(item);
   }
-  for (auto& child : *node.children) {
-    if (child.items.size() > leaf_items_max && depth + 1 < Prefix::depth_max) split(child, depth + 1);
-  }
+  settle(node, depth);
 }
 
 void DigestTree::unite(Node& node) {

@@ -57,6 +57,11 @@ class DigestTree {
   /// Adds the key or replaces its digest. A key that is added must stay where it is until it is erased.
   void set(const Term& key, std::uint64_t hash, std::uint64_t digest);
   void set(Term&& key, std::uint64_t hash, std::uint64_t digest) = delete;
+  /// Adds a key that is not there yet. Many of them, with `settle` behind the last one, cost a small part of `set`:
+  /// they find their places together. Before `settle` all is right, but slow.
+  void append(const Term& key, std::uint64_t hash, std::uint64_t digest);
+  void append(Term&& key, std::uint64_t hash, std::uint64_t digest) = delete;
+  void settle();
   void erase(const Term& key, std::uint64_t hash);
 
   [[nodiscard]] Summary summary(const Prefix& prefix = {}) const;
@@ -72,11 +77,15 @@ class DigestTree {
   struct Node;
   struct Path;
 
-  /// A leaf with more items becomes an inner node; one with fewer becomes a leaf again.
+  /// A leaf with more items becomes an inner node, when it is next changed or all settle; an inner node with fewer
+  /// becomes a leaf again.
   static constexpr std::size_t leaf_items_max = 32;
   static constexpr std::size_t inner_items_min = 8;
 
   [[nodiscard]] Path way_to(std::uint64_t hash) const;
+  [[nodiscard]] Path settled_way_to(std::uint64_t hash);
+  [[nodiscard]] static bool is_too_large(const Node& leaf, unsigned depth) noexcept;
+  static void settle(Node& node, unsigned depth);
   static void split(Node& node, unsigned depth);
   static void unite(Node& node);
   static void gather(Node& node, std::vector<Item>& items);

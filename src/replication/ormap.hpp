@@ -115,6 +115,10 @@ class OrMap {
   const Record& remove(const Term& key, const Timestamp& stamp);
   /// An unknown key is taken over. `now`: see `collect_tombstones`.
   Change merge(const Term& key, const Entry& incoming, WallMilliseconds now = 0);
+  /// The key must be unknown.
+  const Record& add(const Term& key, Entry entry) { return place(key, std::move(entry)); }
+  /// Makes room for so many keys.
+  void reserve(std::size_t count) { table_.reserve(count); }
   /// Forgets the entry, without a tombstone.
   bool erase(const Term& key);
 

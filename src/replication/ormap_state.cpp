@@ -66,11 +66,17 @@ Result<Term> OrMapState::remove(const Term& key) {
   return Term::map({{key, to_term(entry)}});
 }
 
-void OrMapState::restore(const Term& key, const Entry& entry) {
+void OrMapState::restore(const Term& key, Entry entry) {
   // Refused when this node's clock was set back: the entry is ours all the same.
   std::ignore = clock_.observe(entry.stamp(), wall_clock_());
-  if (map_.merge(key, entry) == Change::none) return;
-  note(*map_.record(key));
+  if (map_.find(key) != nullptr) {
+    if (map_.merge(key, entry) != Change::none) note(*map_.record(key));
+    return;
+  }
+  const auto& added = map_.add(key, std::move(entry));
+  if (!is_offered(key)) return;
+  const auto hash = key_hash(key);
+  digests_.append(added.first, hash, digest_of(hash, added.second));
 }
 
 void OrMapState::erase(const Term& key) {
@@ -100,10 +106,10 @@ void OrMapState::retire_before(WallMilliseconds cutoff, std::size_t count_max) {
 const Entry& OrMapState::note(const OrMap::Record& record) {
   const auto& [key, entry] = record;
   const auto hash = key_hash(key);
-  if (config_.offered && !config_.offered(key)) {
-    digests_.erase(key, hash);
-  } else {
+  if (is_offered(key)) {
     digests_.set(key, hash, digest_of(hash, entry));
+  } else {
+    digests_.erase(key, hash);
   }
   return entry;
 }

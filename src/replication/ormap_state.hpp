@@ -55,7 +55,11 @@ class OrMapState final : public ReplicatedState {
   /// A stamp of this node that is greater than that of the present entry. What is put next has a greater one.
   Timestamp next_stamp(const Term& key);
   /// An entry of the store, or of another map of ours. Unchecked; the clock goes on behind it.
-  void restore(const Term& key, const Entry& entry);
+  void restore(const Term& key, Entry entry);
+  // Many of them: before the first one room for so many, and behind the last one their places in the digests. All is
+  // right without these two, and slower.
+  void reserve(std::size_t count) { map_.reserve(count); }
+  void settle() { digests_.settle(); }
   /// Forgets an entry without a trace.
   void erase(const Term& key);
   /// `offered` may say something else than before of the key, which is present.
@@ -87,6 +91,7 @@ class OrMapState final : public ReplicatedState {
  private:
   [[nodiscard]] Result<void> check_write(const Term& key, std::size_t more) const;
   const Entry& note(const OrMap::Record& record);
+  [[nodiscard]] bool is_offered(const Term& key) const { return !config_.offered || config_.offered(key); }
   void retire_before(WallMilliseconds cutoff, std::size_t count_max);
 
   OrMapStateConfig config_;

@@ -347,6 +347,12 @@ std::vector<CollectionSummary> DurableStore::collections() const {
   return all;
 }
 
+std::size_t DurableStore::size(std::string_view collection) const {
+  const std::lock_guard lock(database_mutex_);
+  const auto found = contents_.totals.find(collection);
+  return found == contents_.totals.end() ? 0 : found->second.records;
+}
+
 StoreStatistics DurableStore::statistics() const {
   const std::lock_guard lock(mutex_);
   return statistics_;

@@ -161,6 +161,8 @@ class DurableStore {
   Result<std::uint64_t> load_values(const std::function<void(std::string_view name, Term&& value)>& visit) const;
   /// What is on disk, by name.
   [[nodiscard]] std::vector<CollectionSummary> collections() const;
+  /// Records of one collection.
+  [[nodiscard]] std::size_t size(std::string_view collection) const;
   [[nodiscard]] StoreStatistics statistics() const;
 
  private:

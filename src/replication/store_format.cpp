@@ -25,12 +25,14 @@ std::int64_t bits_of(std::uint64_t number) noexcept { return static_cast<std::in
 
 struct Row {
   RecordView record;
+  std::uint64_t checksum = 0;  ///< Of what is there.
   bool good = false;
 };
 
 Row row_of(const sqlite::Statement& rows) {
   Row row{{rows.text(0), rows.blob(1), rows.blob(4), rows.number(2)}};
-  row.good = static_cast<std::uint64_t>(rows.number(3)) == checksum_of(row.record);
+  row.checksum = checksum_of(row.record);
+  row.good = static_cast<std::uint64_t>(rows.number(3)) == row.checksum;
   return row;
 }
 
@@ -189,7 +191,7 @@ Result<Contents> inspect(sqlite::Database& database) {
     auto at = contents.totals.find(row.record.collection);
     if (at == contents.totals.end()) at = contents.totals.emplace(row.record.collection, Totals{}).first;
     ++at->second.records;
-    at->second.digest += checksum_of(row.record);
+    at->second.digest += row.checksum;
   }
   std::string findings = bad == 0 ? "" : std::to_string(bad) + " records have wrong checksums";
   if (const auto text = differences(noted, contents.totals); !text.empty()) {
@@ -314,12 +316,12 @@ Result<Contents> renew_totals(sqlite::Database& database) {
       const auto more = rows->step();
       if (!more) return std::unexpected(more.error());
       if (!*more) break;
-      const auto record = row_of(*rows).record;
+      const auto [record, checksum, good] = row_of(*rows);
       contents.sequence = std::max(contents.sequence, record.sequence);
       if (record.collection == own_collection) continue;
       auto& totals = contents.totals[std::string(record.collection)];
       ++totals.records;
-      totals.digest += checksum_of(record);
+      totals.digest += checksum;
     }
   }
   for (const auto& [name, totals] : *noted) {

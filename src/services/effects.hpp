@@ -97,6 +97,10 @@ struct ServiceHappened {
   ServiceEvent event;
 };
 
+/// Readers find in the map what `Maps::find` has of it now. Comes before all else of the map.
+struct MapOpened {
+  Atom map;
+};
 /// What a reader of the map finds under the key is another than before, or was written anew. Comes before the event of
 /// the same change.
 struct MapChanged {
@@ -147,8 +151,8 @@ struct Routed {
 };
 
 using Effect = std::variant<Send, SendPid, Broadcast, Persist, Completed, Watch, Unwatch, ServiceChanged,
-                            ServiceHappened, MapChanged, MapHappened, LeaderChanged, LeaderHappened, ReminderFired,
-                            MembersChanged, PlacementChanged, ShardHappened, Routed>;
+                            ServiceHappened, MapOpened, MapChanged, MapHappened, LeaderChanged, LeaderHappened,
+                            ReminderFired, MembersChanged, PlacementChanged, ShardHappened, Routed>;
 using Effects = std::vector<Effect>;
 
 }  // namespace services

@@ -67,14 +67,16 @@ Map::Map(Atom name, MapOptions options, MapSurroundings& around, const Now& now)
       replica_(replica_config(around.config, name_, replica_name_), state_, now.monotonic),
       writer_(map_collection(name_)) {}
 
-void Map::start(const Maps::Stored& stored, const Now& now, Effects& out) {
+void Map::start(Maps::Stored stored, const Now& now, Effects& out) {
   begin(now, out);
   if (options_.persist) {
-    for (const auto& [key, entry] : stored) {
-      state_.restore(key, entry);
+    state_.reserve(stored.size());
+    for (auto& [key, entry] : stored) {
       note_author(entry);
-      if (entry.is_live()) out_->emplace_back(MapChanged{name_, key, entry.value()});
+      state_.restore(key, std::move(entry));
     }
+    state_.settle();
+    if (state_.map().has_live()) out_->emplace_back(MapOpened{name_});
   }
   for (const auto& [node, native] : around_.neighbours) {
     replica_.peer_up(node, now.monotonic);

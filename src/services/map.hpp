@@ -59,7 +59,7 @@ class Map {
   Map& operator=(const Map&) = delete;
 
   /// What the store has of it; then the neighbours are asked. Before anything else.
-  void start(const Maps::Stored& stored, const Now& now, Effects& out);
+  void start(Maps::Stored stored, const Now& now, Effects& out);
 
   // As those of `Maps`.
   Result<void> put(const Term& key, const Term& value, Ticket ticket, const Now& now, Effects& out);

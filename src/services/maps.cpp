@@ -81,7 +81,7 @@ Result<void> Maps::open(const Atom& map, MapOptions options, Stored stored, cons
   if (maps_.empty()) next_scan_ = now.monotonic + config.scan_period;
   auto& opened = maps_[map] = std::make_unique<Map>(map, std::move(options), *around_, now);
   by_replica_.emplace(opened->replica_name(), opened.get());
-  opened->start(stored, now, out);
+  opened->start(std::move(stored), now, out);
   schedule(*opened);
   return {};
 }

@@ -89,13 +89,17 @@ Reminders::Reminders(RemindersConfig config, replication::HybridClock& clock, co
   absences_.begin(members, now.monotonic);
 }
 
-void Reminders::restore(const Term& key, const Entry& entry) {
-  if (is_reminder(entry)) state_.restore(key, entry);
+void Reminders::restore(const Term& key, Entry entry) {
+  if (!is_reminder(entry)) return;
+  // Now, while it is in the cache: to fetch a million again later takes most of a second.
+  if (entry.is_live()) due_.add_unsorted(placement_.partition(key), {due_of(entry.value()), key});
+  state_.restore(key, std::move(entry));
 }
 
 void Reminders::start(const Now& now) {
   advance(now);
-  rebuild_index();
+  state_.settle();
+  sort_index();
   hold();
 }
 
@@ -180,6 +184,10 @@ void Reminders::rebuild_index() {
   }
   waiting_.clear();
   unwanted_.clear();
+  sort_index();
+}
+
+void Reminders::sort_index() {
   due_.sort();
   due_.set_owned([this](std::uint32_t partition) { return placement_.owns(partition); });
 }

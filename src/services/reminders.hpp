@@ -97,8 +97,9 @@ class Reminders {
   Reminders(const Reminders&) = delete;
   Reminders& operator=(const Reminders&) = delete;
 
-  // Before anything else, once: what the durable store has in `reminder_collection`, then `start`.
-  void restore(const Term& key, const replication::Entry& entry);
+  // Before anything else, once: how much the durable store has in `reminder_collection`, each of it, then `start`.
+  void reserve(std::size_t count) { state_.reserve(count); }
+  void restore(const Term& key, replication::Entry entry);
   void start(const Now& now);
 
   // What the program asks for. Tickets that are not 0 are answered by the `Persist` that has them, unless an error is
@@ -149,6 +150,7 @@ class Reminders {
 
   void index(const Term& key, const replication::Entry& entry);
   void rebuild_index();
+  void sort_index();
   void follow_owners();
 
   void hold();

@@ -67,6 +67,24 @@ TEST(DigestTree, keys_with_equal_hashes_are_kept_apart) {
   EXPECT_EQ(tree.summary(), DigestTree::Summary());
 }
 
+TEST(DigestTree, an_empty_tree_settles_to_nothing) {
+  DigestTree tree;
+  tree.settle();
+  EXPECT_EQ(tree.summary(), DigestTree::Summary());
+  tree.append(stable(1), key_hash(1), 5);
+  tree.settle();
+  EXPECT_EQ(tree.summary(), (DigestTree::Summary{1, 5}));
+  EXPECT_EQ(keys_below(tree, Prefix{}), std::vector<std::int64_t>{1});
+}
+
+TEST(DigestTree, many_keys_with_one_hash_settle_too) {
+  DigestTree tree;
+  for (int key = 0; key < 1000; ++key) tree.append(stable(key), 7, 1);
+  tree.settle();
+  EXPECT_EQ(tree.summary().count, 1000U);
+  EXPECT_EQ(keys_below(tree, Prefix{}).size(), 1000U);
+}
+
 TEST(DigestTree, the_hash_of_a_key_never_changes) {
   EXPECT_EQ(key_hash(Atom("config")), 6102884003956927632U);
   EXPECT_EQ(key_hash(Term::tuple({1, "two"})), 8322520605588334698U);
@@ -99,6 +117,50 @@ RC_GTEST_PROP(DigestTree, sums_and_lists_are_those_of_the_entries, ()) {
     RC_ASSERT(keys_below(tree, prefix) == expected);
     prefix = prefix.child(*rc::gen::element(0U, 1U, 15U));
   }
+}
+
+RC_GTEST_PROP(DigestTree, what_is_appended_is_what_was_set_one_by_one, ()) {
+  DigestTree tree;
+  Model model;
+  const auto count = *rc::gen::inRange<std::int64_t>(0, 2000);
+  const auto hashes = *rc::gen::element(8U, 40U, 64U);
+  const auto settles = *rc::gen::element(1, 50, 10'000);  // never, but for the end, or again and again
+  std::uint64_t digest = *rc::gen::arbitrary<std::uint64_t>();
+  const auto hash_of = [&](std::int64_t key) {
+    return static_cast<std::uint64_t>(key) * 0x9e3779b97f4a7c15ULL >> (64U - hashes);
+  };
+  for (std::int64_t key = 0; key < count; ++key) {
+    tree.append(stable(key), hash_of(key), ++digest);
+    model.digests[{hash_of(key), key}] = digest;
+    if (*rc::gen::inRange(0, settles) != 0) continue;
+    const auto known = *rc::gen::inRange<std::int64_t>(0, key + 1);
+    switch (*rc::gen::inRange(0, 3)) {
+      case 0: tree.settle(); break;
+      case 1:
+        tree.set(stable(known), hash_of(known), ++digest);
+        model.digests[{hash_of(known), known}] = digest;
+        break;
+      case 2:
+        tree.erase(stable(known), hash_of(known));
+        model.digests.erase({hash_of(known), known});
+        break;
+    }
+  }
+  const auto check = [&] {
+    Prefix prefix;
+    for (unsigned depth = 0; depth < 16; ++depth) {
+      RC_ASSERT(tree.summary(prefix) == model.summary(prefix));
+      std::vector<std::int64_t> expected;
+      for (const auto& [key, sum] : model.digests) {
+        if (prefix.contains(key.first)) expected.push_back(key.second);
+      }
+      RC_ASSERT(keys_below(tree, prefix) == expected);
+      prefix = prefix.child(*rc::gen::element(0U, 1U, 15U));
+    }
+  };
+  check();  // right before it settles, too
+  tree.settle();
+  check();
 }
 
 RC_GTEST_PROP(DigestTree, the_way_to_a_content_does_not_matter, ()) {

@@ -437,6 +437,58 @@ OrMap random_map() {
 
 }  // namespace
 
+namespace {
+
+struct OwnState {
+  HybridClock clock;
+  OrMapState state{{.own = Atom("a@h"),
+                    .entries_max = 1000,
+                    .check = {},
+                    .offered = [](const Term& key) { return !(key == Term(3)); }},
+                   clock,
+                   [] { return WallMilliseconds{100}; },
+                   {}};
+
+  /// What another node, and everything here, can tell of it.
+  [[nodiscard]] std::vector<DigestTree::Summary> sums() const {
+    std::vector<DigestTree::Summary> sums{state.digests()->summary()};
+    for (unsigned index = 0; index < Prefix::fan_out; ++index) {
+      sums.push_back(state.digests()->summary(Prefix{}.child(index)));
+    }
+    return sums;
+  }
+};
+
+}  // namespace
+
+RC_GTEST_PROP(OrMapState, what_is_restored_together_is_what_came_one_by_one, ()) {
+  std::vector<std::pair<Term, Entry>> stored;
+  for (int copies = *rc::gen::inRange(0, 4); copies > 0; --copies) {  // several: keys come twice
+    const auto some = random_map();
+    for (const auto& [key, entry] : some.entries()) stored.emplace_back(key, entry);
+  }
+  const auto many = *rc::gen::inRange(0, 200);
+  for (int number = 10; number < 10 + many; ++number) {
+    stored.emplace_back(number, Entry::value(number, {{number, 1}, Atom("b@h")}));
+  }
+  OwnState restored;
+  if (*rc::gen::arbitrary<bool>()) restored.state.reserve(stored.size());
+  for (const auto& [key, entry] : stored) restored.state.restore(key, entry);
+  if (*rc::gen::arbitrary<bool>()) restored.state.settle();
+  OwnState merged;
+  for (const auto& [key, entry] : stored) merged.state.merge(Atom("b@h"), Term::map({{key, to_term(entry)}}));
+  RC_ASSERT(restored.state.map().to_term() == merged.state.map().to_term());
+  RC_ASSERT(restored.state.map().live_count() == merged.state.map().live_count());
+  RC_ASSERT(restored.sums() == merged.sums());
+  RC_ASSERT(restored.clock.last() >= merged.clock.last() || stored.empty());
+  for (auto* own : {&restored, &merged}) {
+    RC_ASSERT(own->state.put("later", 1).has_value());
+    for (int key = 0; key < 4; ++key) own->state.erase(key);
+  }
+  RC_ASSERT(restored.state.map().size() == merged.state.map().size());
+  RC_ASSERT(restored.state.digests()->summary().count == merged.state.digests()->summary().count);
+}
+
 RC_GTEST_PROP(OrMapLaws, merge_commutes, ()) {
   const auto a = random_map();
   const auto b = random_map();

@@ -13,6 +13,8 @@
 #include <set>
 #include <sstream>
 
+#include "base/clock.hpp"
+#include "replication/ormap_state.hpp"
 #include "replication/store_support.hpp"
 
 namespace barrel_p2p::replication {
@@ -157,6 +159,33 @@ TEST(StoreDamage, a_page_that_is_torn_or_zero_costs_its_records_only) {
       EXPECT_TRUE(check_damaged(directory)) << "page " << page;
       EXPECT_GT(check_what_is_left(*open_store(directory)), everything - 100) << "page " << page;
     }
+  }
+}
+
+TEST(StoreDamage, what_a_damaged_page_left_fills_a_map_with_all_its_digests) {
+  Copies copies;
+  for (std::size_t page = 2; page < copies.bytes.size() / store::page_size; page += 5) {
+    Bytes damaged = copies.bytes;
+    std::fill_n(damaged.begin() + static_cast<std::ptrdiff_t>(page * store::page_size), store::page_size,
+                std::uint8_t{0xFF});
+    const auto store = open_store(copies.make(damaged));
+    ASSERT_TRUE(store->damage().has_value()) << "page " << page;
+    HybridClock clock;
+    OrMapState restored({.own = Atom("a@h"), .check = {}, .offered = {}}, clock, [] { return wall_now(); }, {});
+    restored.reserve(store->size("map:a"));
+    const auto loaded =
+        store->load("map:a", [&](const Term& key, Entry&& entry) { restored.restore(key, std::move(entry)); });
+    restored.settle();
+    ASSERT_TRUE(loaded.has_value());
+    EXPECT_EQ(*loaded, store->size("map:a"));
+    EXPECT_EQ(restored.map().live_count(), *loaded);
+    EXPECT_GT(*loaded, std::uint64_t{records} - 100);
+    std::size_t seen = 0;
+    restored.digests()->visit({}, [&](const Term& key) {
+      ++seen;
+      EXPECT_NE(restored.map().get(key), nullptr);
+    });
+    EXPECT_EQ(seen, *loaded) << "page " << page;
   }
 }
 

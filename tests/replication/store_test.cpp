@@ -82,6 +82,8 @@ TEST(Store, erased_dropped_and_unset_things_are_gone) {
   const auto store = open_store(scratch / "s");
   EXPECT_FALSE(store->damage().has_value());
   EXPECT_EQ(values_of(*store, "m").size(), 9U);
+  EXPECT_EQ(store->size("m"), 9U);
+  EXPECT_EQ(store->size("n"), 0U);
   EXPECT_FALSE(values_of(*store, "m").contains(3));
   EXPECT_TRUE(values_of(*store, "n").empty());
   EXPECT_EQ(store->value("x").error(), Errc::not_found);

@@ -356,6 +356,13 @@ class MapsWorld {
     machine.answers.emplace(completed.ticket,
                             completed.result ? "ok" : std::string(name(completed.result.error().code())));
   }
+  static void carry_out(Machine& machine, MapOpened& opened) {
+    machine.effects.emplace_back("opened");
+    auto& reader = machine.readers[opened.map];
+    for (const auto& [key, entry] : machine.maps->find(opened.map)->entries()) {
+      if (entry.is_live()) reader.insert_or_assign(to_text(key), to_text(entry.value()));
+    }
+  }
   static void carry_out(Machine& machine, MapChanged& change) {
     machine.effects.emplace_back("changed");
     auto& reader = machine.readers[change.map];

@@ -511,7 +511,9 @@ TEST(RemindersVectors, the_same_calls_give_the_recorded_gossip) {
 
 /// One node that owns everything, and hears of what others recorded.
 struct Listener {
-  Listener() {
+  using Stored = std::vector<std::pair<Term, replication::Entry>>;
+  explicit Listener(const Stored& stored = {}) {
+    for (const auto& [key, entry] : stored) reminders.restore(key, entry);
     reminders.start(now);
     reminders.set_subscribed(true);
   }
@@ -584,6 +586,27 @@ TEST(RemindersVectors, after_all_that_was_recorded_only_what_was_kept_is_left) {
     return send != nullptr && send->message[1].is_tagged("full_sync", 3);
   });
   EXPECT_GE(answers, 1) << "who asks gets everything";
+}
+
+TEST(Reminders, each_of_many_that_are_restored_fires_once_though_some_entries_are_none) {
+  const WallMilliseconds now = 1'795'384'570'000;
+  const auto entry_of = [](const Term& value) {
+    return replication::Entry::value(value, {{1'795'384'000'000, 1}, Atom("sfx@127.0.0.1")});
+  };
+  const Term version = replication::to_term(Timestamp{1'795'384'000'000, 0});
+  Listener::Stored stored;
+  for (int key = 0; key < 500; ++key) {
+    if (key % 5 == 0) stored.emplace_back(key, entry_of(Term::tuple({now, "no version"})));
+    if (key % 7 == 0) stored.emplace_back(1000 + key, entry_of(Term::tuple({"no time", "payload", version})));
+    if (key % 11 == 0) stored.emplace_back(2000 + key, replication::Entry::tombstone({1'795'384'000'000, 0}));
+    stored.emplace_back(key, entry_of(Term::tuple({now + 1000 + key, "payload", version})));
+  }
+  Listener listener(stored);
+  EXPECT_EQ(listener.reminders.statistics().pending, 500U);
+  EXPECT_EQ(listener.reminders.statistics().tombstones, 46U);
+  EXPECT_EQ(listener.told_after(6s, now + 1499).size(), 500U);
+  EXPECT_EQ(listener.told_after(6s, now + 8000).size(), 500U) << "none fires twice";
+  EXPECT_EQ(listener.reminders.statistics().pending, 0U);
 }
 
 TEST(RemindersVectors, a_recorded_store_is_taken_over) {
