@@ -57,6 +57,11 @@ Leader::Leader(LeaderConfig config, replication::HybridClock& clock, const Membe
           }),
       replica_(replica_config(config_), *this, now.monotonic),
       began_{std::max(clock.last().wall, now.wall), 0},
+      standings_({.own = config_.own,
+                  .forget_after = config_.forget_after,
+                  .vouch_for = config_.vouch_for,
+                  .expect_for = config_.expect_for},
+                 members),
       ticked_at_(now.monotonic),
       announce_at_(now.monotonic) {
   for (const auto& [name, entry] : stored) {
@@ -295,7 +300,8 @@ void Leader::elect(const Term& name) {
 }
 
 const Rival* Leader::winner_of(const Contest& contest) const {
-  const auto found = std::ranges::find_if(contest.rivals, [this](const Rival& rival) { return counts(rival.node); });
+  const auto found =
+      std::ranges::find_if(contest.rivals, [this](const Rival& rival) { return standings_.counts(rival.node); });
   return found == contest.rivals.end() ? nullptr : &*found;
 }
 
@@ -481,7 +487,7 @@ std::vector<Atom> Leader::candidates(const Term& name) const {
   const auto found = contests_.find(name);
   if (found == contests_.end()) return nodes;
   for (const auto& rival : found->second.rivals) {
-    if (counts(rival.node)) nodes.push_back(rival.node);
+    if (standings_.counts(rival.node)) nodes.push_back(rival.node);
   }
   std::ranges::sort(nodes);
   return nodes;

@@ -15,7 +15,7 @@
 //
 // Who leads. Of the campaigns whose nodes are alive (members.hpp), the one with the greatest priority, of equal ones
 // the one whose node has the smallest name. Every node comes to the same result by itself; the winner's node mints the
-// fence. Entries of nodes that are not alive stay and count again when these are back; `Standing` as in registry.hpp.
+// fence. Entries of nodes that are not alive stay and count again when these are back: see standings.hpp.
 //
 // Fences. A fence is a stamp of this node's clock that was moved beyond the greatest one that is known of the name.
 // Whenever a greater one turns up while a process of this node leads (the other side of a partition had a leader), a
@@ -63,7 +63,7 @@
 #include "services/effects.hpp"
 #include "services/leader_contest.hpp"
 #include "services/members.hpp"
-#include "services/registry_index.hpp"
+#include "services/standings.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -179,9 +179,6 @@ class Leader final : private replication::ReplicatedState {
  private:
   /// A node with entries here.
   struct Owner {
-    Standing standing = Standing::alive;
-    MonotonicTime until = MonotonicTime::max();  ///< When the standing must be judged again.
-    MonotonicTime hidden_since;
     std::unordered_set<Term> keys;  ///< Tombstones too.
   };
   /// What a peer sent, while it is taken over.
@@ -252,19 +249,16 @@ class Leader final : private replication::ReplicatedState {
   bool acceptable_own(const Term& key, const replication::Entry& entry);
   bool has_room(const Term& key, const Atom& node);
   bool lay_ghost(const Term& key);
-  bool bury(const Atom& node, const Term* snapshot, const replication::Timestamp& before);
+  bool bury_before(const replication::Timestamp& time, const Atom& node, const Term* snapshot);
   void on_change(const Term& key, replication::Change change, const replication::Entry& entry);
   void erase(const Term& key);
 
   // Who is alive.
   Owner& owner_of(const Atom& node);
-  [[nodiscard]] bool was_heard_of(const Atom& node) const noexcept;
-  [[nodiscard]] bool counts(const Atom& node) const;
   [[nodiscard]] bool is_offered(const Term& key) const;
-  void vouch(const Atom& node);
-  void judge_new(const Atom& node, Owner& owner) const;
-  void judge(const Atom& node, Owner& owner);
-  void set_standing(const Atom& node, Owner& owner, Standing standing, MonotonicTime until);
+  void set_standing(const Atom& node, const Standings::Change& change);
+  void plan_judging();
+  [[nodiscard]] WallMilliseconds outdated_before() const noexcept { return now_.wall - config_.tombstone_age.count(); }
   void scan();
   void forget_gone();
   void collect_tombstones();
@@ -284,11 +278,11 @@ class Leader final : private replication::ReplicatedState {
 
   std::unordered_map<Term, Contest> contests_;
   std::unordered_map<Atom, Owner> owners_;
+  Standings standings_;                                        ///< Of the owners.
   std::size_t candidates_known_ = 0;                           ///< Of all owners.
   std::unordered_map<Pid, std::set<Term, TermLess>> watched_;  ///< Names by process.
   std::unordered_set<Term> campaigns_;                         ///< Names with a candidate of this node.
   std::unordered_set<Term> dirty_;                             ///< Names whose winner may be another.
-  std::unordered_set<Atom> unsettled_;                         ///< Nodes whose standing changes by time alone.
   MonotonicTime scan_at_ = MonotonicTime::max();
   std::vector<Neighbour> neighbours_;
 

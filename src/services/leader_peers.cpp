@@ -4,6 +4,7 @@
 #include <tuple>
 #include <utility>
 
+#include "services/ghosts.hpp"
 #include "services/leader.hpp"
 
 namespace barrel_p2p {
@@ -152,7 +153,7 @@ bool Leader::take(const Atom& from, bool only_of_sender, const Term& entries) {
     ++counters_.rejected;
     return false;
   }
-  vouch(from);
+  set_standing(from, standings_.vouch(from, now_.monotonic));
   incoming_ = {.from = from, .only_of_sender = only_of_sender};
   const auto rejected = state_.counters().rejected;
   bool changed = state_.merge(from, entries);
@@ -167,11 +168,7 @@ bool Leader::acceptable(const Term& key, const Entry& entry) {
   if (incoming_.only_of_sender && node != incoming_.from) return false;
   if (entry.is_live() && !(entry.only_by(node) && is_candidate_value(entry.value()))) return false;
   if (node == config_.own) return acceptable_own(key, entry);
-  const auto silent = members_.is_alive(node) ? std::nullopt : members_.silent_for(node, now_.monotonic);
-  const bool forgotten = silent && *silent > config_.forget_after;
-  const bool outdated =
-      !entry.is_live() && map().find(key) == nullptr && entry.stamp().wall < now_.wall - config_.tombstone_age.count();
-  if (forgotten || outdated) {
+  if (standings_.is_forgotten(node, now_.monotonic) || is_outdated(map().find(key), entry, outdated_before())) {
     ++incoming_.passed_over;
     return false;
   }
@@ -180,14 +177,9 @@ bool Leader::acceptable(const Term& key, const Entry& entry) {
 
 /// Our own campaigns are what we say they are. What others have otherwise is not taken over: it is a ghost.
 bool Leader::acceptable_own(const Term& key, const Entry& entry) {
-  bool is_ghost = entry.is_live();
-  if (const Entry* ours = map().find(key)) {
-    Entry merged = *ours;
-    const Change change = replication::merge(merged, entry);
-    is_ghost = change == Change::put || change == Change::removed;
-  }
-  if (!is_ghost) {
-    const bool outdated = map().find(key) == nullptr && entry.stamp().wall < now_.wall - config_.tombstone_age.count();
+  const Entry* ours = map().find(key);
+  if (!is_ghost(ours, entry)) {
+    const bool outdated = is_outdated(ours, entry, outdated_before());
     if (outdated) ++incoming_.passed_over;
     return !outdated && has_room(key, config_.own);
   }
@@ -237,13 +229,8 @@ bool Leader::apply_snapshot(const Atom& from, const Term& snapshot) {
   const Term& candidates = snapshot[0];
   bool changed = take(from, false, candidates);
   // What a node does not name of itself, although it names something newer, was forgotten there in a restart.
-  Timestamp newest;
-  for (const auto& [key, term] : candidates.pairs()) {
-    const auto entry =
-        is_candidate_key(key) && node_of(key) == from ? replication::entry_of(term) : fail(Errc::malformed_term);
-    if (entry && state_.covers(key, entry->stamp())) newest = std::max(newest, entry->stamp());
-  }
-  changed = bury(from, &candidates, newest) || changed;
+  const auto is_own = [&](const Term& key) { return is_candidate_key(key) && node_of(key) == from; };
+  changed = bury_before(newest_named(candidates, state_, is_own), from, &candidates) || changed;
   if (!snapshot[1].is_map()) ++counters_.rejected;
   for (const auto& [name, term] : snapshot[1].pairs()) {
     const auto stamp = is_leader_name(name) ? replication::timestamp_of(term) : fail(Errc::malformed_term);
@@ -258,16 +245,15 @@ bool Leader::apply_snapshot(const Atom& from, const Term& snapshot) {
 
 /// Removes what the node campaigned for before that time and does not name in the snapshot. The tombstones are as old
 /// as they can be, and the same wherever they are made.
-bool Leader::bury(const Atom& node, const Term* snapshot, const Timestamp& before) {
+bool Leader::bury_before(const Timestamp& time, const Atom& node, const Term* snapshot) {
   const auto owner = owners_.find(node);
   if (owner == owners_.end() || node == config_.own) return false;
   std::vector<TermPair> buried;
   for (const auto& key : owner->second.keys) {
     const Entry& entry = *map().find(key);
-    const Timestamp written = entry.stamp();
-    if (!entry.is_live() || written >= before || written.logical == Timestamp::logical_max) continue;
+    if (!entry.is_live() || entry.stamp() >= time) continue;
     if (snapshot != nullptr && snapshot->find(key) != nullptr) continue;
-    buried.emplace_back(key, replication::to_term(Entry::tombstone({written.wall, written.logical + 1})));
+    if (auto tombstone = bury(key, entry.stamp())) buried.push_back(std::move(*tombstone));
   }
   return !buried.empty() && take(node, true, Term::map(std::move(buried)));
 }
@@ -289,7 +275,7 @@ std::optional<Term> Leader::snapshot() const {
 void Leader::merge_custom(const Atom& from, const Term& payload) {
   if (payload.is_tagged("began", 3) && payload[2].as_atom() == from) {
     const auto began = replication::timestamp_of(payload[1]);
-    if (began) bury(from, nullptr, *began);
+    if (began) bury_before(*began, from, nullptr);
     if (began) return;
   }
   const bool is_fence = payload.is_tuple(2) && is_leader_name(payload[0]) && NodeName::parse(from.text());
@@ -325,7 +311,7 @@ void Leader::erase(const Term& key) {
   owner->second.keys.erase(key);
   --candidates_known_;
   if (owner->second.keys.empty()) {
-    unsettled_.erase(owner->first);
+    standings_.remove(owner->first);
     owners_.erase(owner);
   }
   if (map().find(key) != nullptr) state_.erase(key);
@@ -333,96 +319,37 @@ void Leader::erase(const Term& key) {
 
 // Who is alive.
 
-bool Leader::was_heard_of(const Atom& node) const noexcept {
-  return members_.is_alive(node) || members_.silent_for(node, now_.monotonic).has_value();
-}
-
-/// Whether campaigns of the node, which has entries here, count.
-bool Leader::counts(const Atom& node) const {
-  const auto owner = owners_.find(node);
-  return owner != owners_.end() && owner->second.standing == Standing::alive;
-}
-
 bool Leader::is_offered(const Term& key) const {
-  if (is_fence_key(key)) return true;
-  const Atom node = node_of(key);
-  const auto owner = owners_.find(node);
-  if (owner != owners_.end()) return owner->second.standing != Standing::gone;
-  Owner fresh;
-  judge_new(node, fresh);
-  return fresh.standing != Standing::gone;
+  return is_fence_key(key) || standings_.is_offered(node_of(key), incoming_.from, now_.monotonic);
 }
 
 Leader::Owner& Leader::owner_of(const Atom& node) {
   const auto [found, added] = owners_.try_emplace(node);
-  Owner& owner = found->second;
   if (added) {
-    judge_new(node, owner);
-    if (owner.standing != Standing::alive || owner.until != MonotonicTime::max()) {
-      unsettled_.insert(node);
-      plan_scan(now_.monotonic + scan_period);
-    }
+    standings_.add(node, incoming_.from, now_.monotonic);
+    plan_judging();
   }
-  return owner;
+  return found->second;
 }
 
-/// The node itself has just spoken.
-void Leader::vouch(const Atom& node) {
-  const auto found = owners_.find(node);
-  if (node == config_.own || found == owners_.end() || was_heard_of(node)) return;
-  set_standing(node, found->second, Standing::alive, now_.monotonic + config_.vouch_for);
+void Leader::plan_judging() {
+  if (standings_.has_unsettled()) plan_scan(now_.monotonic + scan_period);
 }
 
-void Leader::judge_new(const Atom& node, Owner& owner) const {
-  owner.hidden_since = now_.monotonic;
-  if (node == config_.own || members_.is_alive(node)) {
-    owner.standing = Standing::alive;
-  } else if (was_heard_of(node)) {
-    owner.standing = Standing::gone;
-  } else if (node == incoming_.from) {
-    owner.standing = Standing::alive;
-    owner.until = now_.monotonic + config_.vouch_for;
-  } else {
-    owner.standing = Standing::expected;
-    owner.until = now_.monotonic + config_.expect_for;
-  }
-}
-
-void Leader::judge(const Atom& node, Owner& owner) {
-  if (node == config_.own || members_.is_alive(node)) {
-    set_standing(node, owner, Standing::alive, MonotonicTime::max());
-  } else if (owner.until == MonotonicTime::max() || owner.until <= now_.monotonic || was_heard_of(node)) {
-    set_standing(node, owner, Standing::gone, MonotonicTime::max());
-  }
-}
-
-void Leader::set_standing(const Atom& node, Owner& owner, Standing standing, MonotonicTime until) {
-  const auto before = std::exchange(owner.standing, standing);
-  owner.until = until;
-  if (standing == Standing::alive && until == MonotonicTime::max()) {
-    unsettled_.erase(node);
-  } else {
-    unsettled_.insert(node);
-    plan_scan(now_.monotonic + scan_period);
-  }
-  if (before == standing) return;
-  if (before == Standing::alive) owner.hidden_since = now_.monotonic;
-  for (const auto& key : owner.keys) {
-    if ((before == Standing::gone) != (standing == Standing::gone)) state_.review(key);
+void Leader::set_standing(const Atom& node, const Standings::Change& change) {
+  plan_judging();
+  if (change.is_none()) return;
+  for (const auto& key : owners_.at(node).keys) {
+    if (change.is_of_offer()) state_.review(key);
     dirty_.insert(name_of(key));
   }
 }
 
 void Leader::liveness(const Liveness& change, const Now& now, Effects& out) {
   begin(now, out);
-  if (const auto owner = owners_.find(change.node); owner != owners_.end()) {
-    const auto before = owner->second.standing;
-    judge(change.node, owner->second);
-    // It may have been restarted, and while it was away changes of its entries went past us.
-    if (before == Standing::gone && owner->second.standing == Standing::alive) {
-      replica_.suspect(change.node, now.monotonic);
-    }
-  }
+  const auto standing = standings_.judge(change.node, now.monotonic);
+  set_standing(change.node, standing);
+  if (standing.is_return()) replica_.suspect(change.node, now.monotonic);
   end();
 }
 
@@ -430,25 +357,21 @@ void Leader::liveness(const Liveness& change, const Now& now, Effects& out) {
 
 void Leader::scan() {
   scan_at_ = MonotonicTime::max();
-  const std::vector<Atom> nodes(unsettled_.begin(), unsettled_.end());
-  for (const auto& node : nodes) judge(node, owners_.at(node));
+  for (const auto& node : standings_.unsettled()) set_standing(node, standings_.judge(node, now_.monotonic));
   forget_gone();
   collect_tombstones();
   forget_old_fences();
   unwritten_.merge(refused_);
   refused_.clear();
-  if (!unsettled_.empty()) plan_scan(now_.monotonic + scan_period);
+  plan_judging();
   if (map().size() > 0) plan_scan(now_.monotonic + slow_scan_period);
 }
 
 void Leader::forget_gone() {
   std::vector<Term> keys;
-  for (const auto& node : unsettled_) {
-    const Owner& owner = owners_.at(node);
-    if (owner.standing != Standing::gone) continue;
-    const auto silent = members_.silent_for(node, now_.monotonic);
-    const auto here = std::chrono::duration_cast<Milliseconds>(now_.monotonic - owner.hidden_since);
-    if (silent.value_or(here) > config_.forget_after) keys.insert(keys.end(), owner.keys.begin(), owner.keys.end());
+  for (const auto& node : standings_.forgotten(now_.monotonic)) {
+    const auto& forgotten = owners_.at(node).keys;
+    keys.insert(keys.end(), forgotten.begin(), forgotten.end());
   }
   for (const auto& key : keys) erase(key);
 }

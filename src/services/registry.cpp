@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "services/forward.hpp"
+#include "services/ghosts.hpp"
 #include "services/registry_entry.hpp"
 
 namespace barrel_p2p {
@@ -32,11 +33,6 @@ replication::ReplicaConfig replica_config(const RegistryConfig& config) {
   return replica;
 }
 
-/// As old as it can be, and the same wherever it is made.
-TermPair tombstone_after(const Term& key, const replication::Timestamp& written) {
-  return {key, replication::to_term(Entry::tombstone({written.wall, written.logical + 1}))};
-}
-
 }  // namespace
 
 Registry::Registry(RegistryConfig config, replication::HybridClock& clock, const Members& members, const Now& now)
@@ -48,13 +44,19 @@ Registry::Registry(RegistryConfig config, replication::HybridClock& clock, const
           {.own = config_.own,
            .entries_max = config_.entries_max,
            .check = [this](const Term& key, const Entry& entry) { return acceptable(key, entry); },
-           .offered = [this](const Term& key) { return is_offered(key); }},
+           .offered =
+               [this](const Term& key) { return standings_.is_offered(node_of(key), incoming_.from, now_.monotonic); }},
           clock, [this] { return now_.wall; },
           [this](const Term& key, Change change, const Entry& entry, const Atom& /*from*/) {
             on_change(key, change, entry);
           }),
       replica_(replica_config(config_), *this, now.monotonic),
       began_{std::max(clock.last().wall, now.wall), 0},
+      standings_({.own = config_.own,
+                  .forget_after = config_.forget_after,
+                  .vouch_for = config_.vouch_for,
+                  .expect_for = config_.expect_for},
+                 members),
       announce_at_(now.monotonic) {}
 
 void Registry::begin(const Now& now, Effects& out) {
@@ -258,7 +260,7 @@ bool Registry::take(const Atom& from, bool only_of_sender, const Term& entries) 
     ++counters_.rejected;
     return false;
   }
-  vouch(from);
+  set_standing(from, standings_.vouch(from, now_.monotonic));
   incoming_ = {.from = from, .only_of_sender = only_of_sender};
   const auto rejected = state_.counters().rejected;
   bool changed = state_.merge(from, entries);
@@ -275,11 +277,7 @@ bool Registry::acceptable(const Term& key, const Entry& entry) {
   if (entry.is_live() && !(entry.only_by(node) && is_service_value(entry.value(), key, config_.meta_bytes_max))) {
     return false;
   }
-  const auto silent = members_.is_alive(node) ? std::nullopt : members_.silent_for(node, now_.monotonic);
-  const bool forgotten = silent && *silent > config_.forget_after;
-  const bool outdated =
-      !entry.is_live() && map().find(key) == nullptr && entry.stamp().wall < now_.wall - config_.tombstone_age.count();
-  if (forgotten || outdated) {
+  if (standings_.is_forgotten(node, now_.monotonic) || is_outdated(map().find(key), entry, outdated_before())) {
     ++incoming_.passed_over;
     return false;
   }
@@ -289,13 +287,7 @@ bool Registry::acceptable(const Term& key, const Entry& entry) {
 /// Our own entries are what we say they are. What others have otherwise is not taken over: it is a ghost.
 bool Registry::acceptable_own(const Term& key, const Entry& entry) {
   const Entry* ours = map().find(key);
-  bool is_ghost = entry.is_live();
-  if (ours != nullptr) {
-    Entry merged = *ours;
-    const Change change = replication::merge(merged, entry);
-    is_ghost = change == Change::put || change == Change::removed;
-  }
-  if (is_ghost) {
+  if (is_ghost(ours, entry)) {
     // So that our answer is newer.
     if (!clock_.observe(entry.stamp(), now_.wall)) return false;
     incoming_.ghosts.push_back(key);
@@ -304,7 +296,7 @@ bool Registry::acceptable_own(const Term& key, const Entry& entry) {
   if (entry.is_live()) {
     return entry.only_by(config_.own) && is_service_value(entry.value(), key, config_.meta_bytes_max);
   }
-  if (ours == nullptr && entry.stamp().wall < now_.wall - config_.tombstone_age.count()) {
+  if (is_outdated(ours, entry, outdated_before())) {
     ++incoming_.passed_over;
     return false;
   }
@@ -346,18 +338,14 @@ bool Registry::apply_snapshot(const Atom& from, const Term& snapshot) {
 bool Registry::bury_forgotten(const Atom& node, const Term& snapshot) {
   const auto owner = owners_.find(node);
   if (owner == owners_.end() || node == config_.own) return false;
-  replication::Timestamp newest;
-  for (const auto& [key, term] : snapshot.pairs()) {
-    const auto entry =
-        is_service_key(key) && node_of(key) == node ? replication::entry_of(term) : fail(Errc::malformed_term);
-    if (entry && state_.covers(key, entry->stamp())) newest = std::max(newest, entry->stamp());
-  }
+  const auto is_own = [&](const Term& key) { return is_service_key(key) && node_of(key) == node; };
+  const auto newest = newest_named(snapshot, state_, is_own);
   std::vector<TermPair> buried;
   for (const auto& [key, removed] : owner->second.keys) {
     if (removed != ServiceOwner::live || snapshot.find(key) != nullptr) continue;
     const auto written = map().find(key)->stamp();
-    if (written >= newest || written.logical == replication::Timestamp::logical_max) continue;
-    buried.push_back(tombstone_after(key, written));
+    if (written >= newest) continue;
+    if (auto tombstone = bury(key, written)) buried.push_back(std::move(*tombstone));
   }
   return !buried.empty() && take(node, true, Term::map(std::move(buried)));
 }
@@ -401,7 +389,7 @@ bool Registry::bury_missing(const Atom& node, const RegistryQuestions::Known& as
   for (const auto& [key, stamp] : asked) {
     const Entry* entry = map().find(key);
     if (entry == nullptr || !entry->is_live() || entry->stamp() != stamp || answer.find(key) != nullptr) continue;
-    if (stamp.logical != replication::Timestamp::logical_max) buried.push_back(tombstone_after(key, stamp));
+    if (auto tombstone = bury(key, stamp)) buried.push_back(std::move(*tombstone));
   }
   return !buried.empty() && take(node, true, Term::map(std::move(buried)));
 }
@@ -453,7 +441,7 @@ void Registry::on_change(const Term& key, Change change, const Entry& entry) {
   if (!tombstones_.empty()) plan_scan(now_.monotonic + tombstone_scan_period);
   if (change == Change::removed) owner.lost.erase(key);
   if (change == Change::put && incoming_.from != node) questions_.doubt(node, now_.monotonic);
-  if (owner.standing != Standing::alive) return;
+  if (!standings_.counts(node)) return;
   if (change == Change::put) {
     names_.set(name_of(key), node, entry.value());
     happened(ServiceEvent::Kind::registered, key);
@@ -469,15 +457,11 @@ void Registry::on_change(const Term& key, Change change, const Entry& entry) {
 
 ServiceOwner& Registry::owner_of(const Atom& node) {
   const auto [found, added] = owners_.try_emplace(node);
-  ServiceOwner& owner = found->second;
   if (added) {
-    judge_new(node, owner);
-    if (owner.standing != Standing::alive || owner.until != MonotonicTime::max()) {
-      unsettled_.insert(node);
-      plan_scan(now_.monotonic + scan_period);
-    }
+    standings_.add(node, incoming_.from, now_.monotonic);
+    plan_judging();
   }
-  return owner;
+  return found->second;
 }
 
 /// What is visible under the key is another than before.
@@ -498,69 +482,31 @@ void Registry::erase(const Term& key) {
   owner->second.keys.erase(known);
   if (!owner->second.keys.empty()) return;
   owners_.erase(owner);
-  unsettled_.erase(node);
+  standings_.remove(node);
 }
 
 // Who is alive.
 
-bool Registry::was_heard_of(const Atom& node) const noexcept {
-  return members_.is_alive(node) || members_.silent_for(node, now_.monotonic).has_value();
+void Registry::plan_judging() {
+  if (standings_.has_unsettled()) plan_scan(now_.monotonic + scan_period);
 }
 
-/// The node itself has just spoken.
-void Registry::vouch(const Atom& node) {
-  const auto found = owners_.find(node);
-  if (node == config_.own || found == owners_.end() || was_heard_of(node)) return;
-  set_standing(node, found->second, Standing::alive, now_.monotonic + config_.vouch_for);
-}
-
-void Registry::judge_new(const Atom& node, ServiceOwner& owner) const {
-  owner.hidden_since = now_.monotonic;
-  if (node == config_.own || members_.is_alive(node)) {
-    owner.standing = Standing::alive;
-  } else if (was_heard_of(node)) {
-    owner.standing = Standing::gone;
-  } else if (node == incoming_.from) {
-    owner.standing = Standing::alive;
-    owner.until = now_.monotonic + config_.vouch_for;
-  } else {
-    owner.standing = Standing::expected;
-    owner.until = now_.monotonic + config_.expect_for;
-  }
-}
-
-void Registry::judge(const Atom& node, ServiceOwner& owner) {
-  if (node == config_.own || members_.is_alive(node)) {
-    set_standing(node, owner, Standing::alive, MonotonicTime::max());
-  } else if (owner.until == MonotonicTime::max() || owner.until <= now_.monotonic || was_heard_of(node)) {
-    set_standing(node, owner, Standing::gone, MonotonicTime::max());
-  }
-}
-
-void Registry::set_standing(const Atom& node, ServiceOwner& owner, Standing standing, MonotonicTime until) {
-  const auto before = std::exchange(owner.standing, standing);
-  owner.until = until;
-  const bool settled = standing == Standing::alive && until == MonotonicTime::max();
-  if (settled) {
-    unsettled_.erase(node);
-  } else {
-    unsettled_.insert(node);
-    plan_scan(now_.monotonic + scan_period);
-  }
-  if (before == standing) return;
-  if (before == Standing::alive) owner.hidden_since = now_.monotonic;
+void Registry::set_standing(const Atom& node, const Standings::Change& change) {
+  plan_judging();
+  if (change.is_none()) return;
+  ServiceOwner& owner = owners_.at(node);
   std::vector<Term> live;
   for (const auto& [key, removed] : owner.keys) {
-    if ((before == Standing::gone) != (standing == Standing::gone)) state_.review(key);
+    if (change.is_of_offer()) state_.review(key);
     if (removed == ServiceOwner::live) live.push_back(key);
   }
   std::ranges::sort(live, TermLess{});  // the order of hashes is another in each process
   for (const auto& key : live) {
-    if (standing == Standing::alive) {
+    if (change.after == Standing::alive) {
       names_.set(name_of(key), node, *map().get(key));
       const bool back = owner.lost.erase(key) > 0;
       happened(back ? ServiceEvent::Kind::node_back : ServiceEvent::Kind::registered, key);
-    } else if (before == Standing::alive) {
+    } else if (change.before == Standing::alive) {
       names_.erase(name_of(key), node);
       owner.lost.insert(key);
       happened(ServiceEvent::Kind::node_lost, key);
@@ -568,26 +514,12 @@ void Registry::set_standing(const Atom& node, ServiceOwner& owner, Standing stan
   }
 }
 
-/// Whether peers are told of it.
-bool Registry::is_offered(const Term& key) const {
-  const Atom node = node_of(key);
-  const auto owner = owners_.find(node);
-  if (owner != owners_.end()) return owner->second.standing != Standing::gone;
-  ServiceOwner fresh;
-  judge_new(node, fresh);
-  return fresh.standing != Standing::gone;
-}
-
 void Registry::liveness(const Liveness& change, const Now& now, Effects& out) {
-  const auto owner = owners_.find(change.node);
-  if (owner == owners_.end()) return;
+  if (!owners_.contains(change.node)) return;
   begin(now, out);
-  const auto before = owner->second.standing;
-  judge(change.node, owner->second);
-  // It may have been restarted, and while it was away changes of its entries went past us.
-  if (before == Standing::gone && owner->second.standing == Standing::alive) {
-    replica_.suspect(change.node, now.monotonic);
-  }
+  const auto standing = standings_.judge(change.node, now.monotonic);
+  set_standing(change.node, standing);
+  if (standing.is_return()) replica_.suspect(change.node, now.monotonic);
   end();
 }
 
@@ -595,31 +527,23 @@ void Registry::liveness(const Liveness& change, const Now& now, Effects& out) {
 
 void Registry::scan() {
   scan_at_ = MonotonicTime::max();
-  std::vector<Atom> nodes(unsettled_.begin(), unsettled_.end());
-  std::ranges::sort(nodes);  // likewise
-  for (const auto& node : nodes) judge(node, owners_.find(node)->second);
+  for (const auto& node : standings_.unsettled()) set_standing(node, standings_.judge(node, now_.monotonic));
   forget_gone();
   collect_tombstones();
-  if (!unsettled_.empty()) plan_scan(now_.monotonic + scan_period);
+  plan_judging();
   if (!tombstones_.empty()) plan_scan(now_.monotonic + tombstone_scan_period);
 }
 
 void Registry::forget_gone() {
   std::vector<Term> keys;
-  for (const auto& node : unsettled_) {
-    const ServiceOwner& owner = owners_.find(node)->second;
-    if (owner.standing != Standing::gone) continue;
-    const auto silent = members_.silent_for(node, now_.monotonic);
-    const auto here = std::chrono::duration_cast<Milliseconds>(now_.monotonic - owner.hidden_since);
-    if (silent.value_or(here) <= config_.forget_after) continue;
-    for (const auto& [key, removed] : owner.keys) keys.push_back(key);
+  for (const auto& node : standings_.forgotten(now_.monotonic)) {
+    for (const auto& [key, removed] : owners_.at(node).keys) keys.push_back(key);
   }
   for (const auto& key : keys) erase(key);
 }
 
 void Registry::collect_tombstones() {
-  const WallMilliseconds cutoff = now_.wall - config_.tombstone_age.count();
-  for (std::size_t count = 0; !tombstones_.empty() && tombstones_.begin()->first < cutoff; ++count) {
+  for (std::size_t count = 0; !tombstones_.empty() && tombstones_.begin()->first < outdated_before(); ++count) {
     if (count == collected_max) {
       plan_scan(now_.monotonic + scan_period);
       return;

@@ -14,15 +14,7 @@
 // they have otherwise than it, it writes again. Therefore removals need not be remembered for ever: an entry that comes
 // back after its tombstone was collected is removed again as soon as its own node hears of it.
 //
-// An entry counts while its node is alive by its lease (members.hpp), whoever is whose neighbour:
-//
-//   alive      shown. A node that was never heard of but speaks itself counts as alive for `vouch_for`: its first beat
-//              is on its way.
-//   expected   never heard of, a peer told of it: hidden for `expect_for`, then gone.
-//   gone       hidden, and peers are not told of it, so that what dead nodes left does not wander from node to node;
-//              forgotten after `forget_after`.
-//
-// All nodes judge life alike within seconds, so their digests are over the same entries.
+// An entry is shown while its node is alive by its lease, whoever is whose neighbour: see standings.hpp.
 //
 // An Erlang node forgets in a restart what it had registered, and does not say so: it sends no snapshot of nothing. So
 // what is known of an Erlang neighbour, and not from itself since it became one, is asked for
@@ -46,7 +38,6 @@
 #include <set>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -57,6 +48,7 @@
 #include "services/members.hpp"
 #include "services/registry_index.hpp"
 #include "services/registry_questions.hpp"
+#include "services/standings.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -190,12 +182,9 @@ class Registry final : private replication::ReplicatedState {
   void send_announcements();
   void erase(const Term& key);
 
-  [[nodiscard]] bool was_heard_of(const Atom& node) const noexcept;
-  void vouch(const Atom& node);
-  void judge_new(const Atom& node, ServiceOwner& owner) const;
-  void judge(const Atom& node, ServiceOwner& owner);
-  void set_standing(const Atom& node, ServiceOwner& owner, Standing standing, MonotonicTime until);
-  [[nodiscard]] bool is_offered(const Term& key) const;
+  void set_standing(const Atom& node, const Standings::Change& change);
+  void plan_judging();
+  [[nodiscard]] WallMilliseconds outdated_before() const noexcept { return now_.wall - config_.tombstone_age.count(); }
   void scan();
   void forget_gone();
   void collect_tombstones();
@@ -219,9 +208,9 @@ class Registry final : private replication::ReplicatedState {
 
   ServiceNames names_;
   ServiceOwners owners_;
+  Standings standings_;  ///< Of the owners.
   Tombstones tombstones_;
   std::unordered_map<Pid, std::set<Term, TermLess>> watched_;  ///< Names by process.
-  std::unordered_set<Atom> unsettled_;                         ///< Nodes whose standing changes by time alone.
   MonotonicTime scan_at_ = MonotonicTime::max();
 
   Incoming incoming_;

@@ -40,8 +40,8 @@ void Registry::audit_owners(RegistryAudit& audit) const {
       report(audit, to_text(key) + " is in the map, but not among the keys of its node");
       continue;
     }
-    if (owner->second.standing != Standing::gone) ++offered;
-    const bool shown = owner->second.standing == Standing::alive;
+    if (standings_.is_offered(owner->first, {}, now_.monotonic)) ++offered;
+    const bool shown = standings_.counts(owner->first);
     const WallMilliseconds removed = entry.is_live() ? ServiceOwner::live : entry.stamp().wall;
     if ((*known)->second != removed) report(audit, to_text(key) + " is marked as of another time than in the map");
     if (!entry.is_live()) {
@@ -58,8 +58,8 @@ void Registry::audit_owners(RegistryAudit& audit) const {
   for (const auto& [node, owner] : owners_) {
     keys += owner.keys.size();
     const bool alive = node == config_.own || members_.is_alive(node);
-    const bool shown = owner.standing == Standing::alive;
-    if (shown && !alive && owner.until == MonotonicTime::max()) {
+    const bool shown = standings_.counts(node);
+    if (shown && !alive && !standings_.is_vouched_for(node)) {
       report(audit, node.string() + " is not alive, but its entries are shown");
     }
     if (alive && !shown) report(audit, node.string() + " is alive, but its entries are hidden");
@@ -85,8 +85,7 @@ void Registry::audit_names(RegistryAudit& audit) const {
       if (stored == nullptr || !(*stored == value)) {
         report(audit, to_text(name) + " of " + node.string() + " is shown, but the map has it otherwise");
       }
-      const auto owner = owners_.find(node);
-      if (owner == owners_.end() || owner->second.standing != Standing::alive) {
+      if (!standings_.counts(node)) {
         report(audit, to_text(name) + " of " + node.string() + " is shown, but its node is not");
       }
     }

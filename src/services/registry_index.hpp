@@ -9,7 +9,6 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <map>
 #include <set>
@@ -48,19 +47,8 @@ class ServiceNames {
   std::size_t size_ = 0;
 };
 
-/// What is thought of a node that has entries.
-enum class Standing : std::uint8_t {
-  alive,     ///< It has a lease, or told us something a moment ago: its entries are shown.
-  expected,  ///< Peers told of it, it was not heard of yet: its entries are hidden until it is.
-  gone,      ///< Its entries are hidden, and peers are not told of them.
-};
-
 /// The entries of one node.
 struct ServiceOwner {
-  Standing standing = Standing::alive;
-  /// When the standing must be judged again although nothing was told of the node.
-  MonotonicTime until = MonotonicTime::max();
-  MonotonicTime hidden_since;
   /// Live ones and tombstones, with the wall time of the removal or `live`.
   boost::unordered_flat_map<Term, WallMilliseconds, std::hash<Term>> keys;
   boost::unordered_flat_set<Term, std::hash<Term>> lost;  ///< Keys that were visible when the node was lost.
