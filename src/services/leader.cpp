@@ -134,7 +134,7 @@ Result<Role> Leader::lead(const Term& name, const Pid& pid, const LeadOptions& o
   campaigns_.insert(name);
   publish(name, contest);
   dirty_.insert(name);
-  starting_ = pid;
+  starting_ = {name, pid};
   end();
   starting_.reset();
   Role role;
@@ -347,7 +347,7 @@ void Leader::revoke(const Term& name, Contest& contest) {
 }
 
 void Leader::tell(const Pid& pid, LeaderEvent::Kind kind, const Term& name, const Timestamp& stamp) {
-  if (kind == LeaderEvent::Kind::elected && starting_ == pid) return;  // `lead` returns it
+  if (kind == LeaderEvent::Kind::elected && starting_ == std::pair(name, pid)) return;  // `lead` returns it
   happened_.push_back({pid, {kind, name, fence_of(stamp)}});
 }
 

@@ -303,7 +303,7 @@ class Leader final : private replication::ReplicatedState {
   MonotonicTime announce_at_;
   std::set<Term, TermLess> changed_;  ///< Names of which the view is another, until the end of the input.
   std::vector<LeaderHappened> happened_;
-  std::optional<Pid> starting_;  ///< Whose role is told by the result of `lead`.
+  std::optional<std::pair<Term, Pid>> starting_;  ///< The campaign whose role is told by the result of `lead`.
   LeaderCounters counters_;
 };
 

@@ -150,6 +150,21 @@ TEST(Leader, a_node_that_is_alone_leads_again_soon_after_a_pause) {
   EXPECT_EQ(world.at("a@h").take_told(), "revoked p1, elected p1");
 }
 
+TEST(Leader, a_process_that_campaigns_again_is_told_of_what_it_wins_besides_at_that_moment) {
+  LeaderWorld world;
+  auto& a = world.add("a@h");
+  ASSERT_TRUE(world.lead("a@h", job, pid("a@h", 1))->is_leader());
+  const auto later = [&](Milliseconds time) {
+    return Now{world.now().monotonic + time, world.now().wall + time.count()};
+  };
+  a.input(later(10s), [&](Effects& out) { a.leader.tick(later(10s), out); });
+  EXPECT_EQ(a.take_told(), "revoked p1");
+  // The end of the pause is noticed by the call.
+  EXPECT_TRUE(a.lead("other", pid("a@h", 1), {}, later(10s + 200ms))->is_leader());
+  EXPECT_EQ(a.take_told(), "elected p1");
+  EXPECT_TRUE(a.leader.is_leader(job, later(10s + 200ms)));
+}
+
 TEST(Leader, a_node_that_leaves_leads_no_more) {
   LeaderWorld world;
   auto& a = world.add("a@h");
