@@ -13,9 +13,6 @@ using services::Route;
 
 namespace {
 
-/// What an answer counts against the bound of the queue, beside its bytes.
-constexpr std::size_t reply_bytes = 512;
-
 std::unexpected<Error> unknown(const ServiceName& name, const char* why) {
   return fail(Errc::not_found, "no service " + to_text(name.term()) + why);
 }
@@ -45,16 +42,9 @@ services::Router::Knowledge ServicesRunner::knowledge() {
   return knowledge;
 }
 
-Pid ServicesRunner::spawn_replies(void (ServicesRunner::*take)(const Term& reply)) {
-  return system_.spawn([this, take](Process& self) -> Task<> {
-    for (;;) {
-      Term message = co_await self.receive();
-      if (!message.is_tuple(2) || !message[0].is_reference()) continue;
-      const std::size_t bytes = reply_bytes + encoded_size(message, false);
-      // Beyond the bound it is lost, and who waits for it gives up in time.
-      Call work = [this, take, message = std::move(message)] { (this->*take)(message); };
-      wake(queue_.push_if_short(std::move(work), bytes));
-    }
+Pid ServicesRunner::spawn_replies(TakeReply take) {
+  return system_.spawn_receiver([this, take](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
+    return receive({take, node, epoch, std::move(payload)});
   });
 }
 

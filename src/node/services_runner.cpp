@@ -89,7 +89,7 @@ ServicesRunner::ServicesRunner(ServicesRunnerConfig config, SerialExecutor& exec
   placement_.publish(machine_.placement());
   placement_.set_lease(machine_.members().lease_until());
   const auto take = [this](const Atom& name, const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
-    return receive(name, node, epoch, std::move(payload));
+    return receive({name, node, epoch, std::move(payload)});
   };
   for (const auto name : {services::members_replica_name, services::registry_replica_name, services::placement_name,
                           services::leader_replica_name, services::reminder_replica_name, services::router_name}) {
@@ -199,11 +199,10 @@ template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Rol
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Reminder>>&, Call);
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<ReminderStatistics>>&, Call);
 
-DeliverOutcome ServicesRunner::receive(const Atom& name, const Atom& node, std::uint64_t epoch,
-                                       distribution::Payload&& payload) {
-  const std::size_t bytes = bytes_of(payload);
-  const auto [pushed, outcome] =
-      queue_.push_received(Received{name, node, epoch, std::move(payload)}, bytes, {node, epoch});
+DeliverOutcome ServicesRunner::receive(Received received) {
+  const std::size_t bytes = bytes_of(received.payload);
+  const Queue::Channel channel{received.node, received.epoch};
+  const auto [pushed, outcome] = queue_.push_received(std::move(received), bytes, channel);
   wake(pushed);
   return outcome;
 }
@@ -319,7 +318,7 @@ void ServicesRunner::map_statistics(const Atom& map, Answer<MapStatistics>::Func
 void ServicesRunner::add_type(const Atom& name, std::shared_ptr<ReplicatedType> type, Done done) {
   auto answer = std::make_shared<Answer<void>>(std::move(done));
   const auto take = [this, name](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
-    return receive(name, node, epoch, std::move(payload));
+    return receive({name, node, epoch, std::move(payload)});
   };
   if (!system_.set_receiver(name, take)) {
     return answer->give(fail(Errc::already_registered, "messages to the name " + name.string() + " are taken"));
@@ -490,8 +489,10 @@ void ServicesRunner::handle(Received&& input) {
   if (!overlay_.is_linked(input.node, input.epoch)) return;  // hidden, or gone
   const auto term = distribution::decode_payload(input.payload);
   if (!term) return network_.report_malformed(input.node, input.epoch, term.error().message());
-  if (input.name == services::router_name) return router_->receive(input.node, *term, now(), effects_);
-  machine_.receive(input.name, input.node, *term, now(), effects_);
+  if (const auto* take = std::get_if<TakeReply>(&input.to)) return (this->**take)(input.node, *term);
+  const auto& name = std::get<Atom>(input.to);
+  if (name == services::router_name) return router_->receive(input.node, *term, now(), effects_);
+  machine_.receive(name, input.node, *term, now(), effects_);
 }
 
 void ServicesRunner::handle(Stored&& input) {

@@ -142,8 +142,10 @@ class ServicesRunner {
 
  private:
   using Call = std::function<void()>;
+  /// What is done with a reply of a node.
+  using TakeReply = void (ServicesRunner::*)(const Atom& node, const Term& reply);
   struct Received {
-    Atom name;
+    std::variant<Atom, TakeReply> to;  ///< A name, or a process of `spawn_replies`.
     Atom node;
     std::uint64_t epoch = 0;
     distribution::Payload payload;
@@ -177,10 +179,12 @@ class ServicesRunner {
 
   void listen();
   void start_router();
-  /// A process that gives the replies which it gets to `take`, on the cluster thread.
-  Pid spawn_replies(void (ServicesRunner::*take)(const Term& reply));
-  void take_route(const Term& reply) { router_->reply(reply, now(), effects_); }
-  void take_registrations(const Term& reply) { machine_.registry().reply(reply, now(), effects_); }
+  /// A process; the replies that it gets go to `take`, on the cluster thread.
+  Pid spawn_replies(TakeReply take);
+  void take_route(const Atom& node, const Term& reply) { router_->reply(node, reply, now(), effects_); }
+  void take_registrations(const Atom& node, const Term& reply) {
+    machine_.registry().reply(node, reply, now(), effects_);
+  }
   [[nodiscard]] services::Router::Knowledge knowledge();
   /// What readers get of one: made beforehand, so that a look costs few copies.
   struct Known {
@@ -192,8 +196,7 @@ class ServicesRunner {
   void wake(Queue::Pushed pushed);
   template <class T>
   void call(std::size_t bytes, const std::shared_ptr<Answer<T>>& answer, Call work);
-  distribution::DeliverOutcome receive(const Atom& name, const Atom& node, std::uint64_t epoch,
-                                       distribution::Payload&& payload);
+  distribution::DeliverOutcome receive(Received received);
 
   // Cluster thread.
   void run();

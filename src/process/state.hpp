@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <barrel_p2p/process.hpp>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -13,6 +15,7 @@
 
 #include "base/clock.hpp"
 #include "distribution/control.hpp"
+#include "distribution/outcome.hpp"
 #include "process/inbox.hpp"
 #include "process/nodes.hpp"
 #include "process/timers.hpp"
@@ -57,6 +60,12 @@ struct Relations {
   std::optional<Pid> group_leader;
 };
 
+/// Takes what other nodes send to a name or a process of this node. `node` is who the channel `epoch` proved; the
+/// payload is still encoded. Called on the transport thread; must not block. After `congested` the receiver calls
+/// `resume_reading`.
+using Receiver =
+    std::function<distribution::DeliverOutcome(const Atom& node, std::uint64_t epoch, distribution::Payload&& payload)>;
+
 class State : public std::enable_shared_from_this<State> {
  public:
   State(System& system, Pid pid, ProcessFunction function);
@@ -90,6 +99,8 @@ class State : public std::enable_shared_from_this<State> {
   void set_group_leader(const Pid& pid) { relations().group_leader = pid; }
   /// The generation of a node; from now on the process hears of its end. 0 for our own.
   Peer* watch(const Atom& node);
+  /// Takes messages of other nodes to the pid of this process. Set before it begins.
+  std::unique_ptr<const Receiver> receiver;
   /// Called once, when the process has ended and before anybody is told.
   std::unique_ptr<std::function<void()>> on_end;
 

@@ -136,6 +136,15 @@ Pid System::spawn(ProcessFunction function) {
   return state->pid();
 }
 
+Pid System::spawn_receiver(Receiver receiver) {
+  const auto state = make([](Process& self) -> Task<> {
+    for (;;) co_await self.receive();
+  });
+  state->receiver = std::make_unique<const Receiver>(std::move(receiver));
+  begin(*state);
+  return state->pid();
+}
+
 std::shared_ptr<State> System::find(const Pid& pid) const {
   if (pid.node != config_.node || pid.creation != config_.creation) return nullptr;
   const std::uint64_t number = number_of(pid);
@@ -347,6 +356,9 @@ DeliverOutcome System::deliver_local(Signal&& signal, const Origin& origin) {
   }
   const auto state = target ? find(*target) : nullptr;
   if (!state) return answer_absent(std::move(signal)), DeliverOutcome::accepted;
+  if (state->receiver && origin.epoch != 0 && std::holds_alternative<distribution::Send>(signal.control)) {
+    return (*state->receiver)(origin.node, origin.epoch, std::move(signal.payload));
+  }
   const std::size_t bytes = origin.epoch == 0 ? 0 : bytes_of(signal);
   auto* event = new Event(std::move(signal));
   event->bytes = bytes;

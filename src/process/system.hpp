@@ -25,21 +25,15 @@
 #include "distribution/outcome.hpp"
 #include "process/nodes.hpp"
 #include "process/scheduler.hpp"
+#include "process/state.hpp"
 #include "process/timers.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
 namespace process {
 
-class State;
-
 /// A function that peers may call (`rpc`, `erpc`) or spawn; it runs on a process of its own.
 using ExportedFunction = std::function<Task<Result<Term>>(Process&, std::vector<Term>)>;
-
-/// Takes what other nodes send to a name of this node. `node` is who the channel `epoch` proved; the payload is still
-/// encoded. Called on the transport thread; must not block. After `congested` the receiver calls `resume_reading`.
-using Receiver =
-    std::function<distribution::DeliverOutcome(const Atom& node, std::uint64_t epoch, distribution::Payload&& payload)>;
 
 using NameReceiver = std::function<distribution::DeliverOutcome(const Atom& name, const Atom& node, std::uint64_t epoch,
                                                                 distribution::Payload&& payload)>;
@@ -111,6 +105,10 @@ class System {
   [[nodiscard]] bool is_current() const noexcept { return scheduler_.on_worker(); }
 
   Pid spawn(ProcessFunction function);
+  /// A process for answers of other nodes. What they send to its pid goes to the receiver: a process does not learn who
+  /// sent a message, and a node that guesses a reference could answer in the place of the one that was asked. Messages
+  /// of processes here, and to a name of it, are thrown away.
+  Pid spawn_receiver(Receiver receiver);
   /// Errors: `overloaded` (the channel's upper bound is reached), `no_connection` (not connected and not being
   /// dialled), `no_process` (a name of this node that nobody bears).
   Result<void> send(const Destination& to, Term message);

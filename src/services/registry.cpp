@@ -368,13 +368,13 @@ void Registry::ask_neighbours() {
   }
 }
 
-void Registry::reply(const Term& message, const Now& now, Effects& out) {
+void Registry::reply(const Atom& from, const Term& message, const Now& now, Effects& out) {
   const bool is_reply = message.is_tuple(2) && message[0].is_reference();
-  const auto answered = is_reply ? questions_.answered(*message[0].as_reference()) : std::nullopt;
-  if (!answered) return;
+  const auto known = is_reply ? questions_.answered(from, *message[0].as_reference()) : std::nullopt;
+  if (!known) return;
   begin(now, out);
-  bool changed = take(answered->node, true, message[1]);
-  if (message[1].is_map()) changed = bury_missing(answered->node, answered->known, message[1]) || changed;
+  bool changed = take(from, true, message[1]);
+  if (message[1].is_map()) changed = bury_missing(from, *known, message[1]) || changed;
   // Nobody else asks it, perhaps.
   if (changed) {
     for (const auto& node : questions_.natives()) replica_.suspect(node, now_.monotonic);

@@ -120,8 +120,9 @@ class Registry final : private replication::ReplicatedState {
   void liveness(const Liveness& change, const Now& now, Effects& out);
   void deliver(const Term& payload, const Now& now, Effects& out);
   void receive(const Atom& from, const Term& message, const Now& now, Effects& out);
-  /// A message to the process of `ask_as`.
-  void reply(const Term& message, const Now& now, Effects& out);
+  /// A message to the process of `ask_as`, from the node that its channel proved. Only the node that was asked is
+  /// believed.
+  void reply(const Atom& from, const Term& message, const Now& now, Effects& out);
   void tick(const Now& now, Effects& out);
   [[nodiscard]] MonotonicTime deadline() const noexcept;
 

@@ -71,13 +71,13 @@ void RegistryQuestions::asked(const Atom& node, Ref reference, Known known, Mono
   if (++neighbour->unanswered < unanswered_max) neighbour->ask_at = neighbour->not_before;
 }
 
-std::optional<RegistryQuestions::Answered> RegistryQuestions::answered(const Ref& reference) {
-  const auto found = std::ranges::find(neighbours_, reference, &Neighbour::reference);
-  if (found == neighbours_.end()) return std::nullopt;
-  found->reference.reset();
-  found->unanswered = 0;
-  found->ask_at = MonotonicTime::max();
-  return Answered{found->node, std::exchange(found->known, {})};
+std::optional<RegistryQuestions::Known> RegistryQuestions::answered(const Atom& node, const Ref& reference) {
+  Neighbour* const neighbour = find(node);
+  if (neighbour == nullptr || neighbour->reference != reference) return std::nullopt;
+  neighbour->reference.reset();
+  neighbour->unanswered = 0;
+  neighbour->ask_at = MonotonicTime::max();
+  return std::exchange(neighbour->known, {});
 }
 
 std::vector<Atom> RegistryQuestions::natives() const {

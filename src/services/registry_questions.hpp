@@ -25,10 +25,6 @@ class RegistryQuestions {
   /// The live entries that were known of the node when it was asked. What it registers later is not among them, however
   /// late its answer is.
   using Known = std::vector<std::pair<Term, replication::Timestamp>>;
-  struct Answered {
-    Atom node;
-    Known known;
-  };
 
   void neighbour_up(const Atom& node, MonotonicTime now);
   void neighbour_down(const Atom& node);
@@ -42,8 +38,8 @@ class RegistryQuestions {
   [[nodiscard]] MonotonicTime deadline() const noexcept;
 
   void asked(const Atom& node, Ref reference, Known known, MonotonicTime now);
-  /// Nothing when nobody was asked so.
-  [[nodiscard]] std::optional<Answered> answered(const Ref& reference);
+  /// Nothing when this node was not asked so: references can be guessed.
+  [[nodiscard]] std::optional<Known> answered(const Atom& node, const Ref& reference);
 
   /// Neighbours that are C++ nodes.
   [[nodiscard]] std::vector<Atom> natives() const;

@@ -192,7 +192,7 @@ void Router::ask_more(SearchId id, Search& search, Effects& out) {
   }
 }
 
-void Router::reply(const Term& message, const Now& now, Effects& out) {
+void Router::reply(const Atom& from, const Term& message, const Now& now, Effects& out) {
   const auto* reference = message.is_tuple(2) ? message[0].as_reference() : nullptr;
   if (reference == nullptr) {
     ++counters_.malformed;
@@ -201,6 +201,11 @@ void Router::reply(const Term& message, const Now& now, Effects& out) {
   const auto asked = asked_.find(*reference);
   if (asked == asked_.end()) {
     ++counters_.answered_late;
+    return;
+  }
+  // References can be guessed.
+  if (asked->second.node != from) {
+    ++counters_.answered_by_others;
     return;
   }
   const auto route = as_route(message[1]);

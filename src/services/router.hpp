@@ -56,10 +56,11 @@ struct RouterConfig {
 };
 
 struct RouterCounters {
-  std::uint64_t requests = 0;         ///< Of others, well formed.
-  std::uint64_t request_dropped = 0;  ///< Answered with `overloaded`. Erlang's `barrel_p2p.router.request_dropped`.
-  std::uint64_t malformed = 0;        ///< Requests, and replies to us.
-  std::uint64_t answered_late = 0;    ///< Replies that nobody waited for any more.
+  std::uint64_t requests = 0;            ///< Of others, well formed.
+  std::uint64_t request_dropped = 0;     ///< Answered with `overloaded`. Erlang's `barrel_p2p.router.request_dropped`.
+  std::uint64_t malformed = 0;           ///< Requests, and replies to us.
+  std::uint64_t answered_by_others = 0;  ///< Replies of a node to what another one was asked: not believed.
+  std::uint64_t answered_late = 0;       ///< Replies that nobody waited for any more.
   std::uint64_t finds = 0;
   std::uint64_t asked = 0;  ///< Requests that were sent, for us and for others.
 };
@@ -92,8 +93,8 @@ class Router {
 
   /// A message to the name `barrel_p2p_router`, from the node that its channel proved.
   void receive(const Atom& from, const Term& message, const Now& now, Effects& out);
-  /// A message to `reply_to`.
-  void reply(const Term& message, const Now& now, Effects& out);
+  /// A message to `reply_to`, from the node that its channel proved.
+  void reply(const Atom& from, const Term& message, const Now& now, Effects& out);
   void tick(const Now& now, Effects& out);
   [[nodiscard]] MonotonicTime deadline() const noexcept;
 

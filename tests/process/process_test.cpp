@@ -79,6 +79,23 @@ class Processes : public testing::Test {
   System b{config("b@test")};
 };
 
+TEST_F(Processes, a_receiver_is_told_which_node_sent_to_its_pid_and_hears_of_no_other_messages) {
+  std::promise<std::string> heard;
+  const Pid pid = b.spawn_receiver([&](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
+    const auto term = distribution::decode_payload(payload);
+    heard.set_value(node.string() + " " + std::to_string(epoch) + " " + to_text(term.value()));
+    return distribution::DeliverOutcome::accepted;
+  });
+  ASSERT_TRUE(b.register_name(Atom("answers"), pid).has_value());
+  ASSERT_TRUE(b.send(pid, Atom("from_here")).has_value());
+  ASSERT_TRUE(a.send(RemoteName("answers", "b@test"), Atom("by_name")).has_value());
+  ASSERT_TRUE(a.send(pid, Term::tuple({Atom("b@test"), 1})).has_value());
+  auto first = heard.get_future();
+  ASSERT_EQ(first.wait_for(20s), std::future_status::ready);
+  EXPECT_EQ(first.get(), "a@test 1 {b@test,1}") << "what the message says of its sender is nothing to go by";
+  EXPECT_TRUE(b.is_alive(pid));
+}
+
 TEST_F(Processes, send_and_receive_on_one_node) {
   const Pid server = a.spawn(echo);
   const auto answer = run<Term>(a, [server](Process& self) -> Task<Term> {

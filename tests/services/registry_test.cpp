@@ -134,6 +134,16 @@ class Lone : public ::testing::Test {
   static Ref reference(std::uint32_t number) {
     return {.node = Atom("a@h"), .creation = 1, .count = 1, .words = {number}};
   }
+  /// With which references nodes were asked for what they have registered.
+  std::map<std::string, Ref> asked_with() {
+    std::map<std::string, Ref> references_of;
+    for (const auto& effect : std::exchange(machine->sent, {})) {
+      const auto* send = std::get_if<Send>(&effect);
+      if (send == nullptr || send->name != "barrel_p2p_registry") continue;
+      references_of.emplace(send->to.string(), *send->message[1][1].as_reference());
+    }
+    return references_of;
+  }
   /// The nodes that were asked for what they have registered.
   std::string asked() {
     std::string nodes;
@@ -147,8 +157,9 @@ class Lone : public ::testing::Test {
     return nodes;
   }
   /// To the last question.
-  void answer(const Term& entries) {
-    call([&](Effects& out) { registry().reply(Term::tuple({reference(references), entries}), now, out); });
+  void answer(const Term& entries, const std::string& from = "e@h") {
+    const Term message = Term::tuple({reference(references), entries});
+    call([&](Effects& out) { registry().reply(Atom(from), message, now, out); });
   }
   void expect_consistent() {
     const auto audit = registry().verify();
@@ -531,6 +542,38 @@ TEST_F(RegistryTest, a_neighbour_that_does_not_answer_is_asked_three_times_and_b
   registry().neighbour_down(Atom("e@h"));
   answer(no_meta);
   EXPECT_EQ(machine->visible(), "old@e@h=1") << "it may be another life that answers";
+}
+
+TEST_F(RegistryTest, only_the_node_that_was_asked_can_answer_whoever_guesses_the_reference) {
+  ask_as_process();
+  for (const auto* node : {"e@h", "evil@h"}) {
+    beat(node);
+    deliver(node, live("svc", node, 1));
+    neighbour(node, false);
+  }
+  pass(100ms);
+  EXPECT_EQ(asked_with(), (std::map<std::string, Ref>{{"e@h", reference(1)}, {"evil@h", reference(2)}}));
+  const std::string all = machine->visible();
+  (void)events();
+  const auto reply = [&](const std::string& from, std::uint32_t number, const Term& entries) {
+    const Term message = Term::tuple({reference(number), entries});
+    call([&](Effects& out) { registry().reply(Atom(from), message, now, out); });
+  };
+  // That e@h has forgotten all; that it has something else; both again from a node that nobody asked.
+  for (const auto* liar : {"evil@h", "stranger@h"}) {
+    reply(liar, 1, no_meta);
+    reply(liar, 1, live("planted", "e@h", 9));
+  }
+  EXPECT_EQ(events(), "");
+  EXPECT_EQ(machine->visible(), all);
+  reply("e@h", 1, live("real", "e@h", 2));
+  EXPECT_EQ(events(), "registered real e@h, unregistered svc e@h") << "the question was still open";
+  // The answer played again, by whomever.
+  for (const auto* node : {"e@h", "evil@h"}) reply(node, 1, no_meta);
+  EXPECT_EQ(events(), "");
+  reply("evil@h", 2, no_meta);
+  EXPECT_EQ(events(), "unregistered svc evil@h") << "of itself a node may say what it wants";
+  expect_consistent();
 }
 
 TEST_F(RegistryTest, cpp_neighbours_are_not_asked) {

@@ -38,25 +38,19 @@ class Alone {
 
   Router& router() { return *router_; }
   Effects receive(const std::string& from, const Term& message) {
-    Effects out;
-    router_->receive(Atom(from), message, now, out);
-    return out;
+    return use([&](Effects& out) { router_->receive(Atom(from), message, now, out); });
   }
   Effects find(const Term& name, Ticket ticket, Milliseconds limit = 1s) {
-    Effects out;
-    router_->find(name, ticket, now.monotonic + limit, now, out);
-    return out;
+    return use([&](Effects& out) { router_->find(name, ticket, now.monotonic + limit, now, out); });
   }
-  Effects reply(const Ref& reference, const Term& result) {
-    Effects out;
-    router_->reply(Term::tuple({reference, result}), now, out);
-    return out;
+  /// Of the node that was asked with this reference.
+  Effects reply(const Ref& reference, const Term& result) { return reply(asked_.at(reference), reference, result); }
+  Effects reply(const Atom& from, const Ref& reference, const Term& result) {
+    return use([&](Effects& out) { router_->reply(from, Term::tuple({reference, result}), now, out); });
   }
   Effects after(Milliseconds time) {
     now.monotonic += time;
-    Effects out;
-    router_->tick(now, out);
-    return out;
+    return use([&](Effects& out) { router_->tick(now, out); });
   }
 
   std::map<Term, Route, TermLess> known;
@@ -64,6 +58,16 @@ class Alone {
   Now now{MonotonicTime(1h), 0};
 
  private:
+  Effects use(const std::function<void(Effects&)>& input) {
+    Effects out;
+    input(out);
+    for (const auto& effect : out) {
+      if (const auto* sent = std::get_if<Send>(&effect)) {
+        asked_.emplace(*sent->message[1][2][1].as_reference(), sent->to);
+      }
+    }
+    return out;
+  }
   std::optional<Route> lookup(const Term& name) {
     const auto found = known.find(name);
     return found == known.end() ? std::nullopt : std::optional(found->second);
@@ -72,6 +76,7 @@ class Alone {
 
   Atom own_;
   std::uint32_t references_ = 0;
+  std::map<Ref, Atom> asked_;
   std::optional<Router> router_;
 };
 
@@ -137,7 +142,7 @@ TEST_F(Vectors, a_request_is_handed_on_in_the_bytes_of_an_erlang_relay_and_its_a
   EXPECT_EQ(encode_term(sent.message), forwarded.bytes) << to_text(sent.message);
 
   out.clear();
-  router.reply(recorded("route_reply_from_owner").term, now, out);
+  router.reply(Atom(se3), recorded("route_reply_from_owner").term, now, out);
   ASSERT_EQ(out.size(), 1U);
   const auto relayed = recorded("route_reply_relayed");
   EXPECT_EQ(encode_term(std::get<SendPid>(out[0]).message), relayed.bytes);
@@ -270,6 +275,30 @@ TEST(Router, a_no_makes_room_for_the_next_one_and_the_last_no_is_the_answer) {
   const auto done = origin.reply(reference_of(next[0]), parse_term("{error,overloaded}").value());
   ASSERT_EQ(done.size(), 1U);
   EXPECT_EQ(std::get<Routed>(done[0]).result.error(), Errc::not_found);
+}
+
+TEST(Router, only_the_node_that_was_asked_can_answer_whoever_guesses_the_reference) {
+  Alone origin("a@h");
+  for (const char* node : {"b@h", "evil@h"}) origin.router().neighbour_up(Atom(node));
+  const auto asked = origin.find(Atom("x"), 1);
+  ASSERT_EQ(asked.size(), 2U);
+  const bool first = std::get<Send>(asked[0]).to == "b@h";
+  const Ref of_b = reference_of(asked[first ? 0 : 1]);
+  const Ref of_evil = reference_of(asked[first ? 1 : 0]);
+  const Term planted = Term::tuple({Atom("found"), Atom("evil@h"), pid_at(Atom("evil@h"), 3)});
+  const Term no = parse_term("{error,not_found}").value();
+  for (const char* liar : {"evil@h", "stranger@h"}) {
+    EXPECT_TRUE(origin.reply(Atom(liar), of_b, planted).empty());
+    EXPECT_TRUE(origin.reply(Atom(liar), of_b, no).empty());
+  }
+  EXPECT_EQ(origin.router().counters().answered_by_others, 4U);
+  // Its own no ends nothing: b@h was not heard yet, and is believed.
+  EXPECT_TRUE(origin.reply(of_evil, no).empty());
+  const auto done = origin.reply(of_b, Term::tuple({Atom("found"), Atom("b@h"), pid_at(Atom("b@h"), 3)}));
+  ASSERT_EQ(done.size(), 1U);
+  EXPECT_EQ(std::get<Routed>(done[0]).result->pid, pid_at(Atom("b@h"), 3));
+  EXPECT_TRUE(origin.reply(of_b, planted).empty()) << "played again";
+  EXPECT_EQ(origin.router().counters().answered_late, 1U);
 }
 
 TEST(Router, a_neighbour_that_goes_counts_as_a_no) {
@@ -501,7 +530,7 @@ class Network {
       unanswered.emplace(*message.term[1][2][1].as_reference(), now_.monotonic);
       member.router->receive(message.from, message.term, now_, out);
     } else {
-      member.router->reply(message.term, now_, out);
+      member.router->reply(message.from, message.term, now_, out);
     }
     carry_out(message.to, out);
   }
