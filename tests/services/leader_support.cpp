@@ -117,9 +117,8 @@ std::vector<std::string> LeaderWorld::names() const {
 }
 
 void LeaderWorld::link(const std::string& one, const std::string& other) {
-  if (links_.contains({Atom(one), Atom(other)})) return;
+  if (!links_.add(Atom(one), Atom(other))) return;
   for (const auto& [from, to] : {std::pair(Atom(one), Atom(other)), std::pair(Atom(other), Atom(one))}) {
-    links_.emplace(from, to);
     LeaderNode& node = *nodes_.at(from);
     node.input(now_, [&, peer = to](Effects& out) {
       node.leader.neighbour_up(peer, now_, out);
@@ -132,8 +131,9 @@ void LeaderWorld::link(const std::string& one, const std::string& other) {
 }
 
 void LeaderWorld::unlink(const std::string& one, const std::string& other) {
+  if (!links_.remove(Atom(one), Atom(other))) return;
   for (const auto& [from, to] : {std::pair(Atom(one), Atom(other)), std::pair(Atom(other), Atom(one))}) {
-    if (links_.erase({from, to}) == 0 || !nodes_.contains(from)) continue;
+    if (!nodes_.contains(from)) continue;
     nodes_.at(from)->members.neighbour_down(to);
     nodes_.at(from)->leader.neighbour_down(to);
   }
@@ -182,25 +182,12 @@ std::string LeaderWorld::leader_at(const std::string& node, const Term& name) co
   return found ? found->node.string() + " p" + std::to_string(found->pid.id) : "none";
 }
 
-std::set<Atom> LeaderWorld::reachable(const Atom& from) const {
-  std::set<Atom> found{from};
-  std::vector<Atom> open{from};
-  while (!open.empty()) {
-    const Atom node = open.back();
-    open.pop_back();
-    for (const auto& [one, other] : links_) {
-      if (one == node && found.insert(other).second) open.push_back(other);
-    }
-  }
-  return found;
-}
-
 void LeaderWorld::take(LeaderNode& node) {
   for (auto& effect : std::exchange(node.sent, {})) {
     if (const auto* send = std::get_if<Send>(&effect)) {
-      if (links_.contains({node.own, send->to})) carry({node.own, send->to, send->name, send->message});
+      if (links_.contains(node.own, send->to)) carry({node.own, send->to, send->name, send->message});
     } else if (const auto* broadcast = std::get_if<Broadcast>(&effect)) {
-      for (const auto& to : reachable(node.own)) {
+      for (const auto& to : links_.reachable(node.own)) {
         if (to != node.own) carry({node.own, to, broadcast->tag, broadcast->payload, true});
       }
     }
@@ -217,7 +204,7 @@ void LeaderWorld::carry(const Item& item) {
 
 void LeaderWorld::deliver(const Item& item) {
   const auto to = nodes_.find(item.to);
-  if (to == nodes_.end() || (!item.broadcast && !links_.contains({item.from, item.to}))) return;
+  if (to == nodes_.end() || (!item.broadcast && !links_.contains(item.from, item.to))) return;
   LeaderNode& node = *to->second;
   node.input(now_, [&](Effects& out) {
     const bool is_beat = item.name == members_replica_name;

@@ -17,6 +17,7 @@
 #include "base/clock.hpp"
 #include "base/prng.hpp"
 #include "services/leader.hpp"
+#include "services/links.hpp"
 #include "services/members.hpp"
 
 namespace barrel_p2p::services::test {
@@ -84,7 +85,6 @@ class LeaderWorld {
   [[nodiscard]] std::vector<std::string> leaders(const Term& name) const;
   /// `node pid` as the node sees it, or `none`.
   [[nodiscard]] std::string leader_at(const std::string& node, const Term& name) const;
-  [[nodiscard]] std::set<Atom> reachable(const Atom& from) const;
 
   Milliseconds delay_max{5};
   double loss = 0;
@@ -108,7 +108,7 @@ class LeaderWorld {
   Now now_{MonotonicTime{} + 1h, 1'764'000'000'000};
   Prng random_;
   std::map<Atom, std::unique_ptr<LeaderNode>> nodes_;
-  std::set<std::pair<Atom, Atom>> links_;
+  barrel_p2p::test::Links links_;
   std::set<Atom> paused_;
   std::multimap<MonotonicTime, Item> queue_;
 };

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/prng.hpp"
+#include "services/links.hpp"
 #include "services/maps.hpp"
 #include "services/members.hpp"
 
@@ -75,21 +76,19 @@ class MapsWorld {
   [[nodiscard]] Now now() const { return {now_, wall_}; }
 
   void link(const Atom& one, const Atom& other) {
-    links_.insert(std::minmax(one, other));
+    links_.add(one, other);
     join(one, other);
     join(other, one);
     settle();
   }
   void unlink(const Atom& one, const Atom& other) {
-    if (links_.erase(std::minmax(one, other)) == 0) return;
+    if (!links_.remove(one, other)) return;
     if (at(one).up) down(one, other);
     if (at(other).up) down(other, one);
   }
   /// The process ends; the disk stays. What waits for the disk is lost.
   void stop(const Atom& node) {
-    for (const auto& [one, other] : std::set(links_)) {
-      if (one == node || other == node) unlink(one, other);
-    }
+    for (const auto& other : links_.of(node)) unlink(node, other);
     Machine& machine = at(node);
     machine.up = false;
     machine.unwritten.clear();
@@ -289,26 +288,13 @@ class MapsWorld {
     carry_out(machine, effects);
   }
 
-  std::set<Atom> reachable(const Atom& from) const {
-    std::set<Atom> found{from};
-    for (std::size_t before = 0; before != found.size();) {
-      before = found.size();
-      for (const auto& [one, other] : links_) {
-        if (found.contains(one)) found.insert(other);
-        if (found.contains(other)) found.insert(one);
-      }
-    }
-    return found;
-  }
-
   void carry_out(Machine& machine, Effects& effects) {
     for (auto& effect : effects) {
       std::visit([&](auto& content) { carry_out(machine, content); }, effect);
     }
   }
   void carry_out(Machine& machine, Send& send) {
-    const std::pair<Atom, Atom> link = std::minmax(machine.name, send.to);
-    if (!links_.contains(link) || muted.contains(link)) return;
+    if (!links_.contains(machine.name, send.to) || muted.contains(std::minmax(machine.name, send.to))) return;
     if (send.name != members_replica_name) {
       machine.effects.emplace_back("send");
       machine.sends.emplace_back(send.to, send.message);
@@ -322,7 +308,7 @@ class MapsWorld {
       machine.broadcasts.push_back(broadcast.payload);
       if (!broadcasts_arrive) return;
     }
-    for (const auto& node : reachable(machine.name)) {
+    for (const auto& node : links_.reachable(machine.name)) {
       queue_.push_back({machine.name, node, broadcast.tag, broadcast.payload, true});
     }
   }
@@ -397,7 +383,7 @@ class MapsWorld {
   MonotonicTime now_{1h};
   WallMilliseconds wall_ = start_wall;
   std::map<Atom, Machine> machines_;
-  std::set<std::pair<Atom, Atom>> links_;
+  barrel_p2p::test::Links links_;
   std::deque<Item> queue_;
 };
 

@@ -90,9 +90,8 @@ std::vector<std::string> World::names() const {
 }
 
 void World::link(const std::string& one, const std::string& other) {
-  if (are_linked(one, other)) return;
+  if (!links_.add(Atom(one), Atom(other))) return;
   for (const auto& [from, to] : {std::pair(Atom(one), Atom(other)), std::pair(Atom(other), Atom(one))}) {
-    links_.emplace(from, to);
     Machine& machine = *machines_.at(from);
     Effects effects;
     machine.members.neighbour_up(to, now_, effects);
@@ -105,15 +104,16 @@ void World::link(const std::string& one, const std::string& other) {
 }
 
 void World::unlink(const std::string& one, const std::string& other) {
+  if (!links_.remove(Atom(one), Atom(other))) return;
   for (const auto& [from, to] : {std::pair(Atom(one), Atom(other)), std::pair(Atom(other), Atom(one))}) {
-    if (links_.erase({from, to}) == 0 || !machines_.contains(from)) continue;
+    if (!machines_.contains(from)) continue;
     machines_.at(from)->members.neighbour_down(to);
     machines_.at(from)->registry.neighbour_down(to);
   }
 }
 
 bool World::are_linked(const std::string& one, const std::string& other) const {
-  return links_.contains({Atom(one), Atom(other)});
+  return links_.contains(Atom(one), Atom(other));
 }
 
 void World::crash(const std::string& name) {
@@ -146,19 +146,6 @@ void World::end_process(const std::string& node, const Pid& pid, const Term& rea
   take(at(node));
 }
 
-std::set<Atom> World::reachable(const Atom& from) const {
-  std::set<Atom> found{from};
-  std::vector<Atom> open{from};
-  while (!open.empty()) {
-    const Atom node = open.back();
-    open.pop_back();
-    for (const auto& [one, other] : links_) {
-      if (one == node && found.insert(other).second) open.push_back(other);
-    }
-  }
-  return found;
-}
-
 void World::take(Machine& machine) {
   for (auto& effect : std::exchange(machine.sent, {})) {
     if (const auto* send = std::get_if<Send>(&effect)) {
@@ -166,7 +153,7 @@ void World::take(Machine& machine) {
         carry({machine.own, send->to, send->name, send->message});
     } else if (const auto* broadcast = std::get_if<Broadcast>(&effect)) {
       ++broadcasts;
-      for (const auto& to : reachable(machine.own)) {
+      for (const auto& to : links_.reachable(machine.own)) {
         if (to != machine.own) carry({machine.own, to, broadcast->tag, broadcast->payload, true});
       }
     }

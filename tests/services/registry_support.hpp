@@ -15,6 +15,7 @@
 
 #include "base/clock.hpp"
 #include "base/prng.hpp"
+#include "services/links.hpp"
 #include "services/members.hpp"
 #include "services/registry.hpp"
 
@@ -100,12 +101,11 @@ class World {
   void carry(Item item);
   void deliver(const Item& item);
   void tick();
-  [[nodiscard]] std::set<Atom> reachable(const Atom& from) const;
 
   Now now_{start_time, start_wall};
   Prng random_;
   std::map<Atom, std::unique_ptr<Machine>> machines_;
-  std::set<std::pair<Atom, Atom>> links_;
+  barrel_p2p::test::Links links_;
   std::multimap<MonotonicTime, Item> queue_;
 };
 

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/prng.hpp"
+#include "services/links.hpp"
 #include "services/placement.hpp"
 #include "services/reminders.hpp"
 
@@ -72,20 +73,18 @@ class RemindersWorld {
   [[nodiscard]] WallMilliseconds wall() const { return wall_; }
 
   void link(const Atom& one, const Atom& other) {
-    if (!links_.insert(std::minmax(one, other)).second) return;
+    if (!links_.add(one, other)) return;
     join(one, other);
     join(other, one);
     settle();
   }
   void unlink(const Atom& one, const Atom& other) {
-    if (links_.erase(std::minmax(one, other)) == 0) return;
+    if (!links_.remove(one, other)) return;
     down(one, other);
     down(other, one);
   }
   void stop(const Atom& node) {
-    for (const auto& [one, other] : std::set(links_)) {
-      if (one == node || other == node) unlink(one, other);
-    }
+    for (const auto& other : links_.of(node)) unlink(node, other);
     at(node).up = false;
     at(node).paused = false;
     std::erase_if(queue_, [&](const Item& item) { return item.to == node; });
@@ -141,9 +140,7 @@ class RemindersWorld {
     at(node).reminders->leave();
     carry_out(at(node), effects);
     settle();
-    for (const auto& [one, other] : std::set(links_)) {
-      if (one == node || other == node) unlink(one, other);
-    }
+    for (const auto& other : links_.of(node)) unlink(node, other);
   }
 
   void pass(Milliseconds time) {
@@ -282,18 +279,6 @@ class RemindersWorld {
     carry_out(machine, effects);
   }
 
-  std::set<Atom> reachable(const Atom& from) const {
-    std::set<Atom> found{from};
-    for (std::size_t before = 0; before != found.size();) {
-      before = found.size();
-      for (const auto& [one, other] : links_) {
-        if (found.contains(one)) found.insert(other);
-        if (found.contains(other)) found.insert(one);
-      }
-    }
-    return found;
-  }
-
   void carry_out(Machine& machine, Effects& effects) {
     bool fires = false;
     for (auto& effect : effects) {
@@ -315,7 +300,7 @@ class RemindersWorld {
     }
   }
   void carry_out(Machine& machine, const Send& send) {
-    if (!links_.contains(std::minmax(machine.name, send.to))) return;
+    if (!links_.contains(machine.name, send.to)) return;
     if (send.name != members_replica_name) machine.sends.push_back(send);
     queue_.push_back({machine.name, send.to, send.name, send.message});
   }
@@ -324,7 +309,7 @@ class RemindersWorld {
       machine.effects.emplace_back("broadcast");
       machine.broadcasts.push_back(broadcast.payload);
     }
-    for (const auto& node : reachable(machine.name)) {
+    for (const auto& node : links_.reachable(machine.name)) {
       queue_.push_back({machine.name, node, broadcast.tag, broadcast.payload, true});
     }
   }
@@ -349,7 +334,7 @@ class RemindersWorld {
   MonotonicTime now_{1h};
   WallMilliseconds wall_ = 1'764'000'000'000;
   std::map<Atom, Machine> machines_;
-  std::set<std::pair<Atom, Atom>> links_;
+  barrel_p2p::test::Links links_;
   std::deque<Item> queue_;
 };
 
