@@ -6,13 +6,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "support/patience.hpp"
 
 namespace barrel_p2p::test {
 
@@ -53,14 +57,21 @@ class Subprocess {
   Subprocess& operator=(const Subprocess&) = delete;
 
   void signal(int number) const { ::kill(pid_, number); }
+  /// Freezes it, and returns when it stands still and all that it said has been read; `signal(SIGCONT)` wakes it.
+  void freeze() {
+    signal(SIGSTOP);
+    ::waitpid(pid_, nullptr, WUNTRACED);
+    while (read_some(Clock::now())) {
+    }
+  }
   [[nodiscard]] const std::string& output() const { return output_.text; }
   [[nodiscard]] const std::string& errors() const { return errors_.text; }
 
-  /// Waits until the standard output, or the standard error, contains `text`.
-  bool says(const std::string& text, std::chrono::seconds limit = std::chrono::seconds(20)) {
+  /// Waits until the standard output, or the standard error, contains `text`, and all of the line in which it ends.
+  bool says(const std::string& text, std::chrono::seconds limit = patience) {
     const auto end = Clock::now() + limit;
-    while (output_.text.find(text) == std::string::npos && errors_.text.find(text) == std::string::npos) {
-      if (!read_some(end)) return false;
+    while (!output_.contains(text) && !errors_.contains(text)) {
+      if (!read_some(end) || Clock::now() > end) return false;
     }
     return true;
   }
@@ -71,11 +82,11 @@ class Subprocess {
     }
   }
   /// Waits for its end. Returns its exit status, 128 + N if signal N ended it, -1 if it did not end in time.
-  int wait(std::chrono::seconds limit = std::chrono::seconds(30)) {
+  int wait(std::chrono::seconds limit = 2 * patience) {
     const auto end = Clock::now() + limit;
     while (read_some(end)) {
     }
-    if (Clock::now() >= end) return -1;
+    if (output_.descriptor >= 0 || errors_.descriptor >= 0) return -1;
     int status = 0;
     ::waitpid(std::exchange(pid_, -1), &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -85,14 +96,18 @@ class Subprocess {
   struct Pipe {
     int descriptor = -1;
     std::string text;
+    [[nodiscard]] bool contains(const std::string& part) const {
+      const auto found = text.find(part);
+      return found != std::string::npos && text.find('\n', found + part.size() - 1) != std::string::npos;
+    }
   };
 
-  /// False at the end of both, or of the time.
+  /// False at the end of both, or when there is nothing at the end of the time.
   bool read_some(Clock::time_point end) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-    if (left <= 0 || (output_.descriptor < 0 && errors_.descriptor < 0)) return false;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now()).count();
+    if (output_.descriptor < 0 && errors_.descriptor < 0) return false;
     pollfd polled[2] = {{output_.descriptor, POLLIN, 0}, {errors_.descriptor, POLLIN, 0}};
-    if (::poll(polled, 2, static_cast<int>(left)) <= 0) return false;
+    if (::poll(polled, 2, static_cast<int>(std::max<std::int64_t>(left, 0))) <= 0) return false;
     if (polled[0].revents != 0) read_from(output_);
     if (polled[1].revents != 0) read_from(errors_);
     return true;

@@ -29,9 +29,12 @@ std::set<std::string> pinned_names(const Node& node) {
   return names;
 }
 
+/// Enough for what comes before the silence, on a busy machine too.
+constexpr auto little_time = 3s;
+
 void keep_little_time(NodeConfig& config) {
-  config.authentication.handshake_timeout = 1s;
-  config.setup_timeout = 1s;
+  config.authentication.handshake_timeout = little_time;
+  config.setup_timeout = little_time;
 }
 
 class Attack : public testing::Test {
@@ -278,7 +281,7 @@ TEST_F(Attack, what_a_dialling_node_signed_cannot_be_used_at_another_node) {
 class Relay : public Attack {
  protected:
   Relay() : target(cluster.start("relayed")) {
-    restart_victim([](NodeConfig& config) { config.setup_timeout = 2s; });
+    restart_victim([](NodeConfig& config) { config.setup_timeout = 5s; });
   }
   void expect_no_trace() {
     EXPECT_TRUE(victim->nodes().empty());
@@ -509,24 +512,20 @@ void PrintTo(const Stall& stall, std::ostream* out) { *out << stall.name; }
 class Silence : public Attack, public testing::WithParamInterface<Stall> {
  protected:
   Silence() { restart_victim(keep_little_time); }
-  /// Its deadline of one second, a tick, and what a busy machine adds.
-  static constexpr auto limit = 6s;
 };
 
 TEST_P(Silence, of_a_peer_that_dialled_ends_at_the_deadline) {
+  const auto from = std::chrono::steady_clock::now();
   const auto line = attacker.dial(*victim);
   line->play(mask("mallory@127.0.0.1"), GetParam().step);
-  const auto from = std::chrono::steady_clock::now();
-  EXPECT_EQ(victim->statistics().connections, 1U);
-  const std::string ending = line->ending(limit);
-  EXPECT_EQ(ending, GetParam().step < Step::authenticated ? "FAIL timeout" : "closed");
-  EXPECT_GT(std::chrono::steady_clock::now() - from, 500ms) << "something else ended it";
+  EXPECT_EQ(line->ending(), GetParam().step < Step::authenticated ? "FAIL timeout" : "closed");
+  EXPECT_GE(std::chrono::steady_clock::now() - from, little_time) << "something else ended it";
 }
 
 TEST_P(Silence, of_a_peer_that_was_dialled_ends_at_the_deadline) {
   const auto error = dialled("mallory@127.0.0.1", [&](const LinePtr& line) {
     line->play(mask("mallory@127.0.0.1"), GetParam().step);
-    EXPECT_EQ(line->ending(limit), "closed");
+    EXPECT_EQ(line->ending(), "closed");
   });
   EXPECT_EQ(error.code(), Errc::timeout) << error.message();
 }

@@ -14,7 +14,6 @@ using namespace distribution;
 
 namespace {
 
-constexpr auto patience = std::chrono::seconds(10);
 constexpr quic::StreamId control_stream = 0;
 
 std::string read_text(const std::filesystem::path& file) {
@@ -240,8 +239,7 @@ LinePtr Attacker::accept() {
 }
 
 Result<void> Attacker::outcome(std::future<Result<void>>& dial) {
-  if (!await([&] { return dial.wait_for(std::chrono::seconds(0)) == std::future_status::ready; },
-             std::chrono::seconds(20))) {
+  if (!await([&] { return dial.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }, 2 * patience)) {
     return fail(Errc::timeout, "the dial has no end");
   }
   return dial.get();

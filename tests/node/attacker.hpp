@@ -63,7 +63,7 @@ class Line : public std::enable_shared_from_this<Line> {
   }
   /// Waits until the connection is closed, and tells what the peer said at last: "closed", "FAIL key_mismatch" or
   /// "open".
-  std::string ending(std::chrono::milliseconds limit = std::chrono::seconds(10));
+  std::string ending(std::chrono::milliseconds limit = patience);
   [[nodiscard]] bool closed() const noexcept { return closed_.has_value(); }
   [[nodiscard]] bool established() const noexcept { return established_; }
 
@@ -126,7 +126,7 @@ class Attacker {
 
   [[nodiscard]] std::uint16_t port() const { return endpoint_->local_address().port(); }
   /// Runs until it is so. False: it was not so within the limit.
-  bool await(const std::function<bool()>& done, std::chrono::milliseconds limit = std::chrono::seconds(10));
+  bool await(const std::function<bool()>& done, std::chrono::milliseconds limit = patience);
   /// Dials a node of this machine and waits for the QUIC handshake. Throws when that fails.
   LinePtr dial(const Node& victim);
   /// Dials without waiting.

@@ -28,16 +28,19 @@ class Cost : public testing::Test {
       : victim(cluster.start("victim",
                              [](NodeConfig& config) {
                                config.log_level = LogLevel::error;
-                               config.authentication.handshake_timeout = 5s;
-                               config.setup_timeout = 5s;
+                               config.authentication.handshake_timeout = deadline;
+                               config.setup_timeout = deadline;
                              })),
         before(test::resources()) {}
 
-  /// Opens this many connections at once, and tells which of them the victim took.
-  std::vector<LinePtr> open(int count) {
+  /// Opens this many connections at once, of which the victim has room for so many, and tells which of them it took.
+  std::vector<LinePtr> open(std::size_t count, std::size_t room) {
+    const auto refused = victim.statistics().refused_connections;
     std::vector<LinePtr> lines;
-    for (int number = 0; number < count; ++number) lines.push_back(attacker.start_dial(victim.port()));
-    attacker.await([&] { return established(lines) == lines.size(); }, 2s);
+    for (std::size_t number = 0; number < count; ++number) lines.push_back(attacker.start_dial(victim.port()));
+    attacker.await([&] {
+      return established(lines) >= room && victim.statistics().refused_connections - refused >= count - room;
+    });
     std::erase_if(lines, [](const LinePtr& line) { return !line->established(); });
     return lines;
   }
@@ -60,7 +63,7 @@ class Cost : public testing::Test {
     EXPECT_EQ(line->shake_hands("other@127.0.0.2", "test"), "up");
   }
   void expect_all_gone() {
-    EXPECT_TRUE(attacker.await([&] { return victim.statistics().connections == 0; }, 20s));
+    EXPECT_TRUE(attacker.await([&] { return victim.statistics().connections == 0; }, deadline + test::patience));
     EXPECT_EQ(victim.statistics().half_open, 0U);
     EXPECT_TRUE(std::ranges::all_of(victim.keys(), [](const auto& pin) { return pin.node.host() == "127.0.0.2"; }));
   }
@@ -69,11 +72,12 @@ class Cost : public testing::Test {
   Node& victim;
   Attacker attacker;
   test::Resources before;
+  static constexpr auto deadline = 8s;  ///< Time for what 64 peers say, on a busy machine too.
   static constexpr std::size_t per_address = LimitsConfig{}.half_open_per_address_max;
 };
 
 TEST_F(Cost, connections_of_one_address_that_prove_nothing_are_bounded) {
-  const auto lines = open(500);
+  const auto lines = open(500, per_address);
   EXPECT_EQ(lines.size(), per_address);
   for (const auto& line : lines) line->say_bytes(Bytes{2, 0, 1});  // a message that does not go on
   EXPECT_LE(victim.statistics().connections, per_address);
@@ -84,7 +88,7 @@ TEST_F(Cost, connections_of_one_address_that_prove_nothing_are_bounded) {
 }
 
 TEST_F(Cost, connections_that_proved_a_key_but_no_cookie_are_bounded) {
-  auto lines = open(static_cast<int>(per_address));
+  auto lines = open(per_address, per_address);
   ASSERT_EQ(lines.size(), per_address);
   int number = 0;
   constexpr std::size_t most = 900UL * 1024;  // in one piece a packet; more would close the connection
@@ -105,10 +109,11 @@ TEST_F(Cost, connections_that_proved_a_key_but_no_cookie_are_bounded) {
 TEST_F(Cost, connections_that_break_the_protocol_at_once_leave_little) {
   constexpr int rounds = 10;
   for (int round = 0; round < rounds; ++round) {
-    for (const auto& line : open(static_cast<int>(per_address))) {
+    for (const auto& line : open(per_address, per_address)) {
       line->write(4, Bytes(100'000));
       EXPECT_EQ(line->ending(), "closed");
     }
+    ASSERT_TRUE(attacker.await([&] { return victim.statistics().half_open == 0; })) << round;
   }
   expect_within("640 connections that were closed a moment ago", 30);
   expect_all_gone();
@@ -170,7 +175,7 @@ TEST_F(Cost, first_packets_that_nobody_follows_are_gone_after_the_deadline) {
   EXPECT_EQ(victim.statistics().half_open, per_address);
   expect_within("64 first packets", 100);
   expect_all_gone();
-  EXPECT_GT(std::chrono::steady_clock::now() - from, 4s);
+  EXPECT_GE(std::chrono::steady_clock::now() - from, deadline);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ using test::Cluster;
 using test::Collector;
 using test::eventually;
 using test::Lines;
+using test::long_leases;
 using test::short_leases;
 using test::spawn_idle;
 using test::start_cluster;
@@ -171,17 +172,15 @@ TEST(Leaders, a_process_that_is_a_service_too_is_watched_for_both) {
 
 TEST(Leaders, a_node_that_stops_is_followed_at_once) {
   Cluster cluster;
-  const auto nodes = start_cluster(cluster, 2);
+  const auto nodes = start_cluster(cluster, 2, long_leases);
   Candidate first(*nodes[0]);
   ASSERT_TRUE(first.role && first.role->is_leader());
   ASSERT_TRUE(all_see(nodes, first.pid));
   Candidate second(*nodes[1]);
-  const auto from = std::chrono::steady_clock::now();
   cluster.stop("n0");
   const auto fence = second.elected();
-  ASSERT_TRUE(fence.has_value());
+  ASSERT_TRUE(fence.has_value()) << "it said goodbye: no lease had to end";
   EXPECT_GT(*fence, *first.role->fence);
-  EXPECT_LT(std::chrono::steady_clock::now() - from, 2s) << "it said goodbye: no lease had to end";
 }
 
 TEST(Leaders, who_leaves_the_cluster_leads_no_more_until_it_is_back) {

@@ -24,7 +24,7 @@ class MembershipLog {
       : subscription_(node.subscribe([this](const MembershipEvent& event) { add(text(event)); })) {}
 
   /// Waits for the next event that is none of dialing.
-  std::string next(std::chrono::seconds limit = std::chrono::seconds(10)) {
+  std::string next(std::chrono::seconds limit = patience) {
     std::unique_lock lock(mutex_);
     if (!added_.wait_for(lock, limit, [&] { return !lines_.empty(); })) return "nothing";
     std::string line = lines_.front();
@@ -65,7 +65,7 @@ class MembershipLog {
 
 /// Waits until the condition holds, looking at it after each event of one of the nodes.
 inline bool eventually(const std::vector<Node*>& nodes, const std::function<bool()>& condition,
-                       std::chrono::seconds limit = std::chrono::seconds(20)) {
+                       std::chrono::seconds limit = patience) {
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<Subscription> subscriptions;
@@ -120,7 +120,7 @@ class Inbox {
           counts_[to_text(payload)] += 1;
           added_.notify_all();
         })) {}
-  bool await(const Term& payload, std::chrono::seconds limit = std::chrono::seconds(10)) {
+  bool await(const Term& payload, std::chrono::seconds limit = patience) {
     std::unique_lock lock(mutex_);
     return added_.wait_for(lock, limit, [&] { return counts_.contains(to_text(payload)); });
   }
@@ -149,7 +149,7 @@ class Collector {
             state->added.notify_all();
           }
         })) {}
-  std::string next(std::chrono::seconds limit = std::chrono::seconds(10)) {
+  std::string next(std::chrono::seconds limit = patience) {
     std::unique_lock lock(state_->mutex);
     if (!state_->added.wait_for(lock, limit, [&] { return !state_->messages.empty(); })) return "nothing";
     std::string text = state_->messages.front();

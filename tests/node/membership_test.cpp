@@ -35,14 +35,26 @@ std::vector<Node*> start_joined(Cluster& cluster, int count, const Cluster::Chan
   return nodes;
 }
 
+/// Nodes `a` and `b`, neighbours.
+class TwoMembers : public testing::Test {
+ protected:
+  TwoMembers() {
+    const bool joined = a.join(b.name()) && a.joined(2, test::patience) && b.joined(2, test::patience);
+    if (!joined) throw std::runtime_error("they do not join");
+  }
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+};
+
 TEST(Membership, two_nodes_join_and_list_each_other) {
   Cluster cluster;
   Node& a = cluster.start("a");
   Node& b = cluster.start("b");
   EXPECT_TRUE(a.active_view().empty());
   ASSERT_TRUE(a.join(b.name()).has_value());
-  ASSERT_TRUE(a.joined(2).has_value());
-  ASSERT_TRUE(b.joined(2).has_value());
+  ASSERT_TRUE(a.joined(2, test::patience).has_value());
+  ASSERT_TRUE(b.joined(2, test::patience).has_value());
   EXPECT_EQ(a.active_view(), only(b));
   EXPECT_EQ(b.active_view(), only(a));
   EXPECT_TRUE(a.passive_view().empty());
@@ -69,12 +81,7 @@ TEST(Membership, both_faces_hear_of_the_same_events) {
   EXPECT_EQ(local.next(), "{barrel_p2p_event,left}") << "subscribed twice is told once";
 }
 
-TEST(Membership, a_late_subscriber_hears_of_the_neighbours_first) {
-  Cluster cluster;
-  Node& a = cluster.start("a");
-  Node& b = cluster.start("b");
-  ASSERT_TRUE(a.join(b.name()).has_value());
-  ASSERT_TRUE(a.joined(2).has_value());
+TEST_F(TwoMembers, a_late_subscriber_hears_of_the_neighbours_first) {
   MembershipLog late(a);
   EXPECT_EQ(late.next(), "up b@127.0.0.1");
   cluster.stop("b");
@@ -104,7 +111,7 @@ TEST(Membership, ten_nodes_join_through_one_seed_and_are_one_component) {
   Cluster cluster;
   const auto nodes = start_joined(cluster, 10);
   for (Node* node : nodes) {
-    const auto joined = node->joined(3, 20s);
+    const auto joined = node->joined(3, test::patience);
     EXPECT_TRUE(joined.has_value()) << node->name().text() << ": " << joined.error().message();
   }
   EXPECT_TRUE(eventually(nodes, [&] { return one_component(nodes); }));
@@ -118,7 +125,7 @@ TEST(Membership, ten_nodes_join_through_one_seed_and_are_one_component) {
 TEST(Membership, a_broadcast_reaches_all_exactly_once) {
   Cluster cluster;
   const auto nodes = start_joined(cluster, 10);
-  for (Node* node : nodes) ASSERT_TRUE(node->joined(3, 20s).has_value());
+  for (Node* node : nodes) ASSERT_TRUE(node->joined(3, test::patience).has_value());
   ASSERT_TRUE(eventually(nodes, [&] { return one_component(nodes); }));
   const Term tag(Atom("news"));
   std::vector<std::unique_ptr<Inbox>> inboxes;
@@ -183,13 +190,7 @@ TEST(Membership, who_broadcasts_faster_than_the_cluster_thread_works_is_told_so)
   EXPECT_EQ(last.error(), Errc::overloaded);
 }
 
-TEST(Membership, who_leaves_is_let_go_by_all_and_may_come_back) {
-  Cluster cluster;
-  Node& a = cluster.start("a");
-  Node& b = cluster.start("b");
-  ASSERT_TRUE(a.join(b.name()).has_value());
-  ASSERT_TRUE(a.joined(2).has_value());
-  ASSERT_TRUE(b.joined(2).has_value());
+TEST_F(TwoMembers, who_leaves_is_let_go_by_all_and_may_come_back) {
   MembershipLog at_a(a);
   MembershipLog at_b(b);
   EXPECT_EQ(at_a.next(), "up b@127.0.0.1");
@@ -207,19 +208,14 @@ TEST(Membership, who_leaves_is_let_go_by_all_and_may_come_back) {
   EXPECT_EQ(at_b.next(), "up a@127.0.0.1");
 }
 
-TEST(Membership, a_node_that_restarts_is_down_and_then_up) {
-  Cluster cluster;
-  Node& a = cluster.start("a");
-  Node& b = cluster.start("b");
-  ASSERT_TRUE(b.join(a.name()).has_value());
-  ASSERT_TRUE(a.joined(2).has_value());
+TEST_F(TwoMembers, a_node_that_restarts_is_down_and_then_up) {
   MembershipLog log(a);
   EXPECT_EQ(log.next(), "up b@127.0.0.1");
   cluster.stop("b");
   EXPECT_EQ(log.next(), "down b@127.0.0.1 nodedown");
   Node& again = cluster.start("b");
   ASSERT_TRUE(again.join(a.name()).has_value());
-  ASSERT_TRUE(again.joined(2).has_value());
+  ASSERT_TRUE(again.joined(2, test::patience).has_value());
   EXPECT_EQ(log.next(), "up b@127.0.0.1");
   EXPECT_EQ(again.active_view(), only(a));
 }
@@ -236,28 +232,23 @@ TEST(Membership, a_node_with_contacts_joins_by_itself_even_if_the_seed_starts_la
   EXPECT_EQ(log.next(), "failed seed@127.0.0.1 unreachable");
   Node& seed = cluster.start("seed", contacts);
   const std::vector<Node*> nodes{&a, &b, &seed};
-  for (Node* node : nodes) EXPECT_TRUE(node->joined(3, 20s).has_value()) << node->name().text();
+  for (Node* node : nodes) EXPECT_TRUE(node->joined(3, test::patience).has_value()) << node->name().text();
   EXPECT_TRUE(eventually(nodes, [&] { return one_component(nodes); }));
 }
 
 TEST(Membership, a_restarted_node_finds_the_cluster_by_what_it_remembers) {
   Cluster cluster;
   const auto nodes = start_joined(cluster, 3);
-  for (Node* node : nodes) ASSERT_TRUE(node->joined(3).has_value());
+  for (Node* node : nodes) ASSERT_TRUE(node->joined(3, test::patience).has_value());
   cluster.stop("n2");
   Node& again = cluster.start("n2");  // nobody tells it where to go
-  EXPECT_TRUE(again.joined(3).has_value());
+  EXPECT_TRUE(again.joined(3, test::patience).has_value());
 }
 
-TEST(Membership, a_cluster_that_discovery_forgot_finds_itself_by_the_addresses_it_remembers) {
-  Cluster cluster;
-  Node& a = cluster.start("a");
-  Node& b = cluster.start("b");
-  ASSERT_TRUE(a.join(b.name()).has_value());
-  ASSERT_TRUE(a.joined(2).has_value());
+TEST_F(TwoMembers, a_cluster_that_discovery_forgot_finds_itself_by_the_addresses_it_remembers) {
   cluster.stop("a");
   Node& again = cluster.start("a", [](NodeConfig& config) { config.discovery_backends = {"static"}; });
-  EXPECT_TRUE(again.joined(2).has_value());
+  EXPECT_TRUE(again.joined(2, test::patience).has_value());
   EXPECT_EQ(again.active_view(), only(b));
 }
 
@@ -266,7 +257,7 @@ TEST(Membership, who_left_or_wants_it_so_remembers_nobody) {
   Node& b = cluster.start("b");
   Node& a = cluster.start("a");
   ASSERT_TRUE(a.join(b.name()).has_value());
-  ASSERT_TRUE(a.joined(2).has_value());
+  ASSERT_TRUE(a.joined(2, test::patience).has_value());
   a.leave();
   ASSERT_TRUE(eventually({&a}, [&] { return a.active_view().empty(); }));
   cluster.stop("a");
@@ -275,7 +266,7 @@ TEST(Membership, who_left_or_wants_it_so_remembers_nobody) {
   EXPECT_EQ(text, "barrel_p2p peers 1\n");
   Node& c = cluster.start("c", [](NodeConfig& config) { config.membership.remember = false; });
   ASSERT_TRUE(c.join(b.name()).has_value());
-  ASSERT_TRUE(c.joined(2).has_value());
+  ASSERT_TRUE(c.joined(2, test::patience).has_value());
   cluster.stop("c");
   EXPECT_FALSE(std::filesystem::exists(cluster.data("c") / "peers"));
 }
@@ -298,7 +289,7 @@ TEST(Membership, a_file_of_peers_that_cannot_be_one_is_refused_and_bad_lines_are
   });
   const auto text = warning->get_future().get();
   EXPECT_NE(text.find("peers, line 2 is skipped"), std::string::npos) << text;
-  EXPECT_TRUE(a.joined(2).has_value());
+  EXPECT_TRUE(a.joined(2, test::patience).has_value());
   EXPECT_EQ(a.active_view(), only(b));
 }
 
@@ -311,7 +302,7 @@ TEST(Membership, waiting_for_members_says_what_is_known) {
   EXPECT_EQ(alone.error(), Errc::timeout);
   EXPECT_NE(alone.error().context().find("only 1 members"), std::string::npos) << alone.error().message();
   EXPECT_EQ(a.joined(37, 1s).error(), Errc::invalid_argument);
-  auto waiting = std::async(std::launch::async, [&] { return a.joined(2, 20s); });
+  auto waiting = std::async(std::launch::async, [&] { return a.joined(2, test::patience); });
   a.stop();
   const auto stopped = waiting.get();
   ASSERT_FALSE(stopped.has_value());
@@ -360,12 +351,7 @@ TEST(Membership, a_hidden_node_is_no_member) {
   EXPECT_TRUE(a.active_view().empty());
 }
 
-TEST(Membership, blocked_nodes_do_not_exist_until_they_are_unblocked) {
-  Cluster cluster;
-  Node& a = cluster.start("a");
-  Node& b = cluster.start("b");
-  ASSERT_TRUE(a.join(b.name()).has_value());
-  ASSERT_TRUE(a.joined(2).has_value());
+TEST_F(TwoMembers, blocked_nodes_do_not_exist_until_they_are_unblocked) {
   MembershipLog log(a);
   EXPECT_EQ(log.next(), "up b@127.0.0.1");
   a.block_peers({b.name()});
@@ -389,12 +375,7 @@ TEST(Membership, the_names_of_the_overlay_are_taken) {
   }
 }
 
-TEST(Membership, what_is_no_message_of_the_overlay_is_ignored_and_counted) {
-  Cluster cluster;
-  Node& a = cluster.start("a");
-  Node& b = cluster.start("b");
-  ASSERT_TRUE(b.join(a.name()).has_value());
-  ASSERT_TRUE(a.joined(2).has_value());
+TEST_F(TwoMembers, what_is_no_message_of_the_overlay_is_ignored_and_counted) {
   const Term strange = Term::tuple({Atom("$barrel_p2p_hyparview"), b.name().atom(), Term::tuple({Atom("join"), 1})});
   ASSERT_TRUE(b.send(RemoteName(Atom("barrel_p2p_bridge"), a.name()), strange).has_value());
   ASSERT_TRUE(b.send(RemoteName(Atom("barrel_p2p_plumtree"), a.name()), Atom("hello")).has_value());
@@ -439,7 +420,7 @@ TEST(Membership, other_nodes_may_operate_it_by_rpc_as_they_would_the_erlang_libr
   };
   EXPECT_EQ(call("join", {a.name().atom()}), "{error,cannot_join_self}");
   EXPECT_EQ(call("join", {b.name().atom()}), "ok");
-  ASSERT_TRUE(a.joined(2).has_value());
+  ASSERT_TRUE(a.joined(2, test::patience).has_value());
   EXPECT_EQ(call("active_view", {}), "['b@127.0.0.1']");
   EXPECT_EQ(call("passive_view", {}), "[]");
   Inbox inbox(b, Atom("t"));

@@ -18,6 +18,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "support/patience.hpp"
+
 namespace barrel_p2p::test {
 
 /// What `monitor_nodes` told, one text an event.
@@ -30,7 +32,7 @@ class EventLog {
     added_.notify_all();
   }
   /// Waits for the next event.
-  std::string next(std::chrono::seconds limit = std::chrono::seconds(10)) {
+  std::string next(std::chrono::seconds limit = patience) {
     std::unique_lock lock(mutex_);
     if (!added_.wait_for(lock, limit, [&] { return !lines_.empty(); })) return "nothing";
     std::string line = lines_.front();
@@ -89,10 +91,7 @@ class Cluster {
 
   /// Connects, trying again while an attempt of the other side, or a refusal of a moment ago, is in the way.
   static bool connects(Node& from, Node& to) {
-    for (int attempt = 0; attempt < 20; ++attempt) {
-      if (from.connect(to.name())) return true;
-    }
-    return false;
+    return becomes_true([&] { return from.connect(to.name()).has_value(); });
   }
   /// Waits until each lists the other.
   static bool settles(Node& one, Node& other) { return await(one, other, true); }
@@ -118,7 +117,7 @@ class Cluster {
     const Subscription second = other.monitor_nodes(wake);
     std::unique_lock lock(mutex);
     const auto done = [&] { return lists(one, other.name()) == connected && lists(other, one.name()) == connected; };
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    const auto end = std::chrono::steady_clock::now() + patience;
     while (!done()) {
       // The event comes a moment after the list has changed, on another thread: look again soon.
       if (changed.wait_for(lock, std::chrono::milliseconds(20)) == std::cv_status::timeout &&

@@ -37,7 +37,7 @@ TEST(Node, two_nodes_connect_and_exchange_messages_by_pid_and_by_name) {
     promise.set_value(Term::tuple_of(first[1], second[1], first[0]));
   });
   auto future = promise.get_future();
-  ASSERT_EQ(future.wait_for(10s), std::future_status::ready);
+  ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(future.get(), Term::tuple({"by pid", "by name", echo}));
 }
 
@@ -87,6 +87,7 @@ TEST(Node, a_name_keeps_its_key) {
   ASSERT_EQ(a.keys().size(), 1U);
   const auto first = a.keys()[0].key;
   cluster.stop("b");
+  ASSERT_TRUE(test::becomes_true([&] { return a.nodes().empty(); })) << "else it is still connected with the first";
   std::filesystem::remove_all(cluster.data("b"));  // another identity under the same name
   Node& impostor = cluster.start("b");
   EXPECT_NE(impostor.public_key(), first);
@@ -156,8 +157,8 @@ TEST(Node, both_nodes_dial_each_other_at_once) {
     b.connect(a.name(), [&](Result<void> result) { from_b.set_value(std::move(result)); });
     auto first = from_a.get_future();
     auto second = from_b.get_future();
-    ASSERT_EQ(first.wait_for(20s), std::future_status::ready) << round;
-    ASSERT_EQ(second.wait_for(20s), std::future_status::ready) << round;
+    ASSERT_EQ(first.wait_for(test::patience), std::future_status::ready) << round;
+    ASSERT_EQ(second.wait_for(test::patience), std::future_status::ready) << round;
     const auto result_a = first.get();
     const auto result_b = second.get();
     ASSERT_TRUE(result_a.has_value()) << round << result_a.error().message();
@@ -199,10 +200,10 @@ TEST(Node, a_thousand_processes_that_are_linked_over_nodes_die_with_the_connecti
     }
     ended.set_value(with_noconnection);
   });
-  ASSERT_EQ(linked.get_future().wait_for(20s), std::future_status::ready);
+  ASSERT_EQ(linked.get_future().wait_for(test::patience), std::future_status::ready);
   cluster.part(a, b);
   auto future = ended.get_future();
-  ASSERT_EQ(future.wait_for(20s), std::future_status::ready);
+  ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(future.get(), count);
 }
 
@@ -226,7 +227,7 @@ TEST(Node, a_full_queue_suspends_the_sender_and_nothing_is_lost) {
     for (std::int64_t number = 0; number < count; ++number) co_await self.send(reader, Term::tuple_of(number, load));
   });
   auto future = counted.get_future();
-  ASSERT_EQ(future.wait_for(30s), std::future_status::ready);
+  ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(future.get(), count);
 }
 

@@ -27,11 +27,11 @@ class Words final : public ReplicatedType {
     words_.insert(word);
     return Term::list({Term(word)});
   }
-  bool await(const std::string& word, std::chrono::seconds limit = 10s) {
+  bool await(const std::string& word, std::chrono::seconds limit = test::patience) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, limit, [&] { return words_.contains(word); });
   }
-  bool await_gone(const std::string& node, std::chrono::seconds limit = 20s) {
+  bool await_gone(const std::string& node, std::chrono::seconds limit = test::patience) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, limit, [&] { return gone_.contains(node); });
   }

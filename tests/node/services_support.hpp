@@ -25,7 +25,7 @@ class Lines {
     lines_.push_back(std::move(line));
     added_.notify_all();
   }
-  std::string next(std::chrono::seconds limit = std::chrono::seconds(10)) {
+  std::string next(std::chrono::seconds limit = patience) {
     std::unique_lock lock(mutex_);
     if (!added_.wait_for(lock, limit, [&] { return !lines_.empty(); })) return "nothing";
     std::string line = lines_.front();
@@ -33,7 +33,7 @@ class Lines {
     return line;
   }
   /// Reads on until this line comes.
-  bool until(const std::string& line, std::chrono::seconds limit = std::chrono::seconds(20)) {
+  bool until(const std::string& line, std::chrono::seconds limit = patience) {
     const auto end = std::chrono::steady_clock::now() + limit;
     while (std::chrono::steady_clock::now() < end) {
       const auto found = next(std::chrono::seconds(1));
@@ -106,10 +106,14 @@ inline std::vector<Node*> start_cluster(Cluster& cluster, int count, const Clust
   return nodes;
 }
 
-/// Leases of a test that kills nodes: short, so that their end comes soon.
+/// Leases of a test that kills nodes: short, so that their end comes soon, and long enough that a node which waits for
+/// its turn on a busy machine does not lose them.
 inline void short_leases(NodeConfig& config) {
-  config.replication.heartbeat = std::chrono::milliseconds(200);
-  config.replication.lease = std::chrono::milliseconds(1500);
+  config.replication.heartbeat = std::chrono::milliseconds(500);
+  config.replication.lease = std::chrono::milliseconds(3000);
 }
+
+/// Leases that outlast any test: whoever is missed was missed because it said goodbye.
+inline void long_leases(NodeConfig& config) { config.replication.lease = 2 * patience; }
 
 }  // namespace barrel_p2p::test

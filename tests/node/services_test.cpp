@@ -15,8 +15,8 @@ namespace {
 using namespace std::chrono_literals;
 using test::Cluster;
 using test::Collector;
+using test::long_leases;
 using test::ServiceLog;
-using test::short_leases;
 using test::spawn_idle;
 using test::start_cluster;
 
@@ -31,7 +31,7 @@ TEST(Services, what_is_registered_is_found_here_at_once_and_everywhere_soon) {
   EXPECT_EQ(here->pid, pid);
   EXPECT_EQ(nodes[0]->lookup_local("kv").value(), pid);
   for (Node* node : nodes) {
-    const auto found = node->resolve("kv", 10s);
+    const auto found = node->resolve("kv", test::patience);
     ASSERT_TRUE(found.has_value()) << node->name().string();
     EXPECT_EQ(found->pid, pid);
     EXPECT_EQ(found->node, nodes[0]->name());
@@ -71,7 +71,7 @@ TEST(Services, a_name_is_taken_on_its_own_node_only) {
   ASSERT_TRUE(nodes[0]->register_service("kv", first).has_value());
   EXPECT_EQ(nodes[0]->register_service("kv", first).error(), Errc::already_registered);
   EXPECT_EQ(nodes[0]->register_service("kv", spawn_idle(*nodes[0])).error(), Errc::already_registered);
-  ASSERT_TRUE(nodes[1]->resolve("kv").has_value());
+  ASSERT_TRUE(nodes[1]->resolve("kv", test::patience).has_value());
   ASSERT_TRUE(nodes[1]->register_service("kv", second).has_value());
   WhereisOptions smallest;
   smallest.choice = ServiceChoice::first;
@@ -130,7 +130,7 @@ TEST(Services, unregistering_is_told_once_to_everybody) {
   Cluster cluster;
   const auto nodes = start_cluster(cluster, 2);
   ASSERT_TRUE(nodes[0]->register_service("kv", spawn_idle(*nodes[0])).has_value());
-  ASSERT_TRUE(nodes[1]->resolve("kv").has_value());
+  ASSERT_TRUE(nodes[1]->resolve("kv", test::patience).has_value());
   ServiceLog origin(*nodes[0]);
   ServiceLog other(*nodes[1]);
   EXPECT_TRUE(nodes[0]->unregister_service("kv"));
@@ -151,29 +151,27 @@ TEST(Services, a_newcomer_learns_what_was_registered_before_it_came) {
   Node& late = cluster.start("late");
   ASSERT_TRUE(late.join(nodes[0]->name()).has_value());
   for (std::size_t index = 0; index < 50; ++index) {
-    EXPECT_TRUE(late.resolve("s" + std::to_string(index), 10s).has_value()) << index;
+    EXPECT_TRUE(late.resolve("s" + std::to_string(index), test::patience).has_value()) << index;
   }
   EXPECT_EQ(late.list_services().size(), 50U);
 }
 
 TEST(Services, a_node_that_stops_takes_its_services_with_it_and_brings_none_back) {
   Cluster cluster;
-  const auto nodes = start_cluster(cluster, 2, short_leases);
+  const auto nodes = start_cluster(cluster, 2, long_leases);
   const Pid old = spawn_idle(*nodes[1]);
   ASSERT_TRUE(nodes[1]->register_service("kv", old).has_value());
-  ASSERT_TRUE(nodes[0]->resolve("kv").has_value());
+  ASSERT_TRUE(nodes[0]->resolve("kv", test::patience).has_value());
   ServiceLog log(*nodes[0]);
-  const auto from = std::chrono::steady_clock::now();
   cluster.stop("n1");
-  EXPECT_TRUE(log.until("lost kv n1@127.0.0.1"));
-  EXPECT_LT(std::chrono::steady_clock::now() - from, 1s) << "it said goodbye";
+  EXPECT_TRUE(log.until("lost kv n1@127.0.0.1")) << "it said goodbye";
   EXPECT_EQ(nodes[0]->whereis_service("kv").error(), Errc::not_found);
 
-  Node& again = cluster.start("n1", short_leases);
+  Node& again = cluster.start("n1", long_leases);
   ASSERT_TRUE(again.join(nodes[0]->name()).has_value());
   const Pid fresh = spawn_idle(again);
   ASSERT_TRUE(again.register_service("other", fresh).has_value());
-  ASSERT_TRUE(nodes[0]->resolve("other", 10s).has_value());
+  ASSERT_TRUE(nodes[0]->resolve("other", test::patience).has_value());
   ASSERT_TRUE(log.until("registered other n1@127.0.0.1"));
   EXPECT_EQ(nodes[0]->whereis_service("kv").error(), Errc::not_found) << "it knows nothing of its earlier life";
   EXPECT_EQ(again.whereis_service("kv").error(), Errc::not_found);
@@ -181,15 +179,15 @@ TEST(Services, a_node_that_stops_takes_its_services_with_it_and_brings_none_back
 
 TEST(Services, a_node_that_leaves_is_missed_at_once_and_welcome_when_it_joins_again) {
   Cluster cluster;
-  const auto nodes = start_cluster(cluster, 3);
+  const auto nodes = start_cluster(cluster, 3, long_leases);
   const Pid pid = spawn_idle(*nodes[1]);
   ASSERT_TRUE(nodes[1]->register_service("kv", pid).has_value());
   ASSERT_TRUE(nodes[0]->new_map("m").has_value());
   ASSERT_TRUE(nodes[1]->new_map("m").has_value());
-  ASSERT_TRUE(nodes[0]->resolve("kv").has_value());
+  ASSERT_TRUE(nodes[0]->resolve("kv", test::patience).has_value());
   ServiceLog log(*nodes[0]);
   nodes[1]->leave();
-  EXPECT_TRUE(log.until("lost kv n1@127.0.0.1", 3s)) << "it said goodbye";
+  EXPECT_TRUE(log.until("lost kv n1@127.0.0.1")) << "it said goodbye";
   EXPECT_EQ(nodes[1]->lookup_local("kv").value(), pid) << "on its own node it still is";
   ASSERT_TRUE(nodes[0]->map_put("m", "while it was away", 1).has_value());
   ASSERT_TRUE(nodes[1]->join(nodes[0]->name()).has_value());

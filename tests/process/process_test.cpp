@@ -7,6 +7,7 @@
 
 #include "distribution/control.hpp"
 #include "process/system.hpp"
+#include "support/patience.hpp"
 
 namespace barrel_p2p::process {
 namespace {
@@ -62,7 +63,8 @@ class Processes : public testing::Test {
     auto promise = std::make_shared<std::promise<T>>();
     auto future = promise->get_future();
     system.spawn([promise, function](Process& self) -> Task<> { promise->set_value(co_await function(self)); });
-    if (future.wait_for(20s) != std::future_status::ready) throw std::runtime_error("the process did not finish");
+    if (future.wait_for(test::patience) != std::future_status::ready)
+      throw std::runtime_error("the process did not finish");
     return future.get();
   }
 
@@ -91,7 +93,7 @@ TEST_F(Processes, a_receiver_is_told_which_node_sent_to_its_pid_and_hears_of_no_
   ASSERT_TRUE(a.send(RemoteName("answers", "b@test"), Atom("by_name")).has_value());
   ASSERT_TRUE(a.send(pid, Term::tuple({Atom("b@test"), 1})).has_value());
   auto first = heard.get_future();
-  ASSERT_EQ(first.wait_for(20s), std::future_status::ready);
+  ASSERT_EQ(first.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(first.get(), "a@test 1 {b@test,1}") << "what the message says of its sender is nothing to go by";
   EXPECT_TRUE(b.is_alive(pid));
 }
@@ -214,10 +216,10 @@ TEST_F(Processes, monitors_report_noproc_normal_ends_and_lost_nodes) {
     for (int count = 0; count < 3; ++count) got.push_back(co_await self.receive());
     lost->set_value(Term::list(std::move(got)));
   });
-  ASSERT_EQ(ready->get_future().wait_for(10s), std::future_status::ready);
+  ASSERT_EQ(ready->get_future().wait_for(test::patience), std::future_status::ready);
   disconnect();
   auto future = lost->get_future();
-  ASSERT_EQ(future.wait_for(10s), std::future_status::ready);
+  ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
   const Term got = future.get();
   EXPECT_EQ(got[0], Term::tuple({Atom("EXIT"), server, Atom("noconnection")}));
   EXPECT_TRUE(got[1].is_tagged("DOWN", 5));
@@ -539,7 +541,7 @@ TEST_F(Processes, a_mailbox_that_is_full_holds_the_channel_back_until_it_is_read
   EXPECT_EQ(deliver(), distribution::DeliverOutcome::congested);
   ASSERT_TRUE(system.send(reader, Term::tuple({Atom("go")})).has_value());
   auto future = resumed.get_future();
-  ASSERT_EQ(future.wait_for(10s), std::future_status::ready);
+  ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(future.get(), 7U);
   system.stop();
 }

@@ -44,7 +44,7 @@ class QuicPair : public testing::Test {
     dialled = *made;
   }
 
-  bool run_until(const std::function<bool()>& done, std::chrono::milliseconds limit = 10s) {
+  bool run_until(const std::function<bool()>& done, std::chrono::milliseconds limit = 30s) {
     const auto end = std::chrono::steady_clock::now() + limit;
     while (!done() && std::chrono::steady_clock::now() < end) context.run_one_for(50ms);
     return done();
