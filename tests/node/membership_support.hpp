@@ -5,8 +5,9 @@
 #include <barrel_p2p/node.hpp>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <functional>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
@@ -18,20 +19,12 @@ namespace barrel_p2p::test {
 
 /// What a node's overlay told, one text an event: `up b@h`, `down b@h nodedown`, `dialing b@h`, `failed b@h
 /// unreachable`, `left`.
-class MembershipLog {
+class MembershipLog : public Lines {
  public:
   explicit MembershipLog(Node& node)
-      : subscription_(node.subscribe([this](const MembershipEvent& event) { add(text(event)); })) {}
+      : subscription_(node.subscribe([this](const MembershipEvent& event) { note(text(event)); })) {}
 
-  /// Waits for the next event that is none of dialing.
-  std::string next(std::chrono::seconds limit = patience) {
-    std::unique_lock lock(mutex_);
-    if (!added_.wait_for(lock, limit, [&] { return !lines_.empty(); })) return "nothing";
-    std::string line = lines_.front();
-    lines_.pop_front();
-    return line;
-  }
-  /// All events so far, with those that `next` gave.
+  /// All events so far, those of dialing too, which `next` does not give.
   std::vector<std::string> all() {
     const std::lock_guard lock(mutex_);
     return all_;
@@ -49,16 +42,15 @@ class MembershipLog {
     }
     return "";
   }
-  void add(const std::string& line) {
-    const std::lock_guard lock(mutex_);
-    all_.push_back(line);
-    if (!line.starts_with("dialing")) lines_.push_back(line);
-    added_.notify_all();
+  void note(const std::string& line) {
+    {
+      const std::lock_guard lock(mutex_);
+      all_.push_back(line);
+    }
+    if (!line.starts_with("dialing")) add(line);
   }
 
   std::mutex mutex_;
-  std::condition_variable added_;
-  std::deque<std::string> lines_;
   std::vector<std::string> all_;
   Subscription subscription_;  ///< The first to go.
 };
@@ -141,29 +133,16 @@ class Inbox {
 class Collector {
  public:
   explicit Collector(Node& node)
-      : pid(node.spawn([state = state_](Process& self) -> Task<> {
+      : pid(node.spawn([messages = messages_](Process& self) -> Task<> {
           for (;;) {
             const Term message = co_await self.receive();
-            const std::lock_guard lock(state->mutex);
-            state->messages.push_back(to_text(message));
-            state->added.notify_all();
+            messages->add(to_text(message));
           }
         })) {}
-  std::string next(std::chrono::seconds limit = patience) {
-    std::unique_lock lock(state_->mutex);
-    if (!state_->added.wait_for(lock, limit, [&] { return !state_->messages.empty(); })) return "nothing";
-    std::string text = state_->messages.front();
-    state_->messages.pop_front();
-    return text;
-  }
+  std::string next(std::chrono::seconds limit = patience) { return messages_->next(limit); }
 
  private:
-  struct State {
-    std::mutex mutex;
-    std::condition_variable added;
-    std::deque<std::string> messages;
-  };
-  std::shared_ptr<State> state_ = std::make_shared<State>();
+  std::shared_ptr<Lines> messages_ = std::make_shared<Lines>();
 
  public:
   const Pid pid;

@@ -17,21 +17,21 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "support/patience.hpp"
 
 namespace barrel_p2p::test {
 
-/// What `monitor_nodes` told, one text an event.
-class EventLog {
+/// Lines that callbacks write and a test reads.
+class Lines {
  public:
-  void add(const NodeEvent& event) {
-    const bool up = event.kind == NodeEvent::Kind::up;
+  void add(std::string line) {
     const std::lock_guard lock(mutex_);
-    lines_.push_back((up ? "up " : "down ") + event.node.string() + (up ? "" : " " + event.reason));
+    lines_.push_back(std::move(line));
     added_.notify_all();
   }
-  /// Waits for the next event.
+  /// Waits for the next line.
   std::string next(std::chrono::seconds limit = patience) {
     std::unique_lock lock(mutex_);
     if (!added_.wait_for(lock, limit, [&] { return !lines_.empty(); })) return "nothing";
@@ -39,11 +39,29 @@ class EventLog {
     lines_.pop_front();
     return line;
   }
+  /// Reads on until this line comes.
+  bool until(const std::string& line, std::chrono::seconds limit = patience) {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    while (std::chrono::steady_clock::now() < end) {
+      const auto found = next(std::chrono::seconds(1));
+      if (found == line) return true;
+    }
+    return false;
+  }
 
  private:
   std::mutex mutex_;
   std::condition_variable added_;
   std::deque<std::string> lines_;
+};
+
+/// What `monitor_nodes` told, one text an event.
+class EventLog : public Lines {
+ public:
+  void add(const NodeEvent& event) {
+    const bool up = event.kind == NodeEvent::Kind::up;
+    Lines::add((up ? "up " : "down ") + event.node.string() + (up ? "" : " " + event.reason));
+  }
 };
 
 class Cluster {

@@ -4,11 +4,6 @@
 #include <algorithm>
 #include <barrel_p2p/node.hpp>
 #include <chrono>
-#include <condition_variable>
-#include <deque>
-#include <functional>
-#include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -16,37 +11,6 @@
 #include "node/membership_support.hpp"
 
 namespace barrel_p2p::test {
-
-/// Lines that callbacks write and a test reads.
-class Lines {
- public:
-  void add(std::string line) {
-    const std::lock_guard lock(mutex_);
-    lines_.push_back(std::move(line));
-    added_.notify_all();
-  }
-  std::string next(std::chrono::seconds limit = patience) {
-    std::unique_lock lock(mutex_);
-    if (!added_.wait_for(lock, limit, [&] { return !lines_.empty(); })) return "nothing";
-    std::string line = lines_.front();
-    lines_.pop_front();
-    return line;
-  }
-  /// Reads on until this line comes.
-  bool until(const std::string& line, std::chrono::seconds limit = patience) {
-    const auto end = std::chrono::steady_clock::now() + limit;
-    while (std::chrono::steady_clock::now() < end) {
-      const auto found = next(std::chrono::seconds(1));
-      if (found == line) return true;
-    }
-    return false;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable added_;
-  std::deque<std::string> lines_;
-};
 
 /// What a node's registry told: `registered kv a@127.0.0.1`, `down kv a@127.0.0.1 killed`, ...
 class ServiceLog : public Lines {
