@@ -63,6 +63,8 @@ enum class Errc : std::uint8_t {
   already_candidate,  ///< The process campaigns for the name already.
   no_leader,          ///< Nobody campaigns for the name, or nobody who may lead.
   not_leader,         ///< Another one leads, or nobody.
+  // Streams.
+  reset,  ///< The peer gave the stream up, or wants nothing more on it; `Stream::reset_code` says how.
 };
 
 BARREL_P2P_API const std::error_category& error_category() noexcept;

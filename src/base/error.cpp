@@ -41,6 +41,7 @@ std::string_view name(Errc code) noexcept {
     case Errc::already_candidate: return "already_candidate";
     case Errc::no_leader: return "no_leader";
     case Errc::not_leader: return "not_leader";
+    case Errc::reset: return "reset";
   }
   return "unknown";
 }

@@ -12,11 +12,6 @@ namespace distribution {
 namespace {
 
 constexpr StreamId control_stream = 0;
-constexpr StreamId stream_step = 4;  ///< Ids of one kind grow by four.
-/// The first stream that carries no signals, by the side that opened it: the pool is 4..64 and 1..61.
-constexpr StreamId user_streams_of_initiator = stream_step * (StreamId{data_stream_count} + 1);
-constexpr StreamId user_streams_of_acceptor = 1 + stream_step * StreamId{data_stream_count};
-constexpr std::uint64_t no_acceptor = 0x100;  ///< Reset code for user streams that nobody takes.
 constexpr std::size_t frame_overhead_bytes = 4096;
 /// Between the acknowledgement of the status and the challenge. A BEAM acknowledges before the process that waits for
 /// the status has taken it, and takes both as one message, which ends its attempt, if the challenge comes meanwhile:
@@ -30,7 +25,6 @@ constexpr Milliseconds name_pause{10};
 constexpr std::uint32_t creation_of_erlang = 4;
 
 constexpr bool is_unidirectional(StreamId id) noexcept { return (id & 2) != 0; }
-constexpr bool is_of_acceptor(StreamId id) noexcept { return (id & 1) != 0; }
 
 Error authentication_error(const AuthFailed& failed) {
   Errc code = Errc::auth_failed;
@@ -100,6 +94,13 @@ quic::ConnectionEvents Channel::connection_events() {
   events.on_stream_reset = [weak](StreamId id, std::uint64_t code) {
     if (const auto self = weak.lock()) self->on_stream_reset(id, code);
   };
+  events.on_stream_stopped = [weak](StreamId id) {
+    if (const auto self = weak.lock()) self->on_stream_stopped(id);
+  };
+  events.on_stream_closed = [weak](StreamId id) {
+    const auto self = weak.lock();
+    if (self && self->streams_) self->streams_->closed(id);
+  };
   events.on_closed = [weak](const quic::CloseReason& reason) {
     if (const auto self = weak.lock()) self->on_closed(reason);
   };
@@ -114,6 +115,11 @@ void Channel::close(const std::string& reason) {
   if (stage_ == ChannelStage::closed) return;
   stage_ = ChannelStage::closed;
   connection_->close(0, reason);
+  end_streams(Error(Errc::no_connection, reason.empty() ? "the connection was closed" : reason));
+}
+
+void Channel::end_streams(const Error& error) {
+  if (streams_) streams_->lost(error);
 }
 
 void Channel::fail(ChannelEnd::Cause cause, Error error) {
@@ -141,6 +147,7 @@ void Channel::on_closed(const quic::CloseReason& reason) {
     code = Errc::handshake_failed;
     text += " after our answer to its challenge: do both nodes have the same cookie?";
   }
+  end_streams(Error(Errc::no_connection, text));
   const ChannelEnd end{std::exchange(stage_, ChannelStage::closed), cause, Error(code, std::move(text)), open};
   if (events_.ended) events_.ended(self, end);
 }
@@ -152,6 +159,7 @@ void Channel::tick(MonotonicTime at) {
     return fail(ChannelEnd::Cause::lost, Error(Errc::timeout, "the disk took too long to keep the key of the peer"));
   }
   if (handshake_ && stage_ == ChannelStage::handshaking) apply(handshake_->tick(at));
+  if (streams_ && stage_ == ChannelStage::up) streams_->tick(at);
 }
 
 // Authentication.
@@ -284,6 +292,7 @@ void Channel::apply(HandshakeEffects&& effects) {
 }
 
 void Channel::on_stream_acked(StreamId id, std::uint64_t bytes) {
+  if (streams_ && is_user_stream(id)) return streams_->acknowledged(id, bytes);
   if (id != control_stream) return;
   if (initiator_ && undecided() && !name_acked_ && bytes >= handshake_sent_) name_acked_ = monotonic_now();
   if (!status_acked_at_ || bytes < *status_acked_at_) return;
@@ -344,17 +353,20 @@ void Channel::go_up(const HandshakeUp& up) {
   handshake_.reset();
   const auto self = shared_from_this();
   if (events_.up) events_.up(self);
-  early_bytes_ = 0;
-  for (const auto& [id, bytes] : std::exchange(early_, {})) {
-    if (stage_ == ChannelStage::up) read_frames(id, bytes);
-  }
+  read_early();
+}
+
+void Channel::begin(std::uint64_t epoch) {
+  epoch_ = epoch;
+  const UserStreams::Peer peer{peer_, epoch, peer_creation_ == creation_of_erlang};
+  streams_ = std::make_shared<UserStreams>(settings_.streams, connection_, peer, events_.after);
 }
 
 // Data.
 
 bool Channel::is_data_stream(StreamId id) const noexcept {
   if (is_unidirectional(id) || id == control_stream) return false;
-  return id < (is_of_acceptor(id) ? user_streams_of_acceptor : user_streams_of_initiator);
+  return !is_user_stream(id);
 }
 
 void Channel::on_stream_data(StreamId id, ByteView bytes, bool fin) {
@@ -377,14 +389,11 @@ void Channel::on_stream_data(StreamId id, ByteView bytes, bool fin) {
     if (stage_ == ChannelStage::handshaking && !pinning_) apply(handshake_->receive(bytes, monotonic_now()));
     return;
   }
-  if (!is_data_stream(id)) {
-    connection_->consume(id, bytes.size());
-    return connection_->reset(id, no_acceptor);
-  }
-  if (fin) {
+  if (fin && is_data_stream(id)) {
     return fail(ChannelEnd::Cause::protocol, Error(Errc::closed, "the peer finished a data stream"));
   }
-  if (stage_ == ChannelStage::handshaking) return hold_early(id, bytes);
+  if (stage_ == ChannelStage::handshaking) return hold_early(id, bytes, fin);
+  if (is_user_stream(id)) return streams_->data(id, bytes, fin);
   read_frames(id, bytes);
 }
 
@@ -396,23 +405,51 @@ void Channel::on_stream_reset(StreamId id, std::uint64_t code) {
   if (id == control_stream || is_data_stream(id)) {
     fail(ChannelEnd::Cause::protocol,
          Error(Errc::closed, "the peer reset stream " + std::to_string(id) + " with code " + std::to_string(code)));
+    return;
   }
+  if (!is_user_stream(id)) return;
+  if (stage_ == ChannelStage::up) return streams_->reset(id, code);
+  std::erase_if(early_, [id](const Early& piece) { return piece.id == id; });
+  connection_->reset(id, code_owner_gone);
+}
+
+void Channel::on_stream_stopped(StreamId id) {
+  if (stage_ == ChannelStage::closed) return;
+  if (id == control_stream || is_data_stream(id)) {
+    return fail(ChannelEnd::Cause::protocol,
+                Error(Errc::closed, "the peer does not read from stream " + std::to_string(id)));
+  }
+  if (streams_) streams_->stopped(id);
 }
 
 /// The peer may be up before we are, and streams are not ordered among each other.
-void Channel::hold_early(StreamId id, ByteView bytes) {
+void Channel::hold_early(StreamId id, ByteView bytes, bool fin) {
   constexpr std::size_t piece_bytes = 64;  // what a piece costs by itself: a peer may send single bytes
   // While the disk works the peer, which has the cookie, may fill the window that it was given. It is more than
   // `early_bytes_max`; the rest is for the pieces.
   const std::size_t allowed = (pinning_ ? 4 : 1) * settings_.early_bytes_max;
-  const bool continues = !early_.empty() && early_.back().first == id;
+  const bool continues = !early_.empty() && early_.back().id == id;
   early_bytes_ += bytes.size() + (continues ? 0 : piece_bytes);
   if (early_bytes_ > allowed) {
     return fail(ChannelEnd::Cause::protocol,
                 Error(Errc::limit_exceeded, "too much data before the handshake was done"));
   }
-  if (!continues) early_.emplace_back(id, Bytes());
-  early_.back().second.insert(early_.back().second.end(), bytes.begin(), bytes.end());
+  if (!continues) early_.emplace_back().id = id;
+  Early& piece = early_.back();
+  piece.bytes.insert(piece.bytes.end(), bytes.begin(), bytes.end());
+  piece.fin = fin;
+}
+
+void Channel::read_early() {
+  early_bytes_ = 0;
+  for (const auto& [id, bytes, fin] : std::exchange(early_, {})) {
+    if (stage_ != ChannelStage::up) return;
+    if (is_user_stream(id)) {
+      streams_->data(id, bytes, fin);
+    } else {
+      read_frames(id, bytes);
+    }
+  }
 }
 
 void Channel::read_frames(StreamId id, ByteView bytes) {

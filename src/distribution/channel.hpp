@@ -29,6 +29,7 @@
 #include "distribution/outbox.hpp"
 #include "distribution/outcome.hpp"
 #include "distribution/stream_choice.hpp"
+#include "distribution/streams/user_streams.hpp"
 #include "quic/connection.hpp"
 #include "quic/endpoint.hpp"
 
@@ -51,6 +52,7 @@ struct ChannelSettings {
   Milliseconds handshake_timeout{7000};  ///< The distribution handshake alone (`net_setuptime`).
   std::size_t message_bytes_max = 128UL * 1024 * 1024;
   std::size_t early_bytes_max = 1024UL * 1024;  ///< Data that may overtake the last message of the handshake.
+  std::shared_ptr<StreamShared> streams;        ///< Of the node; streams of programs hang on it.
 };
 
 enum class ChannelStage : std::uint8_t { connecting, authenticating, handshaking, up, closed };
@@ -121,14 +123,17 @@ class Channel : public std::enable_shared_from_this<Channel> {
   void send(OutgoingMessage&& message);
   /// Credits what was read while the receiver was congested.
   void resume_reading();
-  /// Checks the deadlines of the stages before `up`.
+  /// Streams of programs; valid when up.
+  [[nodiscard]] UserStreams& streams() noexcept { return *streams_; }
+  /// Gives the channel its number and makes its streams. Once, by the connection table, when the channel is up.
+  void begin(std::uint64_t epoch);
+  [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
+  /// Checks the deadlines of the stages before `up`, and of streams.
   void tick(MonotonicTime now);
   /// Ends the channel from our side; `ended` is not called.
   void close(const std::string& reason);
   /// Ends the channel because of what the peer did; `ended` is called.
   void fail(ChannelEnd::Cause cause, Error error);
-
-  std::uint64_t epoch = 0;  ///< Given by the connection table when the channel is up.
 
  private:
   Channel(const ChannelSettings& settings, bool initiator, Atom peer, ChannelEvents events, Logger logger);
@@ -138,6 +143,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   void on_stream_data(StreamId id, ByteView bytes, bool fin);
   void on_stream_acked(StreamId id, std::uint64_t bytes);
   void on_stream_reset(StreamId id, std::uint64_t code);
+  void on_stream_stopped(StreamId id);
+  void end_streams(const Error& error);
   void on_closed(const quic::CloseReason& reason);
 
   void start_authentication();
@@ -151,7 +158,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   bool open_data_streams();
   [[nodiscard]] StreamId peer_auth_stream() const noexcept { return initiator_ ? 3 : 2; }
   [[nodiscard]] bool is_data_stream(StreamId id) const noexcept;
-  void hold_early(StreamId id, ByteView bytes);
+  void hold_early(StreamId id, ByteView bytes, bool fin);
+  void read_early();
   void read_frames(StreamId id, ByteView bytes);
   void credit(StreamId id, std::size_t bytes);
   [[nodiscard]] static AuthNow now() { return {monotonic_now(), wall_now()}; }
@@ -184,10 +192,17 @@ class Channel : public std::enable_shared_from_this<Channel> {
   std::unordered_map<StreamId, FrameReader> readers_;
   std::vector<FramePayload> frames_;  ///< Kept for its memory.
   std::unique_ptr<MessageReader> messages_;
-  std::vector<std::pair<StreamId, Bytes>> early_;
+  struct Early {
+    StreamId id = 0;
+    Bytes bytes;
+    bool fin = false;
+  };
+  std::vector<Early> early_;
   std::size_t early_bytes_ = 0;
   bool congested_ = false;
   std::unordered_map<StreamId, std::size_t> uncredited_;
+  std::uint64_t epoch_ = 0;
+  std::shared_ptr<UserStreams> streams_;
 };
 
 }  // namespace distribution

@@ -139,7 +139,9 @@ Network::Network(asio::io_context& context, NetworkConfig config, ChannelSetting
       events_(std::move(events)),
       logger_(std::move(logger)),
       detector_(config.detector),
-      timer_(std::make_unique<Timer>(context)) {}
+      timer_(std::make_unique<Timer>(context)) {
+  settings_.streams = std::make_shared<StreamShared>(config_.streams, context);
+}
 
 Network::~Network() {
   stop();
@@ -283,6 +285,18 @@ void Network::connect(const Atom& node, ConnectCallback callback) {
     if (peer.up) return callback({});
     peer.waiters.push_back(std::move(callback));
     start_dial(node, true);
+  });
+}
+
+void Network::open_stream(const Atom& node, std::string tag, UserStreams::Opened callback) {
+  connect(node, [this, node, tag = std::move(tag), callback = std::move(callback)](const Result<void>& connected) {
+    if (!connected) return callback(std::unexpected(connected.error()));
+    const auto found = peers_.find(node);
+    if (found == peers_.end() || !found->second->up) {
+      return callback(fail(Errc::no_connection, "the connection was lost at once"));
+    }
+    found->second->outbox->mark_used();
+    found->second->up->streams().open(tag, callback);
   });
 }
 
@@ -506,19 +520,19 @@ void Network::channel_up(const std::shared_ptr<Channel>& channel) {
   }
   if (peer.incoming == channel) peer.incoming.reset();
   if (peer.incoming_held) drop_incoming(peer, "another connection to this node was preferred");
-  channel->epoch = next_epoch_++;
+  channel->begin(next_epoch_++);
   peer.up = channel;
   peer.failures = 0;
   peer.probe_sent.reset();
   peer.last_used = monotonic_now();
-  const PeerInfo info{channel->peer(),  channel->epoch,       channel->peer_creation(),
+  const PeerInfo info{channel->peer(),  channel->epoch(),     channel->peer_creation(),
                       channel->flags(), channel->initiator(), channel->address()};
   {
     const std::unique_lock lock(table_mutex_);
     up_[info.node] = info;
   }
   logger_->info("node {} is up ({}, {})", info.node.text(), info.address, info.initiator ? "dialled" : "accepted");
-  const auto next = [&] { return peer.outbox->set_up(channel->epoch, channel->flags(), channel->peer_creation()); };
+  const auto next = [&] { return peer.outbox->set_up(channel->epoch(), channel->flags(), channel->peer_creation()); };
   for (auto waiting = next(); !waiting.empty(); waiting = next()) {
     for (const auto& [signal, key] : waiting) {
       if (!may_leave(signal, peer.name, channel->peer_creation(), channel->flags())) continue;
@@ -539,7 +553,7 @@ void Network::take_down(Peer& peer, const Atom& reason) {
   }
   counters_.signals_dropped += peer.outbox->set_down(MonotonicTime{});
   logger_->info("node {} is down: {}", peer.name.text(), reason.text());
-  if (events_.node_down) events_.node_down(peer.name, channel->epoch, reason);
+  if (events_.node_down) events_.node_down(peer.name, channel->epoch(), reason);
   if (events_.writable) events_.writable(peer.name);
 }
 
@@ -584,13 +598,14 @@ DeliverOutcome Network::channel_signal(Channel& channel, Signal&& signal) {
     return DeliverOutcome::accepted;
   }
   if (!is_probe(signal.control)) found->second->outbox->mark_used();
-  return events_.deliver ? events_.deliver(channel.peer(), channel.epoch, std::move(signal)) : DeliverOutcome::accepted;
+  return events_.deliver ? events_.deliver(channel.peer(), channel.epoch(), std::move(signal))
+                         : DeliverOutcome::accepted;
 }
 
 void Network::resume_reading(const Atom& node, std::uint64_t epoch) {
   post([this, node, epoch] {
     const auto found = peers_.find(node);
-    if (found != peers_.end() && found->second->up && found->second->up->epoch == epoch)
+    if (found != peers_.end() && found->second->up && found->second->up->epoch() == epoch)
       found->second->up->resume_reading();
   });
 }
@@ -598,7 +613,7 @@ void Network::resume_reading(const Atom& node, std::uint64_t epoch) {
 void Network::report_malformed(const Atom& node, std::uint64_t epoch, std::string what) {
   post([this, node, epoch, what = std::move(what)] {
     const auto found = peers_.find(node);
-    if (found == peers_.end() || !found->second->up || found->second->up->epoch != epoch) return;
+    if (found == peers_.end() || !found->second->up || found->second->up->epoch() != epoch) return;
     const auto channel = found->second->up;
     channel->fail(ChannelEnd::Cause::protocol, Error(Errc::malformed_term, what));
   });
@@ -642,7 +657,10 @@ void Network::tick() {
         dialled->tick(now);
       }
     }
-    if (peer.up) probe(peer, now);
+    if (const auto up = peer.up) {
+      up->tick(now);
+      if (peer.up == up) probe(peer, now);
+    }
     forget_if_idle(name);
   }
   if (now >= next_idle_sweep_) close_idle(now);
@@ -654,7 +672,7 @@ void Network::close_idle(MonotonicTime now) {
   std::vector<Atom> idle;
   for (const auto& [name, peer] : peers_) {
     if (!peer->up) continue;
-    if (peer->outbox->take_used()) peer->last_used = now;
+    if (peer->outbox->take_used() || peer->up->streams().count() > 0) peer->last_used = now;
     if (now - peer->last_used >= config_.idle_close_after && events_.may_close_idle(name)) idle.push_back(name);
   }
   for (const auto& name : idle) {
@@ -683,10 +701,11 @@ void Network::probe(Peer& peer, MonotonicTime now) {
   if (detector_.silence(channel->last_signal(), now) < config.probe_after) return;
   peer.probe_sent = now;
   const Pid self = probe_pid(settings_);
-  const Ref reference{settings_.name,
-                      settings_.creation,
-                      3,
-                      {static_cast<std::uint32_t>(channel->epoch) & 0x3ffffU, random_uint32(), random_uint32(), 0, 0}};
+  const Ref reference{
+      settings_.name,
+      settings_.creation,
+      3,
+      {static_cast<std::uint32_t>(channel->epoch()) & 0x3ffffU, random_uint32(), random_uint32(), 0, 0}};
   channel->send(encode_message(Signal{Monitor{self, probe_name(), reference}, {}}, channel->flags(), self,
                                peer.outbox->next_sequence()));
 }
@@ -709,6 +728,8 @@ void Network::stop() {
       channel->close("shutting down");
     }
   }
+  settings_.streams->acceptors.close();
+  settings_.streams->gate.close();
   if (endpoint_) endpoint_->close_all();
 }
 

@@ -66,6 +66,7 @@ struct NetworkEvents {
 struct NetworkConfig {
   DetectorConfig detector;
   Outbox::Limits outbox{1024UL * 1024, 64UL * 1024 * 1024};
+  StreamLimits streams;
   Milliseconds setup_timeout{7000};    ///< A dial with everything in it (`net_setuptime`).
   Milliseconds attempt_timeout{2500};  ///< One QUIC handshake within it: a BEAM never repeats a lost handshake packet.
   Milliseconds retry_after_min{
@@ -117,6 +118,11 @@ class Network {
   [[nodiscard]] std::vector<PeerInfo> nodes() const;
   /// After `DeliverOutcome::congested`: go on reading from the channel.
   void resume_reading(const Atom& node, std::uint64_t epoch);
+  /// Opens a stream with this tag, see `UserStreams::open`; dials unless the node is connected. The callback runs on
+  /// the transport thread, once; when the network stops it may be dropped. Errors: also those of `connect`.
+  void open_stream(const Atom& node, std::string tag, UserStreams::Opened callback);
+  /// What the streams of all peers have in common; may be kept longer than the network lives.
+  [[nodiscard]] const std::shared_ptr<StreamShared>& streams() const noexcept { return settings_.streams; }
   /// A payload of this channel could not be decoded: close it.
   void report_malformed(const Atom& node, std::uint64_t epoch, std::string what);
   [[nodiscard]] const NetworkCounters& counters() const noexcept { return counters_; }

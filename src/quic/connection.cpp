@@ -17,14 +17,6 @@ ngtcp2_tstamp timestamp() noexcept {
       std::chrono::duration_cast<std::chrono::nanoseconds>(monotonic_now().time_since_epoch()).count());
 }
 
-void SendStream::acknowledge(std::uint64_t up_to) {
-  while (!chunks.empty() && base + chunks.front().view.size() <= up_to) {
-    base += chunks.front().view.size();
-    chunks.pop_front();
-    if (sent_chunk > 0) --sent_chunk;
-  }
-}
-
 namespace {
 
 using Native = Connection::Native;
@@ -58,11 +50,10 @@ int on_stream_data(ngtcp2_conn* /*connection*/, std::uint32_t flags, std::int64_
 int on_acked(ngtcp2_conn* /*connection*/, std::int64_t stream, std::uint64_t offset, std::uint64_t size, void* user,
              void* /*stream_user*/) {
   auto& native = of(user);
-  const auto found = native.streams.find(stream);
-  if (found == native.streams.end()) return 0;
-  native.queued -= std::min<std::size_t>(native.queued, size);
-  native.drained = true;
-  found->second.acknowledge(offset + size);
+  const SendStream* const found = native.sending.find(stream);
+  if (found == nullptr) return 0;
+  if (found->urgency != Urgency::bulk) native.drained = true;
+  native.sending.acknowledge(stream, offset + size);
   if (native.events.on_stream_acked) native.events.on_stream_acked(stream, offset + size);
   return 0;
 }
@@ -70,18 +61,15 @@ int on_acked(ngtcp2_conn* /*connection*/, std::int64_t stream, std::uint64_t off
 int on_stream_close(ngtcp2_conn* connection, std::uint32_t /*flags*/, std::int64_t stream, std::uint64_t /*code*/,
                     void* user, void* /*stream_user*/) {
   auto& native = of(user);
-  const auto found = native.streams.find(stream);
-  if (found != native.streams.end()) {
-    native.queued -= std::min<std::size_t>(native.queued, found->second.end - found->second.base);
-    native.streams.erase(found);
-  }
-  if (ngtcp2_conn_is_local_stream(connection, stream) == 0) {
+  native.sending.erase(stream);
+  if (ngtcp2_conn_is_local_stream(connection, stream) == 0 && native.replaced_credits.erase(stream) == 0) {
     if ((stream & 2) != 0) {
       ngtcp2_conn_extend_max_streams_uni(connection, 1);
     } else {
       ngtcp2_conn_extend_max_streams_bidi(connection, 1);
     }
   }
+  if (native.events.on_stream_closed) native.events.on_stream_closed(stream);
   return 0;
 }
 
@@ -94,8 +82,7 @@ int on_stream_reset(ngtcp2_conn* /*connection*/, std::int64_t stream, std::uint6
 
 int on_extend_stream_data(ngtcp2_conn* /*connection*/, std::int64_t stream, std::uint64_t /*max_data*/, void* user,
                           void* /*stream_user*/) {
-  const auto found = of(user).streams.find(stream);
-  if (found != of(user).streams.end()) found->second.blocked = false;
+  of(user).sending.unblock(stream);
   return 0;
 }
 
@@ -324,8 +311,7 @@ void Connection::Native::closed(const CloseReason& reason, bool tell) {
   const auto keep = self.lock();
   endpoint.leave_half_open(*this);
   endpoint.connections.erase(keep);
-  streams.clear();
-  queued = 0;
+  sending.clear();
   const auto told = std::move(events);
   events = {};
   timer.cancel();
@@ -366,77 +352,66 @@ void Connection::Native::close_now(std::uint64_t code, const std::string& text) 
 
 // Sending.
 
-SendStream* Connection::Native::next_stream(StreamId& id) {
-  // Stream 0 and the authentication streams first, the others in turn.
-  constexpr StreamId first_data_stream = 4;
-  for (auto at = streams.begin(); at != streams.end() && at->first < first_data_stream; ++at) {
-    if (at->first != 1 && at->second.has_work()) return id = at->first, &at->second;
+/// Asks ngtcp2 for a packet, with what the stream has to send in it.
+ngtcp2_ssize Connection::Native::offer(SendStream* stream, StreamId id, std::uint8_t* out, std::size_t size,
+                                       ngtcp2_tstamp now, ngtcp2_path& path) {
+  std::array<ngtcp2_vec, 64> vectors;
+  std::size_t count = 0;
+  std::uint64_t offered = 0;
+  std::uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
+  if (stream != nullptr) {
+    std::uint64_t limit = stream->end - stream->sent;
+    if (!stream->own_packets.empty()) {
+      const auto [from, to] = stream->own_packets.front();
+      limit = stream->sent < from ? from - stream->sent : to - stream->sent;
+    }
+    constexpr std::uint64_t packet_room = 2048;  // more than a packet takes
+    limit = std::min(limit, packet_room);
+    std::size_t chunk = stream->sent_chunk;
+    std::uint64_t offset = stream->sent_chunk_offset;
+    while (offered < limit && count < vectors.size() && chunk < stream->chunks.size()) {
+      const auto view = stream->chunks[chunk].view.subspan(offset);
+      const std::size_t part = std::min<std::uint64_t>(view.size(), limit - offered);
+      vectors[count++] = {const_cast<std::uint8_t*>(view.data()), part};  // NOLINT: only read
+      offered += part;
+      ++chunk;
+      offset = 0;
+    }
+    if (stream->fin && stream->sent + offered == stream->end) flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
   }
-  auto at = streams.upper_bound(last_served);
-  for (std::size_t tries = 0; tries < streams.size(); ++tries) {
-    if (at == streams.end()) at = streams.begin();
-    if (at->second.has_work()) return id = at->first, &at->second;
-    ++at;
+  ngtcp2_pkt_info info{};
+  ngtcp2_ssize taken = -1;
+  const auto written =
+      ngtcp2_conn_writev_stream(connection, &path, &info, out, size, &taken, flags, id, vectors.data(), count, now);
+  if (stream != nullptr && taken >= 0) {
+    const auto bytes = static_cast<std::uint64_t>(taken);
+    sending.sent(id, bytes, bytes == offered && (flags & NGTCP2_WRITE_STREAM_FLAG_FIN) != 0);
   }
-  return nullptr;
+  return written;
 }
 
 ngtcp2_ssize Connection::Native::write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, ngtcp2_path& path) {
-  ngtcp2_pkt_info info{};
   for (;;) {
     StreamId id = -1;
-    SendStream* stream = established ? next_stream(id) : nullptr;
-    std::array<ngtcp2_vec, 64> vectors;
-    std::size_t count = 0;
-    std::uint64_t offered = 0;
-    std::uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
-    if (stream != nullptr) {
-      std::uint64_t limit = stream->end - stream->sent;
-      if (!stream->own_packets.empty()) {
-        const auto [from, to] = stream->own_packets.front();
-        limit = stream->sent < from ? from - stream->sent : to - stream->sent;
-      }
-      constexpr std::uint64_t packet_room = 2048;  // more than a packet takes
-      limit = std::min(limit, packet_room);
-      std::size_t chunk = stream->sent_chunk;
-      std::uint64_t offset = stream->sent_chunk_offset;
-      while (offered < limit && count < vectors.size() && chunk < stream->chunks.size()) {
-        const auto view = stream->chunks[chunk].view.subspan(offset);
-        const std::size_t part = std::min<std::uint64_t>(view.size(), limit - offered);
-        vectors[count++] = {const_cast<std::uint8_t*>(view.data()), part};  // NOLINT: only read
-        offered += part;
-        ++chunk;
-        offset = 0;
-      }
-      if (stream->fin && stream->sent + offered == stream->end) flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
+    const bool bulk = bulk_reserve == 0 || ngtcp2_conn_get_max_data_left(connection) > bulk_reserve;
+    SendStream* const stream = established ? sending.next(id, bulk) : nullptr;
+    const auto written = offer(stream, id, out, size, now, path);
+    switch (written) {
+      case NGTCP2_ERR_STREAM_DATA_BLOCKED: sending.block(id); continue;
+      case NGTCP2_ERR_STREAM_NOT_FOUND: sending.erase(id); continue;
+      case NGTCP2_ERR_STREAM_SHUT_WR:
+        sending.abandon(id);
+        stopped.push_back(id);
+        continue;
+      default: return written;
     }
-    ngtcp2_ssize taken = -1;
-    const auto written =
-        ngtcp2_conn_writev_stream(connection, &path, &info, out, size, &taken, flags, id, vectors.data(), count, now);
-    if (stream != nullptr && taken >= 0) {
-      auto left = static_cast<std::uint64_t>(taken);
-      stream->sent += left;
-      if (left == offered && (flags & NGTCP2_WRITE_STREAM_FLAG_FIN) != 0) stream->fin_sent = true;
-      while (left > 0) {
-        const std::uint64_t rest = stream->chunks[stream->sent_chunk].view.size() - stream->sent_chunk_offset;
-        const std::uint64_t step = std::min(rest, left);
-        stream->sent_chunk_offset += step;
-        left -= step;
-        if (step == rest) {
-          ++stream->sent_chunk;
-          stream->sent_chunk_offset = 0;
-        }
-      }
-      while (!stream->own_packets.empty() && stream->own_packets.front().second <= stream->sent)
-        stream->own_packets.pop_front();
-      last_served = id;
-    }
-    if (written == NGTCP2_ERR_STREAM_DATA_BLOCKED || written == NGTCP2_ERR_STREAM_SHUT_WR ||
-        written == NGTCP2_ERR_STREAM_NOT_FOUND) {
-      stream->blocked = true;
-      continue;
-    }
-    return written;
+  }
+}
+
+void Connection::Native::tell_stopped() {
+  for (const StreamId id : std::exchange(stopped, {})) {
+    const auto call = events.on_stream_stopped;  // which may close the connection
+    if (!is_closed && call) call(id);
   }
 }
 
@@ -491,8 +466,9 @@ void Connection::Native::flush() {
   dirty = false;
   if (is_closed) return;
   const auto keep = self.lock();
-  for (auto& [id, stream] : streams) stream.blocked = false;
+  sending.unblock_signals();
   write_packets(timestamp());
+  tell_stopped();
   if (!is_closed) arm_timer();
 }
 
@@ -527,8 +503,14 @@ void Connection::admit() {
   if (native_->is_closed || std::exchange(native_->admitted, true)) return;
   native_->endpoint.leave_half_open(*native_);
   const auto& config = native_->endpoint.config;
-  if (!config.owner_admits || config.connection_window_bytes <= config.unadmitted_window_bytes) return;
-  ngtcp2_conn_extend_max_offset(native_->connection, config.connection_window_bytes - config.unadmitted_window_bytes);
+  if (!config.owner_admits) return;
+  if (config.connection_window_bytes > config.unadmitted_window_bytes) {
+    ngtcp2_conn_extend_max_offset(native_->connection, config.connection_window_bytes - config.unadmitted_window_bytes);
+  }
+  if (config.streams_bidi_admitted_max > config.streams_bidi_max) {
+    ngtcp2_conn_extend_max_streams_bidi(native_->connection,
+                                        config.streams_bidi_admitted_max - config.streams_bidi_max);
+  }
   if (!native_->in_callback) native_->mark_dirty();
 }
 bool Connection::is_initiator() const noexcept { return native_->initiator; }
@@ -552,7 +534,7 @@ Result<StreamId> Connection::open_bidi() {
   if (const int result = ngtcp2_conn_open_bidi_stream(native_->connection, &id, nullptr); result != 0) {
     return fail(Errc::overloaded, "the peer allows no more streams at the moment");
   }
-  native_->streams[id];
+  native_->sending.of(id);
   return id;
 }
 
@@ -562,21 +544,19 @@ Result<StreamId> Connection::open_uni() {
   if (const int result = ngtcp2_conn_open_uni_stream(native_->connection, &id, nullptr); result != 0) {
     return fail(Errc::overloaded, "the peer allows no more streams at the moment");
   }
-  native_->streams[id];
+  native_->sending.of(id);
   return id;
 }
 
+void Connection::set_urgency(StreamId stream, Urgency urgency) {
+  if (!native_->is_closed) native_->sending.set_urgency(stream, urgency);
+}
+
+void Connection::set_bulk_reserve(std::uint64_t bytes) noexcept { native_->bulk_reserve = bytes; }
+
 void Connection::write(StreamId stream, SharedBytes bytes, WriteOptions options) {
   if (native_->is_closed) return;
-  auto& out = native_->streams[stream];
-  if (out.fin) return;
-  if (!bytes.view.empty()) {
-    if (options.own_packet) out.own_packets.emplace_back(out.end, out.end + bytes.view.size());
-    out.end += bytes.view.size();
-    native_->queued += bytes.view.size();
-    out.chunks.push_back(std::move(bytes));
-  }
-  out.fin = options.fin;
+  native_->sending.push(stream, std::move(bytes), options);
   native_->mark_dirty();
 }
 
@@ -590,6 +570,21 @@ void Connection::consume(StreamId stream, std::size_t bytes) {
 void Connection::reset(StreamId stream, std::uint64_t code) {
   if (native_->is_closed) return;
   shutdown_stream(native_->connection, stream, code);
+  native_->sending.abandon(stream);
+  native_->mark_dirty();
+}
+
+void Connection::stop_reading(StreamId stream, std::uint64_t code) {
+  if (native_->is_closed) return;
+  shutdown_stream_read(native_->connection, stream, code);
+  native_->mark_dirty();
+}
+
+void Connection::replace_credit(StreamId stream) {
+  if (native_->is_closed || ngtcp2_conn_is_local_stream(native_->connection, stream) != 0) return;
+  if (native_->replaced_credits.size() >= abandoned_streams_max) return;
+  if (!native_->replaced_credits.insert(stream).second) return;
+  ngtcp2_conn_extend_max_streams_bidi(native_->connection, 1);
   native_->mark_dirty();
 }
 
@@ -605,7 +600,7 @@ void Connection::close(std::uint64_t code, const std::string& reason) {
   }
 }
 
-std::size_t Connection::queued_bytes() const noexcept { return native_->queued; }
+std::size_t Connection::queued_bytes() const noexcept { return native_->sending.queued_bytes(); }
 MonotonicTime Connection::last_receive_time() const noexcept { return native_->last_receive; }
 
 PathStatistics Connection::statistics() const {

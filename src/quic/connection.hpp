@@ -24,6 +24,9 @@ namespace quic {
 /// Stream ids as in RFC 9000, section 2.1: bit 0 is set for streams of the server, bit 1 for unidirectional ones.
 using StreamId = std::int64_t;
 
+/// Which streams go first when there is more to send than the line takes. Nothing of it is on the wire.
+enum class Urgency : std::uint8_t { control, signals, bulk };
+
 struct CloseReason {
   enum class Kind : std::uint8_t {
     local,             ///< We closed it.
@@ -47,6 +50,10 @@ struct ConnectionEvents {
   /// The send queue became shorter.
   std::function<void()> on_drained;
   std::function<void(StreamId, std::uint64_t code)> on_stream_reset;
+  /// The peer does not want what is written to the stream; QUIC has reset that direction.
+  std::function<void(StreamId)> on_stream_stopped;
+  /// Both directions are over: finished and acknowledged, or reset. The last event of the stream.
+  std::function<void(StreamId)> on_stream_closed;
   /// The last event of a connection.
   std::function<void(const CloseReason&)> on_closed;
 };
@@ -94,16 +101,27 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// `overloaded` when the peer allows no more streams at the moment.
   Result<StreamId> open_bidi();
   Result<StreamId> open_uni();
+  /// Streams are control (0, 2 and 3) or signals unless something else is said. Bytes of bulk count towards no
+  /// `queued_bytes`, and their acknowledgement is told stream by stream only.
+  void set_urgency(StreamId stream, Urgency urgency);
+  /// Bulk leaves so much of the window of the connection to the other streams.
+  void set_bulk_reserve(std::uint64_t bytes) noexcept;
   /// Queues bytes. Ignored for streams that do not exist or were reset.
   void write(StreamId stream, SharedBytes bytes, WriteOptions options = {});
   /// The peer may send this many bytes more on the stream.
   void consume(StreamId stream, std::size_t bytes);
-  /// Gives up both directions, as far as they exist.
+  /// Gives up both directions, as far as they exist. What the peer sends on it later is credited and dropped.
   void reset(StreamId stream, std::uint64_t code);
+  /// Gives up reading alone.
+  void stop_reading(StreamId stream, std::uint64_t code);
+  /// Lets the peer open another stream in place of this one, which it will never finish. Does nothing for streams of
+  /// our own, a second time, and when the peer has left `abandoned_streams_max` of them unfinished.
+  void replace_credit(StreamId stream);
+  static constexpr std::size_t abandoned_streams_max = 4096;  ///< Some 300 bytes each.
   /// Closes with an application code. No callback comes after it, not even `on_closed`.
   void close(std::uint64_t code, const std::string& reason);
 
-  [[nodiscard]] std::size_t queued_bytes() const noexcept;  ///< Not acknowledged yet, over all streams.
+  [[nodiscard]] std::size_t queued_bytes() const noexcept;  ///< Not acknowledged yet, over all streams but bulk.
   [[nodiscard]] MonotonicTime last_receive_time() const noexcept;
   [[nodiscard]] PathStatistics statistics() const;
 

@@ -36,7 +36,8 @@ struct EndpointConfig {
   std::uint64_t stream_window_bytes =
       8UL * 1024 * 1024;  ///< A frame larger than it would block an Erlang sender for ever.
   std::uint64_t connection_window_bytes = 256UL * 1024 * 1024;
-  std::uint64_t streams_bidi_max = 100;
+  std::uint64_t streams_bidi_max = 100;           ///< What a peer may have open, ...
+  std::uint64_t streams_bidi_admitted_max = 100;  ///< ... and what once it is admitted, see `owner_admits`.
   std::uint64_t streams_uni_max = 100;
   int socket_buffer_bytes = 7 * 1024 * 1024;
   std::size_t connections_max = 16'384;

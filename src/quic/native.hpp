@@ -4,8 +4,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <deque>
-#include <map>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -13,6 +11,7 @@
 
 #include "quic/endpoint.hpp"
 #include "quic/ngtcp2_compat.hpp"
+#include "quic/send_queue.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -21,24 +20,6 @@ namespace quic {
 constexpr std::size_t connection_id_bytes = 8;  ///< As Erlang nodes have it.
 constexpr std::size_t payload_bytes_max =
     1452;  ///< Largest UDP payload that we announce and send: Ethernet less IPv6 and UDP headers.
-
-/// What waits to be sent, or to be acknowledged, on one stream.
-struct SendStream {
-  std::deque<SharedBytes> chunks;  ///< From `base` on.
-  std::uint64_t base = 0;          ///< Offset of the first chunk.
-  std::uint64_t sent = 0;          ///< Offset of the first byte that was never sent.
-  std::uint64_t end = 0;           ///< Offset behind the last byte.
-  std::deque<std::pair<std::uint64_t, std::uint64_t>>
-      own_packets;                      ///< Ranges that are frames of their own, not sent yet.
-  std::size_t sent_chunk = 0;           ///< Index of the chunk that holds `sent`.
-  std::uint64_t sent_chunk_offset = 0;  ///< Of `sent` in it.
-  bool fin = false;
-  bool fin_sent = false;
-  bool blocked = false;  ///< By the window of the stream.
-
-  [[nodiscard]] bool has_work() const noexcept { return !blocked && (sent < end || (fin && !fin_sent)); }
-  void acknowledge(std::uint64_t up_to);
-};
 
 struct Connection::Native {
   Native(Endpoint::Native& owner, bool initiator_role);
@@ -62,7 +43,10 @@ struct Connection::Native {
   void write_packets(ngtcp2_tstamp now);
   ngtcp2_ssize write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, ngtcp2_path& path);
   void follow(const Address& from);
-  SendStream* next_stream(StreamId& id);
+  ngtcp2_ssize offer(SendStream* stream, StreamId id, std::uint8_t* out, std::size_t size, ngtcp2_tstamp now,
+                     ngtcp2_path& path);
+  /// Tells of streams whose peer stopped reading.
+  void tell_stopped();
 
   static ngtcp2_callbacks callbacks(bool initiator);
 
@@ -83,9 +67,10 @@ struct Connection::Native {
   bool counted_half_open = false;
   std::string half_open_host;  ///< Under which it is counted: the address of the peer may change.
   bool admitted = false;
-  std::map<StreamId, SendStream> streams;
-  StreamId last_served = -1;
-  std::size_t queued = 0;
+  SendQueue sending;
+  std::uint64_t bulk_reserve = 0;
+  std::vector<StreamId> stopped;                  ///< Not told yet.
+  std::unordered_set<StreamId> replaced_credits;  ///< Streams of the peer that count no more and are not over.
   bool drained = false;
   MonotonicTime last_receive = monotonic_now();
   std::uint64_t packets_sent = 0;

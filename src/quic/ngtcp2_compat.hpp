@@ -51,6 +51,9 @@ inline const std::uint8_t* token_of(const ngtcp2_pkt_hd& header, std::size_t& si
 inline int shutdown_stream(ngtcp2_conn* connection, std::int64_t stream, std::uint64_t code) {
   return ngtcp2_conn_shutdown_stream(connection, 0, stream, code);
 }
+inline int shutdown_stream_read(ngtcp2_conn* connection, std::int64_t stream, std::uint64_t code) {
+  return ngtcp2_conn_shutdown_stream_read(connection, 0, stream, code);
+}
 using NgConnectionInfo = ngtcp2_conn_info;
 inline void connection_info(ngtcp2_conn* connection, NgConnectionInfo& info) {
   ngtcp2_conn_get_conn_info(connection, &info);
@@ -88,6 +91,9 @@ inline const std::uint8_t* token_of(const ngtcp2_pkt_hd& header, std::size_t& si
 }
 inline int shutdown_stream(ngtcp2_conn* connection, std::int64_t stream, std::uint64_t code) {
   return ngtcp2_conn_shutdown_stream(connection, stream, code);
+}
+inline int shutdown_stream_read(ngtcp2_conn* connection, std::int64_t stream, std::uint64_t code) {
+  return ngtcp2_conn_shutdown_stream_read(connection, stream, code);
 }
 using NgConnectionInfo = ngtcp2_conn_stat;
 inline void connection_info(ngtcp2_conn* connection, NgConnectionInfo& info) {

@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <functional>
+#include <map>
 
 #include "quic/certificates.hpp"
 #include "quic/endpoint.hpp"
@@ -222,6 +224,94 @@ TEST_F(QuicPair, a_peer_is_half_open_and_has_a_small_window_until_it_is_admitted
   accepted->admit();
   EXPECT_EQ(server->statistics().half_open, 0U);
   EXPECT_TRUE(run_until([&] { return received == total; })) << received;
+}
+
+TEST_F(QuicPair, both_ends_are_told_when_a_stream_is_over_and_there_is_room_for_another) {
+  auto narrow = config();
+  narrow.streams_bidi_max = 1;
+  open(narrow, config());
+  StreamId over_here = -1;
+  StreamId over_there = -1;
+  dialled_events.on_stream_closed = [&](StreamId id) { over_here = id; };
+  accepted_events.on_stream_closed = [&](StreamId id) { over_there = id; };
+  accepted_events.on_stream_data = [&](StreamId id, ByteView bytes, bool fin) {
+    accepted->consume(id, bytes.size());
+    if (fin) accepted->write(id, SharedBytes(Bytes{1}), {.fin = true, .own_packet = false});
+  };
+  connect();
+  const auto stream = dialled->open_bidi();
+  ASSERT_TRUE(stream.has_value());
+  EXPECT_EQ(dialled->open_bidi().error(), Errc::overloaded);
+  dialled->write(*stream, SharedBytes(Bytes(10)), {.fin = true, .own_packet = false});
+  ASSERT_TRUE(run_until([&] { return over_here == *stream && over_there == *stream; }));
+  bool opened = false;
+  EXPECT_TRUE(run_until([&] { return opened = opened || dialled->open_bidi().has_value(); }));
+}
+
+TEST_F(QuicPair, a_writer_is_told_that_its_peer_does_not_read) {
+  open();
+  StreamId stopped = -1;
+  dialled_events.on_stream_stopped = [&](StreamId id) { stopped = id; };
+  accepted_events.on_stream_data = [&](StreamId id, ByteView bytes, bool /*fin*/) {
+    accepted->consume(id, bytes.size());
+    accepted->stop_reading(id, 7);
+  };
+  connect();
+  const auto stream = dialled->open_bidi();
+  EXPECT_TRUE(run_until([&] {
+    dialled->write(*stream, SharedBytes(Bytes(10)));
+    return stopped == *stream;
+  }));
+}
+
+TEST_F(QuicPair, a_stream_that_the_peer_never_ends_can_make_room_once) {
+  auto narrow = config();
+  narrow.streams_bidi_max = 1;
+  open(narrow, config());
+  accepted_events.on_stream_data = [&](StreamId id, ByteView bytes, bool /*fin*/) {
+    accepted->consume(id, bytes.size());
+    accepted->replace_credit(id);
+    accepted->replace_credit(id);
+  };
+  connect();
+  const auto stream = dialled->open_bidi();
+  dialled->write(*stream, SharedBytes(Bytes(10)));
+  bool opened = false;
+  EXPECT_TRUE(run_until([&] { return opened = opened || dialled->open_bidi().has_value(); }));
+  EXPECT_FALSE(run_until([&] { return dialled->open_bidi().has_value(); }, 200ms));
+  // The end of it makes no room a second time.
+  dialled->reset(*stream, 0);
+  accepted->reset(*stream, 0);
+  EXPECT_FALSE(run_until([&] { return dialled->open_bidi().has_value(); }, 200ms));
+}
+
+TEST_F(QuicPair, streams_of_one_class_get_the_same_share_of_the_line) {
+  open();
+  std::map<StreamId, std::size_t> received;
+  accepted_events.on_stream_data = [&](StreamId id, ByteView bytes, bool /*fin*/) {
+    received[id] += bytes.size();
+    accepted->consume(id, bytes.size());
+  };
+  connect();
+  constexpr std::size_t each = 1024UL * 1024;
+  constexpr std::size_t streams = 20;
+  for (std::size_t number = 0; number < streams; ++number) {
+    const auto stream = dialled->open_bidi();
+    ASSERT_TRUE(stream.has_value());
+    dialled->set_urgency(*stream, Urgency::bulk);
+    // Every other one in many small pieces.
+    for (std::size_t at = 0; at < each; at += number % 2 == 0 ? each : 1000) {
+      dialled->write(*stream, SharedBytes(Bytes(number % 2 == 0 ? each : std::min<std::size_t>(1000, each - at))));
+    }
+  }
+  ASSERT_TRUE(run_until([&] {
+    std::size_t total = 0;
+    for (const auto& [id, bytes] : received) total += bytes;
+    return total > streams * each / 2;
+  }));
+  ASSERT_EQ(received.size(), streams);
+  const auto [least, most] = std::ranges::minmax_element(received, {}, [](const auto& one) { return one.second; });
+  EXPECT_LT(static_cast<double>(most->second) / static_cast<double>(least->second), 1.2);
 }
 
 TEST_F(QuicPair, garbage_crashes_nothing) {

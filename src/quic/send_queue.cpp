@@ -1,0 +1,171 @@
+#include "quic/send_queue.hpp"
+
+#include <algorithm>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace quic {
+namespace {
+
+/// Streams 0, 2 and 3: the control stream and those of the authentication.
+Urgency urgency_of(StreamId id) noexcept {
+  constexpr StreamId first_data_stream = 4;
+  return id < first_data_stream && id != 1 ? Urgency::control : Urgency::signals;
+}
+
+}  // namespace
+
+SendStream& SendQueue::of(StreamId id) {
+  const auto [at, made] = streams_.try_emplace(id);
+  if (made) at->second.urgency = urgency_of(id);
+  return at->second;
+}
+
+SendStream* SendQueue::find(StreamId id) {
+  const auto found = streams_.find(id);
+  return found == streams_.end() ? nullptr : &found->second;
+}
+
+void SendQueue::set_urgency(StreamId id, Urgency urgency) {
+  SendStream& stream = of(id);
+  const auto waiting = static_cast<std::size_t>(stream.end - stream.acked);
+  unlist(id, stream);
+  if (stream.urgency != Urgency::bulk) queued_ -= std::min(queued_, waiting);
+  stream.urgency = urgency;
+  if (stream.urgency != Urgency::bulk) queued_ += waiting;
+  list(id, stream);
+}
+
+void SendQueue::push(StreamId id, SharedBytes&& bytes, const WriteOptions& options) {
+  SendStream& stream = of(id);
+  if (stream.fin || stream.abandoned) return;
+  const std::size_t size = bytes.view.size();
+  if (size > 0) {
+    if (options.own_packet) stream.own_packets.emplace_back(stream.end, stream.end + size);
+    stream.end += size;
+    if (stream.urgency != Urgency::bulk) queued_ += size;
+    stream.chunks.push_back(std::move(bytes));
+  }
+  stream.fin = options.fin;
+  list(id, stream);
+}
+
+void SendQueue::acknowledge(StreamId id, std::uint64_t up_to) {
+  SendStream* const stream = find(id);
+  if (stream == nullptr) return;
+  if (stream->urgency != Urgency::bulk && up_to > stream->acked) {
+    queued_ -= std::min<std::size_t>(queued_, up_to - stream->acked);
+  }
+  stream->acked = std::max(stream->acked, up_to);
+  while (!stream->chunks.empty() && stream->base + stream->chunks.front().view.size() <= up_to) {
+    stream->base += stream->chunks.front().view.size();
+    stream->chunks.pop_front();
+    if (stream->sent_chunk > 0) --stream->sent_chunk;
+  }
+}
+
+void SendQueue::abandon(StreamId id) {
+  SendStream* const stream = find(id);
+  if (stream == nullptr || stream->abandoned) return;
+  unlist(id, *stream);
+  stream->abandoned = true;
+  if (stream->urgency != Urgency::bulk) queued_ -= std::min<std::size_t>(queued_, stream->end - stream->sent);
+  const bool partly = stream->sent_chunk_offset > 0;
+  stream->chunks.resize(stream->sent_chunk + (partly ? 1 : 0));
+  if (partly) stream->chunks.back().view = stream->chunks.back().view.first(stream->sent_chunk_offset);
+  stream->end = stream->sent;
+  stream->own_packets.clear();
+}
+
+void SendQueue::erase(StreamId id) {
+  const auto found = streams_.find(id);
+  if (found == streams_.end()) return;
+  SendStream& stream = found->second;
+  unlist(id, stream);
+  if (stream.urgency != Urgency::bulk) queued_ -= std::min<std::size_t>(queued_, stream.end - stream.acked);
+  streams_.erase(found);
+}
+
+void SendQueue::clear() {
+  streams_.clear();
+  for (auto& turns : turns_) turns.clear();
+  blocked_signals_.clear();
+  queued_ = 0;
+}
+
+// Turns.
+
+void SendQueue::list(StreamId id, SendStream& stream) {
+  if (stream.ready || !stream.has_work()) return;
+  const std::size_t at = index(stream);
+  stream.served = std::max(stream.served, floors_[at]);
+  turns_[at].emplace(stream.served, id);
+  stream.ready = true;
+}
+
+void SendQueue::unlist(StreamId id, SendStream& stream) {
+  if (!stream.ready) return;
+  turns_[index(stream)].erase({stream.served, id});
+  stream.ready = false;
+}
+
+SendStream* SendQueue::next(StreamId& id, bool bulk) {
+  constexpr auto control_at = static_cast<std::size_t>(Urgency::control);
+  constexpr auto signals_at = static_cast<std::size_t>(Urgency::signals);
+  constexpr auto bulk_at = static_cast<std::size_t>(Urgency::bulk);
+  const bool bulk_waits = bulk && !turns_[bulk_at].empty();
+  std::size_t at = control_at;
+  if (turns_[at].empty()) at = signals_at;
+  if (at == signals_at && bulk_waits && (turns_[at].empty() || signals_in_a_row_ >= signals_in_a_row_max)) at = bulk_at;
+  if (turns_[at].empty()) return nullptr;
+  id = turns_[at].begin()->second;
+  return &streams_.at(id);
+}
+
+void SendQueue::sent(StreamId id, std::uint64_t bytes, bool fin) {
+  SendStream& stream = streams_.at(id);
+  stream.sent += bytes;
+  if (fin) stream.fin_sent = true;
+  std::uint64_t left = bytes;
+  while (left > 0) {
+    const std::uint64_t rest = stream.chunks[stream.sent_chunk].view.size() - stream.sent_chunk_offset;
+    const std::uint64_t step = std::min(rest, left);
+    stream.sent_chunk_offset += step;
+    left -= step;
+    if (step == rest) {
+      ++stream.sent_chunk;
+      stream.sent_chunk_offset = 0;
+    }
+  }
+  while (!stream.own_packets.empty() && stream.own_packets.front().second <= stream.sent) {
+    stream.own_packets.pop_front();
+  }
+  if (stream.urgency == Urgency::signals) ++signals_in_a_row_;
+  if (stream.urgency == Urgency::bulk) signals_in_a_row_ = 0;
+  floors_[index(stream)] = stream.served;
+  unlist(id, stream);
+  stream.served += bytes;
+  list(id, stream);
+}
+
+void SendQueue::block(StreamId id) {
+  SendStream& stream = streams_.at(id);
+  unlist(id, stream);
+  stream.blocked = true;
+  if (stream.urgency != Urgency::bulk) blocked_signals_.push_back(id);
+}
+
+void SendQueue::unblock(StreamId id) {
+  SendStream* const stream = find(id);
+  if (stream == nullptr || !stream->blocked) return;
+  stream->blocked = false;
+  list(id, *stream);
+}
+
+void SendQueue::unblock_signals() {
+  for (const StreamId id : std::exchange(blocked_signals_, {})) unblock(id);
+}
+
+}  // namespace quic
+}  // namespace v0
+}  // namespace barrel_p2p

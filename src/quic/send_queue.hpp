@@ -1,0 +1,95 @@
+// What a connection has to send on its streams, and which stream is next.
+//
+// Three classes: control before signals before bulk. Within a class streams share by bytes: the one that was served
+// least since it has work is next, so that nobody gains by large or by small writes, and who was idle saves nothing up.
+// Bulk that waits gets one packet in sixteen even while signals fill the line: it is slow then, and never stands still.
+//
+// A pure object: no clock, no socket. Transport thread only.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <set>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/shared_bytes.hpp"
+#include "quic/connection.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace quic {
+
+/// What waits to be sent, or to be acknowledged, on one stream.
+struct SendStream {
+  std::deque<SharedBytes> chunks;  ///< From `base` on.
+  std::uint64_t base = 0;          ///< Offset of the first chunk.
+  std::uint64_t acked = 0;         ///< Everything before this offset has arrived.
+  std::uint64_t sent = 0;          ///< Offset of the first byte that was never sent.
+  std::uint64_t end = 0;           ///< Offset behind the last byte.
+  std::deque<std::pair<std::uint64_t, std::uint64_t>>
+      own_packets;                      ///< Ranges that are frames of their own, not sent yet.
+  std::size_t sent_chunk = 0;           ///< Index of the chunk that holds `sent`.
+  std::uint64_t sent_chunk_offset = 0;  ///< Of `sent` in it.
+  bool fin = false;
+  bool fin_sent = false;
+  bool blocked = false;    ///< By the window of the stream.
+  bool abandoned = false;  ///< Nothing more goes out, whatever is written.
+
+  Urgency urgency = Urgency::signals;
+  std::uint64_t served = 0;  ///< Bytes, on the scale of its class.
+  bool ready = false;        ///< Listed as one that may be next.
+
+  [[nodiscard]] bool has_work() const noexcept { return !blocked && !abandoned && (sent < end || (fin && !fin_sent)); }
+};
+
+class SendQueue {
+ public:
+  /// The stream, which is made if need be: of the class that its id has by protocol document 01, section 3.
+  SendStream& of(StreamId id);
+  [[nodiscard]] SendStream* find(StreamId id);
+  void set_urgency(StreamId id, Urgency urgency);
+  void push(StreamId id, SharedBytes&& bytes, const WriteOptions& options);
+  /// Bytes up to this offset have arrived.
+  void acknowledge(StreamId id, std::uint64_t up_to);
+  /// Nothing that was never sent goes out any more. What was sent is kept until it is acknowledged or the stream is
+  /// gone: ngtcp2 may repeat it.
+  void abandon(StreamId id);
+  void erase(StreamId id);
+  void clear();
+
+  /// The stream that is next, if any has work. Without `bulk` none of that class.
+  [[nodiscard]] SendStream* next(StreamId& id, bool bulk);
+  /// So many bytes of it went into a packet.
+  void sent(StreamId id, std::uint64_t bytes, bool fin);
+  void block(StreamId id);
+  void unblock(StreamId id);
+  /// Streams of control and signals that were blocked: to be asked again, in case that word of more room was missed.
+  void unblock_signals();
+
+  /// Not acknowledged yet, without bulk.
+  [[nodiscard]] std::size_t queued_bytes() const noexcept { return queued_; }
+
+ private:
+  static constexpr std::size_t classes = 3;
+  static constexpr unsigned signals_in_a_row_max = 15;
+  using Turn = std::pair<std::uint64_t, StreamId>;  ///< Bytes served, stream.
+
+  static std::size_t index(const SendStream& stream) noexcept { return static_cast<std::size_t>(stream.urgency); }
+  void list(StreamId id, SendStream& stream);
+  void unlist(StreamId id, SendStream& stream);
+
+  std::unordered_map<StreamId, SendStream> streams_;
+  std::array<std::set<Turn>, classes> turns_;
+  std::array<std::uint64_t, classes> floors_{};  ///< What streams that become ready have been served at least.
+  std::vector<StreamId> blocked_signals_;
+  unsigned signals_in_a_row_ = 0;
+  std::size_t queued_ = 0;
+};
+
+}  // namespace quic
+}  // namespace v0
+}  // namespace barrel_p2p
