@@ -25,6 +25,7 @@
 #include <barrel_p2p/replicated.hpp>
 #include <barrel_p2p/server.hpp>
 #include <barrel_p2p/services.hpp>
+#include <barrel_p2p/streams.hpp>
 #include <barrel_p2p/subscription.hpp>
 #include <chrono>
 #include <cstddef>
@@ -83,6 +84,7 @@ struct NodeStatistics {
   std::size_t connections = 0;            ///< QUIC connections, finished or not.
   std::size_t half_open = 0;              ///< Accepted ones that are not in yet: in handshake or authentication.
   std::size_t processes = 0;
+  StreamStatistics streams{};
 };
 
 class BARREL_P2P_API Node {
@@ -385,6 +387,26 @@ class BARREL_P2P_API Node {
   /// node, until it ends. What is in its mailbox counts as done.
   void subscribe_reminders(const Pid& process);
   void unsubscribe_reminders(const Pid& process);
+
+  // Streams: bytes in order, both ways, with flow control. docs/streams.md explains. Tags have 1 to 255 bytes of any
+  // kind; those that begin with `barrel_p2p:` are the library's.
+
+  /// Opens a stream to whoever takes the tag there, connecting if need be. Does not wait for the acceptor: that nobody
+  /// takes the tag is told by the first read or write that comes after the word of it, with `connection_refused`. From
+  /// an Erlang node that word is waited for, some 60 ms. Blocks. Errors: those of `connect`, `invalid_argument` (the
+  /// tag), `overloaded` (the peer allows no more streams now), `connection_refused`, `no_connection`.
+  Result<Stream> open_stream(const NodeName& node, const std::string& tag, Duration limit = std::chrono::seconds(10));
+  /// The same without blocking; the callback runs once, on the node's network thread, and must not block.
+  void open_stream(const NodeName& node, std::string tag, std::function<void(Result<Stream>)> done);
+  /// The same for a process.
+  [[nodiscard]] Task<Result<Stream>> open_stream(Process& self, NodeName node, std::string tag);
+  /// Takes the streams with this tag of all nodes, from now on and as long as the acceptor lives, in a queue. Streams
+  /// that come before are refused. Errors: `invalid_argument`, `already_registered` (one acceptor a tag), `stopped`.
+  Result<StreamAcceptor> accept_streams(const std::string& tag, AcceptOptions options = {});
+  /// The same with a function that is given each stream.
+  Result<StreamAcceptor> accept_streams(const std::string& tag, StreamCallback on_stream);
+  /// The same with a process for each stream.
+  Result<StreamAcceptor> accept_streams(const std::string& tag, StreamProcess on_stream);
 
   /// Takes part in a replicated type of the program's own, as long as the handle lives; see replicated.hpp. The name is
   /// the same on all nodes, and nobody else's. Blocks for the cluster thread. Errors: `already_registered`,

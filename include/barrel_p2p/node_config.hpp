@@ -151,6 +151,15 @@ struct LimitsConfig {
   std::size_t cluster_queue_bytes_max =
       32UL * 1024 * 1024;  ///< What waits for the cluster thread; beyond it the channels that fill it are held back,
                            ///< and broadcasts fail with `overloaded`. From 64 KiB.
+  std::size_t streams_per_peer_max = 1024;    ///< Streams that one peer may have open here, of those it opened. From 1
+                                              ///< to 60,000.
+  std::size_t streams_awaiting_tag_max = 64;  ///< Streams of one peer whose tag is not whole; more are refused.
+  std::chrono::milliseconds stream_tag_timeout{10'000};  ///< For the whole tag, from 100; then it is refused.
+  std::size_t stream_send_bytes = 4UL * 1024 * 1024;     ///< Written to one stream and not yet at the peer: beyond it
+                                                         ///< writers wait. From 16 KiB.
+  std::size_t stream_unread_bytes_max = 192UL * 1024 * 1024;  ///< Arrived from one peer, over all its streams, and not
+                                                              ///< read: C++ peers stop there, and what others bring
+                                                              ///< beyond it is reset. From 32 MiB.
   std::size_t remote_spawns_max = 10'000;  ///< Processes that all peers together may have spawned here at one time.
 };
 

@@ -198,6 +198,19 @@ NodeStatistics Node::statistics() const {
   all.connections = endpoint.connections;
   all.half_open = endpoint.half_open;
   all.processes = parts_->system->process_count();
+  const auto& streams = parts_->network->streams()->counters;
+  all.streams.opened = streams.opened;
+  all.streams.accepted = streams.accepted;
+  all.streams.refused_tag = streams.refused_tag;
+  all.streams.refused_busy = streams.refused_busy;
+  all.streams.refused_waiting = streams.refused_waiting;
+  all.streams.refused_late = streams.refused_late;
+  all.streams.reset_unread = streams.reset_unread;
+  all.streams.reset_by_peer = streams.reset_by_peer;
+  all.streams.lost = streams.lost;
+  all.streams.bytes_received = streams.bytes_received;
+  all.streams.bytes_sent = streams.bytes_sent;
+  all.streams.open = static_cast<std::size_t>(std::max<std::int64_t>(0, streams.open));
   return all;
 }
 

@@ -200,6 +200,10 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
   distribution::NetworkConfig settings;
   settings.detector = detector_config(config.detector);
   settings.outbox = {config.limits.send_queue_bytes, config.limits.send_queue_bytes_max};
+  settings.streams.tags.waiting_max = config.limits.streams_awaiting_tag_max;
+  settings.streams.tags.timeout = config.limits.stream_tag_timeout;
+  settings.streams.send_bytes_max = config.limits.stream_send_bytes;
+  settings.streams.unread_bytes_max = config.limits.stream_unread_bytes_max;
   settings.setup_timeout = config.setup_timeout;
   settings.auto_connect = config.auto_connect;
   settings.idle_sweep = config.idle_sweep;
@@ -209,6 +213,11 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
   endpoint.credentials = credentials;
   endpoint.keep_alive = config.detector.keep_alive;
   endpoint.handshake_timeout = config.authentication.handshake_timeout;
+  // The control stream and those of signals come first, see `is_user_stream`.
+  const std::uint64_t signal_streams = 1 + distribution::data_stream_count;
+  endpoint.streams_bidi_admitted_max = signal_streams + config.limits.streams_per_peer_max;
+  endpoint.streams_bidi_max = std::min(endpoint.streams_bidi_max, endpoint.streams_bidi_admitted_max);
+  endpoint.connection_window_bytes = distribution::message_reserve_bytes + config.limits.stream_unread_bytes_max;
   endpoint.connections_max = config.limits.connections_max;
   endpoint.half_open_max = config.limits.half_open_max;
   endpoint.half_open_per_address_max = config.limits.half_open_per_address_max;
@@ -374,7 +383,8 @@ void Node::Parts::stop() {
     std::promise<void> closed;
     boost::asio::post(context, [&] {
       network->stop();
-      closed.set_value();
+      // What was posted before runs before.
+      boost::asio::post(context, [&] { closed.set_value(); });
     });
     closed.get_future().wait();
     work_.reset();

@@ -83,6 +83,24 @@ Result<void> check_limits(const NodeConfig& config) {
   return {};
 }
 
+Result<void> check_streams(const NodeConfig& config) {
+  const auto& limits = config.limits;
+  constexpr std::size_t kib = 1024;
+  constexpr std::size_t streams_most = 60'000;
+  if (limits.streams_per_peer_max == 0 || limits.streams_per_peer_max > streams_most) {
+    return bad("limits.streams_per_peer_max", "must be between 1 and 60000");
+  }
+  if (limits.streams_awaiting_tag_max == 0 || limits.streams_awaiting_tag_max > streams_most) {
+    return bad("limits.streams_awaiting_tag_max", "must be between 1 and 60000");
+  }
+  if (limits.stream_tag_timeout < 100ms) return bad("limits.stream_tag_timeout_ms", "must be at least 100");
+  if (limits.stream_send_bytes < 16 * kib) return bad("limits.stream_send_bytes", "must be at least 16384");
+  if (limits.stream_unread_bytes_max < 32 * kib * kib) {
+    return bad("limits.stream_unread_bytes_max", "must be at least 33554432");
+  }
+  return {};
+}
+
 Result<void> check_times(const NodeConfig& config) {
   if (config.setup_timeout < 100ms) return bad("setup_timeout_ms", "must be at least 100");
   if (config.authentication.handshake_timeout < 100ms) {
@@ -223,8 +241,8 @@ Result<void> check_reminders(const NodeConfig& config) {
 }  // namespace
 
 Result<void> validate(const NodeConfig& config) {
-  for (const auto check : {check_addresses, check_cookie, check_certificate, check_limits, check_times, check_views,
-                           check_membership, check_replication, check_reminders}) {
+  for (const auto check : {check_addresses, check_cookie, check_certificate, check_limits, check_streams, check_times,
+                           check_views, check_membership, check_replication, check_reminders}) {
     if (auto checked = check(config); !checked) return checked;
   }
   return {};

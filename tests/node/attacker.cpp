@@ -56,6 +56,9 @@ quic::ConnectionEvents Line::events() {
   events.on_stream_data = [weak](quic::StreamId stream, ByteView bytes, bool /*fin*/) {
     if (const auto self = weak.lock()) self->hear(stream, bytes);
   };
+  events.on_stream_reset = [weak](quic::StreamId stream, std::uint64_t code) {
+    if (const auto self = weak.lock()) self->resets[stream] = code;
+  };
   events.on_closed = [weak](const quic::CloseReason& reason) {
     if (const auto self = weak.lock()) self->closed_ = reason;
   };

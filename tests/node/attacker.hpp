@@ -79,6 +79,8 @@ class Line : public std::enable_shared_from_this<Line> {
   [[nodiscard]] quic::Connection& connection() noexcept { return *connection_; }
   /// Everything that came on a stream.
   [[nodiscard]] const Bytes& heard(quic::StreamId stream) { return heard_[stream]; }
+  /// With which code the peer reset a stream.
+  std::map<quic::StreamId, std::uint64_t> resets;
   /// Is told of everything that comes, as it comes.
   std::function<void(quic::StreamId, ByteView)> tap;
 
