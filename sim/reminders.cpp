@@ -20,6 +20,9 @@ constexpr double clock_share = 0.02;  ///< Likewise.
 /// compared.
 constexpr SimTime patience = std::chrono::seconds(60);
 
+/// After trouble: parts that were apart try each other once a minute.
+constexpr SimTime reunion = std::chrono::minutes(2);
+
 struct Record {
   WallMilliseconds due = 0;
   Fence fence;
@@ -59,7 +62,7 @@ class Reminding {
       ChaosStep chaos;
       chaos.rounds = 1;
       chaos.trouble = step_.trouble;
-      chaos.calm = step_.calm;
+      chaos.calm = std::max(SimTime(step_.calm), reunion);
       chaos.forget = 0;
       run_chaos(simulation_, chaos, random_, nullptr, nullptr, nullptr);
       finish();
