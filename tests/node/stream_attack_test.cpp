@@ -36,7 +36,12 @@ class StreamAttack : public testing::Test {
   StreamAttack() { start({}); }
   void start(const test::Cluster::Change& change) {
     acceptor = {};
-    victim = &cluster.start("victim", change);
+    victim = &cluster.start("victim", [&](NodeConfig& config) {
+      // The attacker answers no probe, and runs only while a test waits.
+      config.detector.probe_after = 0ms;
+      config.detector.dead_after = 60s;
+      if (change) change(config);
+    });
     acceptor = victim->accept_streams("t").value();
   }
   LinePtr enter() {

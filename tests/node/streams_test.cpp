@@ -60,8 +60,12 @@ std::string word_of(const Result<T>& result) {
 class Streams : public testing::Test {
  protected:
   void start(const test::Cluster::Change& change = {}) {
-    a = &cluster.start("a", change);
-    b = &cluster.start("b", change);
+    const auto patient = [&](NodeConfig& config) {
+      config.detector.dead_after = 60s;  // both nodes may have to wait for the same processor
+      if (change) change(config);
+    };
+    a = &cluster.start("a", patient);
+    b = &cluster.start("b", patient);
   }
   /// A stream from one to the other, both ends.
   std::pair<Stream, Stream> pair(Node& from, Node& to) {
