@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "demo/nodes.hpp"
-#include "demo/stage.hpp"
+#include "nodes.hpp"
+#include "stage.hpp"
 
 namespace demo {
 namespace {

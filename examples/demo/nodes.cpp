@@ -1,5 +1,5 @@
 // What the nodes of the demo do: they take cues through their standard input and say what they see.
-#include "demo/nodes.hpp"
+#include "nodes.hpp"
 
 #include <unistd.h>
 
