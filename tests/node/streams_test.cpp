@@ -341,6 +341,11 @@ TEST_F(Streams, that_nobody_reads_take_no_more_of_a_peer_than_its_limit_and_mess
 }
 
 TEST_F(Streams, a_thousand_on_one_connection_get_the_same_share) {
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+  GTEST_SKIP() << "the first streams are done before the last ones have begun";
+#endif
+#endif
   start([](NodeConfig& config) { config.log_level = LogLevel::error; });
   constexpr std::size_t streams = 1000;
   constexpr std::size_t each = 256UL * 1024;
@@ -383,14 +388,18 @@ TEST_F(Streams, a_thousand_on_one_connection_get_the_same_share) {
     ASSERT_TRUE(stream.has_value()) << number << stream.error().message();
     opened.push_back(std::move(*stream));
   }
-  for (auto& stream : opened) stream.write(Bytes(each), [](Result<void> /*result*/) {});
-  ASSERT_EQ(counts->measured.get_future().wait_for(120s), std::future_status::ready);
+  // On the network thread, so that all are begun before much is sent.
+  opened.front().flush([&](Result<void> /*flushed*/) {
+    for (auto& stream : opened) stream.write(Bytes(each), [](Result<void> /*result*/) {});
+  });
+  const bool measured = counts->measured.get_future().wait_for(120s) == std::future_status::ready;
+  cluster.stop("b");  // nothing reads any more when this frame goes
+  ASSERT_TRUE(measured);
   std::vector<std::size_t> share(streams);
   std::ranges::transform(counts->at_end, counts->at_start, share.begin(), std::minus<>());
   ASSERT_LT(std::ranges::max(counts->at_end), each) << "one was done before the end of the measurement";
   const auto [least, most] = std::ranges::minmax(share);
   EXPECT_LT(static_cast<double>(most) / static_cast<double>(least), 1.2) << least << " to " << most;
-  cluster.stop("b");  // nothing reads any more when this frame goes
 }
 
 TEST_F(Streams, beyond_what_the_peer_allows_fail_at_once_and_ends_make_room_again) {
