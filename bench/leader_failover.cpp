@@ -23,25 +23,15 @@
 #include <vector>
 
 #include "cluster/subprocess.hpp"
+#include "scratch.hpp"
 
 namespace {
 
 using namespace barrel_p2p;
+using bench::config_of;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;  // of the machine: the same in all processes
 using test::Subprocess;
-
-NodeConfig config_of(const std::string& name, const std::filesystem::path& root) {
-  NodeConfig config;
-  config.name = name + "@127.0.0.1";
-  config.cookie = "failover";
-  config.data_dir = root / name;
-  config.discovery_dir = root / "discovery";
-  config.discovery_backends = {"file"};
-  config.workers = 1;
-  config.log_level = LogLevel::off;
-  return config;
-}
 
 void say(const std::string& text) {
   const std::string line = text + "\n";

@@ -23,11 +23,13 @@
 #include <thread>
 #include <vector>
 
+#include "scratch.hpp"
 #include "services/placement.hpp"
 
 namespace {
 
 using namespace barrel_p2p;
+using bench::config_of;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
@@ -107,18 +109,6 @@ void print_disruption() {
 }
 
 // ---- Nodes.
-
-NodeConfig config_of(const std::string& name, const std::filesystem::path& root) {
-  NodeConfig config;
-  config.name = name + "@127.0.0.1";
-  config.cookie = "figures";
-  config.data_dir = root / name;
-  config.discovery_dir = root / "discovery";
-  config.discovery_backends = {"file"};
-  config.workers = 1;
-  config.log_level = LogLevel::off;
-  return config;
-}
 
 int run_node(const std::string& name, const std::filesystem::path& root, const std::string& contact) {
   auto config = config_of(name, root);

@@ -21,39 +21,17 @@
 #include <thread>
 #include <vector>
 
+#include "scratch.hpp"
+
 namespace {
 
 using namespace barrel_p2p;
+using bench::Scratch;
 using namespace std::chrono_literals;
 using std::chrono::system_clock;
 using Clock = std::chrono::steady_clock;
 
 double seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
-
-class Scratch {
- public:
-  Scratch() { std::filesystem::create_directories(root); }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(root, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  [[nodiscard]] NodeConfig config(const std::string& name) const {
-    NodeConfig config;
-    config.name = name + "@127.0.0.1";
-    config.cookie = "figures";
-    config.data_dir = root / name;
-    config.discovery_dir = root / "discovery";
-    config.discovery_backends = {"file"};
-    config.workers = 1;
-    config.log_level = LogLevel::off;
-    return config;
-  }
-  const std::filesystem::path root =
-      std::filesystem::temp_directory_path() / ("barrel_p2p-figures-" + std::to_string(::getpid()));
-};
 
 Node started(const NodeConfig& config) {
   auto node = Node::start(config);

@@ -21,12 +21,14 @@
 #include <string_view>
 
 #include "replication/store.hpp"
+#include "scratch.hpp"
 #include "services/maps.hpp"
 #include "services/reminders.hpp"
 
 namespace {
 
 using namespace barrel_p2p;
+using bench::Scratch;
 using Clock = std::chrono::steady_clock;
 using replication::Entry;
 using replication::Timestamp;
@@ -40,31 +42,6 @@ std::size_t heap_bytes() {
 
 /// Of this process: what it would take on a machine that has nothing else to do.
 double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
-
-class Scratch {
- public:
-  Scratch() { std::filesystem::create_directories(root); }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(root, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  [[nodiscard]] NodeConfig config(const std::string& name) const {
-    NodeConfig config;
-    config.name = name + "@127.0.0.1";
-    config.cookie = "figures";
-    config.data_dir = root / name;
-    config.discovery_dir = root / "discovery";
-    config.discovery_backends = {"file"};
-    config.workers = 1;
-    config.log_level = LogLevel::off;
-    return config;
-  }
-  const std::filesystem::path root =
-      std::filesystem::temp_directory_path() / ("barrel_p2p-start-" + std::to_string(::getpid()));
-};
 
 /// In a child: memory and threads are those of a fresh process.
 void apart(const std::function<void()>& work) {

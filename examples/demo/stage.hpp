@@ -85,9 +85,8 @@ class Actor {
 class Story {
  public:
   Story() : began_(Clock::now()) {
-    char path[] = "/tmp/barrel_p2p-demo-XXXXXX";
-    if (::mkdtemp(path) == nullptr) throw std::runtime_error("no temporary directory");
-    directory_ = path;
+    directory_ = (std::filesystem::temp_directory_path() / "barrel_p2p-demo-XXXXXX").string();
+    if (::mkdtemp(directory_.data()) == nullptr) throw std::runtime_error("no temporary directory");
   }
   ~Story() {
     actors_.clear();

@@ -341,11 +341,6 @@ TEST_F(Streams, that_nobody_reads_take_no_more_of_a_peer_than_its_limit_and_mess
 }
 
 TEST_F(Streams, a_thousand_on_one_connection_get_the_same_share) {
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-  GTEST_SKIP() << "the first streams are done before the last ones have begun";
-#endif
-#endif
   start([](NodeConfig& config) { config.log_level = LogLevel::error; });
   constexpr std::size_t streams = 1000;
   constexpr std::size_t each = 256UL * 1024;

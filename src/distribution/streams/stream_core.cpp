@@ -80,13 +80,17 @@ Result<void> StreamCore::finish() {
   return {};
 }
 
-void StreamCore::reset(std::uint64_t code) {
-  std::unique_lock lock(mutex_);
-  if (state_ != State::open) return;
+void StreamCore::set_reset(std::uint64_t code) {
   state_ = State::reset;
   code_ = code;
   in_.clear();
   in_bytes_ = in_offset_ = 0;
+}
+
+void StreamCore::reset(std::uint64_t code) {
+  std::unique_lock lock(mutex_);
+  if (state_ != State::open) return;
+  set_reset(code);
   work_.bytes.clear();
   work_.reset = code;
   auto wakes = due();
@@ -218,10 +222,7 @@ void StreamCore::acknowledge(std::uint64_t total) {
 void StreamCore::ended_by_reset(std::uint64_t code) {
   std::unique_lock lock(mutex_);
   if (state_ != State::open) return;
-  state_ = State::reset;
-  code_ = code;
-  in_.clear();
-  in_bytes_ = in_offset_ = 0;
+  set_reset(code);
   work_ = {};
   auto wakes = due();
   lock.unlock();

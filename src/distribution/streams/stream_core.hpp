@@ -99,6 +99,7 @@ class StreamCore {
 
   [[nodiscard]] std::unexpected<Error> ending() const;
   [[nodiscard]] bool is_over(Wait what) const;
+  void set_reset(std::uint64_t code);
   /// Wakes whose wait is over; to be called without the lock.
   std::vector<Wake> due();
   void add_work(std::unique_lock<std::mutex>& lock);
