@@ -91,6 +91,7 @@ Result<void> HybridClock::observe(const Timestamp& remote, WallMilliseconds phys
 }
 
 std::optional<WallMilliseconds> HybridClock::take_mark() noexcept {
+  if (last_ == Timestamp{config_.start, 0}) return std::nullopt;  // no stamp yet: the one before still holds
   const auto ahead = config_.mark_ahead.count();
   if (last_.wall > std::numeric_limits<WallMilliseconds>::max() - ahead || last_.wall + ahead / 2 <= mark_) {
     return std::nullopt;

@@ -161,8 +161,9 @@ TEST(Maps, who_is_away_is_remembered_over_restarts) {
   EXPECT_NE(known_on_disk(cluster, "n0", "n1@127.0.0.1"), Term());
   cluster.start("n0", test::short_leases);
   cluster.stop("n0");
-  const auto since = known_on_disk(cluster, "n0", "n1@127.0.0.1").as_int64();
-  ASSERT_TRUE(since.has_value()) << "it has not been heard of since";
+  const Term known = known_on_disk(cluster, "n0", "n1@127.0.0.1");
+  const auto since = known.as_int64();
+  ASSERT_TRUE(since.has_value()) << "it has not been heard of since, but it is known as " << to_text(known);
   cluster.start("n0", test::short_leases);
   cluster.stop("n0");
   EXPECT_EQ(known_on_disk(cluster, "n0", "n1@127.0.0.1").as_int64(), since);

@@ -157,6 +157,17 @@ TEST(HybridClock, asks_for_a_new_mark_before_the_old_one_is_reached) {
   EXPECT_EQ(clock.take_mark(), 18'000);
 }
 
+// Who reads the mark takes it for the end of the life before.
+TEST(HybridClock, asks_for_no_mark_before_its_first_stamp) {
+  HybridClockConfig config;
+  EXPECT_FALSE(HybridClock(config).take_mark());
+  config.start = 50'000;
+  HybridClock clock(config);
+  EXPECT_FALSE(clock.take_mark());
+  clock.now(1000);  // of a clock that was set back: the first stamp is the mark's own millisecond
+  EXPECT_EQ(clock.take_mark(), 55'000);
+}
+
 TEST(HybridClock, asks_again_for_a_mark_that_could_not_be_written) {
   HybridClock clock;
   clock.now(10'000);
