@@ -57,6 +57,7 @@ struct OverlayStatistics {
   std::uint64_t announcements_dropped = 0;  ///< Received or to be sent, and above a bound.
   std::uint64_t optimised = 0;              ///< Changes of the tree for a shorter path.
   std::uint64_t cached_messages = 0;
+  std::uint64_t held_back = 0;  ///< Times that a peer was not read for a while: it sent too much at once, or too fast.
 
   std::uint64_t malformed = 0;     ///< Messages of peers that were ignored for their shape.
   std::uint64_t sends_failed = 0;  ///< Messages that found a full queue, or a channel that had gone.

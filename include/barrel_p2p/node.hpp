@@ -81,6 +81,10 @@ struct NodeStatistics {
   std::uint64_t datagrams_received = 0;
   std::uint64_t datagrams_sent = 0;
   std::uint64_t refused_connections = 0;  ///< By a limit.
+  std::uint64_t refused_spawns = 0;       ///< Processes that peers wanted: `limits.remote_spawns_max`.
+  std::uint64_t refused_relations = 0;    ///< Links and monitors that they wanted: `limits.remote_relations_max`.
+  std::uint64_t refused_atoms = 0;        ///< `limits.atoms_max`; of the whole process, as is:
+  std::size_t atoms = 0;                  ///< Distinct names in use.
   std::size_t connections = 0;            ///< QUIC connections, finished or not.
   std::size_t half_open = 0;              ///< Accepted ones that are not in yet: in handshake or authentication.
   std::size_t processes = 0;
@@ -221,6 +225,7 @@ class BARREL_P2P_API Node {
   void unsubscribe_services(const Pid& process);
   /// Checks what is known against itself. Blocks for the cluster thread, in time that grows with the registry.
   [[nodiscard]] Result<RegistryAudit> verify_registry();
+  [[nodiscard]] Result<ServiceStatistics> service_statistics();
 
   /// A process of this node that stands for a service of another one: it hands on calls, casts and messages, and ends
   /// with the service. Made if need be; one a name. Blocks as `whereis_service`. Errors: `not_found` (also when the

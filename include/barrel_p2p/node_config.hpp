@@ -161,6 +161,16 @@ struct LimitsConfig {
                                                               ///< read: C++ peers stop there, and what others bring
                                                               ///< beyond it is reset. From 32 MiB.
   std::size_t remote_spawns_max = 10'000;  ///< Processes that all peers together may have spawned here at one time.
+  std::size_t remote_relations_max = 1'000'000;   ///< Links and monitors that processes of one peer may have on
+                                                  ///< processes here, about 200 bytes each; others end at once, with
+                                                  ///< `system_limit`.
+  std::uint32_t gossip_per_second_max = 100'000;  ///< Messages of membership and gossip from one peer: beyond it the
+                                                  ///< peer is held back, and nothing is lost. 0: no limit.
+  std::size_t atoms_max = 1'048'576;  ///< Distinct names in use in the whole process, about 100 bytes each; terms with
+                                      ///< others are refused. Of several nodes the last one that started says it.
+  std::size_t services_max = 1'000'000;         ///< Registrations that are known, of all nodes, with those that ended
+                                                ///< lately: about 1 GB. Others are refused and counted.
+  std::size_t services_per_node_max = 100'000;  ///< The same of one node.
 };
 
 /// A function that receives every log line. Called from any thread of the node, one at a time.

@@ -100,6 +100,16 @@ struct ServiceEvent {
   Term reason{};  ///< Of `down`: the exit reason.
 };
 
+/// What the registry did since the start. A value.
+struct ServiceStatistics {
+  std::uint64_t registrations = 0;  ///< Of this node.
+  std::uint64_t removals = 0;       ///< Of this node, by a call or by the end of the process.
+  std::uint64_t rejected = 0;       ///< Entries of peers: malformed, in another node's name, or beyond
+                                    ///< `limits.services_max` or `limits.services_per_node_max`.
+  std::uint64_t ghosts = 0;         ///< Own entries that others had otherwise: removed, or written again.
+  std::uint64_t held_back = 0;      ///< Times that a peer was not read for a while, for it sent too much at once.
+};
+
 /// What `Node::verify_registry` found.
 struct RegistryAudit {
   std::size_t entries = 0;  ///< Visible ones, of all nodes.

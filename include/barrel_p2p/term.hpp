@@ -82,6 +82,11 @@ class BARREL_P2P_API Atom {
 
 /// How many atoms are in use in this process.
 [[nodiscard]] BARREL_P2P_API std::size_t atom_count() noexcept;
+/// How many new ones were refused because there were too many.
+[[nodiscard]] BARREL_P2P_API std::uint64_t atoms_refused() noexcept;
+/// How many may be in use in this process: 1,048,576, as in an Erlang node, unless this says otherwise. What is in use
+/// stays. Any thread.
+BARREL_P2P_API void set_atoms_max(std::size_t count) noexcept;
 
 /// Process identifier. Compare with all fields: a creation tells incarnations of one node apart.
 struct BARREL_P2P_API Pid {

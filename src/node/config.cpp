@@ -315,6 +315,14 @@ std::vector<Key> table_keys() {
        integer(32 * kib * kib, 4 * gib, at(&NodeConfig::limits, &LimitsConfig::stream_unread_bytes_max))},
       {"limits", "remote_spawns_max",
        integer(0, 10'000'000, at(&NodeConfig::limits, &LimitsConfig::remote_spawns_max))},
+      {"limits", "remote_relations_max",
+       integer(1, 1'000'000'000, at(&NodeConfig::limits, &LimitsConfig::remote_relations_max))},
+      {"limits", "gossip_per_second_max",
+       integer(0, 100'000'000, at(&NodeConfig::limits, &LimitsConfig::gossip_per_second_max))},
+      {"limits", "atoms_max", integer(10'000, 1'000'000'000, at(&NodeConfig::limits, &LimitsConfig::atoms_max))},
+      {"limits", "services_max", integer(1, 100'000'000, at(&NodeConfig::limits, &LimitsConfig::services_max))},
+      {"limits", "services_per_node_max",
+       integer(1, 100'000'000, at(&NodeConfig::limits, &LimitsConfig::services_per_node_max))},
   };
 }
 

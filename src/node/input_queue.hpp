@@ -1,18 +1,24 @@
 // What waits for the cluster thread: filled by any thread, emptied by that one, bounded in bytes.
 //
 // What a peer sends is always taken, but beyond the bound its channel is to be read no more until the queue is down to
-// half of it; so a peer can exceed the bound by what it has in one read. What the program asks for is refused beyond
-// the bound, unless it must not fail. Thread safe.
+// half of it; so a peer can exceed the bound by what it has in one read. One peer alone may fill a part of the queue
+// only: what the others send waits no longer than for that. What the program asks for is refused beyond the bound,
+// unless it must not fail. Thread safe.
 #pragma once
 
+#include <algorithm>
 #include <barrel_p2p/term.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <mutex>
+#include <optional>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "distribution/outcome.hpp"
+#include "node/channel.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -21,13 +27,10 @@ namespace node {
 template <class Input>
 class InputQueue {
  public:
-  struct Channel {
-    Atom node;
-    std::uint64_t epoch = 0;
-  };
   struct Entry {
     Input input;
     std::size_t bytes = 0;
+    std::optional<Atom> source;  ///< The peer that sent it.
   };
   enum class Pushed : std::uint8_t {
     queued,
@@ -36,7 +39,8 @@ class InputQueue {
     closed,  ///< Refused.
   };
 
-  explicit InputQueue(std::size_t bytes_max) noexcept : bytes_max_(bytes_max) {}
+  explicit InputQueue(std::size_t bytes_max) noexcept
+      : bytes_max_(bytes_max), share_max_(std::max(bytes_max / peers_at_once, std::min(bytes_max, share_min))) {}
 
   /// What must not be lost.
   Pushed push(Input input) {
@@ -50,11 +54,17 @@ class InputQueue {
     return append(std::move(input), bytes);
   }
   /// What came from a peer, on this channel.
-  std::pair<Pushed, distribution::DeliverOutcome> push_received(Input input, std::size_t bytes, Channel channel) {
+  std::pair<Pushed, distribution::DeliverOutcome> push_received(Input input, std::size_t bytes,
+                                                                const Channel& channel) {
     const std::lock_guard lock(mutex_);
-    const Pushed pushed = append(std::move(input), bytes);
-    if (closed_ || bytes_ <= bytes_max_) return {pushed, distribution::DeliverOutcome::accepted};
-    held_.push_back(std::move(channel));
+    const Pushed pushed = append(std::move(input), bytes, channel.node);
+    if (closed_) return {pushed, distribution::DeliverOutcome::accepted};
+    Source& source = sources_[channel.node];
+    source.bytes += bytes;
+    if (bytes_ <= bytes_max_ && source.bytes <= share_max_) return {pushed, distribution::DeliverOutcome::accepted};
+    if (!source.held) ++held_back_;
+    source.held = true;
+    source.epoch = channel.epoch;
     return {pushed, distribution::DeliverOutcome::congested};
   }
 
@@ -64,34 +74,69 @@ class InputQueue {
     return std::exchange(entries_, {});
   }
   /// Returns the channels that are to be read again.
-  std::vector<Channel> done(std::size_t bytes) {
-    if (bytes == 0) return {};
+  std::vector<Channel> done(const Entry& entry) {
+    std::vector<Channel> free;
+    if (entry.bytes == 0) return free;
     const std::lock_guard lock(mutex_);
-    bytes_ -= bytes;
-    return bytes_ <= bytes_max_ / 2 ? std::exchange(held_, {}) : std::vector<Channel>();
+    const bool was_long = bytes_ > bytes_max_ / 2;
+    bytes_ -= entry.bytes;
+    const auto source = entry.source ? sources_.find(*entry.source) : sources_.end();
+    if (source != sources_.end()) source->second.bytes -= entry.bytes;
+    if (bytes_ > bytes_max_ / 2) return free;
+    // Returns the place behind it.
+    const auto release = [&](auto at) {
+      Source& one = at->second;
+      if (one.held && one.bytes <= share_max_ / 2) {
+        one.held = false;
+        free.push_back({at->first, one.epoch});
+      }
+      return one.bytes == 0 ? sources_.erase(at) : std::next(at);
+    };
+    if (was_long) {
+      for (auto at = sources_.begin(); at != sources_.end();) at = release(at);
+    } else if (source != sources_.end()) {
+      release(source);
+    }
+    return free;
+  }
+  /// How often a channel was held back.
+  [[nodiscard]] std::uint64_t held_back() const {
+    const std::lock_guard lock(mutex_);
+    return held_back_;
   }
   /// Refuses everything from now on, and forgets what is there.
   void close() {
     const std::lock_guard lock(mutex_);
     closed_ = true;
     entries_.clear();
-    held_.clear();
+    sources_.clear();
   }
 
  private:
-  Pushed append(Input&& input, std::size_t bytes) {
+  static constexpr std::size_t peers_at_once = 16;        ///< That fill the queue together, when each has its share.
+  static constexpr std::size_t share_min = 256UL * 1024;  ///< Several of the largest common messages.
+
+  struct Source {
+    std::size_t bytes = 0;
+    bool held = false;
+    std::uint64_t epoch = 0;  ///< Of the channel that is held.
+  };
+
+  Pushed append(Input&& input, std::size_t bytes, std::optional<Atom> source = {}) {
     if (closed_) return Pushed::closed;
     bytes_ += bytes;
-    entries_.push_back({std::move(input), bytes});
+    entries_.push_back({std::move(input), bytes, std::move(source)});
     return entries_.size() == 1 ? Pushed::wake : Pushed::queued;
   }
 
   const std::size_t bytes_max_;
-  std::mutex mutex_;
+  const std::size_t share_max_;  ///< Bytes that one peer may have in it.
+  mutable std::mutex mutex_;
   bool closed_ = false;
   std::size_t bytes_ = 0;
   std::vector<Entry> entries_;
-  std::vector<Channel> held_;
+  std::unordered_map<Atom, Source> sources_;  ///< Of what waits, and of channels that are held.
+  std::uint64_t held_back_ = 0;
 };
 
 }  // namespace node

@@ -191,6 +191,10 @@ NodeStatistics Node::statistics() const {
   const auto& system = parts_->system->counters();
   all.signals_dropped = network.signals_dropped + system.dropped_no_process + system.dropped_no_name +
                         system.dropped_stale_creation + system.dropped_dead_alias + system.dropped_malformed;
+  all.refused_spawns = system.refused_spawns;
+  all.refused_relations = system.refused_relations;
+  all.refused_atoms = atoms_refused();
+  all.atoms = atom_count();
   const auto endpoint = parts_->endpoint_statistics();
   all.datagrams_received = endpoint.datagrams_received;
   all.datagrams_sent = endpoint.datagrams_sent;

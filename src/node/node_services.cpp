@@ -166,6 +166,11 @@ void Node::unsubscribe_services(const Pid& process) {
   if (parts_->services) parts_->services->service_pids().remove(process);
 }
 
+Result<ServiceStatistics> Node::service_statistics() {
+  return wait<ServiceStatistics>(parts_->services.get(),
+                                 [&](auto done) { parts_->services->service_statistics(std::move(done)); });
+}
+
 Result<RegistryAudit> Node::verify_registry() {
   return wait<RegistryAudit>(parts_->services.get(), [&](auto done) { parts_->services->verify(std::move(done)); });
 }

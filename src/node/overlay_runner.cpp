@@ -68,6 +68,7 @@ OverlayRunner::OverlayRunner(OverlayRunnerConfig config, SerialExecutor& executo
       logger_(std::move(logger)),
       log_limit_(20, Milliseconds(1000)),
       queue_(config_.queue_bytes_max),
+      rates_(config_.messages_per_second_max),
       event_pids_(system),
       broadcast_pids_(system),
       machine_(config_.overlay, monotonic_now()),
@@ -143,10 +144,13 @@ Result<void> OverlayRunner::push_call(Input input, std::size_t bytes) {
 DeliverOutcome OverlayRunner::receive(const Atom& node, std::uint64_t epoch, bool gossip,
                                       distribution::Payload&& payload) {
   const std::size_t bytes = bytes_of(payload);
+  const Channel channel{node, epoch};
+  // First: who empties the queue looks when the channel is to be read again.
+  const bool too_fast = rates_.count(channel, monotonic_now());
   const auto [pushed, outcome] =
-      queue_.push_received(Received{node, epoch, gossip, std::move(payload)}, bytes, {node, epoch});
+      queue_.push_received(Received{node, epoch, gossip, std::move(payload)}, bytes, channel);
   wake(pushed);
-  return outcome;
+  return too_fast ? DeliverOutcome::congested : outcome;
 }
 
 void OverlayRunner::link_up(const distribution::PeerInfo& peer) {
@@ -230,7 +234,7 @@ void OverlayRunner::run() {
   for (auto& entry : queue_.take()) {
     std::visit([this](auto& input) { handle(std::move(input)); }, entry.input);
     carry_out();
-    for (const auto& channel : queue_.done(entry.bytes)) network_.resume_reading(channel.node, channel.epoch);
+    for (const auto& channel : queue_.done(entry)) network_.resume_reading(channel.node, channel.epoch);
   }
   if (monotonic_now() >= machine_.deadline()) {
     machine_.tick(monotonic_now(), effects_);
@@ -241,6 +245,7 @@ void OverlayRunner::run() {
 }
 
 void OverlayRunner::tick() {
+  for (const auto& channel : rates_.release(monotonic_now())) network_.resume_reading(channel.node, channel.epoch);
   machine_.tick(monotonic_now(), effects_);
   carry_out();
   publish_statistics();
@@ -249,7 +254,7 @@ void OverlayRunner::tick() {
 
 /// An alarm that comes too early only finds nothing to do.
 void OverlayRunner::set_alarm() {
-  const auto deadline = machine_.deadline();
+  const auto deadline = std::min(machine_.deadline(), rates_.deadline());
   if (!alarm_->at() || *alarm_->at() > deadline) alarm_->set(deadline);
 }
 
@@ -272,6 +277,7 @@ void OverlayRunner::handle(LinkDown&& input) {
   // Kept until the next list is written, and then if the node is on it.
   if (addresses_.size() < known_peers_max) addresses_[input.node] = std::move(found->second.address);
   links_.erase(found);
+  rates_.forget(input.node);
   {
     const std::lock_guard lock(mutex_);
     natives_.erase(input.node);
@@ -511,6 +517,7 @@ void OverlayRunner::publish_statistics() {
   all.eager = peers.eager.size();
   all.lazy = peers.lazy.size();
   all.malformed = malformed_;
+  all.held_back = rates_.held_back() + queue_.held_back();
   all.sends_failed = sends_failed_;
   const std::lock_guard lock(mutex_);
   statistics_ = all;

@@ -26,6 +26,7 @@
 #include "base/log.hpp"
 #include "distribution/network.hpp"
 #include "node/input_queue.hpp"
+#include "node/peer_rates.hpp"
 #include "node/peers_file.hpp"
 #include "node/pid_subscribers.hpp"
 #include "node/serial_executor.hpp"
@@ -65,9 +66,10 @@ struct OverlayRunnerConfig {
   std::uint32_t creation = 0;
   std::size_t queue_bytes_max = 0;
   std::size_t payload_bytes_max = 0;
-  std::size_t members_max = 0;       ///< What `joined` can wait for: the views and this node.
-  std::filesystem::path peers_file;  ///< Empty: nothing is remembered.
-  std::vector<KnownPeer> known;      ///< What was remembered: their addresses.
+  double messages_per_second_max = 0;  ///< Of one peer; 0: no limit.
+  std::size_t members_max = 0;         ///< What `joined` can wait for: the views and this node.
+  std::filesystem::path peers_file;    ///< Empty: nothing is remembered.
+  std::vector<KnownPeer> known;        ///< What was remembered: their addresses.
 };
 
 class OverlayRunner {
@@ -205,6 +207,7 @@ class OverlayRunner {
   Logger logger_;
   RateLimit log_limit_;
   Queue queue_;
+  PeerRates rates_;
   OverlayListener listener_;
   Subscribers<MembershipEvent> events_;
   PidSubscribers event_pids_;

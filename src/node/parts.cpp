@@ -69,6 +69,8 @@ services::ServicesConfig services_config(const NodeConfig& config) {
   services.placement.ring_size = replication.ring_size;
   services.placement.members_min = replication.placement_members_min;
   services.registry.anti_entropy_period = replication.anti_entropy;
+  services.registry.entries_max = config.limits.services_max;
+  services.registry.entries_per_node_max = config.limits.services_per_node_max;
   services.registry.meta_bytes_max = replication.service_meta_bytes_max;
   services.registry.vouch_for = services.registry.expect_for = replication.lease;
   services.leader.anti_entropy_period = replication.anti_entropy;
@@ -151,6 +153,7 @@ void Node::Parts::start_system() {
   settings.workers = config.workers;
   settings.mailbox_bytes_max = config.limits.mailbox_bytes_max;
   settings.remote_spawns_max = config.limits.remote_spawns_max;
+  settings.remote_relations_max = config.limits.remote_relations_max;
   settings.log_crash = [log = logger](const std::string& text) { log->error("{}", text); };
   settings.log_output = [log = logger](const std::string& text) { log->info("output: {}", text); };
   system = std::make_unique<process::System>(std::move(settings));
@@ -267,6 +270,7 @@ Result<void> Node::Parts::make_overlay() {
   settings.record = {name.atom(), address_term(config.advertise.empty() ? name.host() : config.advertise), port};
   settings.creation = creation;
   settings.queue_bytes_max = config.limits.cluster_queue_bytes_max;
+  settings.messages_per_second_max = config.limits.gossip_per_second_max;
   settings.payload_bytes_max = config.gossip.payload_bytes_max;
   settings.members_max = 1 + membership.active_size + membership.passive_size;
   overlay = std::make_unique<node::OverlayRunner>(std::move(settings), cluster, *system, *network, *discovery, logger);
@@ -331,6 +335,7 @@ void Node::Parts::describe() const {
 }
 
 Result<void> Node::Parts::start() {
+  set_atoms_max(config.limits.atoms_max);
   if (config.authentication.enabled) {
     if (auto loaded = load_keys(); !loaded) return loaded;
   }

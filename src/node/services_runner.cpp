@@ -201,7 +201,7 @@ template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Rem
 
 DeliverOutcome ServicesRunner::receive(Received received) {
   const std::size_t bytes = bytes_of(received.payload);
-  const Queue::Channel channel{received.node, received.epoch};
+  const Channel channel{received.node, received.epoch};
   const auto [pushed, outcome] = queue_.push_received(std::move(received), bytes, channel);
   wake(pushed);
   return outcome;
@@ -243,6 +243,20 @@ void ServicesRunner::resolve(ServiceName name, WhereisOptions options, Milliseco
 void ServicesRunner::verify(Answer<RegistryAudit>::Function done) {
   auto answer = std::make_shared<Answer<RegistryAudit>>(std::move(done));
   call(0, answer, [this, answer] { answer->give(machine_.registry().verify()); });
+}
+
+void ServicesRunner::service_statistics(Answer<ServiceStatistics>::Function done) {
+  auto answer = std::make_shared<Answer<ServiceStatistics>>(std::move(done));
+  call(0, answer, [this, answer] {
+    const auto& counters = machine_.registry().counters();
+    ServiceStatistics all;
+    all.registrations = counters.registrations;
+    all.removals = counters.removals;
+    all.rejected = counters.rejected;
+    all.ghosts = counters.ghosts;
+    all.held_back = queue_.held_back();
+    answer->give(all);
+  });
 }
 
 void ServicesRunner::placement_issues(Answer<PlacementIssues>::Function done) {
@@ -433,7 +447,7 @@ void ServicesRunner::run() {
   for (auto& entry : queue_.take()) {
     std::visit([this](auto& input) { handle(std::move(input)); }, entry.input);
     settle();
-    for (const auto& channel : queue_.done(entry.bytes)) network_.resume_reading(channel.node, channel.epoch);
+    for (const auto& channel : queue_.done(entry)) network_.resume_reading(channel.node, channel.epoch);
   }
   if (monotonic_now() >= deadline()) return tick();
   settle();

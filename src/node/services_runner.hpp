@@ -89,6 +89,7 @@ class ServicesRunner {
   /// metadata, so with `options.accept` they are not asked. Errors also: `not_found`.
   void ask(ServiceName name, const WhereisOptions& options, Answer<ServiceLocation>::Function done);
   void verify(Answer<RegistryAudit>::Function done);
+  void service_statistics(Answer<ServiceStatistics>::Function done);
   /// Reads the store, if the map is persistent: blocks for the disk.
   void open_map(const Atom& map, MapOptions options, Done done);
   void delete_map(const Atom& map, Done done);

@@ -80,6 +80,12 @@ Result<void> check_limits(const NodeConfig& config) {
   if (limits.connections_max == 0 || limits.half_open_max == 0 || limits.half_open_per_address_max == 0) {
     return bad("limits", "connections_max, half_open_max and half_open_per_address_max must be at least 1");
   }
+  if (limits.remote_relations_max == 0) return bad("limits.remote_relations_max", "must be at least 1");
+  constexpr std::size_t atoms_least = 10'000;  // what this library and some programs name
+  if (limits.atoms_max < atoms_least) return bad("limits.atoms_max", "must be at least 10000");
+  if (limits.services_per_node_max == 0 || limits.services_max < limits.services_per_node_max) {
+    return bad("limits.services_max", "must be at least limits.services_per_node_max, which must be at least 1");
+  }
   return {};
 }
 

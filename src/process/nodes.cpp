@@ -9,6 +9,17 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace process {
 
+std::optional<PeerRelation> PeerRelation::take(std::shared_ptr<Peer> peer, std::size_t max) {
+  auto& count = peer->relations;
+  if (count.fetch_add(1, std::memory_order_relaxed) >= max) {
+    count.fetch_sub(1, std::memory_order_relaxed);
+    return std::nullopt;
+  }
+  PeerRelation taken;
+  taken.count_ = {&count, Release{std::move(peer)}};
+  return taken;
+}
+
 bool Peers::is_visible(const Peer& peer) {
   return peer.epoch.load() != 0 && (peer.flags_ & distribution::flag::published) != 0;
 }

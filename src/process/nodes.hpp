@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -24,6 +25,7 @@ struct Peer {
   const Atom node;
   std::atomic<std::uint64_t> epoch{0};  ///< Of the channel; 0: not connected.
   std::atomic<std::uint64_t> generation{1};
+  std::atomic<std::size_t> relations{0};  ///< Links and monitors of its processes on processes here.
 
  private:
   friend class Peers;
@@ -33,6 +35,21 @@ struct Peer {
   std::unordered_set<Pid> watchers_;
   std::vector<Pid> senders_;
   std::vector<Pid> monitors_;
+};
+
+/// A link or a monitor that a process of a peer has on a process here. Counts among the peer's as long as it lives.
+class PeerRelation {
+ public:
+  PeerRelation() = default;  ///< One of our own making.
+  /// Nothing when the peer has `max` of them.
+  static std::optional<PeerRelation> take(std::shared_ptr<Peer> peer, std::size_t max);
+
+ private:
+  struct Release {
+    std::shared_ptr<Peer> peer;
+    void operator()(std::atomic<std::size_t>* count) const noexcept { count->fetch_sub(1, std::memory_order_relaxed); }
+  };
+  std::unique_ptr<std::atomic<std::size_t>, Release> count_;
 };
 
 /// Thread safe.

@@ -320,7 +320,7 @@ void System::handle_spawn(Signal&& signal, const Origin& origin) {
   });
   if (!state) return refuse_with("system_limit");
   state->set_group_leader(request.group_leader);
-  const Peer* peer = state->watch(from);
+  const auto peer = state->watch(from);
   const std::uint64_t generation = peer == nullptr ? 0 : peer->generation.load();
   std::uint32_t flags = 0;
   if (options->first) {

@@ -253,10 +253,13 @@ void State::deliver(Message* message) {
   ++mailbox_size_;
 }
 
-bool State::note_peer(const Event& event, const Atom& node, std::uint64_t& generation) {
-  const Peer* peer = watch(node);
-  generation = peer == nullptr ? 0 : peer->generation.load();
-  return peer == nullptr || event.epoch == 0 || peer->epoch.load() == event.epoch;
+std::optional<State::Wish> State::wish_of(const Event& event, const Atom& node) {
+  auto peer = watch(node);
+  if (peer == nullptr) return Wish{0, PeerRelation()};
+  if (event.epoch != 0 && peer->epoch.load() != event.epoch) return std::nullopt;
+  Wish wish{peer->generation.load(), {}};
+  wish.relation = PeerRelation::take(std::move(peer), system_.config().remote_relations_max);
+  return wish;
 }
 
 bool State::still_there(const Atom& node, std::uint64_t generation) const {
@@ -266,9 +269,14 @@ bool State::still_there(const Atom& node, std::uint64_t generation) const {
 }
 
 bool State::on(distribution::Link& link, const Event& event) {
-  std::uint64_t generation = 0;
-  if (!note_peer(event, link.from.node, generation)) return true;  // its channel is gone already
-  relations().links.try_emplace(link.from, LinkState{0, generation});
+  if (relations_ && relations_->links.contains(link.from)) return true;
+  auto wish = wish_of(event, link.from.node);
+  if (!wish) return true;
+  if (wish->relation) {
+    relations().links.try_emplace(link.from, LinkState{0, wish->generation, std::move(*wish->relation)});
+  } else {
+    system_.refuse_relation(Signal{link, {}});
+  }
   return true;
 }
 
@@ -291,9 +299,14 @@ bool State::on(distribution::UnlinkAck& ack) {
 }
 
 bool State::on(distribution::Monitor& monitor, const Event& event) {
-  std::uint64_t generation = 0;
-  if (!note_peer(event, monitor.from.node, generation)) return true;
-  relations().watchers.emplace(monitor.ref, Watcher{monitor.from, monitor.target, generation});
+  auto wish = wish_of(event, monitor.from.node);
+  if (!wish) return true;
+  if (wish->relation) {
+    relations().watchers.emplace(monitor.ref,
+                                 Watcher{monitor.from, monitor.target, wish->generation, std::move(*wish->relation)});
+  } else {
+    system_.refuse_relation(Signal{monitor, {}});
+  }
   return true;
 }
 
@@ -382,7 +395,7 @@ bool State::on(distribution::SpawnReply& reply) {
         Term::tuple({Atom("spawn_reply"), reply.request, Atom(pid != nullptr ? "ok" : "error"), std::move(result)}));
   }
   if (pid == nullptr || !linked) return true;
-  relations_->links.try_emplace(*pid, LinkState{0, request.generation});
+  relations_->links.try_emplace(*pid, LinkState{0, request.generation, {}});
   auto& held = relations_->early_exits;
   const auto early = std::ranges::find(held, *pid, &std::pair<Pid, Term>::first);
   if (early == held.end()) return true;

@@ -30,12 +30,14 @@ class System;
 struct LinkState {
   std::uint64_t unlink_id = 0;  ///< 0: active.
   std::uint64_t generation = 0;
+  PeerRelation relation{};  ///< When a peer made it.
 };
 /// Somebody watches us.
 struct Watcher {
   Pid watcher;
   distribution::PidOrName as;
   std::uint64_t generation = 0;
+  PeerRelation relation{};  ///< When it is a peer's.
 };
 /// We watch somebody, or asked a node for a process.
 struct Monitored {
@@ -92,13 +94,13 @@ class State : public std::enable_shared_from_this<State> {
   void run();
 
   // Before it was scheduled for the first time, or from its own coroutine.
-  void add_link(const Pid& other, std::uint64_t generation) { relations().links[other] = {0, generation}; }
+  void add_link(const Pid& other, std::uint64_t generation) { relations().links[other] = {0, generation, {}}; }
   void add_watcher(const Ref& ref, const Pid& watcher, std::uint64_t generation) {
-    relations().watchers.emplace(ref, Watcher{watcher, pid_, generation});
+    relations().watchers.emplace(ref, Watcher{watcher, pid_, generation, {}});
   }
   void set_group_leader(const Pid& pid) { relations().group_leader = pid; }
-  /// The generation of a node; from now on the process hears of its end. 0 for our own.
-  Peer* watch(const Atom& node);
+  /// From now on the process hears of the node's end. Nothing for our own.
+  std::shared_ptr<Peer> watch(const Atom& node);
   /// Takes messages of other nodes to the pid of this process. Set before it begins.
   std::unique_ptr<const Receiver> receiver;
   /// Called once, when the process has ended and before anybody is told.
@@ -169,8 +171,12 @@ class State : public std::enable_shared_from_this<State> {
   void consumed(std::size_t bytes);
   void hold_early_exit(const Pid& from, const Term& reason);
   [[nodiscard]] bool still_there(const Atom& node, std::uint64_t generation) const;
-  /// The channel that a signal of a peer came on is the current one; the generation goes to `generation`.
-  bool note_peer(const Event& event, const Atom& node, std::uint64_t& generation);
+  /// A process of the node wants a link or a monitor. Nothing when the channel that it came on is gone already.
+  struct Wish {
+    std::uint64_t generation = 0;
+    std::optional<PeerRelation> relation;  ///< Nothing: the node has as many as it may.
+  };
+  std::optional<Wish> wish_of(const Event& event, const Atom& node);
 
   System& system_;
   const Pid pid_;

@@ -52,20 +52,20 @@ void State::yield(std::coroutine_handle<> handle) {
   ready_ = true;
 }
 
-Peer* State::watch(const Atom& node) {
+std::shared_ptr<Peer> State::watch(const Atom& node) {
   if (node == pid_.node) return nullptr;
   auto& peer = relations().peers[node];
   if (!peer) peer = system_.peers().watch(node, pid_);
-  return peer.get();
+  return peer;
 }
 
 void State::link(const Pid& other) {
   if (other == pid_) return;
-  const Peer* peer = watch(other.node);
+  const auto peer = watch(other.node);
   const std::uint64_t generation = peer == nullptr ? 0 : peer->generation.load();
-  const auto [found, added] = relations().links.try_emplace(other, LinkState{0, generation});
+  const auto [found, added] = relations().links.try_emplace(other);
   if (!added && found->second.unlink_id == 0) return;
-  found->second = {0, generation};
+  found->second = {0, generation, {}};
   system_.route(pid_, other.node, Signal{distribution::Link{pid_, other}, {}});
 }
 
@@ -92,7 +92,7 @@ Ref State::monitor(const Destination& target, bool with_alias) {
     throw std::invalid_argument("an alias cannot be monitored");
   }
   const Ref ref = system_.make_ref(with_alias ? &pid_ : nullptr);
-  if (const Peer* peer = watch(monitored.node)) monitored.generation = peer->generation.load();
+  if (const auto peer = watch(monitored.node)) monitored.generation = peer->generation.load();
   if (with_alias) relations().aliases.emplace(ref, true);
   distribution::Monitor signal{pid_, monitored.target, ref};
   const Atom node = monitored.node;
@@ -137,7 +137,7 @@ void State::expect_spawn(const Ref& request, const Atom& node, bool tell, const 
   monitored.link = options.link;
   monitored.monitor = options.monitor;
   monitored.node = node;
-  if (const Peer* peer = watch(node)) monitored.generation = peer->generation.load();
+  if (const auto peer = watch(node)) monitored.generation = peer->generation.load();
   relations().monitors.emplace(request, std::move(monitored));
 }
 

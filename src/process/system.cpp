@@ -321,9 +321,13 @@ void System::send_name(const Atom& name, Term&& message) {
 
 // Signals that arrive.
 
-void System::answer_absent(Signal&& signal) {
+void System::refuse_relation(Signal&& signal) {
+  counters_.refused_relations.fetch_add(1, std::memory_order_relaxed);
+  answer(std::move(signal), Term(Atom("system_limit")));
+}
+
+void System::answer(Signal&& signal, const Term& reason) {
   using namespace distribution;
-  const Term reason(Atom("noproc"));
   if (const auto* link = std::get_if<Link>(&signal.control)) {
     route(link->to, link->from.node, Signal{Exit{link->to, link->from}, reason});
   } else if (const auto* unlink = std::get_if<Unlink>(&signal.control)) {

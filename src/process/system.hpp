@@ -53,6 +53,7 @@ struct SystemConfig {
   unsigned workers = 0;  ///< 0: one a core, at most 8.
   std::size_t mailbox_bytes_max = 256UL * 1024 * 1024;
   std::size_t remote_spawns_max = 10'000;
+  std::size_t remote_relations_max = 1'000'000;        ///< Links and monitors of one peer: about 200 bytes each.
   std::function<void(const std::string&)> log_crash;   ///< A process ended with an exception.
   std::function<void(const std::string&)> log_output;  ///< Output of functions that run on other nodes for us.
 };
@@ -68,6 +69,7 @@ struct SystemCounters {
   std::atomic<std::uint64_t> dropped_by_channel{0};
   std::atomic<std::uint64_t> dropped_malformed{0};
   std::atomic<std::uint64_t> refused_spawns{0};
+  std::atomic<std::uint64_t> refused_relations{0};
 };
 
 class System {
@@ -157,7 +159,9 @@ class System {
   /// Takes the process out of the tables. It lives as long as what is returned.
   std::shared_ptr<State> ended(State& state);
   /// What the absent receiver of a signal owes its sender.
-  void answer_absent(distribution::Signal&& signal);
+  void answer_absent(distribution::Signal&& signal) { answer(std::move(signal), Term(Atom("noproc"))); }
+  /// A link or a monitor that would be one too many of its node: it ends at once, with the reason `system_limit`.
+  void refuse_relation(distribution::Signal&& signal);
   /// The mailbox is short again: the channels that wait for it are read on.
   void relieve(State& state);
   void subscribe_nodes(const Pid& pid);
@@ -177,6 +181,7 @@ class System {
   [[nodiscard]] std::shared_ptr<State> find(const Pid& pid) const;
   distribution::DeliverOutcome deliver_local(distribution::Signal&& signal, const Origin& origin);
   distribution::DeliverOutcome note_congestion(State& state, const Origin& origin);
+  void answer(distribution::Signal&& signal, const Term& reason);
   void refuse(distribution::Control&& control);
   void handle_spawn(distribution::Signal&& signal, const Origin& origin);
   void tell(const std::vector<Pid>& pids, const std::function<Node*()>& make);

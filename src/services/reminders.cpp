@@ -82,8 +82,7 @@ Reminders::Reminders(RemindersConfig config, replication::HybridClock& clock, co
       absences_(config_.tombstone_hold),
       next_scan_(now.monotonic + config_.scan_period),
       writer_(std::string(reminder_collection)),
-      tokens_(config_.late_rate),
-      tokens_at_(now.monotonic),
+      late_rate_(config_.late_rate, now.monotonic),
       owners_since_(now.monotonic),
       lapses_(members.lapses()) {
   absences_.begin(members, now.monotonic);
@@ -223,20 +222,6 @@ bool Reminders::may_fire() const noexcept {
 
 // What fires.
 
-bool Reminders::take_token() {
-  if (config_.late_rate == 0) return true;
-  const std::chrono::duration<double> passed = now_.monotonic - std::exchange(tokens_at_, now_.monotonic);
-  const double rate = config_.late_rate;
-  tokens_ = std::min(rate, tokens_ + rate * passed.count());
-  if (tokens_ < 1) return false;
-  tokens_ -= 1;
-  return true;
-}
-
-void Reminders::return_token() {
-  if (config_.late_rate > 0) tokens_ += 1;
-}
-
 /// Tells of it, unless nobody is to be told. Returns whether it still held.
 bool Reminders::consume(const Item& item, bool tell) {
   const Term* const present = state_.map().get(item.key);
@@ -285,14 +270,14 @@ void Reminders::fire_waiting(std::size_t& steps) {
   while (!waiting_.empty() && steps < steps_max && fires_ < config_.fires_max) {
     const auto partition = placement_.partition(waiting_.front().key);
     const bool owns = placement_.owns(partition);
-    if (owns && !take_token()) return;
+    if (owns && !late_rate_.take(now_.monotonic)) return;
     ++steps;
     const Item item = std::move(waiting_.front());
     waiting_.pop_front();
     if (!owns) {
       due_.add(partition, item);
     } else if (!consume(item, true)) {
-      return_token();
+      late_rate_.give_back();
     }
   }
 }
@@ -312,8 +297,8 @@ void Reminders::fire_due() {
       consume(item, true);
     } else if (config_.late_policy == LatePolicy::skip) {
       consume(item, false);
-    } else if (waiting_.empty() && take_token()) {
-      if (!consume(item, true)) return_token();
+    } else if (waiting_.empty() && late_rate_.take(now_.monotonic)) {
+      if (!consume(item, true)) late_rate_.give_back();
     } else {
       waiting_.push_back(item);
     }
@@ -422,11 +407,7 @@ MonotonicTime Reminders::deadline() const noexcept {
   }
   if (!may_fire()) return next;
   const auto from = owners_since_ + config_.handover;
-  if (!waiting_.empty()) {
-    const double rate = std::max(config_.late_rate, 1U);
-    const std::chrono::duration<double> rest((1 - std::min(tokens_, 1.0)) / rate);
-    next = std::min(next, std::max(from, tokens_at_ + std::chrono::ceil<Milliseconds>(rest)));
-  }
+  if (!waiting_.empty()) next = std::min(next, std::max(from, late_rate_.when(1)));
   const auto due = due_.next();
   // The scan comes before what is farther away, and a difference of such times may be no time.
   if (due && *due <= now_.wall + config_.scan_period.count()) {

@@ -43,6 +43,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/token_bucket.hpp"
 #include "replication/clock.hpp"
 #include "replication/ormap_state.hpp"
 #include "replication/replica.hpp"
@@ -159,8 +160,6 @@ class Reminders {
   [[nodiscard]] bool may_fire() const noexcept;
   void fire_due();
   void fire_waiting(std::size_t& steps);
-  bool take_token();
-  void return_token();
   bool consume(const Item& item, bool tell);
   Result<Term> settle(const Term& key, const Term& payload, const ReminderEvent& event);
   void flush_settled();
@@ -187,8 +186,7 @@ class Reminders {
   DueIndex due_;
   std::deque<Item> waiting_;    ///< Late ones for which the rate had no room, the earliest first.
   std::vector<Item> unwanted_;  ///< That could not be removed, until the next scan.
-  double tokens_ = 0;           ///< Late ones that may fire now.
-  MonotonicTime tokens_at_;
+  TokenBucket late_rate_;
   std::uint64_t owners_seen_ = 0;  ///< `Placement::revision`.
   MonotonicTime owners_since_;
   bool subscribed_ = false;

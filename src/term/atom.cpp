@@ -78,7 +78,7 @@ namespace {
 class AtomTable {
  public:
   /// An Erlang node dies at this number; we refuse new names there.
-  static constexpr std::size_t atoms_max = 1'048'576;
+  static constexpr std::size_t atoms_max_default = 1'048'576;
   static constexpr std::uint32_t shard_count = 64;
   /// Node names of a large cluster, or of a small one that changes: about 100 bytes each.
   static constexpr std::size_t kept_max = 10'000;
@@ -139,6 +139,8 @@ class AtomTable {
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t refused() const noexcept { return refused_.load(std::memory_order_relaxed); }
+  void set_max(std::size_t count) noexcept { max_.store(count, std::memory_order_relaxed); }
 
  private:
   struct Shard {
@@ -153,8 +155,9 @@ class AtomTable {
       if (found->second->is_counted()) found->second->references.fetch_add(1, std::memory_order_relaxed);
       return found->second.get();
     }
-    if (count_.fetch_add(1, std::memory_order_relaxed) >= atoms_max) {
+    if (count_.fetch_add(1, std::memory_order_relaxed) >= max_.load(std::memory_order_relaxed)) {
       count_.fetch_sub(1, std::memory_order_relaxed);
+      refused_.fetch_add(1, std::memory_order_relaxed);
       return nullptr;
     }
     auto entry = std::make_unique<Atom::Entry>();
@@ -168,6 +171,8 @@ class AtomTable {
 
   std::array<Shard, shard_count> shards_;
   std::atomic<std::size_t> count_{0};
+  std::atomic<std::size_t> max_{atoms_max_default};
+  std::atomic<std::uint64_t> refused_{0};
   std::atomic<std::size_t> kept_{0};
 };
 
@@ -202,6 +207,8 @@ std::optional<Atom> find_atom(std::string_view utf8) {
 }  // namespace detail
 
 std::size_t atom_count() noexcept { return table().size(); }
+std::uint64_t atoms_refused() noexcept { return table().refused(); }
+void set_atoms_max(std::size_t count) noexcept { table().set_max(count); }
 
 Atom::Atom() noexcept : entry_(empty_entry()) {}
 

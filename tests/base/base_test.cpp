@@ -7,6 +7,7 @@
 
 #include "base/log.hpp"
 #include "base/random.hpp"
+#include "base/token_bucket.hpp"
 
 namespace barrel_p2p {
 namespace {
@@ -40,6 +41,30 @@ TEST(RateLimit, lets_a_burst_pass_and_counts_what_it_holds_back) {
   std::uint64_t suppressed = 0;
   EXPECT_TRUE(limit.pass(start + std::chrono::seconds(1), &suppressed));
   EXPECT_EQ(suppressed, 2U);
+}
+
+TEST(TokenBucket, gives_what_a_second_brings_at_once_and_then_at_its_rate) {
+  MonotonicTime now = monotonic_now();
+  TokenBucket bucket(10, now);
+  for (int taken = 0; taken < 10; ++taken) EXPECT_TRUE(bucket.take(now));
+  EXPECT_FALSE(bucket.take(now));
+  EXPECT_EQ(bucket.when(1), now + std::chrono::milliseconds(100));
+  now += std::chrono::milliseconds(99);
+  EXPECT_FALSE(bucket.take(now));
+  now += std::chrono::milliseconds(1);
+  EXPECT_TRUE(bucket.take(now));
+  EXPECT_FALSE(bucket.take(now - std::chrono::hours(1))) << "time that goes back brings nothing";
+  bucket.give_back();
+  EXPECT_LE(bucket.when(1), now);
+  EXPECT_TRUE(bucket.take(now));
+  now += std::chrono::hours(1);
+  for (int taken = 0; taken < 10; ++taken) EXPECT_TRUE(bucket.take(now));
+  EXPECT_FALSE(bucket.take(now)) << "it holds no more than a second's";
+}
+
+TEST(TokenBucket, without_a_rate_has_no_end) {
+  TokenBucket bucket(0, MonotonicTime{});
+  for (int taken = 0; taken < 1000; ++taken) EXPECT_TRUE(bucket.take(MonotonicTime{}));
 }
 
 }  // namespace

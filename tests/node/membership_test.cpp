@@ -409,6 +409,21 @@ TEST(Membership, who_floods_the_cluster_thread_harms_nobody_else_and_loses_nothi
   EXPECT_TRUE(eventually({&a}, [&] { return a.overlay_statistics().malformed == count; }));
 }
 
+TEST(Membership, who_sends_gossip_too_fast_is_held_back_and_loses_nothing) {
+  Cluster cluster;
+  Node& a = cluster.start("a", [](NodeConfig& config) { config.limits.gossip_per_second_max = 100; });
+  Node& flooder = cluster.start("flooder");
+  Node& other = cluster.start("other");
+  ASSERT_TRUE(flooder.connect(a.name()).has_value());
+  constexpr std::uint64_t count = 300;  // what two seconds bring, and at once
+  for (std::uint64_t sent = 0; sent < count; ++sent) {
+    ASSERT_TRUE(flooder.send(RemoteName(Atom("barrel_p2p_plumtree"), a.name()), "flood").has_value());
+  }
+  ASSERT_TRUE(eventually({&a}, [&] { return a.overlay_statistics().held_back > 0; }));
+  EXPECT_TRUE(other.call_function(a.name(), "erlang", "node", {}).has_value()) << "others are served";
+  EXPECT_TRUE(eventually({&a}, [&] { return a.overlay_statistics().malformed == count; }));
+}
+
 TEST(Membership, other_nodes_may_operate_it_by_rpc_as_they_would_the_erlang_library) {
   Cluster cluster;
   Node& a = cluster.start("a");

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "node/input_queue.hpp"
+#include "node/peer_rates.hpp"
 #include "node/peers_file.hpp"
 #include "node/serial_executor.hpp"
 
@@ -32,18 +34,78 @@ TEST(InputQueue, keeps_the_order_and_wakes_once) {
   EXPECT_EQ(queue.push(4), Queue::Pushed::wake);
 }
 
+std::vector<std::string> free_after(Queue& queue, const Queue::Entry& entry) {
+  std::vector<std::string> names;
+  for (const auto& channel : queue.done(entry))
+    names.push_back(channel.node.string() + " " + std::to_string(channel.epoch));
+  std::ranges::sort(names);
+  return names;
+}
+using Names = std::vector<std::string>;
+
 TEST(InputQueue, holds_channels_back_until_it_is_half_empty) {
   Queue queue(100);
   EXPECT_EQ(queue.push_received(1, 60, {"b@h", 1}).second, DeliverOutcome::accepted);
   EXPECT_EQ(queue.push_received(2, 60, {"c@h", 2}).second, DeliverOutcome::congested);
+  EXPECT_EQ(queue.push_received(3, 10, {"d@h", 3}).second, DeliverOutcome::congested);
   EXPECT_EQ(queue.push_if_short(3, 1), Queue::Pushed::full) << "the program waits, peers do not lose";
-  (void)queue.take();
-  EXPECT_TRUE(queue.done(60).empty());
-  const auto resumed = queue.done(60);
-  ASSERT_EQ(resumed.size(), 1U);
-  EXPECT_EQ(resumed[0].node, Atom("c@h"));
-  EXPECT_EQ(resumed[0].epoch, 2U);
+  const auto taken = queue.take();
+  EXPECT_EQ(free_after(queue, taken[0]), Names{});
+  EXPECT_EQ(free_after(queue, taken[1]), (Names{"c@h 2", "d@h 3"}));
+  EXPECT_EQ(free_after(queue, taken[2]), Names{});
   EXPECT_EQ(queue.push_if_short(3, 100), Queue::Pushed::wake);
+  EXPECT_EQ(queue.held_back(), 2U);
+}
+
+TEST(InputQueue, holds_back_who_alone_fills_more_than_its_share) {
+  constexpr std::size_t mib = 1024UL * 1024;
+  Queue queue(16 * mib);  // so that a share is 1 MiB
+  EXPECT_EQ(queue.push_received(1, mib, {"b@h", 1}).second, DeliverOutcome::accepted);
+  EXPECT_EQ(queue.push_received(2, 1, {"b@h", 1}).second, DeliverOutcome::congested);
+  EXPECT_EQ(queue.push_received(3, mib, {"c@h", 1}).second, DeliverOutcome::accepted) << "others go on";
+  const auto taken = queue.take();
+  EXPECT_EQ(queue.push_received(4, mib / 2, {"b@h", 1}).second, DeliverOutcome::congested) << "it was on its way";
+  EXPECT_EQ(free_after(queue, taken[0]), Names{}) << "more than half of its share is there still";
+  EXPECT_EQ(free_after(queue, taken[1]), Names{"b@h 1"});
+  EXPECT_EQ(queue.held_back(), 1U) << "the second time it was held already";
+}
+
+TEST(InputQueue, resumes_the_channel_that_was_held_last) {
+  Queue queue(100);
+  EXPECT_EQ(queue.push_received(1, 101, {"b@h", 1}).second, DeliverOutcome::congested);
+  EXPECT_EQ(queue.push_received(2, 1, {"b@h", 2}).second, DeliverOutcome::congested) << "it connected anew";
+  const auto taken = queue.take();
+  EXPECT_EQ(free_after(queue, taken[0]), Names{"b@h 2"});
+  EXPECT_EQ(free_after(queue, taken[1]), Names{});
+}
+
+TEST(PeerRates, hold_back_who_sends_too_fast_until_there_is_room_for_more_than_one) {
+  MonotonicTime now = monotonic_now();
+  PeerRates rates(100);
+  for (int sent = 0; sent < 100; ++sent) EXPECT_FALSE(rates.count({"b@h", 1}, now));
+  EXPECT_EQ(rates.deadline(), MonotonicTime::max());
+  EXPECT_TRUE(rates.count({"b@h", 1}, now));
+  EXPECT_TRUE(rates.count({"b@h", 1}, now)) << "it was on its way";
+  EXPECT_FALSE(rates.count({"c@h", 1}, now)) << "each for itself";
+  EXPECT_EQ(rates.held_back(), 1U);
+  EXPECT_EQ(rates.deadline(), now + 100ms);
+  now += 99ms;
+  EXPECT_TRUE(rates.release(now).empty());
+  now += 1ms;
+  const auto free = rates.release(now);
+  ASSERT_EQ(free.size(), 1U);
+  EXPECT_EQ(free[0].node, Atom("b@h"));
+  EXPECT_EQ(rates.deadline(), MonotonicTime::max());
+  for (int sent = 0; sent < 10; ++sent) EXPECT_FALSE(rates.count({"b@h", 1}, now));
+  EXPECT_TRUE(rates.count({"b@h", 2}, now));
+  rates.forget("b@h");
+  EXPECT_EQ(rates.deadline(), MonotonicTime::max());
+  EXPECT_TRUE(rates.release(now + 1h).empty());
+}
+
+TEST(PeerRates, without_a_limit_hold_nobody_back) {
+  PeerRates rates(0);
+  for (int sent = 0; sent < 1000; ++sent) EXPECT_FALSE(rates.count({"b@h", 1}, MonotonicTime{}));
 }
 
 TEST(InputQueue, refuses_everything_when_it_is_closed) {

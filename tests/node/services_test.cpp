@@ -63,6 +63,20 @@ TEST(Services, neighbours_know_when_registering_waited_for_them) {
   }
 }
 
+TEST(Services, a_peer_has_no_more_names_here_than_the_bound) {
+  Cluster cluster;
+  Node& a = cluster.start("a", [](NodeConfig& config) { config.limits.services_per_node_max = 3; });
+  Node& b = cluster.start("b");
+  const Pid process = spawn_idle(b);
+  for (int number = 0; number < 5; ++number) {
+    ASSERT_TRUE(b.register_service(Atom("s" + std::to_string(number)), process).has_value());
+  }
+  ASSERT_TRUE(b.join(a.name()).has_value());
+  ASSERT_TRUE(test::eventually({&a}, [&] { return a.service_statistics().value().rejected >= 2; }));
+  EXPECT_EQ(a.list_services().size(), 3U);
+  EXPECT_EQ(b.list_services().size(), 5U);
+}
+
 TEST(Services, a_name_is_taken_on_its_own_node_only) {
   Cluster cluster;
   const auto nodes = start_cluster(cluster, 2);

@@ -47,9 +47,11 @@ class Processes : public testing::Test {
     config.creation = 77;
     config.workers = 2;
     config.remote_spawns_max = spawns_max;
+    config.remote_relations_max = relations_max;
     return config;
   }
   static constexpr std::size_t spawns_max = 100;
+  static constexpr std::size_t relations_max = 2000;
 
   void disconnect() {
     cut = true;
@@ -489,6 +491,71 @@ TEST_F(Processes, a_process_is_spawned_on_another_node) {
   });
   EXPECT_EQ(to_text(outcome), "[ready,over,undef,noconnection,true]");
 }
+
+TEST_F(Processes, a_peer_has_no_more_links_and_monitors_here_than_the_bound) {
+  const auto target = b.spawn(echo);
+  const auto outcome = run<Term>(a, [target](Process& self) -> Task<Term> {
+    self.trap_exit(true);
+    self.link(target);
+    std::vector<Ref> refs;
+    for (std::size_t count = 1; count < relations_max; ++count) refs.push_back(self.monitor(target));
+    const Ref one_too_many = self.monitor(target);
+    const Term refused = co_await self.receive();
+    self.demonitor(refs.back());  // before the next one, on the same channel
+    refs.back() = self.monitor(target);
+    const Term question = Term::tuple({self.pid(), Atom("still_here")});
+    co_await self.send(target, question);
+    const Term answer = co_await self.receive();
+    co_return Term::list_of(refused[1] == Term(one_too_many), refused[4], answer);
+  });
+  EXPECT_EQ(to_text(outcome), "[true,system_limit,still_here]");
+  EXPECT_EQ(b.counters().refused_relations, 1U);
+}
+
+TEST_F(Processes, a_link_beyond_the_bound_ends_at_once) {
+  const auto target = b.spawn(echo);
+  const auto outcome = run<Term>(a, [target](Process& self) -> Task<Term> {
+    self.trap_exit(true);
+    for (std::size_t count = 0; count < relations_max; ++count) (void)self.monitor(target);
+    self.link(target);
+    co_return co_await self.receive();
+  });
+  EXPECT_EQ(outcome, Term::tuple({Atom("EXIT"), target, Atom("system_limit")}));
+}
+
+class FreedRelations : public Processes, public testing::WithParamInterface<bool> {};
+
+TEST_P(FreedRelations, of_a_process_that_ended_or_was_cut_off_are_free_for_others) {
+  const auto target = b.spawn(echo);
+  const auto filled = run<Term>(a, [target](Process& self) -> Task<Term> {
+    for (std::size_t count = 0; count < relations_max; ++count) (void)self.monitor(target);
+    const Term question = Term::tuple({self.pid(), Atom("filled")});
+    co_await self.send(target, question);
+    co_return co_await self.receive();
+  });
+  EXPECT_EQ(filled, Term(Atom("filled")));
+  if (GetParam()) {
+    disconnect();
+    cut = false;
+    a.node_up("b@test", 1, 77, distribution::flag::published);
+    b.node_up("a@test", 1, 77, distribution::flag::published);
+  }
+  // Who watched may be about to say that it has ended, and the end of the channel reaches each process in its turn.
+  const auto again = run<Term>(a, [target](Process& self) -> Task<Term> {
+    const Term question = Term::tuple({self.pid(), Atom("taken")});
+    Term first;
+    for (int asked = 0; asked < 10'000 && !first.is_atom("taken"); ++asked) {
+      (void)self.monitor(target);
+      co_await self.send(target, question);
+      first = co_await self.receive();
+      if (first.is_tuple()) (void)co_await self.receive();  // refused, and then the answer
+    }
+    co_return first;
+  });
+  EXPECT_EQ(again, Term(Atom("taken")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Ends, FreedRelations, testing::Bool());
 
 TEST_F(Processes, no_more_processes_run_for_peers_than_the_bound) {
   b.export_function("jobs", "wait", [](Process& self, std::vector<Term> /*arguments*/) -> Task<Result<Term>> {

@@ -602,24 +602,30 @@ TEST(AtomTable, safe_decoding_makes_no_names) {
 }
 
 TEST(AtomTable, a_full_table_refuses_new_names_and_keeps_the_old_ones) {
-  constexpr std::size_t atoms_max = 1'048'576;
+  constexpr std::size_t atoms_max = 50'000;
+  const std::unique_ptr<void, void (*)(void*)> restore(this, [](void*) { set_atoms_max(1'048'576); });
+  set_atoms_max(atoms_max);
   const Bytes fresh{131, 119, 5, 'f', 'r', 'e', 's', 'h'};
   const auto known = encode_term(Term(Atom("ok")));
   std::vector<Atom> held;
-  held.reserve(atoms_max);
   while (atom_count() < atoms_max) {
     auto made = Atom::make("held_" + std::to_string(held.size()));
     ASSERT_TRUE(made);
     held.push_back(std::move(*made));
   }
+  const auto refused = atoms_refused();
   EXPECT_EQ(Atom::make("fresh").error(), Errc::limit_exceeded);
   EXPECT_EQ(decode_term(fresh).error(), Errc::limit_exceeded);
   EXPECT_FALSE(NodeName::parse("fresh@node"));
   EXPECT_FALSE(parse_term("fresh"));
+  EXPECT_EQ(atoms_refused(), refused + 4);
   EXPECT_TRUE(decode_term(known));
   EXPECT_TRUE(Atom::make("held_0"));
   held.pop_back();
   EXPECT_TRUE(decode_term(fresh)) << "there is room again";
+  set_atoms_max(atoms_max / 2);
+  EXPECT_TRUE(Atom::make("held_0")) << "what is in use stays";
+  EXPECT_FALSE(Atom::make("fresh"));
 }
 
 TEST(Atoms, are_at_most_255_code_points_of_utf8) {
