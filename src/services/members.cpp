@@ -242,8 +242,10 @@ bool Members::merge_delta(const Atom& from, const Term& entries) {
     return false;
   }
   ++counters_.beats_received;
+  lease->told = std::max(lease->told, *emit);
   if (entry->stamp() > lease->stamp) {
     lease->stamp = entry->stamp();
+    lease->vouched = now_.monotonic + config_.ttl;
     hear(from, *lease, now_.monotonic);
   }
   // A stamp that the clock refuses does no harm here.
@@ -267,7 +269,8 @@ bool Members::apply_snapshot(const Atom& /*from*/, const Term& snapshot) {
     Lease* lease = node && emit ? lease_of(*node) : nullptr;
     if (lease == nullptr) {
       ++counters_.rejected;
-    } else if (renew(*node, *lease, *emit)) {
+    } else if (renew(*node, *lease, *emit) && *emit > lease->told) {
+      lease->vouched = std::max(lease->vouched, now_.monotonic + 2 * config_.heartbeat);
       hear(*node, *lease, now_.monotonic - Milliseconds(std::max<WallMilliseconds>(now_.wall - *emit, 0)));
     }
   }
@@ -280,7 +283,8 @@ std::optional<Term> Members::snapshot() const {
   std::vector<TermPair> pairs;
   if (own_member_) pairs.emplace_back(config_.own, own_emit_);
   for (const auto& [node, lease] : leases_) {
-    if (lease.member && lease.expires >= now_.monotonic) pairs.emplace_back(node, lease.emit);
+    if (lease.member && lease.expires >= now_.monotonic && lease.vouched >= now_.monotonic)
+      pairs.emplace_back(node, lease.emit);
   }
   if (pairs.empty()) return std::nullopt;
   return Term::map(std::move(pairs));

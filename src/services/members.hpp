@@ -13,6 +13,10 @@
 // new was last heard of the node: one whose clock is wrong is alive all the same, by its own beats. Once a lease is
 // here our monotonic clock measures its age, so that a wall clock that jumps does not end all leases at once.
 //
+// A snapshot is hearsay, and the clock of whoever reads it may be behind that of the node it tells of: what is old
+// looks new. So it is no sign of life when the node's own beats told as much before, and what was only told is handed
+// on for two beats at most: by then the node has been heard itself, or it is gone.
+//
 // A node that was paused has been silent itself. When its last beat is older than `ttl`, the others have given it up:
 // it is no member until its next beat. The silence of the others meanwhile says nothing of them, so they have their
 // time from here on: else who wakes would take itself for the only one.
@@ -122,10 +126,12 @@ class Members final : private replication::ReplicatedState {
 
  private:
   struct Lease {
-    WallMilliseconds emit = INT64_MIN;  ///< The greatest one.
+    WallMilliseconds emit = INT64_MIN;  ///< The greatest one that was accepted.
+    WallMilliseconds told = INT64_MIN;  ///< The greatest one of its own beats, also of a clock far ahead of ours.
     replication::Timestamp stamp;       ///< Of the newest beat.
     MonotonicTime heard{};              ///< When something new came last.
     MonotonicTime expires{};            ///< The membership, when it is one.
+    MonotonicTime vouched{};            ///< Until then our snapshots tell of it.
     bool member = false;
     bool alive = false;
   };

@@ -288,6 +288,50 @@ TEST(Members, a_snapshot_is_a_sign_of_life_as_old_as_what_it_tells) {
   EXPECT_FALSE(node.members->is_alive(Atom("b@h"))) << "6 s after its beat, not after the word of it";
 }
 
+// Its clock is behind that of the others: what is old looks new.
+TEST(Members, hearsay_about_beats_that_were_heard_is_no_sign_of_life) {
+  Machine node("a@h", -100s);
+  node.hear("b@h", start_wall);
+  EXPECT_EQ(node.list(), "a@h") << "no member by this clock";
+  EXPECT_TRUE(node.members->is_alive(Atom("b@h")));
+  node.pass(98s);
+  EXPECT_FALSE(node.members->is_alive(Atom("b@h")));
+  const auto tell = [&](WallMilliseconds emit) {
+    const Term sync = Term::tuple({Atom("full_sync"), Atom("n@h"), Term::map({{Atom("b@h"), emit}})});
+    node.members->receive(Atom("n@h"), Term::tuple({Atom("$barrel_p2p_replica"), sync}), node.now, node.effects);
+  };
+  tell(start_wall);
+  EXPECT_FALSE(node.members->is_alive(Atom("b@h")));
+  tell(start_wall + 1);
+  EXPECT_TRUE(node.members->is_alive(Atom("b@h")));
+}
+
+TEST(Members, what_was_only_told_is_handed_on_for_two_beats) {
+  Machine node;
+  const Term sync = Term::tuple({Atom("full_sync"), Atom("n@h"), Term::map({{Atom("b@h"), start_wall}})});
+  node.members->receive(Atom("n@h"), Term::tuple({Atom("$barrel_p2p_replica"), sync}), node.now, node.effects);
+  /// What a node is given that asks for the first time: `{full_sync, a@h, #{...}}` as text.
+  const auto given = [&](const char* asker) {
+    node.effects.clear();
+    const Term request = Term::tuple({Atom("$barrel_p2p_replica"), Term::tuple({Atom("request_sync"), Atom(asker)})});
+    node.members->receive(Atom(asker), request, node.now, node.effects);
+    for (const auto& effect : node.effects) {
+      const auto* send = std::get_if<Send>(&effect);
+      if (send != nullptr && send->to == Atom(asker)) return to_text(send->message[1]);
+    }
+    return std::string();
+  };
+  node.pass(4s);
+  EXPECT_TRUE(given("m1@h").contains("b@h => "));
+  node.pass(1ms);
+  EXPECT_EQ(node.list(), "a@h b@h");
+  const std::string later = given("m2@h");
+  EXPECT_TRUE(later.contains("a@h => ")) << later;
+  EXPECT_FALSE(later.contains("b@h => ")) << later;
+  node.hear("b@h", start_wall + 4000);
+  EXPECT_TRUE(given("m3@h").contains("b@h => ")) << "it was heard itself";
+}
+
 TEST(Members, neighbours_are_handed_a_snapshot_that_brought_a_member_but_not_one_that_is_merely_newer) {
   Machine node;
   for (const char* neighbour : {"m@h", "n@h"}) {
