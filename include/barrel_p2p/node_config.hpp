@@ -26,6 +26,10 @@ enum class LogLevel : std::uint8_t { debug, info, warning, error, off };
 /// Who may prove which name: `tofu` pins a key at first contact, `strict` accepts pinned keys only.
 enum class TrustMode : std::uint8_t { tofu, strict };
 
+/// How much is sent before it is acknowledged. `bbr` follows what the path delivers and keeps its queues short; `cubic`
+/// (RFC 9438) fills them, and takes every loss for a full one. docs/performance.md has figures.
+enum class CongestionControl : std::uint8_t { bbr, cubic };
+
 struct AuthenticationConfig {
   bool enabled =
       true;  ///< `auth_enabled`. False: the cookie alone decides; never do that on a network that you do not own.
@@ -199,7 +203,8 @@ struct NodeConfig {
   MembershipConfig membership;
   GossipConfig gossip;
   ReplicationConfig replication;
-  std::chrono::milliseconds setup_timeout{7000};  ///< A whole dial: connect, authentication, handshake.
+  CongestionControl congestion_control = CongestionControl::bbr;  ///< `congestion_control`, of what this node sends.
+  std::chrono::milliseconds setup_timeout{7000};                  ///< A whole dial: connect, authentication, handshake.
   bool publish = true;  ///< Write an endpoint file into `discovery_dir`, for those who are to find this node.
   bool hidden =
       false;  ///< Not listed in `nodes()` of Erlang nodes, and no member of their cluster: for tools that look in.

@@ -142,6 +142,8 @@ std::vector<Key> top_level_keys() {
                                                                          {"warning", LogLevel::warning},
                                                                          {"error", LogLevel::error},
                                                                          {"off", LogLevel::off}}};
+  constexpr std::array<std::pair<std::string_view, CongestionControl>, 2> congestion{
+      {{"bbr", CongestionControl::bbr}, {"cubic", CongestionControl::cubic}}};
   return {
       {"", "name", text(at(&NodeConfig::name))},
       {"", "listen", text(at(&NodeConfig::listen))},
@@ -170,6 +172,7 @@ std::vector<Key> top_level_keys() {
       {"", "auth_pins_per_minute_max",
        integer(1, 1'000'000, at(&NodeConfig::authentication, &AuthenticationConfig::pins_per_minute_max))},
       {"", "cookie_only_nodes", strings(at(&NodeConfig::authentication, &AuthenticationConfig::cookie_only_nodes))},
+      {"", "congestion_control", choice(congestion, at(&NodeConfig::congestion_control))},
       {"", "setup_timeout_ms", milliseconds(500, 60'000, at(&NodeConfig::setup_timeout))},
       {"", "publish", boolean(at(&NodeConfig::publish))},
       {"", "hidden", boolean(at(&NodeConfig::hidden))},

@@ -215,6 +215,8 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
   quic::EndpointConfig endpoint;
   endpoint.credentials = credentials;
   endpoint.keep_alive = config.detector.keep_alive;
+  endpoint.congestion =
+      config.congestion_control == CongestionControl::bbr ? quic::Congestion::bbr : quic::Congestion::cubic;
   endpoint.handshake_timeout = config.authentication.handshake_timeout;
   // The control stream and those of signals come first, see `is_user_stream`.
   const std::uint64_t signal_streams = 1 + distribution::data_stream_count;

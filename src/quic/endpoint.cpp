@@ -413,7 +413,7 @@ void Endpoint::Native::flush_all() {
 void Endpoint::Native::fill_settings(ngtcp2_settings& settings, ngtcp2_transport_params& params) const {
   ngtcp2_settings_default(&settings);
   settings.initial_ts = timestamp();
-  settings.cc_algo = NGTCP2_CC_ALGO_CUBIC;
+  settings.cc_algo = config.congestion == Congestion::bbr ? NGTCP2_CC_ALGO_BBR : NGTCP2_CC_ALGO_CUBIC;
   settings.max_tx_udp_payload_size = payload_bytes_max;
   settings.handshake_timeout = static_cast<ngtcp2_duration>(config.handshake_timeout.count()) * NGTCP2_MILLISECONDS;
   // 0: ngtcp2 grows no window by itself, `Connection::admit` does.

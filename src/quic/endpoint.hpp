@@ -26,6 +26,8 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace quic {
 
+enum class Congestion : std::uint8_t { bbr, cubic };
+
 struct EndpointConfig {
   Address listen;
   std::string alpn = "erlang-dist";
@@ -33,6 +35,7 @@ struct EndpointConfig {
   Milliseconds idle_timeout{300'000};  ///< What Erlang nodes announce too.
   Milliseconds keep_alive{1000};       ///< PING after this much silence, in both roles.
   Milliseconds handshake_timeout{10'000};
+  Congestion congestion = Congestion::bbr;
   std::uint64_t stream_window_bytes =
       8UL * 1024 * 1024;  ///< A frame larger than it would block an Erlang sender for ever.
   std::uint64_t connection_window_bytes = 256UL * 1024 * 1024;
