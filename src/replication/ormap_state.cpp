@@ -85,14 +85,12 @@ void OrMapState::erase(const Term& key) {
   map_.erase(key);
 }
 
-std::vector<Term> OrMapState::collect_tombstones(Milliseconds age_max, std::size_t count_max) {
-  const WallMilliseconds cutoff = wall_clock_() - age_max.count();
+std::vector<Term> OrMapState::collect_tombstones(WallMilliseconds cutoff, std::size_t count_max) {
   retire_before(cutoff, count_max);
   return map_.collect_tombstones(cutoff, count_max);
 }
 
-void OrMapState::retire_tombstones(Milliseconds age, std::size_t count_max) {
-  const WallMilliseconds cutoff = wall_clock_() - age.count();
+void OrMapState::retire_tombstones(WallMilliseconds cutoff, std::size_t count_max) {
   // A clock that is set back brings nothing back into the digests.
   retired_before_ = std::max(retired_before_, cutoff);
   retire_before(cutoff, count_max);

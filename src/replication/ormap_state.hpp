@@ -64,12 +64,12 @@ class OrMapState final : public ReplicatedState {
   void erase(const Term& key);
   /// `offered` may say something else than before of the key, which is present.
   void review(const Term& key);
-  /// Forgets tombstones that are older than `age_max`, at most `count_max`; returns their keys.
-  std::vector<Term> collect_tombstones(Milliseconds age_max, std::size_t count_max = OrMap::no_limit);
-  /// From this age on tombstones stay out of the digests, at most `count_max` more by each call: nodes that keep them
-  /// for longer than others would else never be equal to these. Values that come back from before are told apart by
-  /// `take_overruled`.
-  void retire_tombstones(Milliseconds age, std::size_t count_max = OrMap::no_limit);
+  /// Forgets tombstones that were stamped before `cutoff`, at most `count_max`; returns their keys.
+  std::vector<Term> collect_tombstones(WallMilliseconds cutoff, std::size_t count_max = OrMap::no_limit);
+  /// From before this time tombstones stay out of the digests, at most `count_max` more by each call: nodes that keep
+  /// them for longer than others would else never be equal to these. Values that come back from before are told apart
+  /// by `take_overruled`.
+  void retire_tombstones(WallMilliseconds cutoff, std::size_t count_max = OrMap::no_limit);
   /// Retired tombstones that were met by older values since this was last asked: their sender should be told.
   [[nodiscard]] std::vector<TermPair> take_overruled() { return std::exchange(overruled_, {}); }
   /// Why a put of the key would fail: see `put`. `more`: keys that will be added before it.

@@ -51,11 +51,12 @@ std::optional<Milliseconds> Absences::longest(Milliseconds settling, MonotonicTi
 }
 
 Collected collect_tombstones(replication::OrMapState& state, Milliseconds ttl, Milliseconds hold,
-                             std::optional<Milliseconds> absence) {
-  state.retire_tombstones(ttl, collect_max);
-  Collected collected{.keys = state.collect_tombstones(ttl + absence.value_or(Milliseconds(0)), collect_max)};
+                             std::optional<Milliseconds> absence, WallMilliseconds now) {
+  const auto before = [now](Milliseconds age) { return now - age.count(); };
+  state.retire_tombstones(before(ttl), collect_max);
+  Collected collected{.keys = state.collect_tombstones(before(ttl + absence.value_or(Milliseconds(0))), collect_max)};
   if (absence) {
-    auto forced = state.collect_tombstones(std::max(ttl, hold), collect_max);
+    auto forced = state.collect_tombstones(before(std::max(ttl, hold)), collect_max);
     collected.forced = forced.size();
     std::ranges::move(forced, std::back_inserter(collected.keys));
   }

@@ -46,9 +46,10 @@ struct Collected {
   std::size_t forced = 0;  ///< Of these, forgotten although a node that was there may still be away.
 };
 /// Forgets tombstones that are older than `ttl`, and while a node is away those that are older than its absence by as
-/// much: it has seen them. None is kept for longer than `hold` because of that. A part of them at a time.
+/// much: it has seen them. None is kept for longer than `hold` because of that. A part of them at a time. `now`: by an
+/// `AgingClock`.
 Collected collect_tombstones(replication::OrMapState& state, Milliseconds ttl, Milliseconds hold,
-                             std::optional<Milliseconds> absence);
+                             std::optional<Milliseconds> absence, WallMilliseconds now);
 
 }  // namespace services
 }  // namespace v0

@@ -377,7 +377,7 @@ void Leader::forget_gone() {
 }
 
 void Leader::collect_tombstones() {
-  const auto keys = state_.collect_tombstones(config_.tombstone_age, collected_max);
+  const auto keys = state_.collect_tombstones(now_.wall - config_.tombstone_age.count(), collected_max);
   for (const auto& key : keys) erase(key);
   if (keys.size() == collected_max) plan_scan(now_.monotonic + scan_period);
 }

@@ -282,7 +282,8 @@ void Map::scan(const Now& now, Effects& out) {
 void Map::collect_tombstones() {
   const Milliseconds ttl = options_.tombstone_ttl;
   const auto absence = around_.absences.longest(ttl, now_.monotonic);
-  const auto [keys, forced] = services::collect_tombstones(state_, ttl, around_.config.tombstone_hold, absence);
+  const auto [keys, forced] =
+      services::collect_tombstones(state_, ttl, around_.config.tombstone_hold, absence, around_.aging_clock.read(now_));
   forced_collections_ += forced;
   for (const auto& key : keys) persist(key, nullptr);
 }

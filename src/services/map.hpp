@@ -23,6 +23,7 @@
 #include "replication/ormap_state.hpp"
 #include "replication/replica.hpp"
 #include "services/absences.hpp"
+#include "services/aging_clock.hpp"
 #include "services/collection_writer.hpp"
 #include "services/effects.hpp"
 #include "services/maps.hpp"
@@ -44,6 +45,7 @@ struct MapSurroundings {
   const Members& members;
   std::vector<Neighbour> neighbours{};
   Absences absences{config.tombstone_hold};
+  AgingClock aging_clock{config.tombstone_hold};
   /// Nodes whose lease ended and that were not back since, with what this node's clock had given by then.
   boost::unordered_flat_map<Atom, replication::Timestamp, std::hash<Atom>> departed{};
 

@@ -229,6 +229,7 @@ void Maps::tick(const Now& now, Effects& out) {
   next_scan_ = now.monotonic + around_->config.scan_period;
   for (const auto& map : std::exchange(undropped_, {})) drop(map, 0, out);
   around_->absences.note(around_->members, now.monotonic);
+  around_->aging_clock.read(now);
   for (const auto& [name, map] : maps_) {
     map->scan(now, out);
     schedule(*map);

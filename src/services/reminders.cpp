@@ -80,6 +80,7 @@ Reminders::Reminders(RemindersConfig config, replication::HybridClock& clock, co
           }),
       replica_(replica_config(config_, replica_name_), state_, now.monotonic),
       absences_(config_.tombstone_hold),
+      aging_clock_(config_.tombstone_hold),
       next_scan_(now.monotonic + config_.scan_period),
       writer_(std::string(reminder_collection)),
       late_rate_(config_.late_rate, now.monotonic),
@@ -387,7 +388,8 @@ void Reminders::scan() {
   next_scan_ = now_.monotonic + config_.scan_period;
   absences_.note(members_, now_.monotonic);
   const auto absence = absences_.longest(config_.tombstone_ttl, now_.monotonic);
-  const auto [keys, forced] = collect_tombstones(state_, config_.tombstone_ttl, config_.tombstone_hold, absence);
+  const auto [keys, forced] =
+      collect_tombstones(state_, config_.tombstone_ttl, config_.tombstone_hold, absence, aging_clock_.read(now_));
   forced_collections_ += forced;
   for (const auto& key : keys) writer_.add(key, nullptr);
   writer_.retry(state_.map());

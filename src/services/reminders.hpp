@@ -48,6 +48,7 @@
 #include "replication/ormap_state.hpp"
 #include "replication/replica.hpp"
 #include "services/absences.hpp"
+#include "services/aging_clock.hpp"
 #include "services/collection_writer.hpp"
 #include "services/due_index.hpp"
 #include "services/effects.hpp"
@@ -180,6 +181,7 @@ class Reminders {
   std::vector<Neighbour> neighbours_;
   std::optional<MonotonicTime> pull_at_;  ///< When Erlang neighbours are asked for all they have.
   Absences absences_;
+  AgingClock aging_clock_;
   MonotonicTime next_scan_;
   CollectionWriter writer_;  ///< For the disk.
 

@@ -404,10 +404,10 @@ TEST(OrMapState, a_retired_tombstone_answers_older_values_though_the_clock_was_s
                    {});
   ASSERT_TRUE(state.remove("key"));
   wall += 60'000;
-  state.retire_tombstones(Milliseconds(30'000));
+  state.retire_tombstones(wall - 30'000);
   ASSERT_EQ(state.digests()->summary().count, 0U);
   wall -= 900'000;
-  state.retire_tombstones(Milliseconds(30'000));
+  state.retire_tombstones(wall - 30'000);
   EXPECT_FALSE(state.merge(peer, Term::map({{"key", to_term(Entry::value("old", {{999'000, 0}, peer}))}})));
   const auto overruled = state.take_overruled();
   ASSERT_EQ(overruled.size(), 1U);

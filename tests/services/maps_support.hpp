@@ -74,6 +74,8 @@ class MapsWorld {
   }
   Machine& at(const Atom& node) { return machines_.at(node); }
   [[nodiscard]] Now now() const { return {now_, wall_}; }
+  /// Somebody sets the clocks of all nodes.
+  void set_clocks(Milliseconds ahead) { wall_ += ahead.count(); }
 
   void link(const Atom& one, const Atom& other) {
     links_.add(one, other);

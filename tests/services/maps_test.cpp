@@ -447,6 +447,28 @@ TEST(Maps, a_large_snapshot_goes_to_the_disk_in_parts) {
 
 // Removals.
 
+TEST(Maps, a_clock_that_is_set_ahead_has_no_removal_forgotten_before_its_time) {
+  MapOptions options = persistent();
+  options.tombstone_ttl = 1min;
+  MapsWorld world;
+  world.maps_config.tombstone_hold = 5min;
+  const Atom a = world.add("a@h");
+  ASSERT_TRUE(world.open(a, flags, options));
+  const auto tombstones = [&] { return world.statistics(a, flags).tombstones; };
+  world.put(a, flags, "before", 1);
+  world.put(a, flags, "after", 1);
+  world.remove(a, flags, "before");
+  world.pass(5s);
+  world.set_clocks(1h);
+  world.remove(a, flags, "after");
+  world.pass(50s);
+  EXPECT_EQ(tombstones(), 2U);
+  world.pass(10s);
+  EXPECT_EQ(tombstones(), 1U) << "what is old by any clock is forgotten";
+  world.pass(10min);
+  EXPECT_EQ(tombstones(), 0U) << "in the end the clock as it is counts";
+}
+
 TEST(Maps, removals_are_forgotten_after_their_time_here_and_on_the_disk) {
   MapOptions options = persistent();
   options.tombstone_ttl = 1min;
