@@ -1,0 +1,43 @@
+#include "visitor_arguments.hpp"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+
+namespace barrel_p2p::command {
+
+void VisitorArguments::give_to(VisitorOptions& options) const {
+  options = given;
+  options.certificate = certificate;
+  options.certificate_key = certificate_key;
+  options.key_dir = key_dir;
+  options.discovery_dir = discovery_dir;
+  options.timeout = std::chrono::milliseconds(timeout);
+}
+
+void add_visitor_options(CLI::App& app, VisitorArguments& arguments, const std::string& name_option) {
+  app.add_option("-c,--cookie", arguments.given.cookie,
+                 "Secret that all nodes share; better give it in BARREL_P2P_COOKIE")
+      ->envname("BARREL_P2P_COOKIE")
+      ->type_name("COOKIE");
+  app.add_option("--key-dir", arguments.key_dir, "Identity to use, instead of one that is kept for calls")
+      ->envname("BARREL_P2P_KEY_DIR")
+      ->type_name("DIR");
+  app.add_option("--cert", arguments.certificate, "Certificate for TLS (PEM), instead of one that is kept for calls")
+      ->envname("BARREL_P2P_CERT")
+      ->type_name("FILE");
+  app.add_option("--key", arguments.certificate_key, "Private key of the certificate (PEM)")
+      ->envname("BARREL_P2P_KEY")
+      ->type_name("FILE");
+  app.add_option("--discovery-dir", arguments.discovery_dir, "Directory of endpoint files; data/discovery by default")
+      ->envname("BARREL_P2P_DISC_DIR")
+      ->type_name("DIR");
+  app.add_option("--at", arguments.given.at, "Where the node is, instead of asking the discovery")
+      ->type_name("HOST:PORT");
+  app.add_option(name_option, arguments.given.name, "Name to go by; made up by default")->type_name("NAME@HOST");
+  app.add_option("-t,--timeout", arguments.timeout, "Limit for connecting and for an answer, each; 10000 by default")
+      ->check(CLI::Range(1, 86'400'000))
+      ->type_name("MILLISECONDS");
+  app.add_flag("-v,--verbose", arguments.given.verbose, "Log to standard error");
+}
+
+}  // namespace barrel_p2p::command
