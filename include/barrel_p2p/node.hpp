@@ -68,6 +68,15 @@ struct TrustedKey {
   bool learned;             ///< By trust at first use since this start; else placed by an operator or read from disk.
 };
 
+/// Files from other nodes; docs/cp.md.
+struct ReceiveStatistics {
+  std::uint64_t files = 0;    ///< Whole and verified.
+  std::uint64_t bytes = 0;    ///< Written, of whole files and others.
+  std::uint64_t refused = 0;  ///< For their path, by a limit, for a wrong hash, or because the disk failed.
+  std::uint64_t broken = 0;   ///< The sender went in the middle.
+  std::size_t transfers = 0;  ///< Now.
+};
+
 /// What happened since the start, and what is there now.
 struct NodeStatistics {
   std::uint64_t dials = 0;
@@ -89,6 +98,7 @@ struct NodeStatistics {
   std::size_t half_open = 0;              ///< Accepted ones that are not in yet: in handshake or authentication.
   std::size_t processes = 0;
   StreamStatistics streams{};
+  ReceiveStatistics receive{};
 };
 
 class BARREL_P2P_API Node {

@@ -177,6 +177,18 @@ struct LimitsConfig {
   std::size_t services_per_node_max = 100'000;  ///< The same of one node.
 };
 
+/// Files that other nodes may send here with `barrel_p2p cp`; docs/cp.md. Table `receive`.
+struct ReceiveConfig {
+  std::filesystem::path dir;  ///< `dir`: they go below it, nowhere else. Empty: none are taken. It must exist, and hold
+                              ///< none of the directories that the node keeps for itself.
+  std::uint64_t file_bytes_max = 1ULL << 40U;           ///< `file_bytes_max`, from 1: the largest file.
+  std::uint64_t free_bytes_min = 256ULL * 1024 * 1024;  ///< `free_bytes_min`: what is left free on the disk.
+  std::size_t transfers_max = 16;  ///< `transfers_max`, 1 to 1024: at once, of all nodes together. Each is a thread and
+                                   ///< at most 9 MiB.
+  std::chrono::milliseconds idle_timeout{60'000};  ///< `idle_timeout_ms`, from 100: a sender that is silent for so long
+                                                   ///< is given up.
+};
+
 /// A function that receives every log line. Called from any thread of the node, one at a time.
 using LogSink = std::function<void(LogLevel, std::string_view line)>;
 
@@ -203,6 +215,7 @@ struct NodeConfig {
   MembershipConfig membership;
   GossipConfig gossip;
   ReplicationConfig replication;
+  ReceiveConfig receive;
   CongestionControl congestion_control = CongestionControl::bbr;  ///< `congestion_control`, of what this node sends.
   std::chrono::milliseconds setup_timeout{7000};                  ///< A whole dial: connect, authentication, handshake.
   bool publish = true;  ///< Write an endpoint file into `discovery_dir`, for those who are to find this node.

@@ -329,6 +329,19 @@ std::vector<Key> table_keys() {
   };
 }
 
+std::vector<Key> receive_keys() {
+  const auto in = [](auto member) { return at(&NodeConfig::receive, member); };
+  using Config = ReceiveConfig;
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  return {
+      {"receive", "dir", text(in(&Config::dir))},
+      {"receive", "file_bytes_max", integer(1, most, in(&Config::file_bytes_max))},
+      {"receive", "free_bytes_min", integer(0, most, in(&Config::free_bytes_min))},
+      {"receive", "transfers_max", integer(1, 1024, in(&Config::transfers_max))},
+      {"receive", "idle_timeout_ms", milliseconds(100, 24 * hour_ms, in(&Config::idle_timeout))},
+  };
+}
+
 const std::vector<Key>& all_keys() {
   static const std::vector<Key> keys = [] {
     auto list = top_level_keys();
@@ -336,6 +349,7 @@ const std::vector<Key>& all_keys() {
     for (auto& key : replication_keys()) list.push_back(std::move(key));
     for (auto& key : reminder_keys()) list.push_back(std::move(key));
     for (auto& key : table_keys()) list.push_back(std::move(key));
+    for (auto& key : receive_keys()) list.push_back(std::move(key));
     return list;
   }();
   return keys;

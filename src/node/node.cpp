@@ -215,6 +215,7 @@ NodeStatistics Node::statistics() const {
   all.streams.bytes_received = streams.bytes_received;
   all.streams.bytes_sent = streams.bytes_sent;
   all.streams.open = static_cast<std::size_t>(std::max<std::int64_t>(0, streams.open));
+  if (parts_->receiver) all.receive = parts_->receiver->statistics();
   return all;
 }
 

@@ -50,14 +50,18 @@ Result<StreamAcceptor> Node::accept_streams(const std::string& tag, AcceptOption
   return StreamAcceptor(tag, std::move(*acceptor), shared);
 }
 
-Result<StreamAcceptor> Node::accept_streams(const std::string& tag, StreamCallback on_stream) {
-  const auto& shared = parts_->network->streams();
+Result<StreamAcceptor> Node::Parts::accept_streams(const std::string& tag, StreamCallback on_stream) {
+  const auto& shared = network->streams();
   auto handler = [on_stream = std::move(on_stream), weak = std::weak_ptr(shared)](std::shared_ptr<StreamCore> core) {
     on_stream(Stream(std::move(core), weak.lock()));
   };
   auto acceptor = shared->acceptors.add(tag, std::move(handler), 0);
   if (!acceptor) return std::unexpected(acceptor.error());
   return StreamAcceptor(tag, std::move(*acceptor), shared);
+}
+
+Result<StreamAcceptor> Node::accept_streams(const std::string& tag, StreamCallback on_stream) {
+  return parts_->accept_streams(tag, std::move(on_stream));
 }
 
 Result<StreamAcceptor> Node::accept_streams(const std::string& tag, StreamProcess on_stream) {

@@ -319,6 +319,22 @@ Result<void> Node::Parts::open_maps() {
   return {};
 }
 
+Result<void> Node::Parts::receive_files() {
+  if (config.receive.dir.empty()) return {};
+  const auto apart = files::check_apart(
+      config.receive.dir,
+      {config.data_dir, directory_of(config, config.authentication.key_dir, "keys"),
+       directory_of(config, config.certificate_dir, "quic"),
+       directory_of(config, config.replication.store_dir, "store"),
+       directory_of(config, config.discovery_dir, "discovery"), config.certificate_file, config.certificate_key_file});
+  if (!apart) return apart;
+  auto opened = files::FileReceiver::open(config.receive, logger);
+  if (!opened) return std::unexpected(opened.error());
+  receiver = std::move(*opened);
+  return receiver->start(
+      [this](const std::string& tag, StreamCallback on_stream) { return accept_streams(tag, std::move(on_stream)); });
+}
+
 void Node::Parts::describe() const {
   const auto worst = detector_config(config.detector);
   logger->info("listening on {}, {}", network->endpoint().local_address().to_string(),
@@ -363,6 +379,7 @@ Result<void> Node::Parts::start() {
   port = network->endpoint().local_address().port();
   if (auto made = make_overlay(); !made) return made;
   if (auto made = make_services(); !made) return made;
+  if (auto received = receive_files(); !received) return received;
   system->start();
   if (auto published = publish(); !published) return published;
   describe();
@@ -381,6 +398,7 @@ void Node::Parts::stop() {
   const std::lock_guard lock(stop_mutex_);
   if (std::exchange(stopped_, true)) return;
   if (discovery) discovery->unpublish();
+  if (receiver) receiver->stop();
   if (services && transport_.joinable()) services->say_goodbye();
   if (overlay) overlay->stop();
   if (services) services->stop();

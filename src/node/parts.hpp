@@ -19,6 +19,7 @@
 #include "distribution/auth/ed25519.hpp"
 #include "distribution/auth/trust_store.hpp"
 #include "distribution/network.hpp"
+#include "node/files/receiver.hpp"
 #include "node/overlay_runner.hpp"
 #include "node/serial_executor.hpp"
 #include "node/service_bridge.hpp"
@@ -40,6 +41,9 @@ class Node::Parts {
   void stop();
   /// Asks the transport thread, unless it is the caller or gone.
   [[nodiscard]] quic::EndpointStatistics endpoint_statistics();
+
+  /// Errors: those of `Node::accept_streams`.
+  Result<StreamAcceptor> accept_streams(const std::string& tag, StreamCallback on_stream);
 
   /// Runs a function on a process and waits for what it returns.
   template <class T>
@@ -72,6 +76,7 @@ class Node::Parts {
   std::unique_ptr<node::ServicesRunner> services;  ///< Likewise.
   std::unique_ptr<services::Bridge> bridge;        ///< Likewise.
   std::unique_ptr<distribution::Network> network;
+  std::unique_ptr<files::FileReceiver> receiver;  ///< Nothing where no files are taken.
   node::Subscribers<NodeEvent> events;
 
  private:
@@ -84,6 +89,7 @@ class Node::Parts {
   Result<void> make_overlay();
   Result<void> make_services();
   Result<void> open_maps();
+  Result<void> receive_files();
   [[nodiscard]] Result<std::vector<node::KnownPeer>> load_peers(const std::filesystem::path& file) const;
   void describe() const;
 

@@ -244,11 +244,22 @@ Result<void> check_reminders(const NodeConfig& config) {
   return {};
 }
 
+Result<void> check_receive(const NodeConfig& config) {
+  const auto& receive = config.receive;
+  constexpr std::size_t transfers_most = 1024;
+  if (receive.file_bytes_max == 0) return bad("receive.file_bytes_max", "must be at least 1");
+  if (receive.transfers_max == 0 || receive.transfers_max > transfers_most) {
+    return bad("receive.transfers_max", "must be between 1 and 1024");
+  }
+  if (receive.idle_timeout < 100ms) return bad("receive.idle_timeout_ms", "must be at least 100 (milliseconds)");
+  return {};
+}
+
 }  // namespace
 
 Result<void> validate(const NodeConfig& config) {
   for (const auto check : {check_addresses, check_cookie, check_certificate, check_limits, check_streams, check_times,
-                           check_views, check_membership, check_replication, check_reminders}) {
+                           check_views, check_membership, check_replication, check_reminders, check_receive}) {
     if (auto checked = check(config); !checked) return checked;
   }
   return {};

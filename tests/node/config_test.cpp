@@ -80,6 +80,24 @@ payload_bytes_max = 2048
   EXPECT_FALSE(membership.remember);
 }
 
+TEST(Configuration, files_are_received_as_the_table_says_and_not_without_it) {
+  EXPECT_TRUE(NodeConfig().receive.dir.empty());
+  const auto config = parse_config(R"(
+[receive]
+dir = "/srv/in"
+file_bytes_max = 1000
+free_bytes_min = 0
+transfers_max = 2
+idle_timeout_ms = 5000
+)");
+  ASSERT_TRUE(config.has_value()) << config.error().message();
+  EXPECT_EQ(config->receive.dir, "/srv/in");
+  EXPECT_EQ(config->receive.file_bytes_max, 1000U);
+  EXPECT_EQ(config->receive.free_bytes_min, 0U);
+  EXPECT_EQ(config->receive.transfers_max, 2U);
+  EXPECT_EQ(config->receive.idle_timeout, 5s);
+}
+
 TEST(Configuration, a_certificate_and_its_key_are_given_together) {
   const auto config = parse_config("cert_file = \"/etc/tls/node.crt\"\nkey_file = \"/etc/tls/node.key\"");
   ASSERT_TRUE(config.has_value()) << config.error().message();
@@ -114,6 +132,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Bad{"active_size = 1", "active_size must be an integer from 2"},
                     Bad{"contact_nodes = \"a@h\"", "contact_nodes must be an array"},
                     Bad{"shuffle_period = 99", "shuffle_period must be an integer from 100"},
+                    Bad{"[receive]\ntransfers_max = 1025", "receive.transfers_max must be an integer from 1 to 1024"},
                     Bad{"arwl = 17", "arwl must be an integer from 1 to 16"}));
 
 struct Unfit {
@@ -167,6 +186,11 @@ INSTANTIATE_TEST_SUITE_P(
               "contact_nodes has no use for a hidden node"},
         Unfit{"payload", [](NodeConfig& config) { config.gossip.payload_bytes_max = 1023; },
               "gossip.payload_bytes_max must"},
+        Unfit{"no_files", [](NodeConfig& config) { config.receive.file_bytes_max = 0; }, "receive.file_bytes_max must"},
+        Unfit{"no_transfers", [](NodeConfig& config) { config.receive.transfers_max = 0; },
+              "receive.transfers_max must"},
+        Unfit{"impatient", [](NodeConfig& config) { config.receive.idle_timeout = 99ms; },
+              "receive.idle_timeout_ms must"},
         Unfit{"queue", [](NodeConfig& config) { config.limits.cluster_queue_bytes_max = 1; },
               "limits.cluster_queue_bytes_max must"}),
     [](const auto& unfit) { return std::string(unfit.param.name); });

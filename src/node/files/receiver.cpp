@@ -1,0 +1,133 @@
+#include "node/files/receiver.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <system_error>
+#include <utility>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace files {
+
+Result<void> check_apart(const std::filesystem::path& received, const std::vector<std::filesystem::path>& own) {
+  std::error_code error;
+  const auto outer = std::filesystem::canonical(received, error);
+  if (error) return {};  // `FileReceiver::open` tells
+  for (const auto& path : own) {
+    const auto inner = std::filesystem::weakly_canonical(path, error);
+    if (path.empty() || error || std::ranges::mismatch(outer, inner).in1 != outer.end()) continue;
+    return fail(Errc::invalid_config, "receive.dir: " + inner.string() + " lies in " + outer.string() +
+                                          ": who may send files could write there; give received files a directory of "
+                                          "their own");
+  }
+  return {};
+}
+
+Result<std::unique_ptr<FileReceiver>> FileReceiver::open(ReceiveConfig config, Logger logger) {
+  auto directory = ReceiveDirectory::open(config.dir);
+  if (!directory) return std::unexpected(directory.error());
+  return std::unique_ptr<FileReceiver>(new FileReceiver(std::move(config), std::move(*directory), std::move(logger)));
+}
+
+Result<void> FileReceiver::start(const Accept& accept) {
+  auto acceptor = accept(std::string(copy_tag), [this](Stream stream) { begin(std::move(stream)); });
+  if (!acceptor) return std::unexpected(acceptor.error());
+  acceptor_ = std::move(*acceptor);
+  return {};
+}
+
+void FileReceiver::stop() {
+  acceptor_.reset();  // from here on `begin` is not called
+  std::list<Running> last;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    last.swap(running_);
+    // Wakes who waits for the sender.
+    for (auto& running : last) running.stream.reset();
+  }
+  for (auto& running : last) running.thread.join();
+}
+
+std::list<FileReceiver::Running> FileReceiver::reap() {
+  std::list<Running> ended;
+  for (auto at = running_.begin(); at != running_.end();) {
+    const auto here = at++;
+    if (here->ended) ended.splice(ended.end(), running_, here);
+  }
+  return ended;
+}
+
+void FileReceiver::begin(Stream stream) {
+  std::list<Running> ended;
+  std::optional<Stream> refused;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return;
+    ended = reap();
+    if (running_.size() >= config_.transfers_max) {
+      refused.emplace(std::move(stream));
+    } else {
+      Running& running = running_.emplace_back(std::move(stream));
+      try {
+        running.thread = std::thread([this, &running] { run(running); });
+      } catch (const std::system_error&) {
+        refused.emplace(std::move(running.stream));  // no thread to be had
+        running_.pop_back();
+      }
+    }
+  }
+  if (refused) {
+    counters_.refused += 1;
+    refuse_busy(std::move(*refused));
+  }
+  // They have done all but return.
+  for (auto& done : ended) done.thread.join();
+}
+
+void FileReceiver::refuse_busy(Stream stream) {
+  const auto held = std::make_shared<Stream>(std::move(stream));
+  held->write(encode(Refusal{RefusalCode::busy, "as many transfers as the node allows are under way"}),
+              [held](const Result<void>& /*written*/) {
+                if (!held->finish()) held->reset();
+              });
+}
+
+void FileReceiver::run(Running& running) {
+  const std::string sender = running.stream.peer().string();
+  Transfer transfer(running.stream, config_, directory_, counters_);
+  try {
+    transfer.run(
+        [&](const std::string& path, std::uint64_t bytes) {
+          if (log_limit_.pass(monotonic_now())) logger_->info("received {} ({} bytes) from {}", path, bytes, sender);
+        },
+        [&](const Refusal& refusal) {
+          if (!log_limit_.pass(monotonic_now())) return;
+          const bool disk = refusal.code == RefusalCode::io || refusal.code == RefusalCode::no_room;
+          logger_->log(disk ? spdlog::level::warn : spdlog::level::info, "refused a file from {}: {}", sender,
+                       refusal.text);
+        });
+  } catch (const std::exception& error) {
+    logger_->error("a transfer from {} failed: {}", sender, error.what());
+  }
+  const std::lock_guard lock(mutex_);
+  // The peer is told that it is over now, not when the next one comes.
+  running.stream = Stream();
+  running.ended = true;
+}
+
+ReceiveStatistics FileReceiver::statistics() const {
+  ReceiveStatistics all;
+  all.files = counters_.files;
+  all.bytes = counters_.bytes;
+  all.refused = counters_.refused;
+  all.broken = counters_.broken;
+  const std::lock_guard lock(mutex_);
+  all.transfers =
+      static_cast<std::size_t>(std::ranges::count_if(running_, [](const Running& running) { return !running.ended; }));
+  return all;
+}
+
+}  // namespace files
+}  // namespace v0
+}  // namespace barrel_p2p
