@@ -14,6 +14,7 @@ struct NodeOptions {
   NodeConfig given;  ///< What the command line says; each part counts only if its option was given.
   std::string data;
   std::string discovery;
+  std::string receive;
   std::string log_level;
 };
 
@@ -33,6 +34,7 @@ int run(const CLI::App& app, const NodeOptions& options) {
   if (app.count("--advertise") > 0) config.advertise = options.given.advertise;
   if (app.count("--data") > 0) config.data_dir = options.data;
   if (app.count("--discovery-dir") > 0) config.discovery_dir = options.discovery;
+  if (app.count("--receive-dir") > 0) config.receive.dir = options.receive;
   if (app.count("--join") > 0) config.membership.contacts = options.given.membership.contacts;
   if (!options.given.cookie.empty()) config.cookie = options.given.cookie;
   if (options.log_level == "debug") config.log_level = LogLevel::debug;
@@ -63,6 +65,9 @@ void add_node(CLI::App& app, int& status) {
   node->add_option("--data", options->data, "Directory of keys, certificate and state; ./data by default")
       ->type_name("DIR");
   node->add_option("--discovery-dir", options->discovery, "Directory of endpoint files that nodes have in common")
+      ->type_name("DIR");
+  node->add_option("--receive-dir", options->receive,
+                   "Take files of other nodes (barrel_p2p cp) into this directory; none are taken by default")
       ->type_name("DIR");
   node->add_option("--join", options->given.membership.contacts,
                    "A node of the cluster to join through; may be given more than once")
