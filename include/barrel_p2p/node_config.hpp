@@ -204,6 +204,9 @@ struct NodeConfig {
   /// or neither. They are read and never written; `certificate_dir` counts for nothing then.
   std::filesystem::path certificate_file;
   std::filesystem::path certificate_key_file;
+  /// `stateless_reset_key_file`: lets the node say, after it was killed, that it does not know its old connections.
+  /// Made when it is absent. Empty: reset.key in `certificate_dir`.
+  std::filesystem::path stateless_reset_key_file;
   std::filesystem::path discovery_dir;                                   ///< `discovery_dir`. Empty: DATA/discovery.
   std::vector<std::string> discovery_backends{"static", "file", "dns"};  ///< Asked in this order.
   std::map<std::string, std::string> static_nodes;  ///< Node name to `host:port`, for the static backend.
@@ -227,8 +230,8 @@ struct NodeConfig {
       300'000};  ///< `dist_gc_min_age_ms`, from 100, or 0 for never: a channel between C++ nodes that no signal used
                  ///< for so long is closed, unless they are neighbours, or linked or monitoring processes depend on it.
                  ///< The next send makes it again.
-  bool auto_connect = true;  ///< A send to a node that is not connected dials it.
-  unsigned workers = 0;      ///< Threads that run processes. 0: one a core, at most 8.
+  bool auto_connect = true;               ///< A send to a node that is not connected dials it.
+  unsigned workers = 0;                   ///< Threads that run processes. 0: one a core, at most 8.
   LogLevel log_level = LogLevel::info;
   LogSink log_sink;  ///< Empty: standard error.
 };

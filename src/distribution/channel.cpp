@@ -138,6 +138,8 @@ void Channel::on_closed(const quic::CloseReason& reason) {
   const bool said = reason.kind == Kind::peer_application || reason.kind == Kind::peer_transport;
   ChannelEnd::Cause cause = said ? ChannelEnd::Cause::peer_closed : ChannelEnd::Cause::lost;
   if (reason.kind == Kind::protocol) cause = ChannelEnd::Cause::protocol;
+  // By whoever has the port and the secret of the peer: the peer, begun anew.
+  if (reason.kind == Kind::stateless_reset && stage_ == ChannelStage::up) cause = ChannelEnd::Cause::peer_closed;
   std::string text = said ? "the peer closed the connection" : "the connection was lost";
   if (!reason.text.empty()) text += ": " + reason.text;
   Errc code = stage_ == ChannelStage::connecting ? Errc::connection_refused : Errc::closed;

@@ -154,6 +154,7 @@ std::vector<Key> top_level_keys() {
       {"", "quic_cert_dir", text(at(&NodeConfig::certificate_dir))},
       {"", "cert_file", text(at(&NodeConfig::certificate_file))},
       {"", "key_file", text(at(&NodeConfig::certificate_key_file))},
+      {"", "stateless_reset_key_file", text(at(&NodeConfig::stateless_reset_key_file))},
       {"", "discovery_dir", text(at(&NodeConfig::discovery_dir))},
       {"", "discovery_backends", strings(at(&NodeConfig::discovery_backends))},
       {"", "nodes", read_static_nodes},

@@ -8,6 +8,7 @@
 #include "base/random.hpp"
 #include "distribution/auth/certificate.hpp"
 #include "distribution/auth/identity.hpp"
+#include "distribution/auth/reset_secret.hpp"
 #include "node/exports.hpp"
 #include "node/validate.hpp"
 
@@ -93,6 +94,32 @@ services::ServicesConfig services_config(const NodeConfig& config) {
   reminders.late_rate = replication.reminders.late_rate;
   reminders.keep_without_subscriber = replication.reminders.keep_without_subscriber;
   return services;
+}
+
+/// Reads the secret of stateless resets, or makes one.
+Result<quic::EndpointConfig> endpoint_config(const NodeConfig& config,
+                                             const std::shared_ptr<const quic::Credentials>& credentials) {
+  const auto reset_secret = distribution::load_or_create_reset_secret(
+      config.stateless_reset_key_file.empty() ? directory_of(config, config.certificate_dir, "quic") / "reset.key"
+                                              : config.stateless_reset_key_file);
+  if (!reset_secret) return std::unexpected(reset_secret.error());
+
+  quic::EndpointConfig endpoint;
+  endpoint.credentials = credentials;
+  endpoint.stateless_reset_secret = *reset_secret;
+  endpoint.keep_alive = config.detector.keep_alive;
+  endpoint.congestion =
+      config.congestion_control == CongestionControl::bbr ? quic::Congestion::bbr : quic::Congestion::cubic;
+  endpoint.handshake_timeout = config.authentication.handshake_timeout;
+  // The control stream and those of signals come first, see `is_user_stream`.
+  const std::uint64_t signal_streams = 1 + distribution::data_stream_count;
+  endpoint.streams_bidi_admitted_max = signal_streams + config.limits.streams_per_peer_max;
+  endpoint.streams_bidi_max = std::min(endpoint.streams_bidi_max, endpoint.streams_bidi_admitted_max);
+  endpoint.connection_window_bytes = distribution::message_reserve_bytes + config.limits.stream_unread_bytes_max;
+  endpoint.connections_max = config.limits.connections_max;
+  endpoint.half_open_max = config.limits.half_open_max;
+  endpoint.half_open_per_address_max = config.limits.half_open_per_address_max;
+  return endpoint;
 }
 
 distribution::DetectorConfig detector_config(const FailureDetectorConfig& config) {
@@ -212,20 +239,9 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
   settings.idle_sweep = config.idle_sweep;
   settings.idle_close_after = config.idle_close_after;
 
-  quic::EndpointConfig endpoint;
-  endpoint.credentials = credentials;
-  endpoint.keep_alive = config.detector.keep_alive;
-  endpoint.congestion =
-      config.congestion_control == CongestionControl::bbr ? quic::Congestion::bbr : quic::Congestion::cubic;
-  endpoint.handshake_timeout = config.authentication.handshake_timeout;
-  // The control stream and those of signals come first, see `is_user_stream`.
-  const std::uint64_t signal_streams = 1 + distribution::data_stream_count;
-  endpoint.streams_bidi_admitted_max = signal_streams + config.limits.streams_per_peer_max;
-  endpoint.streams_bidi_max = std::min(endpoint.streams_bidi_max, endpoint.streams_bidi_admitted_max);
-  endpoint.connection_window_bytes = distribution::message_reserve_bytes + config.limits.stream_unread_bytes_max;
-  endpoint.connections_max = config.limits.connections_max;
-  endpoint.half_open_max = config.limits.half_open_max;
-  endpoint.half_open_per_address_max = config.limits.half_open_per_address_max;
+  auto made = endpoint_config(config, credentials);
+  if (!made) return std::unexpected(made.error());
+  quic::EndpointConfig& endpoint = *made;
 
   const auto open = [&](const std::string& address) -> Result<void> {
     auto listen = quic::Address::make(address, config.port);

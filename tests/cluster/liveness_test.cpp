@@ -30,11 +30,12 @@ class Liveness : public testing::TestWithParam<Role> {
       : ours(cluster.start("ours", [&](NodeConfig& config) { config.detector.dead_after = dead_after; })),
         subscription(ours.monitor_nodes([this](const NodeEvent& event) { events.add(event); })) {}
 
-  std::unique_ptr<Subprocess> start_peer() {
+  /// At any free port, unless it is given one.
+  std::unique_ptr<Subprocess> start_peer(std::uint16_t port = 0) {
     const NodeConfig config = cluster.config("peer");
-    auto peer = std::make_unique<Subprocess>(
-        std::vector<std::string>{BARREL_P2P_COMMAND, "node", "--name", config.name, "--data", config.data_dir.string(),
-                                 "--discovery-dir", config.discovery_dir.string(), "--cookie", config.cookie});
+    auto peer = std::make_unique<Subprocess>(std::vector<std::string>{
+        BARREL_P2P_COMMAND, "node", "--name", config.name, "--data", config.data_dir.string(), "--discovery-dir",
+        config.discovery_dir.string(), "--cookie", config.cookie, "--port", std::to_string(port)});
     if (!peer->says("is ready")) throw std::runtime_error("the peer does not start: " + peer->errors());
     return peer;
   }
@@ -106,8 +107,27 @@ TEST_P(Replacement, of_a_killed_peers_connection_by_that_of_its_next_life_waits_
   EXPECT_TRUE(ours.ping(name).has_value());
 }
 
+/// The detector would notice nothing in the time that tests have, and the peer connects to nobody.
+class Restart : public Liveness {
+ protected:
+  Restart() : Liveness(2 * patience) {}
+};
+
+TEST_P(Restart, of_a_killed_peer_at_its_port_ends_the_connections_of_its_former_life_at_once) {
+  auto peer = start_peer();
+  connect();
+  const std::string address = ours.peers().at(0).address;
+  const auto port = static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+  peer->signal(SIGKILL);
+  EXPECT_EQ(peer->wait(), 128 + SIGKILL);
+  peer = start_peer(port);
+  EXPECT_EQ(events.next(), "down peer@127.0.0.1 connection_closed");
+  EXPECT_TRUE(ours.ping(name).has_value());
+}
+
 constexpr auto name_of_role = [](const auto& role) { return role.param == Role::we_dial ? "we_dial" : "peer_dials"; };
 INSTANTIATE_TEST_SUITE_P(Roles, Liveness, testing::Values(Role::we_dial, Role::peer_dials), name_of_role);
+INSTANTIATE_TEST_SUITE_P(Roles, Restart, testing::Values(Role::we_dial), name_of_role);
 INSTANTIATE_TEST_SUITE_P(Roles, Replacement, testing::Values(Role::we_dial, Role::peer_dials), name_of_role);
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "distribution/auth/certificate.hpp"
 #include "distribution/auth/files.hpp"
 #include "distribution/auth/identity.hpp"
+#include "distribution/auth/reset_secret.hpp"
 #include "distribution/auth_support.hpp"
 
 namespace barrel_p2p::test {
@@ -332,6 +333,35 @@ TEST(Certificates, of_an_operator_are_read_from_any_files_and_never_written) {
   ASSERT_TRUE(load_or_create_certificate(other.path(), test_wall));
   EXPECT_EQ(load_certificate(scratch.path() / "site.pem", other.path() / "node.key").error(), Errc::corrupt);
   EXPECT_EQ(files_in(scratch.path()), 2U);
+}
+
+TEST(ResetSecret, is_made_once_for_its_owner_alone_and_is_the_same_after_a_restart) {
+  const ScratchDirectory scratch;
+  const auto file = scratch.path() / "quic" / "reset.key";
+  const auto made = load_or_create_reset_secret(file);
+  ASSERT_TRUE(made) << made.error().message();
+  EXPECT_EQ(mode_of(file), 0600U);
+  EXPECT_EQ(mode_of(file.parent_path()), 0700U);
+  EXPECT_EQ(files_in(file.parent_path()), 1U) << "nothing temporary is left";
+  EXPECT_EQ(load_or_create_reset_secret(file), made);
+  EXPECT_NE(load_or_create_reset_secret(scratch.path() / "other.key"), made);
+}
+
+TEST(ResetSecret, of_another_length_or_open_to_others_is_refused_and_left_alone) {
+  const ScratchDirectory scratch;
+  const auto file = scratch.path() / "reset.key";
+  for (const std::size_t length : {0U, 31U, 33U, 5000U}) {
+    write_file(file, Bytes(length, 7));
+    const auto loaded = load_or_create_reset_secret(file);
+    ASSERT_FALSE(loaded) << length;
+    EXPECT_EQ(loaded.error(), Errc::corrupt) << length;
+    EXPECT_NE(loaded.error().message().find("reset.key"), std::string::npos);
+    EXPECT_EQ(read_file(file).size(), length);
+  }
+  write_file(file, Bytes(32, 7));
+  ASSERT_TRUE(load_or_create_reset_secret(file));
+  fs::permissions(file, static_cast<fs::perms>(0640));
+  EXPECT_EQ(load_or_create_reset_secret(file).error(), Errc::permission_denied);
 }
 
 }  // namespace
