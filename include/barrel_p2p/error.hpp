@@ -65,6 +65,10 @@ enum class Errc : std::uint8_t {
   not_leader,         ///< Another one leads, or nobody.
   // Streams.
   reset,  ///< The peer gave the stream up, or wants nothing more on it; `Stream::reset_code` says how.
+  // Paths.
+  peer_disable_migration,  ///< The peer lets nobody move (`disable_active_migration`).
+  not_initiator,           ///< The peer dialled: only it may move the connection.
+  not_supported,           ///< Not with what is in use here; the text says with what.
 };
 
 BARREL_P2P_API const std::error_category& error_category() noexcept;

@@ -42,6 +42,9 @@ std::string_view name(Errc code) noexcept {
     case Errc::no_leader: return "no_leader";
     case Errc::not_leader: return "not_leader";
     case Errc::reset: return "reset";
+    case Errc::peer_disable_migration: return "peer_disable_migration";
+    case Errc::not_initiator: return "not_initiator";
+    case Errc::not_supported: return "not_supported";
   }
   return "unknown";
 }

@@ -127,6 +127,13 @@ int on_peer_id(ngtcp2_conn* /*connection*/, Type type, std::uint64_t /*sequence*
   return 0;
 }
 
+struct PathValidated {
+  int operator()(void* user, const ngtcp2_path& path, ngtcp2_path_validation_result result) const {
+    of(user).path_validated(path, result);
+    return 0;
+  }
+};
+
 int on_stateless_reset(ngtcp2_conn* /*connection*/, const ngtcp2_pkt_stateless_reset* /*packet*/, void* user) {
   of(user).was_reset = true;
   return 0;
@@ -156,6 +163,7 @@ ngtcp2_callbacks Connection::Native::callbacks(bool initiator) {
   calls.get_new_connection_id = on_new_id;
   calls.remove_connection_id = on_remove_id;
   calls.dcid_status = on_peer_id;
+  calls.path_validation = path_validation_callback(PathValidated{});
   calls.recv_stateless_reset = on_stateless_reset;
   calls.update_key = ngtcp2_crypto_update_key_cb;
   calls.delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb;
@@ -166,7 +174,11 @@ ngtcp2_callbacks Connection::Native::callbacks(bool initiator) {
 }
 
 Connection::Native::Native(Endpoint::Native& owner, bool initiator_role)
-    : endpoint(owner), initiator(initiator_role), credentials(owner.config.credentials), timer(owner.context) {
+    : endpoint(owner),
+      initiator(initiator_role),
+      credentials(owner.config.credentials),
+      retire_timer(owner.context),
+      timer(owner.context) {
   reference.user_data = this;
   reference.get_conn = [](ngtcp2_crypto_conn_ref* conn) { return static_cast<Native*>(conn->user_data)->connection; };
 }
@@ -210,22 +222,32 @@ void Connection::Native::mark_dirty() {
   endpoint.flush_soon();
 }
 
-void Connection::Native::read(const Address& from, ByteView datagram) {
+Socket& Connection::Native::socket_at(const ngtcp2_addr& local_address) const {
+  const Address wanted(local_address.addr, local_address.addrlen);
+  if (migration && migration->socket && migration->socket->local() == wanted) return *migration->socket;
+  if (old_socket && old_socket->local() == wanted) return *old_socket;
+  return *socket;
+}
+
+void Connection::Native::read(Socket& at, const Address& from, ByteView datagram) {
   if (!close_packet.empty()) {
     // Closing: repeat the word, at most once for each doubling of what arrives.
     ++close_repeats;
-    if ((close_repeats & (close_repeats - 1)) == 0) endpoint.send(remote, close_packet, close_packet.size());
+    if ((close_repeats & (close_repeats - 1)) == 0) endpoint.send(*socket, remote, close_packet, close_packet.size());
     return;
   }
-  if (is_closed) return;
+  const bool by_new = migration && &at == migration->socket.get();
+  if (is_closed || (&at != socket.get() && &at != old_socket.get() && !by_new)) return;
   const auto keep = self.lock();
-  const Address path_remote = endpoint.path_address(from);
-  const Address path_local = endpoint.local;
-  ngtcp2_path path{};
-  path.local = {const_cast<sockaddr*>(path_local.data()), path_local.size()};     // NOLINT: only read
-  path.remote = {const_cast<sockaddr*>(path_remote.data()), path_remote.size()};  // NOLINT: only read
+  const Address path_remote = at.path_address(from);
+  // What was left without a word to ngtcp2 counts as the path of now; that one sends by the new socket already.
+  const bool alias = (old_is_alias && &at == old_socket.get()) || (migration && migration->rebound && !by_new);
+  const Address path_local = !alias ? at.local() : migration ? migration->socket->local() : socket->local();
+  const auto path = path_of(path_local, path_remote);
   ngtcp2_pkt_info info{};
   ++packets_received;
+  bytes_received += datagram.size();
+  const std::uint64_t in_flight = by_new && migration->rebound ? statistics_of_path().bytes_in_flight : 0;
   in_callback = true;
   const int result = ngtcp2_conn_read_pkt(connection, &path, &info, datagram.data(), datagram.size(), timestamp());
   in_callback = false;
@@ -236,7 +258,10 @@ void Connection::Native::read(const Address& from, ByteView datagram) {
   }
   if (result == 0) {
     last_receive = monotonic_now();
-    if (!(path_remote == endpoint.path_address(remote))) follow(path_remote);
+    if (is_closed) return;
+    watch_congestion();
+    if (by_new && migration && migration->rebound && answered_there(in_flight)) migrated();
+    if (!(path_remote == at.path_address(remote))) follow(at, path_remote);
     if (drained && !is_closed) {
       drained = false;
       if (events.on_drained) events.on_drained();
@@ -249,10 +274,27 @@ void Connection::Native::read(const Address& from, ByteView datagram) {
 }
 
 /// ngtcp2 decides whether the peer moved to where a packet came from.
-void Connection::Native::follow(const Address& from) {
-  if (is_closed || connection == nullptr) return;
+void Connection::Native::follow(const Socket& at, const Address& from) {
+  if (is_closed || connection == nullptr || &at != socket.get()) return;
   const auto& now = ngtcp2_conn_get_path(connection)->remote;
   if (Address(now.addr, now.addrlen) == from) remote = from;
+}
+
+NgConnectionInfo Connection::Native::statistics_of_path() const {
+  NgConnectionInfo stat{};
+  if (connection != nullptr) connection_info(connection, stat);
+  return stat;
+}
+
+void Connection::Native::watch_congestion() {
+  const auto stat = statistics_of_path();
+  // Leaving slow start without loss sets the threshold too, and leaves the window alone; a new path has no threshold.
+  const bool lost = stat.ssthresh != known_threshold && stat.ssthresh < UINT64_MAX && stat.cwnd < known_window;
+  known_threshold = stat.ssthresh;
+  known_window = stat.cwnd;
+  if (!lost) return;
+  ++congestion_events;
+  last_congestion = monotonic_now();
 }
 
 void Connection::Native::library_error(int error) {
@@ -301,7 +343,8 @@ void Connection::Native::send_close(const NgCloseError& error) {
                                                        &error, timestamp());
   if (size <= 0) return;
   packet.resize(static_cast<std::size_t>(size));
-  endpoint.send(Address(path.path.remote.addr, path.path.remote.addrlen), packet, packet.size());
+  endpoint.send(socket_at(path.path.local), Address(path.path.remote.addr, path.path.remote.addrlen), packet,
+                packet.size());
   close_packet = std::move(packet);
 }
 
@@ -315,6 +358,7 @@ void Connection::Native::closed(const CloseReason& reason, bool tell) {
   const auto told = std::move(events);
   events = {};
   timer.cancel();
+  end_migration(Error(Errc::no_connection, "the connection ended"));
   if (close_packet.empty()) {
     endpoint.forget(*this);
   } else {
@@ -381,10 +425,12 @@ ngtcp2_ssize Connection::Native::offer(SendStream* stream, StreamId id, std::uin
   }
   ngtcp2_pkt_info info{};
   ngtcp2_ssize taken = -1;
+  payload = 0;
   const auto written =
       ngtcp2_conn_writev_stream(connection, &path, &info, out, size, &taken, flags, id, vectors.data(), count, now);
   if (stream != nullptr && taken >= 0) {
     const auto bytes = static_cast<std::uint64_t>(taken);
+    payload = static_cast<std::size_t>(taken);
     sending.sent(id, bytes, bytes == offered && (flags & NGTCP2_WRITE_STREAM_FLAG_FIN) != 0);
   }
   return written;
@@ -415,6 +461,13 @@ void Connection::Native::tell_stopped() {
   }
 }
 
+void Connection::Native::sent(std::size_t bytes) {
+  ++packets_sent;
+  bytes_sent += bytes;
+  constexpr std::size_t full_bytes = 1000;  // smaller ones are words of the protocol, mostly
+  if (established && bytes >= full_bytes && payload < bytes / 2) bytes_repeated += bytes - payload;
+}
+
 void Connection::Native::write_packets(ngtcp2_tstamp now) {
   const std::size_t quantum = std::max<std::size_t>(ngtcp2_conn_get_send_quantum(connection), payload_bytes_max);
   constexpr std::size_t batch_max = 62'000;  // what one UDP_SEGMENT call takes, less a packet
@@ -425,10 +478,11 @@ void Connection::Native::write_packets(ngtcp2_tstamp now) {
   std::size_t segment = 0;
   std::size_t segments = 0;
   Address target;
+  Socket* by = socket.get();
   ngtcp2_path_storage path{};
   ngtcp2_path_storage_zero(&path);
   const auto send_batch = [&] {
-    if (used > 0) endpoint.send(target, {buffer.data(), used}, segment);
+    if (used > 0) endpoint.send(*by, target, {buffer.data(), used}, segment);
     used = segment = segments = 0;
   };
   for (;;) {
@@ -439,22 +493,22 @@ void Connection::Native::write_packets(ngtcp2_tstamp now) {
     }
     if (written == 0) break;
     const auto size = static_cast<std::size_t>(written);
-    ++packets_sent;
+    sent(size);
     total += size;
     const Address to(path.path.remote.addr, path.path.remote.addrlen);
+    Socket& from = socket_at(path.path.local);
     // Only the last packet of a batch may differ, and only by being smaller.
-    if (used > 0 && (size > segment || !(to == target))) {
+    if (used > 0 && (size > segment || !(to == target) || &from != by)) {
       std::memmove(buffer.data() + payload_bytes_max * 64, buffer.data() + used, size);
       send_batch();
       std::memmove(buffer.data(), buffer.data() + payload_bytes_max * 64, size);
     }
-    if (used == 0) segment = size, target = to;
+    if (used == 0) segment = size, target = to, by = &from;
     used += size;
     ++segments;
     // What is larger than the path is known to carry goes alone: the kernel may refuse it, and all that came with it.
     const bool probe = size > ngtcp2_conn_get_path_max_tx_udp_payload_size(connection);
-    if (probe || size < segment || used >= batch_max || segments >= segments_max || !endpoint.offload_send)
-      send_batch();
+    if (probe || size < segment || used >= batch_max || segments >= segments_max || !from.offloads()) send_batch();
     if (total >= quantum * 2) break;
   }
   send_batch();
@@ -490,6 +544,7 @@ void Connection::Native::on_timer() {
   armed = UINT64_MAX;
   const int result = ngtcp2_conn_handle_expiry(connection, timestamp());
   if (result != 0) return library_error(result);
+  watch_congestion();
   flush();
 }
 
@@ -501,6 +556,7 @@ Connection::~Connection() = default;
 void Connection::set_events(ConnectionEvents events) { native_->events = std::move(events); }
 void Connection::admit() {
   if (native_->is_closed || std::exchange(native_->admitted, true)) return;
+  if (native_->source.empty() && !native_->socket->is_adapter()) native_->source = native_->source_host();
   native_->endpoint.leave_half_open(*native_);
   const auto& config = native_->endpoint.config;
   if (!config.owner_admits) return;
@@ -604,14 +660,41 @@ std::size_t Connection::queued_bytes() const noexcept { return native_->sending.
 MonotonicTime Connection::last_receive_time() const noexcept { return native_->last_receive; }
 
 PathStatistics Connection::statistics() const {
-  NgConnectionInfo stat{};
-  if (native_->connection != nullptr) connection_info(native_->connection, stat);
-  return {std::chrono::microseconds(stat.smoothed_rtt / NGTCP2_MICROSECONDS),
-          stat.cwnd,
-          stat.bytes_in_flight,
-          native_->packets_sent,
-          native_->packets_received,
-          native_->connection == nullptr ? 0 : ngtcp2_conn_get_path_max_tx_udp_payload_size(native_->connection)};
+  const auto stat = native_->statistics_of_path();
+  const auto microseconds = [](ngtcp2_duration time) {
+    return std::chrono::microseconds(time == UINT64_MAX ? 0 : time / NGTCP2_MICROSECONDS);
+  };
+  PathStatistics all;
+  const auto port = ":" + std::to_string(native_->socket->local().port());
+  all.local = native_->socket->local().to_string();
+  if (!native_->source.empty())
+    all.local = (native_->source.find(':') == std::string::npos ? native_->source : "[" + native_->source + "]") + port;
+  all.remote = native_->remote.to_string();
+  all.dialled = native_->initiator;
+  all.latest_rtt = microseconds(stat.latest_rtt);
+  all.smoothed_rtt = microseconds(stat.smoothed_rtt);
+  all.min_rtt = microseconds(stat.min_rtt);
+  all.rtt_variation = microseconds(stat.rttvar);
+  all.congestion_window_bytes = stat.cwnd;
+  all.bytes_in_flight = stat.bytes_in_flight;
+  all.queued_bytes = native_->sending.queued_bytes();
+  all.congestion_events = native_->congestion_events;
+  all.in_recovery = all.congestion_events > 0 && monotonic_now() - native_->last_congestion < all.smoothed_rtt;
+  all.packets_sent = native_->packets_sent;
+  all.packets_received = native_->packets_received;
+  all.bytes_sent = native_->bytes_sent;
+  all.bytes_received = native_->bytes_received;
+  all.bytes_repeated = native_->bytes_repeated;
+  if (native_->connection != nullptr)
+    all.datagram_bytes = ngtcp2_conn_get_path_max_tx_udp_payload_size(native_->connection);
+  all.migrations = native_->migrations;
+  all.migrations_failed = native_->migrations_failed;
+  all.peer_moves = native_->peer_moves;
+  return all;
+}
+
+void Connection::migrate(const MigrateOptions& options, std::function<void(Result<void>)> done) {
+  native_->migrate(options, std::move(done));
 }
 
 }  // namespace quic

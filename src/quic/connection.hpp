@@ -7,6 +7,7 @@
 
 #include <barrel_p2p/bytes.hpp>
 #include <barrel_p2p/error.hpp>
+#include <barrel_p2p/paths.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -41,6 +42,12 @@ struct CloseReason {
   std::string text;
 };
 
+/// The connection took another path, or did not.
+struct PathChange {
+  PathEvent::Kind kind = PathEvent::Kind::migrated;
+  std::string reason;  ///< Of `migration_failed`.
+};
+
 struct ConnectionEvents {
   std::function<void()> on_established;
   /// Bytes of a stream, in order. `fin`: the last ones.
@@ -54,6 +61,7 @@ struct ConnectionEvents {
   std::function<void(StreamId)> on_stream_stopped;
   /// Both directions are over: finished and acknowledged, or reset. The last event of the stream.
   std::function<void(StreamId)> on_stream_closed;
+  std::function<void(const PathChange&)> on_path;
   /// The last event of a connection.
   std::function<void(const CloseReason&)> on_closed;
 };
@@ -62,15 +70,6 @@ struct WriteOptions {
   bool fin = false;
   /// These bytes are one STREAM frame in a packet of its own (protocol document 01, section 5). At most 1000 bytes.
   bool own_packet = false;
-};
-
-struct PathStatistics {
-  std::chrono::microseconds smoothed_rtt{0};
-  std::uint64_t congestion_window_bytes = 0;
-  std::uint64_t bytes_in_flight = 0;
-  std::uint64_t packets_sent = 0;
-  std::uint64_t packets_received = 0;
-  std::size_t datagram_bytes = 0;  ///< Largest UDP payload that the path is known to carry (RFC 8899).
 };
 
 class Endpoint;
@@ -124,6 +123,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   [[nodiscard]] std::size_t queued_bytes() const noexcept;  ///< Not acknowledged yet, over all streams but bulk.
   [[nodiscard]] MonotonicTime last_receive_time() const noexcept;
   [[nodiscard]] PathStatistics statistics() const;
+
+  /// Moves to another local address, see `Node::migrate_peer` for the errors. Both sockets are read until the new path
+  /// is validated, and for a while after it. The callback runs once, later, from the endpoint's thread. While a
+  /// migration is under way another call waits for it, whatever its options.
+  void migrate(const MigrateOptions& options, std::function<void(Result<void>)> done);
+  /// Datagrams would leave from another address than when the path began, or could not leave: because the address has
+  /// gone, or because the kernel prefers another. Asks the kernel. False where `migrate` cannot help.
+  [[nodiscard]] bool needs_migration() const;
 
  private:
   friend class Endpoint;

@@ -1,32 +1,17 @@
 #include "quic/endpoint.hpp"
 
-#include <netinet/udp.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <boost/asio/post.hpp>
-#include <cerrno>
-#include <cstring>
-#include <system_error>
+#include <utility>
 
 #include "base/random.hpp"
 #include "quic/native.hpp"
-
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
 
 namespace barrel_p2p {
 inline namespace v0 {
 namespace quic {
 namespace {
 
-constexpr std::size_t receive_batch = 32;
-constexpr std::size_t receive_size = 65'536;           ///< One datagram, or several that GRO put together.
 constexpr std::size_t stateless_reset_bytes_min = 21;  ///< RFC 9000, section 10.3.
 
 ngtcp2_cid random_id() {
@@ -38,9 +23,7 @@ ngtcp2_cid random_id() {
 
 std::string key_of(ByteView id) { return std::string(as_text(id)); }
 
-std::unexpected<Error> system_error(const std::string& what) {
-  return fail(Errc::io_error, what + ": " + std::generic_category().message(errno));
-}
+}  // namespace
 
 ngtcp2_path path_of(const Address& local, const Address& remote) {
   ngtcp2_path path{};
@@ -49,14 +32,11 @@ ngtcp2_path path_of(const Address& local, const Address& remote) {
   return path;
 }
 
-}  // namespace
-
 Endpoint::Native::Native(boost::asio::io_context& io, EndpointConfig configuration, EndpointEvents callbacks)
     : context(io),
       config(std::move(configuration)),
       events(std::move(callbacks)),
-      socket(io),
-      receive_buffer(receive_batch * receive_size),
+      receive_buffer(Socket::read_bytes),
       send_buffer(payload_bytes_max * 66) {
   if (config.stateless_reset_secret) {
     reset_secret = *config.stateless_reset_secret;
@@ -68,113 +48,78 @@ Endpoint::Native::Native(boost::asio::io_context& io, EndpointConfig configurati
 
 Endpoint::Native::~Native() = default;
 
+Socket::Settings Endpoint::Native::socket_settings(bool warn) const {
+  return {config.socket_buffer_bytes, config.segmentation_offload, warn ? events.on_warning : nullptr};
+}
+
 Result<void> Endpoint::Native::open_socket() {
-  fd = ::socket(config.listen.family(), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return system_error("cannot open a UDP socket");
-  socket.assign(fd);
-  if (config.listen.family() == AF_INET6) {
-    const int only = config.listen.is_unspecified() ? 0 : 1;
-    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));
-    dual = only == 0;
-  }
-  if (::bind(fd, config.listen.data(), config.listen.size()) != 0)
-    return system_error("cannot listen on " + config.listen.to_string());
-  sockaddr_storage bound{};
-  socklen_t size = sizeof(bound);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &size);
-  local = Address(reinterpret_cast<const sockaddr*>(&bound), size);
-  const auto ask = [&](int option, const char* sysctl) {
-    int value = config.socket_buffer_bytes;
-    setsockopt(fd, SOL_SOCKET, option, &value, sizeof(value));
-    socklen_t length = sizeof(value);
-    getsockopt(fd, SOL_SOCKET, option, &value, &length);
-    value /= 2;  // the kernel doubles what it was asked for, for its own bookkeeping
-    if (value < config.socket_buffer_bytes && events.on_warning) {
-      events.on_warning("the kernel gives the UDP socket " + std::to_string(value) + " of " +
-                        std::to_string(config.socket_buffer_bytes) + " bytes of buffer: for full speed set sysctl " +
-                        sysctl + "=" + std::to_string(config.socket_buffer_bytes));
-    }
-  };
-  ask(SO_RCVBUF, "net.core.rmem_max");
-  ask(SO_SNDBUF, "net.core.wmem_max");
-  // Datagrams are never fragmented (RFC 9000, section 14): discovery would take a path for wider than it is.
-  const int probe_mode = IP_PMTUDISC_PROBE;
-  setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &probe_mode, sizeof(probe_mode));
-  if (config.listen.family() == AF_INET6) {
-    setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &probe_mode, sizeof(probe_mode));
-  }
-  if (config.segmentation_offload) {
-    int probe = 0;
-    socklen_t length = sizeof(probe);
-    offload_send = getsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &probe, &length) == 0;
-    const int on = 1;
-    setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on));
-  }
-  wait_readable();
+  auto opened = Socket::open(context, config.listen, socket_settings(true));
+  if (!opened) return std::unexpected(opened.error());
+  socket = std::move(*opened);
+  read_from(socket);
   return {};
+}
+
+// Sockets of connections that moved.
+
+void Endpoint::Native::forget_closed_sockets() {
+  std::erase_if(path_sockets, [](const auto& weak) { return weak.expired(); });
+}
+
+Result<std::shared_ptr<Socket>> Endpoint::Native::open_path_socket(const Address& bind) {
+  auto opened = Socket::open(context, bind, socket_settings(false));
+  if (!opened) return opened;
+  read_from(*opened);
+  path_sockets.push_back(*opened);
+  return opened;
+}
+
+Result<std::shared_ptr<Socket>> Endpoint::Native::path_socket(const std::string& local_address,
+                                                              const Connection::Native& mover) {
+  forget_closed_sockets();
+  const bool full = path_sockets.size() >= config.path_sockets_max;
+  const auto too_many = [] {
+    return fail(Errc::overloaded, "connections of this node use too many local ports already");
+  };
+  if (!local_address.empty()) {
+    const auto bind = Address::make(local_address, 0);
+    if (!bind) return std::unexpected(bind.error());
+    if (bind->host().find(':') != mover.remote.host().find(':') &&
+        (bind->host().find(':') == std::string::npos || mover.remote.host().find(':') == std::string::npos)) {
+      return fail(Errc::invalid_argument, local_address + " is of another address family than the peer");
+    }
+    if (full) return too_many();
+    return open_path_socket(*bind);
+  }
+  // Many connections move at once when the network changes: they share the newest socket.
+  std::vector<std::shared_ptr<Socket>> others;
+  for (const auto& weak : path_sockets) {
+    auto other = weak.lock();
+    if (other && other != mover.socket && other->is_like(config.listen)) others.push_back(std::move(other));
+  }
+  const bool newest = !others.empty() && others.back() == path_sockets.back().lock();
+  if (newest || (full && !others.empty())) return others.back();
+  if (full && mover.socket != socket) return socket;
+  if (full) return too_many();
+  auto any = *Address::make(config.listen.family() == AF_INET ? "0.0.0.0" : "::", 0);
+  if (is_local(config.listen)) any = Address::make(config.listen.host(), 0).value_or(any);
+  return open_path_socket(any);
 }
 
 // Receiving.
 
-void Endpoint::Native::wait_readable() {
-  socket.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                    [this, weak = std::weak_ptr<int>(alive)](auto error) {
-                      if (error || weak.expired()) return;
-                      receive();
-                      if (!weak.expired()) wait_readable();
-                    });
+void Endpoint::Native::read_from(const std::shared_ptr<Socket>& from) {
+  from->when_readable([this, weak = std::weak_ptr<int>(alive)](Socket& at) {
+    if (weak.expired()) return;
+    at.receive(
+        receive_buffer, [this](Socket& by, const Address& sender, ByteView bytes) { datagram(by, sender, bytes); },
+        weak);
+    if (!weak.expired()) flush_all();
+  });
 }
 
-void Endpoint::Native::receive() {
-  std::array<mmsghdr, receive_batch> messages{};
-  std::array<iovec, receive_batch> buffers{};
-  std::array<sockaddr_storage, receive_batch> senders{};
-  struct Control {
-    alignas(cmsghdr) std::array<char, 64> bytes;
-  };
-  std::array<Control, receive_batch> controls{};
-  constexpr int rounds_max = 8;  // then others on this thread get their turn
-  const std::weak_ptr<int> weak = alive;
-  for (int round = 0; round < rounds_max; ++round) {
-    for (std::size_t at = 0; at < receive_batch; ++at) {
-      buffers[at] = {receive_buffer.data() + at * receive_size, receive_size};
-      auto& header = messages[at].msg_hdr;
-      header = {};
-      header.msg_name = &senders[at];
-      header.msg_namelen = sizeof(senders[at]);
-      header.msg_iov = &buffers[at];
-      header.msg_iovlen = 1;
-      header.msg_control = controls[at].bytes.data();
-      header.msg_controllen = controls[at].bytes.size();
-    }
-    const int count = recvmmsg(fd, messages.data(), receive_batch, 0, nullptr);
-    if (count <= 0) break;
-    for (int at = 0; at < count; ++at) {
-      const auto index = static_cast<std::size_t>(at);
-      auto& header = messages[index].msg_hdr;
-      std::size_t segment = messages[index].msg_len;
-      for (cmsghdr* item = CMSG_FIRSTHDR(&header); item != nullptr; item = CMSG_NXTHDR(&header, item)) {
-        if (item->cmsg_level != IPPROTO_UDP || item->cmsg_type != UDP_GRO) continue;
-        int value = 0;
-        std::memcpy(&value, CMSG_DATA(item), sizeof(value));
-        if (value > 0) segment = static_cast<std::size_t>(value);
-      }
-      const Address from(reinterpret_cast<const sockaddr*>(&senders[index]), header.msg_namelen);
-      ByteView rest{receive_buffer.data() + index * receive_size, messages[index].msg_len};
-      while (!rest.empty()) {
-        const auto part = rest.first(std::min(segment, rest.size()));
-        ++counters.datagrams_received;
-        datagram(from, part);
-        if (weak.expired()) return;
-        rest = rest.subspan(part.size());
-      }
-    }
-    if (static_cast<std::size_t>(count) < receive_batch) break;
-  }
-  flush_all();
-}
-
-void Endpoint::Native::datagram(const Address& from, ByteView bytes) {
+void Endpoint::Native::datagram(Socket& at, const Address& from, ByteView bytes) {
+  ++counters.datagrams_received;
   std::uint32_t version = 0;
   const std::uint8_t* dcid = nullptr;
   const std::uint8_t* scid = nullptr;
@@ -183,7 +128,7 @@ void Endpoint::Native::datagram(const Address& from, ByteView bytes) {
   const int result =
       decode_version_cid(version, dcid, dcid_size, scid, scid_size, bytes.data(), bytes.size(), connection_id_bytes);
   if (result == NGTCP2_ERR_VERSION_NEGOTIATION)
-    return send_version_negotiation(from, {dcid, dcid_size}, {scid, scid_size});
+    return &at == socket.get() ? send_version_negotiation(from, {dcid, dcid_size}, {scid, scid_size}) : void();
   if (result != 0) {
     ++counters.datagrams_dropped;
     return;
@@ -191,27 +136,27 @@ void Endpoint::Native::datagram(const Address& from, ByteView bytes) {
   const ByteView id{dcid, dcid_size};
   if (const auto found = by_id.find(key_of(id)); found != by_id.end() && found->second) {
     const auto connection = found->second;
-    return connection->native_->read(from, bytes);
+    return connection->native_->read(at, from, bytes);
   }
   const bool long_header = (bytes[0] & 0x80U) != 0;
   if (!long_header) {
-    if (!take_stateless_reset(from, bytes)) send_stateless_reset(from, bytes, id);
+    if (!take_stateless_reset(at, from, bytes) && &at == socket.get()) send_stateless_reset(from, bytes, id);
     return;
   }
   ngtcp2_pkt_hd header{};
-  if (closing || ngtcp2_accept(&header, bytes.data(), bytes.size()) != 0) {
+  if (closing || &at != socket.get() || ngtcp2_accept(&header, bytes.data(), bytes.size()) != 0) {
     ++counters.datagrams_dropped;
     return;
   }
   accept(from, bytes, header);
 }
 
-bool Endpoint::Native::take_stateless_reset(const Address& from, ByteView bytes) {
+bool Endpoint::Native::take_stateless_reset(Socket& at, const Address& from, ByteView bytes) {
   if (bytes.size() < stateless_reset_bytes_min) return false;
   const auto found = by_reset_token.find(key_of(bytes.last(NGTCP2_STATELESS_RESET_TOKENLEN)));
   const auto connection = found == by_reset_token.end() ? nullptr : found->second.lock();
   if (!connection) return false;
-  connection->native_->read(from, bytes);
+  connection->native_->read(at, from, bytes);
   return true;
 }
 
@@ -237,7 +182,7 @@ void Endpoint::Native::accept(const Address& from, ByteView bytes, const ngtcp2_
   if (token_size > 0 && token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY) {
     // A token that we cannot verify may be some other node's: it counts as absent.
     ngtcp2_cid odcid{};
-    const Address remote = path_address(from);
+    const Address remote = socket->path_address(from);
     proven = ngtcp2_crypto_verify_retry_token(&odcid, token, token_size, token_secret.data(), token_secret.size(),
                                               header.version, remote.data(), remote.size(), &header.dcid, token_life,
                                               timestamp()) == 0;
@@ -250,7 +195,8 @@ void Endpoint::Native::accept(const Address& from, ByteView bytes, const ngtcp2_
   auto connection = std::make_shared<Connection>(std::make_unique<Connection::Native>(*this, false));
   auto& native = *connection->native_;
   native.self = connection;
-  native.remote = from;
+  native.remote = native.validated_remote = from;
+  native.socket = socket;
   ngtcp2_settings settings{};
   ngtcp2_transport_params params{};
   fill_settings(settings, params);
@@ -266,8 +212,8 @@ void Endpoint::Native::accept(const Address& from, ByteView bytes, const ngtcp2_
     params.stateless_reset_token_present = 1;
   }
   const auto calls = Connection::Native::callbacks(false);
-  const Address path_remote = path_address(from);
-  const auto path = path_of(local, path_remote);
+  const Address path_remote = socket->path_address(from);
+  const auto path = path_of(socket->local(), path_remote);
   if (ngtcp2_conn_server_new(&native.connection, &header.scid, &scid, &path, header.version, &calls, &settings, &params,
                              nullptr, &native) != 0)
     return;
@@ -284,7 +230,7 @@ void Endpoint::Native::accept(const Address& from, ByteView bytes, const ngtcp2_
   ++half_open;
   native.half_open_host = from.host();
   ++half_open_by_host[native.half_open_host];
-  native.read(from, bytes);
+  native.read(*socket, from, bytes);
 }
 
 void Endpoint::Native::leave_half_open(Connection::Native& connection) {
@@ -299,6 +245,8 @@ void Endpoint::Native::forget(Connection::Native& connection) {
   connection.ids.clear();
   for (const auto& token : connection.reset_tokens) by_reset_token.erase(token);
   connection.reset_tokens.clear();
+  connection.old_socket.reset();
+  if (connection.socket->is_adapter()) connection.socket = socket;  // lets go of the adapter
 }
 
 // Packets that belong to no connection.
@@ -306,7 +254,7 @@ void Endpoint::Native::forget(Connection::Native& connection) {
 bool Endpoint::Native::send_retry(const Address& to, const ngtcp2_pkt_hd& header) {
   const ngtcp2_cid scid = random_id();
   std::array<std::uint8_t, NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN> token{};
-  const Address remote = path_address(to);
+  const Address remote = socket->path_address(to);
   const auto size =
       ngtcp2_crypto_generate_retry_token(token.data(), token_secret.data(), token_secret.size(), header.version,
                                          remote.data(), remote.size(), &scid, &header.dcid, timestamp());
@@ -316,7 +264,7 @@ bool Endpoint::Native::send_retry(const Address& to, const ngtcp2_pkt_hd& header
                                                  &header.dcid, token.data(), static_cast<std::size_t>(size));
   if (written <= 0) return false;
   ++counters.retries_sent;
-  return send(to, {packet.data(), static_cast<std::size_t>(written)}, static_cast<std::size_t>(written));
+  return send(*socket, to, {packet.data(), static_cast<std::size_t>(written)}, static_cast<std::size_t>(written));
 }
 
 void Endpoint::Native::send_stateless_reset(const Address& to, ByteView bytes, ByteView id) {
@@ -343,7 +291,7 @@ void Endpoint::Native::send_stateless_reset(const Address& to, ByteView bytes, B
       ngtcp2_pkt_write_stateless_reset(packet.data(), packet.size(), token.data(), noise.data(), noise_size);
   if (written <= 0) return;
   ++counters.resets_sent;
-  send(to, {packet.data(), static_cast<std::size_t>(written)}, static_cast<std::size_t>(written));
+  send(*socket, to, {packet.data(), static_cast<std::size_t>(written)}, static_cast<std::size_t>(written));
 }
 
 void Endpoint::Native::send_version_negotiation(const Address& to, ByteView dcid, ByteView scid) {
@@ -353,42 +301,14 @@ void Endpoint::Native::send_version_negotiation(const Address& to, ByteView dcid
   const auto written = ngtcp2_pkt_write_version_negotiation(
       packet.data(), packet.size(), static_cast<std::uint8_t>(random_uint32()), scid.data(), scid.size(), dcid.data(),
       dcid.size(), versions.data(), versions.size());
-  if (written > 0) send(to, {packet.data(), static_cast<std::size_t>(written)}, static_cast<std::size_t>(written));
+  if (written > 0)
+    send(*socket, to, {packet.data(), static_cast<std::size_t>(written)}, static_cast<std::size_t>(written));
 }
 
 // Sending.
 
-bool Endpoint::Native::send(const Address& to, ByteView bytes, std::size_t segment) {
-  const Address target = path_address(to);
-  while (!bytes.empty()) {
-    const bool offload = offload_send && bytes.size() > segment;
-    const auto part = offload ? bytes : bytes.first(std::min(segment, bytes.size()));
-    iovec buffer{const_cast<std::uint8_t*>(part.data()), part.size()};  // NOLINT: only read
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(std::uint16_t))> control{};
-    msghdr header{};
-    header.msg_name = const_cast<sockaddr*>(target.data());  // NOLINT: only read
-    header.msg_namelen = target.size();
-    header.msg_iov = &buffer;
-    header.msg_iovlen = 1;
-    if (offload) {
-      header.msg_control = control.data();
-      header.msg_controllen = control.size();
-      cmsghdr* item = CMSG_FIRSTHDR(&header);
-      item->cmsg_level = IPPROTO_UDP;
-      item->cmsg_type = UDP_SEGMENT;
-      item->cmsg_len = CMSG_LEN(sizeof(std::uint16_t));
-      const auto size = static_cast<std::uint16_t>(segment);
-      std::memcpy(CMSG_DATA(item), &size, sizeof(size));
-    }
-    const ssize_t sent = sendmsg(fd, &header, 0);
-    if (sent < 0 && offload && (errno == EIO || errno == EINVAL || errno == EOPNOTSUPP)) {
-      offload_send = false;  // the device cannot do it: go on without
-      continue;
-    }
-    // What the kernel does not take counts as lost on the way; QUIC sends it again.
-    counters.datagrams_sent += offload ? (part.size() + segment - 1) / segment : 1;
-    bytes = bytes.subspan(part.size());
-  }
+bool Endpoint::Native::send(Socket& by, const Address& to, ByteView bytes, std::size_t segment) {
+  counters.datagrams_sent += by.send(to, bytes, segment);
   return true;
 }
 
@@ -431,7 +351,9 @@ void Endpoint::Native::fill_settings(ngtcp2_settings& settings, ngtcp2_transport
   params.initial_max_stream_data_uni = config.stream_window_bytes;
   params.initial_max_streams_bidi = config.streams_bidi_max;
   params.initial_max_streams_uni = config.streams_uni_max;
-  params.active_connection_id_limit = 2;
+  params.disable_active_migration = config.nobody_moves ? 1 : 0;
+  // One is in use, one for each path that is being validated, and one to spare when a peer moves twice in a row.
+  params.active_connection_id_limit = 4;
 }
 
 // The public face.
@@ -441,6 +363,11 @@ Endpoint::Endpoint(std::unique_ptr<Native> native) : native_(std::move(native)) 
 Endpoint::~Endpoint() {
   close_all();
   native_->alive.reset();
+  // Connections may be held for longer, and hold theirs.
+  native_->socket->close();
+  for (const auto& weak : native_->path_sockets) {
+    if (const auto path_socket = weak.lock()) path_socket->close();
+  }
 }
 
 Result<std::unique_ptr<Endpoint>> Endpoint::open(boost::asio::io_context& context, EndpointConfig config,
@@ -448,47 +375,68 @@ Result<std::unique_ptr<Endpoint>> Endpoint::open(boost::asio::io_context& contex
   if (!config.credentials) return fail(Errc::invalid_config, "an endpoint needs a certificate");
   auto native = std::make_unique<Native>(context, std::move(config), std::move(events));
   if (auto opened = native->open_socket(); !opened) return std::unexpected(opened.error());
-  native->counters.segmentation_offload = native->offload_send;
   return std::unique_ptr<Endpoint>(new Endpoint(std::move(native)));
 }
 
-Address Endpoint::local_address() const { return native_->local; }
+Address Endpoint::local_address() const { return native_->socket->local(); }
 
-Result<std::shared_ptr<Connection>> Endpoint::connect(const Address& address, const std::string& server_name,
-                                                      ConnectionEvents events) {
-  if (native_->closing) return fail(Errc::stopped, "the endpoint is closing");
-  if (native_->connections.size() >= native_->config.connections_max)
-    return fail(Errc::overloaded, "limits.connections_max is reached");
-  if (!native_->dual && address.family() != native_->local.family()) {
-    return fail(Errc::unreachable, address.to_string() +
-                                       " is of another address family than the socket that listens on " +
-                                       native_->local.to_string() + "; listen on :: for both");
-  }
-  auto connection = std::make_shared<Connection>(std::make_unique<Connection::Native>(*native_, true));
+Result<void> Endpoint::Native::dial(const std::shared_ptr<Connection>& connection, const std::string& server_name) {
   auto& native = *connection->native_;
-  native.self = connection;
-  native.remote = address;
-  native.events = std::move(events);
   ngtcp2_settings settings{};
   ngtcp2_transport_params params{};
-  native_->fill_settings(settings, params);
+  fill_settings(settings, params);
   const ngtcp2_cid dcid = random_id();
   const ngtcp2_cid scid = random_id();
   const auto calls = Connection::Native::callbacks(true);
-  const Address remote = native_->path_address(address);
-  const auto path = path_of(native_->local, remote);
+  const Address remote = native.socket->path_address(native.remote);
+  const auto path = path_of(native.socket->local(), remote);
   if (ngtcp2_conn_client_new(&native.connection, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &calls, &settings, &params,
                              nullptr, &native) != 0) {
     return fail(Errc::system_error, "ngtcp2 refuses the settings of the connection");
   }
-  if (auto tls = native.start_tls(server_name); !tls) return std::unexpected(tls.error());
-  ngtcp2_conn_set_keep_alive_timeout(
-      native.connection, static_cast<ngtcp2_duration>(native_->config.keep_alive.count()) * NGTCP2_MILLISECONDS);
+  if (auto tls = native.start_tls(server_name); !tls) return tls;
+  ngtcp2_conn_set_keep_alive_timeout(native.connection,
+                                     static_cast<ngtcp2_duration>(config.keep_alive.count()) * NGTCP2_MILLISECONDS);
   const std::string key(reinterpret_cast<const char*>(scid.data), scid.datalen);
   native.ids.push_back(key);
-  native_->by_id[key] = connection;
-  native_->connections.insert(connection);
+  by_id[key] = connection;
+  connections.insert(connection);
   native.mark_dirty();
+  return {};
+}
+
+Result<std::shared_ptr<Connection>> Endpoint::connect(const Address& address, const std::string& server_name,
+                                                      ConnectionEvents events, const DatagramPathFactory& via) {
+  if (native_->closing) return fail(Errc::stopped, "the endpoint is closing");
+  if (native_->connections.size() >= native_->config.connections_max)
+    return fail(Errc::overloaded, "limits.connections_max is reached");
+  if (!via && !native_->socket->is_dual() && address.family() != native_->socket->local().family()) {
+    return fail(Errc::unreachable, address.to_string() +
+                                       " is of another address family than the socket that listens on " +
+                                       local_address().to_string() + "; listen on :: for both");
+  }
+  auto connection = std::make_shared<Connection>(std::make_unique<Connection::Native>(*native_, true));
+  auto& native = *connection->native_;
+  native.self = connection;
+  native.remote = native.validated_remote = address;
+  native.socket = native_->socket;
+  if (via) {
+    const std::weak_ptr<int> alive = native_->alive;
+    auto adapter = Socket::adapt(
+        native_->context, via, address,
+        [raw = native_.get(), alive](Socket& at, const Address& from, ByteView bytes) {
+          if (!alive.expired()) raw->datagram(at, from, bytes);
+        },
+        [raw = native_.get(), alive] {
+          if (!alive.expired()) raw->flush_all();
+        });
+    if (!adapter) return std::unexpected(adapter.error());
+    native.socket = std::move(*adapter);
+  } else {
+    native.source = native.source_host();
+  }
+  native.events = std::move(events);
+  if (auto dialled = native_->dial(connection, server_name); !dialled) return std::unexpected(dialled.error());
   return connection;
 }
 
@@ -500,7 +448,9 @@ EndpointStatistics Endpoint::statistics() const {
   EndpointStatistics statistics = native_->counters;
   statistics.connections = native_->connections.size();
   statistics.half_open = native_->half_open;
-  statistics.segmentation_offload = native_->offload_send;
+  statistics.segmentation_offload = native_->socket->offloads();
+  statistics.path_sockets = static_cast<std::size_t>(
+      std::ranges::count_if(native_->path_sockets, [](const auto& weak) { return !weak.expired(); }));
   return statistics;
 }
 

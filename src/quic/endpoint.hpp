@@ -1,8 +1,8 @@
-// One UDP socket with all QUIC connections of a node, accepted and dialled.
+// One UDP socket with all QUIC connections of a node, accepted and dialled; and one more for each local address or port
+// that connections have moved to.
 //
-// Lives on one thread, that of the io_context. Batches system calls (recvmmsg, UDP_GRO, UDP_SEGMENT where the kernel
-// has them). What strangers can cost is bounded: see the limits in EndpointConfig. Source: RFC 9000; protocol document
-// 01, section 2.
+// Lives on one thread, that of the io_context. What strangers can cost is bounded: see the limits in EndpointConfig.
+// Source: RFC 9000; protocol document 01, section 2.
 #pragma once
 
 #include <array>
@@ -52,8 +52,10 @@ struct EndpointConfig {
   std::uint64_t unadmitted_window_bytes = 1024UL * 1024 + 128UL * 1024;
   std::size_t half_open_max = 1024;  ///< Accepted connections whose handshake is not complete.
   std::size_t half_open_per_address_max = 64;
-  std::size_t retry_from = 128;      ///< With this many half-open handshakes new ones must prove their address.
-  bool segmentation_offload = true;  ///< UDP_SEGMENT and UDP_GRO, where the kernel has them.
+  std::size_t retry_from = 128;       ///< With this many half-open handshakes new ones must prove their address.
+  bool segmentation_offload = true;   ///< UDP_SEGMENT and UDP_GRO, where the kernel has them.
+  bool nobody_moves = false;          ///< Peers are asked not to move (`disable_active_migration`).
+  std::size_t path_sockets_max = 64;  ///< Of connections that moved; beyond it they share. A descriptor each.
   std::optional<std::array<std::uint8_t, 32>> stateless_reset_secret;  ///< Drawn at random when absent.
 };
 
@@ -72,7 +74,8 @@ struct EndpointStatistics {
   std::uint64_t retries_sent = 0;
   std::uint64_t resets_sent = 0;
   std::size_t connections = 0;
-  std::size_t half_open = 0;  ///< Accepted, and not admitted yet.
+  std::size_t half_open = 0;     ///< Accepted, and not admitted yet.
+  std::size_t path_sockets = 0;  ///< Beside the one that listens.
   bool segmentation_offload = false;
 };
 
@@ -86,9 +89,10 @@ class Endpoint {
   Endpoint& operator=(const Endpoint&) = delete;
 
   [[nodiscard]] Address local_address() const;
-  /// `server_name`: sent as SNI unless it is empty.
+  /// `server_name`: sent as SNI unless it is empty. `via`: what carries the datagrams in place of the socket; then the
+  /// address is only a name.
   Result<std::shared_ptr<Connection>> connect(const Address& address, const std::string& server_name,
-                                              ConnectionEvents events);
+                                              ConnectionEvents events, const DatagramPathFactory& via = {});
   /// For handshakes that begin from now on.
   void set_credentials(std::shared_ptr<const Credentials> credentials);
   [[nodiscard]] EndpointStatistics statistics() const;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <string>
 #include <unordered_map>
@@ -12,6 +11,7 @@
 #include "quic/endpoint.hpp"
 #include "quic/ngtcp2_compat.hpp"
 #include "quic/send_queue.hpp"
+#include "quic/socket.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -21,6 +21,21 @@ constexpr std::size_t connection_id_bytes = 8;  ///< As Erlang nodes have it.
 constexpr std::size_t payload_bytes_max =
     1452;  ///< Largest UDP payload that we announce and send: Ethernet less IPv6 and UDP headers.
 
+/// A move of a connection to another socket that is under way.
+struct Migration {
+  explicit Migration(boost::asio::io_context& context) : timer(context) {}
+  std::shared_ptr<Socket> socket;
+  std::vector<std::function<void(Result<void>)>> waiters;
+  MonotonicTime begun = monotonic_now();
+  MonotonicTime deadline{};
+  MonotonicTime ids_awaited_until{};  ///< Then it is done without a fresh connection id.
+  bool probing = false;               ///< ngtcp2 validates the path.
+  bool rebound = false;  ///< Without a fresh id: we send by the new socket, and wait for the peer to answer there.
+  bool overdue = false;  ///< Nobody waits any more; ngtcp2 may still move.
+  std::string trouble = "the peer does not answer there";
+  boost::asio::steady_timer timer;
+};
+
 struct Connection::Native {
   Native(Endpoint::Native& owner, bool initiator_role);
   ~Native();
@@ -28,7 +43,7 @@ struct Connection::Native {
   Native& operator=(const Native&) = delete;
 
   Result<void> start_tls(const std::string& server_name);
-  void read(const Address& from, ByteView datagram);
+  void read(Socket& at, const Address& from, ByteView datagram);
   void mark_dirty();
   void flush();
   void arm_timer();
@@ -42,7 +57,29 @@ struct Connection::Native {
   /// Writes packets until nothing can be sent; one system call for many of them.
   void write_packets(ngtcp2_tstamp now);
   ngtcp2_ssize write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, ngtcp2_path& path);
-  void follow(const Address& from);
+  void follow(const Socket& at, const Address& from);
+  /// That of ours which has the address.
+  [[nodiscard]] Socket& socket_at(const ngtcp2_addr& local_address) const;
+  [[nodiscard]] NgConnectionInfo statistics_of_path() const;
+  /// Counts what loss did since the last look.
+  void watch_congestion();
+  void sent(std::size_t bytes);
+
+  // Migration, in migration.cpp.
+  [[nodiscard]] Result<void> may_migrate() const;
+  void migrate(const MigrateOptions& options, std::function<void(Result<void>)> done);
+  [[nodiscard]] bool left_by_address() const;
+  void try_path();
+  void rebind();
+  void path_validated(const ngtcp2_path& path, ngtcp2_path_validation_result result);
+  void arm_migration(MonotonicTime at);
+  void migration_due();
+  [[nodiscard]] bool answered_there(std::uint64_t bytes_in_flight_before) const;
+  void migrated();
+  void migration_failed(const Error& error);
+  void end_migration(const Error& error);
+  void tell_path(PathEvent::Kind kind, std::string reason);
+  [[nodiscard]] std::string source_host() const;
   ngtcp2_ssize offer(SendStream* stream, StreamId id, std::uint8_t* out, std::size_t size, ngtcp2_tstamp now,
                      ngtcp2_path& path);
   /// Tells of streams whose peer stopped reading.
@@ -59,6 +96,13 @@ struct Connection::Native {
   std::shared_ptr<const Credentials> credentials;
   ConnectionEvents events;
   Address remote;
+  std::shared_ptr<Socket> socket;      ///< By which we send.
+  std::shared_ptr<Socket> old_socket;  ///< By which we sent before: late datagrams still come there.
+  bool old_is_alias = false;           ///< ngtcp2 knows nothing of the old one.
+  std::unique_ptr<Migration> migration;
+  boost::asio::steady_timer retire_timer;  ///< Of the old socket.
+  std::string source;                      ///< The local address, without port, when the path began.
+  Address validated_remote;                ///< Where the peer was when its path was validated last.
   bool established = false;
   bool is_closed = false;
   bool dirty = false;
@@ -75,6 +119,17 @@ struct Connection::Native {
   MonotonicTime last_receive = monotonic_now();
   std::uint64_t packets_sent = 0;
   std::uint64_t packets_received = 0;
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t bytes_received = 0;
+  std::uint64_t bytes_repeated = 0;
+  std::size_t payload = 0;  ///< New bytes of streams in the last packet.
+  std::uint64_t congestion_events = 0;
+  MonotonicTime last_congestion{};
+  std::uint64_t known_window = 0;     ///< At the last look, ...
+  std::uint64_t known_threshold = 0;  ///< ... and of slow start.
+  std::uint64_t migrations = 0;
+  std::uint64_t migrations_failed = 0;
+  std::uint64_t peer_moves = 0;
   boost::asio::steady_timer timer;
   ngtcp2_tstamp armed = UINT64_MAX;
   std::vector<std::string> ids;           ///< Connection ids under which the endpoint finds us.
@@ -88,31 +143,33 @@ struct Endpoint::Native {
   Native(boost::asio::io_context& io, EndpointConfig configuration, EndpointEvents callbacks);
   ~Native();
   Result<void> open_socket();
-  void wait_readable();
-  void receive();
-  void datagram(const Address& from, ByteView bytes);
+  void read_from(const std::shared_ptr<Socket>& socket);
+  void datagram(Socket& at, const Address& from, ByteView bytes);
+  [[nodiscard]] Socket::Settings socket_settings(bool warn) const;
+  /// One to move to, by which nobody sends who has `current`. Errors: `io_error`, `overloaded`, `invalid_argument`.
+  Result<std::shared_ptr<Socket>> path_socket(const std::string& local_address, const Connection::Native& mover);
+  Result<std::shared_ptr<Socket>> open_path_socket(const Address& bind);
+  void forget_closed_sockets();
+  /// Completes what `connect` began.
+  Result<void> dial(const std::shared_ptr<Connection>& connection, const std::string& server_name);
   void accept(const Address& from, ByteView bytes, const ngtcp2_pkt_hd& header);
   bool admit(const Address& from);
-  bool take_stateless_reset(const Address& from, ByteView bytes);
+  bool take_stateless_reset(Socket& at, const Address& from, ByteView bytes);
   bool send_retry(const Address& to, const ngtcp2_pkt_hd& header);
   void send_stateless_reset(const Address& to, ByteView bytes, ByteView id);
   void send_version_negotiation(const Address& to, ByteView dcid, ByteView scid);
-  bool send(const Address& to, ByteView bytes, std::size_t segment);
+  bool send(Socket& by, const Address& to, ByteView bytes, std::size_t segment);
   void flush_soon();
   void flush_all();
   void forget(Connection::Native& connection);
   void leave_half_open(Connection::Native& connection);
   void fill_settings(ngtcp2_settings& settings, ngtcp2_transport_params& params) const;
-  [[nodiscard]] Address path_address(const Address& address) const { return dual ? address.mapped_to_ipv6() : address; }
 
   boost::asio::io_context& context;
   EndpointConfig config;
   EndpointEvents events;
-  boost::asio::posix::stream_descriptor socket;
-  int fd = -1;
-  bool dual = false;
-  Address local;
-  bool offload_send = false;
+  std::shared_ptr<Socket> socket;                   ///< The one that listens.
+  std::vector<std::weak_ptr<Socket>> path_sockets;  ///< Others, the newest last; the connections on them own them.
   bool flush_posted = false;
   bool closing = false;
   std::array<std::uint8_t, 32> reset_secret{};
@@ -132,6 +189,8 @@ struct Endpoint::Native {
 };
 
 ngtcp2_tstamp timestamp() noexcept;
+/// Refers to both, which must outlive it.
+ngtcp2_path path_of(const Address& local, const Address& remote);
 
 }  // namespace quic
 }  // namespace v0

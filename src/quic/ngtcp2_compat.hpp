@@ -61,6 +61,11 @@ inline void connection_info(ngtcp2_conn* connection, NgConnectionInfo& info) {
 inline void set_original_dcid(ngtcp2_transport_params& params, const ngtcp2_cid& cid) {
   params.original_dcid = cid, params.original_dcid_present = 1;
 }
+template <class Told>
+auto path_validation_callback(Told /*told*/) {
+  return [](ngtcp2_conn* /*connection*/, std::uint32_t /*flags*/, const ngtcp2_path* path, const ngtcp2_path* /*old*/,
+            ngtcp2_path_validation_result result, void* user) { return Told()(user, *path, result); };
+}
 #else
 using NgCloseError = ngtcp2_connection_close_error;
 inline void close_error_default(NgCloseError& error) { ngtcp2_connection_close_error_default(&error); }
@@ -100,6 +105,11 @@ inline void connection_info(ngtcp2_conn* connection, NgConnectionInfo& info) {
   ngtcp2_conn_get_conn_stat(connection, &info);
 }
 inline void set_original_dcid(ngtcp2_transport_params& params, const ngtcp2_cid& cid) { params.original_dcid = cid; }
+template <class Told>
+auto path_validation_callback(Told /*told*/) {
+  return [](ngtcp2_conn* /*connection*/, std::uint32_t /*flags*/, const ngtcp2_path* path,
+            ngtcp2_path_validation_result result, void* user) { return Told()(user, *path, result); };
+}
 #endif
 
 }  // namespace quic
