@@ -19,6 +19,7 @@
 #include <barrel_p2p/membership.hpp>
 #include <barrel_p2p/node_config.hpp>
 #include <barrel_p2p/node_name.hpp>
+#include <barrel_p2p/paths.hpp>
 #include <barrel_p2p/placement.hpp>
 #include <barrel_p2p/process.hpp>
 #include <barrel_p2p/reminders.hpp>
@@ -96,6 +97,9 @@ struct NodeStatistics {
   std::size_t atoms = 0;                  ///< Distinct names in use.
   std::size_t connections = 0;            ///< QUIC connections, finished or not.
   std::size_t half_open = 0;              ///< Accepted ones that are not in yet: in handshake or authentication.
+  std::uint64_t migrations = 0;           ///< Connections that this side moved to another path, ...
+  std::uint64_t migrations_failed = 0;    ///< ... or tried to.
+  std::uint64_t peer_moves = 0;           ///< Times that a peer's address or port changed.
   std::size_t processes = 0;
   StreamStatistics streams{};
   ReceiveStatistics receive{};
@@ -142,6 +146,25 @@ class BARREL_P2P_API Node {
   Subscription monitor_nodes(std::function<void(const NodeEvent&)> callback);
   /// Round trip to a node's `net_kernel`, connecting if need be (`net_adm:ping`). Blocks. Errors: those of `call`.
   Result<std::chrono::microseconds> ping(const NodeName& node, Duration limit = std::chrono::seconds(5));
+
+  // Paths. docs/paths.md explains.
+
+  /// Moves the connection to a peer that we dialled to another local port, or address, and waits until the new path is
+  /// validated. Messages, links, monitors and streams ride through. Two calls at once are one. Blocks. Errors:
+  /// `not_connected`, `no_connection` (it was lost meanwhile), `not_initiator` (the peer dialled),
+  /// `peer_disable_migration`, `not_supported` (it goes by an adapter), `timeout` and `unreachable` (the new path does
+  /// not work: the connection stays on the old one), `io_error` (no socket there), `invalid_argument`, `stopped`.
+  Result<void> migrate_peer(const NodeName& node, const MigrateOptions& options = {});
+  /// The same without blocking; the callback runs once, on the node's network thread, and must not block.
+  void migrate_peer(const NodeName& node, const MigrateOptions& options, std::function<void(Result<void>)> done);
+  /// Blocks for the network thread. Errors: `not_connected`, `stopped`.
+  [[nodiscard]] Result<PathStatistics> path_stats(const NodeName& node) const;
+  void path_stats(const NodeName& node, std::function<void(Result<PathStatistics>)> done) const;
+  /// From now on, on the node's network thread; the callback must not block.
+  Subscription monitor_paths(std::function<void(const PathEvent&)> callback);
+  /// How the peer is dialled from the next dial on, in place of what was set before; `{}`: as discovery says.
+  /// `disconnect` first, if the connection of now is to end. Error: `invalid_argument` (the address).
+  Result<void> set_connect_options(const NodeName& node, ConnectOptions options);
 
   // The cluster. A hidden node is no member: `join` and `broadcast` say so with `invalid_config`, its views are empty
   // and its subscribers hear nothing. docs/membership.md explains.

@@ -58,9 +58,10 @@ Channel::~Channel() = default;
 
 Result<std::shared_ptr<Channel>> Channel::dial(const ChannelSettings& settings, quic::Endpoint& endpoint,
                                                const quic::Address& address, const std::string& server_name,
-                                               const Atom& peer, ChannelEvents events, Logger logger) {
+                                               const Atom& peer, ChannelEvents events, Logger logger,
+                                               const DatagramPathFactory& via) {
   std::shared_ptr<Channel> channel(new Channel(settings, true, peer, std::move(events), std::move(logger)));
-  auto connection = endpoint.connect(address, server_name, channel->connection_events());
+  auto connection = endpoint.connect(address, server_name, channel->connection_events(), via);
   if (!connection) return std::unexpected(connection.error());
   channel->connection_ = std::move(*connection);
   return channel;
@@ -90,6 +91,10 @@ quic::ConnectionEvents Channel::connection_events() {
   events.on_drained = [weak] {
     const auto self = weak.lock();
     if (self && self->stage_ == ChannelStage::up && self->events_.drained) self->events_.drained(*self);
+  };
+  events.on_path = [weak](const quic::PathChange& change) {
+    const auto self = weak.lock();
+    if (self && self->stage_ == ChannelStage::up && self->events_.path) self->events_.path(*self, change);
   };
   events.on_stream_reset = [weak](StreamId id, std::uint64_t code) {
     if (const auto self = weak.lock()) self->on_stream_reset(id, code);

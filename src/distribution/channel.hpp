@@ -81,7 +81,8 @@ struct ChannelEvents {
   std::function<HandshakeAnswer(const std::shared_ptr<Channel>&, const Atom& name)> name_received;
   std::function<void(const std::shared_ptr<Channel>&)> up;
   std::function<DeliverOutcome(Channel&, Signal&&)> signal;
-  std::function<void(Channel&)> drained;  ///< The send queue became shorter.
+  std::function<void(Channel&)> drained;                        ///< The send queue became shorter.
+  std::function<void(Channel&, const quic::PathChange&)> path;  ///< Of a channel that is up.
   std::function<void(const std::shared_ptr<Channel>&, const ChannelEnd&)> ended;
   /// Commits the pin of a peer that is new here, elsewhere, and calls back on the transport thread. Empty: at once.
   std::function<void(PinReservation, std::function<void(Result<void>)>)> commit_pin;
@@ -94,7 +95,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   /// Starts to dial `peer`. The result of everything comes through the events.
   static Result<std::shared_ptr<Channel>> dial(const ChannelSettings& settings, quic::Endpoint& endpoint,
                                                const quic::Address& address, const std::string& server_name,
-                                               const Atom& peer, ChannelEvents events, Logger logger);
+                                               const Atom& peer, ChannelEvents events, Logger logger,
+                                               const DatagramPathFactory& via = {});
   /// Takes over a connection whose QUIC handshake is complete.
   static std::shared_ptr<Channel> accept(const ChannelSettings& settings, std::shared_ptr<quic::Connection> connection,
                                          ChannelEvents events, Logger logger);

@@ -10,39 +10,13 @@
 #include "base/random.hpp"
 #include "distribution/dial_rules.hpp"
 #include "distribution/encode.hpp"
+#include "distribution/network_peer.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
 
 namespace asio = boost::asio;
-
-/// A dial in progress: resolving, or one attempt after the other, or waiting for the peer's own attempt.
-struct Network::Dial {
-  explicit Dial(asio::io_context& context) : timer(context), hold_timer(context) {}
-  MonotonicTime deadline{};
-  std::shared_ptr<Channel> channel;  ///< The current attempt.
-  asio::steady_timer timer;          ///< Of the current attempt, or of the next one.
-  asio::steady_timer hold_timer;     ///< Of the peer's attempt, while it is held.
-  Error last_error{Errc::timeout};
-  std::size_t attempts = 0;
-  std::uint64_t number = 0;  ///< Tells a late answer of the resolver from a current one.
-};
-
-struct Network::Peer {
-  explicit Peer(Atom node) : name(std::move(node)) {}
-  Atom name;
-  std::shared_ptr<Outbox> outbox;
-  std::shared_ptr<Channel> up;
-  std::shared_ptr<Channel> incoming;  ///< Told this name, is not up yet.
-  MonotonicTime incoming_since{};
-  bool incoming_held = false;  ///< It has no answer, and will be closed: our own attempt wins.
-  std::unique_ptr<Dial> dial;
-  std::vector<ConnectCallback> waiters;
-  unsigned failures = 0;
-  std::optional<MonotonicTime> probe_sent;
-  MonotonicTime last_used{};  ///< As the last sweep for idle channels saw it.
-};
 
 struct Network::Timer {
   explicit Timer(asio::io_context& context) : timer(context) {}
@@ -127,6 +101,12 @@ Result<std::unique_ptr<Network>> Network::open(asio::io_context& context, Networ
   network->endpoint_ = std::move(*endpoint);
   (void)network->detector_.tick(monotonic_now());  // a pause before the first tick is a pause too
   network->schedule_tick();
+  if (config.migrate_on_change) {
+    network->links_ = std::make_unique<LinkWatch>(context, [raw = network.get()] { raw->links_changed(); });
+    if (!network->links_->works()) {
+      network->logger_->info("the kernel tells no changes of addresses here: a lost one is noticed by silence");
+    }
+  }
   return network;
 }
 
@@ -316,6 +296,7 @@ void Network::start_dial(const Atom& node, bool explicit_wish) {
 void Network::resolve(Peer& peer) {
   const Atom node = peer.name;
   const std::uint64_t number = peer.dial->number;
+  if (const auto addresses = addresses_by_option(node)) return attempt(peer, *addresses);
   discovery_.resolve(node,
                      [this, alive = std::weak_ptr<int>(alive_), node, number](Result<DiscoveredAddresses> answer) {
                        if (alive.expired()) return;
@@ -334,10 +315,12 @@ void Network::resolve(Peer& peer) {
 
 void Network::attempt(Peer& peer, const DiscoveredAddresses& addresses) {
   const DiscoveredAddress& address = addresses[peer.dial->attempts++ % addresses.size()];
-  auto channel =
-      Channel::dial(settings_, *endpoint_, address.address, address.server_name, peer.name, events_for(), logger_);
+  const auto options = connect_options_.find(peer.name);
+  auto channel = Channel::dial(settings_, *endpoint_, address.address, address.server_name, peer.name, events_for(),
+                               logger_, options == connect_options_.end() ? nullptr : options->second.via);
   if (!channel) return finish_dial(peer, std::unexpected(channel.error()));
   peer.dial->channel = *channel;
+  peer.dial->by_adapter = options != connect_options_.end() && options->second.via;
   logger_->debug("dialling {} at {}", peer.name.text(), (*channel)->address());
   // The timer ends an attempt whose QUIC handshake hangs, or whose name is not answered; the other stages have their
   // own deadlines within the same total.
@@ -444,6 +427,7 @@ ChannelEvents Network::events_for() {
     if (found->second->outbox->set_transport_queue(channel.queued_bytes()) && events_.writable)
       events_.writable(channel.peer());
   };
+  events.path = [this](Channel& channel, const quic::PathChange& change) { channel_path(channel, change); };
   events.ended = [this](const std::shared_ptr<Channel>& channel, const ChannelEnd& end) {
     channel_ended(channel, end);
   };
@@ -525,8 +509,13 @@ void Network::channel_up(const std::shared_ptr<Channel>& channel) {
   peer.failures = 0;
   peer.probe_sent.reset();
   peer.last_used = monotonic_now();
-  const PeerInfo info{channel->peer(),  channel->epoch(),     channel->peer_creation(),
-                      channel->flags(), channel->initiator(), channel->address()};
+  const PeerInfo info{channel->peer(),
+                      channel->epoch(),
+                      channel->peer_creation(),
+                      channel->flags(),
+                      channel->initiator(),
+                      channel->address(),
+                      peer.dial && peer.dial->channel == channel && peer.dial->by_adapter};
   {
     const std::unique_lock lock(table_mutex_);
     up_[info.node] = info;
@@ -659,6 +648,7 @@ void Network::tick() {
     }
     if (const auto up = peer.up) {
       up->tick(now);
+      if (peer.up == up) check_silent(peer, now);
       if (peer.up == up) probe(peer, now);
     }
     forget_if_idle(name);
@@ -714,6 +704,7 @@ void Network::stop() {
   if (stopped_) return;
   stopped_ = true;
   pins_->stop();
+  links_.reset();
   timer_->timer.cancel();
   for (const auto& channel : std::exchange(unnamed_, {})) channel->close("shutting down");
   std::vector<Atom> names;

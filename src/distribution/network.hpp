@@ -22,6 +22,7 @@
 #include "distribution/channel.hpp"
 #include "distribution/detector.hpp"
 #include "distribution/discovery.hpp"
+#include "distribution/link_watch.hpp"
 #include "distribution/outbox.hpp"
 #include "distribution/outcome.hpp"
 #include "quic/endpoint.hpp"
@@ -45,6 +46,7 @@ struct PeerInfo {
   std::uint64_t flags = 0;  ///< In force on the channel.
   bool initiator = false;   ///< We dialled.
   std::string address;
+  bool by_adapter = false;  ///< Then the address is a name, and nobody can dial it.
 };
 
 struct NetworkEvents {
@@ -59,6 +61,8 @@ struct NetworkEvents {
   std::function<void(const Atom& node)> writable;
   /// Whether a channel that was idle for long may be closed: nobody needs it to stay. Absent: none is closed.
   std::function<bool(const Atom& node)> may_close_idle;
+  /// A channel took another path, or could not.
+  std::function<void(const PathEvent&)> path;
   /// This process did not run for a while.
   std::function<void(Milliseconds paused)> paused;
 };
@@ -73,6 +77,7 @@ struct NetworkConfig {
       200};  ///< After a failed dial no send dials for this long, doubled with each failure ...
   Milliseconds retry_after_max{10'000};  ///< ... up to this.
   bool auto_connect = true;
+  bool migrate_on_change = true;           ///< Channels that we dialled move when their local address has gone.
   Milliseconds idle_sweep{60'000};         ///< How often idle channels are looked for.
   Milliseconds idle_close_after{300'000};  ///< A channel without signals for so long is idle. 0: never.
 };
@@ -88,6 +93,9 @@ struct NetworkCounters {
   std::atomic<std::uint64_t> probe_downs{0};
   std::atomic<std::uint64_t> pauses{0};
   std::atomic<std::uint64_t> idle_closed{0};
+  std::atomic<std::uint64_t> migrations{0};
+  std::atomic<std::uint64_t> migrations_failed{0};
+  std::atomic<std::uint64_t> peer_moves{0};
   std::atomic<std::uint64_t> signals_dropped{0};  ///< Lost with a channel, or not accepted.
 };
 
@@ -121,6 +129,13 @@ class Network {
   /// Opens a stream with this tag, see `UserStreams::open`; dials unless the node is connected. The callback runs on
   /// the transport thread, once; when the network stops it may be dropped. Errors: also those of `connect`.
   void open_stream(const Atom& node, std::string tag, UserStreams::Opened callback);
+  /// Moves the channel to another path, see `Node::migrate_peer`. The callback runs on the transport thread, once; when
+  /// the network stops it may be dropped.
+  void migrate(const Atom& node, const MigrateOptions& options, ConnectCallback callback);
+  /// Error: `not_connected`. The callback as above.
+  void path_statistics(const Atom& node, std::function<void(Result<PathStatistics>)> callback);
+  /// How the peer is dialled from the next dial on. The address must have been checked.
+  void set_connect_options(const Atom& node, ConnectOptions options);
   /// What the streams of all peers have in common; may be kept longer than the network lives.
   [[nodiscard]] const std::shared_ptr<StreamShared>& streams() const noexcept { return settings_.streams; }
   /// A payload of this channel could not be decoded: close it.
@@ -170,6 +185,16 @@ class Network {
   void probe(Peer& peer, MonotonicTime now);
   void close_idle(MonotonicTime now);
   void close_channel(Peer& peer, const char* why);
+
+  // Paths, in network_paths.cpp.
+  void channel_path(Channel& channel, const quic::PathChange& change);
+  /// Moves the channel if its path is gone.
+  void check_path(Peer& peer);
+  void links_changed();
+  /// A peer that we dialled and that is silent: perhaps it is our own address that has gone.
+  void check_silent(Peer& peer, MonotonicTime now);
+  /// Addresses that options name, in place of what discovery says.
+  [[nodiscard]] std::optional<DiscoveredAddresses> addresses_by_option(const Atom& node) const;
   void post(std::function<void()> work);
 
   boost::asio::io_context& context_;
@@ -188,6 +213,8 @@ class Network {
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  ///< Work that was posted checks that we still exist.
 
   std::unordered_map<Atom, std::unique_ptr<Peer>> peers_;
+  std::unordered_map<Atom, ConnectOptions> connect_options_;
+  std::unique_ptr<LinkWatch> links_;
   std::vector<std::shared_ptr<Channel>> unnamed_;  ///< Accepted, their handshake has not told a name yet.
 
   mutable std::shared_mutex table_mutex_;  ///< Guards outboxes_ and up_.

@@ -177,6 +177,7 @@ std::vector<Key> top_level_keys() {
       {"", "setup_timeout_ms", milliseconds(500, 60'000, at(&NodeConfig::setup_timeout))},
       {"", "publish", boolean(at(&NodeConfig::publish))},
       {"", "hidden", boolean(at(&NodeConfig::hidden))},
+      {"", "migrate_on_network_change", boolean(at(&NodeConfig::migrate_on_network_change))},
       {"", "auto_connect", boolean(at(&NodeConfig::auto_connect))},
       {"", "workers", integer(0, 1024, at(&NodeConfig::workers))},
       {"", "dist_gc_sweep_period_ms", milliseconds(100, hour_ms, at(&NodeConfig::idle_sweep))},

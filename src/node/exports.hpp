@@ -1,6 +1,7 @@
 // Functions of the Erlang library that other nodes may call here, by `rpc` and `erpc`, under the same names.
 #pragma once
 
+#include "distribution/network.hpp"
 #include "node/overlay_runner.hpp"
 #include "node/services_runner.hpp"
 #include "process/system.hpp"
@@ -33,6 +34,10 @@ void export_leaders(process::System& system, ServicesRunner& services);
 
 /// `barrel_p2p:remind/3`, `remind_after/3`, `cancel_reminder/1`, `subscribe_reminders/1`, `unsubscribe_reminders/1`.
 void export_reminders(process::System& system, ServicesRunner& services);
+
+/// `barrel_p2p:migrate_peer/1,2`, `barrel_p2p_path_stats:summary/1`, `srtt/1`. Both must outlive the processes of the
+/// system.
+void export_paths(process::System& system, distribution::Network& network);
 
 /// `join` with the check for the own name. Errors: those of `Node::join`.
 Result<void> join(const process::System& system, OverlayRunner& overlay, const Atom& contact);

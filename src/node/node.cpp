@@ -188,6 +188,9 @@ NodeStatistics Node::statistics() const {
   all.silent_peers = network.detector_downs + network.probe_downs;
   all.pauses = network.pauses;
   all.idle_closed = network.idle_closed;
+  all.migrations = network.migrations;
+  all.migrations_failed = network.migrations_failed;
+  all.peer_moves = network.peer_moves;
   const auto& system = parts_->system->counters();
   all.signals_dropped = network.signals_dropped + system.dropped_no_process + system.dropped_no_name +
                         system.dropped_stale_creation + system.dropped_dead_alias + system.dropped_malformed;

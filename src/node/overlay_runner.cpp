@@ -154,7 +154,8 @@ DeliverOutcome OverlayRunner::receive(const Atom& node, std::uint64_t epoch, boo
 }
 
 void OverlayRunner::link_up(const distribution::PeerInfo& peer) {
-  push(LinkUp{peer.node, peer.epoch, peer.address, peer.creation == distribution::erlang_creation});
+  push(LinkUp{peer.node, peer.epoch, peer.by_adapter ? std::string() : peer.address,
+              peer.creation == distribution::erlang_creation});
 }
 
 void OverlayRunner::link_down(const Atom& node, std::uint64_t epoch) { push(LinkDown{node, epoch}); }

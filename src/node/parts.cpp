@@ -204,6 +204,7 @@ distribution::NetworkEvents Node::Parts::network_events() {
     return system->deliver(node, epoch, std::move(signal));
   };
   network_events.writable = [this](const Atom& node) { system->node_writable(node); };
+  network_events.path = [this](const PathEvent& event) { path_events.tell(event); };
   network_events.may_close_idle = [this](const Atom& node) {
     return overlay && overlay->can_spare(node) && !system->peers().is_watched(node);
   };
@@ -236,6 +237,7 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
   settings.streams.unread_bytes_max = config.limits.stream_unread_bytes_max;
   settings.setup_timeout = config.setup_timeout;
   settings.auto_connect = config.auto_connect;
+  settings.migrate_on_change = config.migrate_on_network_change;
   settings.idle_sweep = config.idle_sweep;
   settings.idle_close_after = config.idle_close_after;
 
@@ -393,6 +395,7 @@ Result<void> Node::Parts::start() {
   };
   system->set_remote(std::move(remote));
   port = network->endpoint().local_address().port();
+  node::export_paths(*system, *network);
   if (auto made = make_overlay(); !made) return made;
   if (auto made = make_services(); !made) return made;
   if (auto received = receive_files(); !received) return received;

@@ -78,6 +78,7 @@ class Node::Parts {
   std::unique_ptr<distribution::Network> network;
   std::unique_ptr<files::FileReceiver> receiver;  ///< Nothing where no files are taken.
   node::Subscribers<NodeEvent> events;
+  node::Subscribers<PathEvent> path_events;
 
  private:
   Result<void> load_keys();

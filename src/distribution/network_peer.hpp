@@ -1,0 +1,48 @@
+// What the network knows of one peer. Private to the network.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "distribution/network.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace distribution {
+
+/// A dial in progress: resolving, or one attempt after the other, or waiting for the peer's own attempt.
+struct Network::Dial {
+  explicit Dial(boost::asio::io_context& context) : timer(context), hold_timer(context) {}
+  MonotonicTime deadline{};
+  std::shared_ptr<Channel> channel;      ///< The current attempt.
+  bool by_adapter = false;               ///< It goes by one.
+  boost::asio::steady_timer timer;       ///< Of the current attempt, or of the next one.
+  boost::asio::steady_timer hold_timer;  ///< Of the peer's attempt, while it is held.
+  Error last_error{Errc::timeout};
+  std::size_t attempts = 0;
+  std::uint64_t number = 0;  ///< Tells a late answer of the resolver from a current one.
+};
+
+struct Network::Peer {
+  explicit Peer(Atom node) : name(std::move(node)) {}
+  Atom name;
+  std::shared_ptr<Outbox> outbox;
+  std::shared_ptr<Channel> up;
+  std::shared_ptr<Channel> incoming;  ///< Told this name, is not up yet.
+  MonotonicTime incoming_since{};
+  bool incoming_held = false;  ///< It has no answer, and will be closed: our own attempt wins.
+  std::unique_ptr<Dial> dial;
+  std::vector<ConnectCallback> waiters;
+  unsigned failures = 0;
+  std::optional<MonotonicTime> probe_sent;
+  MonotonicTime path_checked{};  ///< When the kernel was asked last whether the path is still there.
+  MonotonicTime last_used{};     ///< As the last sweep for idle channels saw it.
+};
+
+}  // namespace distribution
+}  // namespace v0
+}  // namespace barrel_p2p
