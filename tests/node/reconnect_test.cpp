@@ -1,0 +1,53 @@
+// Channels come back by themselves when somebody sends, and not at the expense of everybody else.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include "node/node_support.hpp"
+
+namespace barrel_p2p {
+namespace {
+
+using namespace std::chrono_literals;
+using test::becomes_true;
+using test::Cluster;
+using test::patience;
+
+const RemoteName& nobody() {
+  static const RemoteName name(Atom("nobody"), NodeName("absent@127.0.0.1"));
+  return name;
+}
+
+TEST(Reconnect, sends_to_a_node_that_cannot_be_reached_dial_only_after_a_pause) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  const auto from = std::chrono::steady_clock::now();
+  std::size_t refused = 0;
+  constexpr std::uint64_t dials = 4;
+  ASSERT_TRUE(becomes_true([&] {
+    const auto sent = a.send(nobody(), Atom("hello"));
+    if (!sent && sent.error() == Errc::no_connection) ++refused;
+    return a.statistics().dials >= dials;
+  }));
+  // Between them lie 200 ms at least in which sends are refused at once.
+  EXPECT_GE(std::chrono::steady_clock::now() - from, 600ms);
+  EXPECT_GT(refused, 0U);
+}
+
+TEST(Reconnect, a_send_after_the_peer_has_come_back_connects_again) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  cluster.start("b");
+  const NodeName b("b@127.0.0.1");
+  ASSERT_TRUE(a.ping(b, patience).has_value());
+  cluster.stop("b");
+  ASSERT_TRUE(becomes_true([&] { return a.nodes().empty(); }));
+  EXPECT_FALSE(a.ping(b, 1s).has_value());
+  cluster.start("b");
+  EXPECT_TRUE(becomes_true([&] { return a.ping(b, patience).has_value(); }));
+}
+
+}  // namespace
+}  // namespace barrel_p2p
