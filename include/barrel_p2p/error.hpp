@@ -55,7 +55,7 @@ enum class Errc : std::uint8_t {
   permission_denied,
   corrupt,
   key_mismatch,   ///< A key differs from the pinned one.
-  untrusted_key,  ///< Strict trust and no pin.
+  untrusted_key,  ///< Strict trust and no pin, or a key that is revoked.
   system_error,
   // Services.
   no_such_map,

@@ -19,9 +19,16 @@ std::string printable(std::string_view text) {
   return shown;
 }
 
-AuthFailure failure_of(const Error& decoding) {
+AuthFailure failure_of_decoding(const Error& decoding) {
   if (decoding.context().starts_with("unsupported_version")) return AuthFailure::unsupported_version;
   return decoding.context() == "invalid_node_name" ? AuthFailure::bad_name : AuthFailure::malformed;
+}
+
+/// Of what the trust store said.
+AuthFailure failure_of(Errc code, bool revoked) {
+  if (revoked) return AuthFailure::revoked_key;
+  if (code == Errc::key_mismatch) return AuthFailure::key_mismatch;
+  return code == Errc::untrusted_key ? AuthFailure::untrusted_key : AuthFailure::too_many_pins;
 }
 
 std::string_view name_of(const AuthMessage& message) {
@@ -55,6 +62,7 @@ std::string_view name(AuthFailure failure) noexcept {
     case AuthFailure::unexpected_ok: return "unexpected_auth_ok";
     case AuthFailure::malformed: return "protocol_error";
     case AuthFailure::stream_ended: return "stream_ended";
+    case AuthFailure::revoked_key: return "revoked_key";
     case AuthFailure::too_many_pins: return "too_many_pins";
   }
   return "unknown";
@@ -95,7 +103,7 @@ AuthEffects Authentication::receive(ByteView bytes, AuthNow now) {
     if (const auto decoded = decode_auth_message(**message)) {
       on_message(*decoded, now, effects);
     } else {
-      reject(failure_of(decoded.error()), decoded.error().context(), effects);
+      reject(failure_of_decoding(decoded.error()), decoded.error().context(), effects);
     }
   }
   return effects;
@@ -194,13 +202,8 @@ bool Authentication::admit(const AuthHello& hello, AuthEffects& effects) {
   if (dialled_ && hello.name != *dialled_) {
     return refuse(AuthFailure::name_not_dialled, "dialled " + dialled_->string() + ", reached " + hello.name.string());
   }
-  if (const auto pinned = trust_.find(hello.name)) {
-    if (*pinned != hello.key)
-      return refuse(AuthFailure::key_mismatch, "another key is pinned for " + hello.name.string());
-  } else if (trust_.mode() == TrustMode::strict) {
-    return refuse(AuthFailure::untrusted_key,
-                  "no key is pinned for " + hello.name.string() + ", and the trust mode is strict");
-  }
+  if (const auto judged = trust_.judge(hello.name, hello.key); !judged)
+    return refuse(failure_of(judged.error().code(), trust_.is_revoked(hello.key)), judged.error().context());
   return true;
 }
 
@@ -208,6 +211,10 @@ void Authentication::on_hello(const AuthHello& hello, AuthNow now, AuthEffects& 
   peer_ = hello;
   if (hello.name == settings_.own_name)
     return reject(AuthFailure::reflected, "the peer presents our own name", effects);
+  // Such a name could come with any other key: this keeps out who does not know yet.
+  if (trust_.is_revoked(hello.key)) {
+    return reject(AuthFailure::revoked_key, "the key " + to_hex(fingerprint(hello.key)) + " is revoked", effects);
+  }
   if (role_ == AuthRole::responder && matches_any(hello.name.text(), settings_.cookie_only_nodes)) {
     send(AuthOk{}, effects);
     return accept_by_cookie(hello.name, "accepted " + hello.name.string() + " by the cookie alone (cookie_only_nodes)",
@@ -280,11 +287,7 @@ std::optional<PinReservation> Authentication::reserve(AuthNow now, AuthEffects& 
   }
   auto pin = trust_.reserve(peer_->name, peer_->key, now.monotonic, now.wall);
   if (pin) return std::move(*pin);
-  const auto code = pin.error().code();
-  const auto failure = code == Errc::key_mismatch    ? AuthFailure::key_mismatch
-                       : code == Errc::untrusted_key ? AuthFailure::untrusted_key
-                                                     : AuthFailure::too_many_pins;
-  reject(failure, pin.error().context(), effects);
+  reject(failure_of(pin.error().code(), trust_.is_revoked(peer_->key)), pin.error().context(), effects);
   return std::nullopt;
 }
 

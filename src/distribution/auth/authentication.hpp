@@ -68,6 +68,7 @@ enum class AuthFailure : std::uint8_t {
   unexpected_ok,        ///< `unexpected_auth_ok`: OK first, and the peer is not listed as cookie-only.
   malformed,            ///< `unexpected_message` of a decoding error, and messages above 512 bytes.
   stream_ended,         ///< `stream_reset`; also the end of the peer's stream. Erlang nodes wait for the deadline then.
+  revoked_key,          ///< An operator revoked the key. Erlang nodes know no such thing.
   too_many_pins,        ///< A limit of the trust store. Erlang nodes have none.
 };
 /// The stable text of FAIL for it; what logs and counters say. The first three are those of Erlang nodes, byte for

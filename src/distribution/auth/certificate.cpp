@@ -119,6 +119,12 @@ bool is_ours(gnutls_x509_crt_t certificate) {
          std::string_view(value.data(), size) == organization;
 }
 
+std::string subject_of(gnutls_x509_crt_t certificate) {
+  std::array<char, 1024> text{};
+  std::size_t size = text.size();
+  return gnutls_x509_crt_get_dn(certificate, text.data(), &size) < 0 ? "?" : std::string(text.data(), size);
+}
+
 /// Left to itself GnuTLS takes PrintableString where that is enough; Erlang nodes have UTF8String.
 void set_name(gnutls_x509_crt_t certificate, const char* oid, std::string_view value, Calls& then) {
   std::string der{0x0c, static_cast<char>(value.size())};
@@ -172,8 +178,14 @@ Result<Certificate> describe(std::string certificate_pem, std::string key_pem, b
   if (!certificate || gnutls_x509_crt_export2(certificate.get(), GNUTLS_X509_FMT_DER, der.out()) < 0) {
     return fail(Errc::corrupt, "the certificate cannot be read");
   }
-  Certificate made{
-      std::move(certificate_pem), std::move(key_pem), Bytes(der.bytes().begin(), der.bytes().end()), {}, 0, renewed};
+  Certificate made;
+  made.certificate_pem = std::move(certificate_pem);
+  made.key_pem = std::move(key_pem);
+  made.leaf_der.assign(der.bytes().begin(), der.bytes().end());
+  made.renewed = renewed;
+  made.own = is_ours(certificate.get());
+  made.subject = subject_of(certificate.get());
+  made.begins = static_cast<WallMilliseconds>(gnutls_x509_crt_get_activation_time(certificate.get())) * 1000;
   made.binding = sha256(made.leaf_der);
   made.expires = static_cast<WallMilliseconds>(gnutls_x509_crt_get_expiration_time(certificate.get())) * 1000;
   return made;
@@ -186,43 +198,103 @@ Result<std::optional<std::string>> read_if_there(const fs::path& file, FileCare 
   return std::unexpected(content.error());
 }
 
+/// The two files of a directory; absent ones are empty.
+struct Pair {
+  std::optional<std::string> certificate_pem;
+  std::optional<std::string> key_pem;
+};
+
+Result<Pair> read_pair(const fs::path& directory) {
+  auto certificate_pem = read_if_there(directory / "node.crt", FileCare::trusted);
+  if (!certificate_pem) return std::unexpected(certificate_pem.error());
+  auto key_pem = read_if_there(directory / "node.key", FileCare::secret);
+  if (!key_pem) return std::unexpected(key_pem.error());
+  return Pair{std::move(*certificate_pem), std::move(*key_pem)};
+}
+
+std::unexpected<Error> unusable(const fs::path& directory) {
+  return fail(Errc::corrupt, "node.crt and node.key in " + directory.string() +
+                                 " cannot be used together: restore them, or remove both to have new ones made");
+}
+
+/// Makes a certificate for the key and writes it.
+Result<Certificate> renew(const fs::path& directory, std::string key_pem, WallMilliseconds now) {
+  const auto key = read_key(key_pem);
+  if (!key) return unusable(directory);
+  auto made = self_signed(key.get(), now);
+  if (!made) return std::unexpected(made.error());
+  if (auto written = write_private_file(directory / "node.crt", as_bytes(*made)); !written)
+    return std::unexpected(written.error());
+  return describe(std::move(*made), std::move(key_pem), true);
+}
+
+/// The pair as it is, if it may stay; nothing if files are to be written.
+Result<std::optional<Certificate>> usable(const fs::path& directory, const Pair& pair, WallMilliseconds now) {
+  const auto certificate = pair.certificate_pem ? read_certificate(*pair.certificate_pem) : nullptr;
+  const bool replaceable = !pair.certificate_pem || (certificate && is_ours(certificate.get()));
+  const auto key = pair.key_pem ? read_key(*pair.key_pem) : nullptr;
+  if (pair.key_pem && !key) return unusable(directory);
+  const bool fits = certificate && key && belong_together(certificate.get(), key.get());
+  if (!fits && !replaceable) return unusable(directory);
+  const bool fresh =
+      fits && gnutls_x509_crt_get_expiration_time(certificate.get()) >= now / 1000 + renew_before_seconds;
+  if (!fits || (!fresh && replaceable)) return std::nullopt;
+  auto described = describe(*pair.certificate_pem, *pair.key_pem, false);
+  if (!described) return std::unexpected(described.error());
+  return std::move(*described);
+}
+
 }  // namespace
 
 Result<Certificate> load_or_create_certificate(const fs::path& directory, WallMilliseconds now) {
   if (auto made = make_private_directory(directory); !made) return std::unexpected(made.error());
-  const fs::path certificate_file = directory / "node.crt";
-  const fs::path key_file = directory / "node.key";
-  const auto certificate_pem = read_if_there(certificate_file, FileCare::trusted);
-  if (!certificate_pem) return std::unexpected(certificate_pem.error());
-  auto key_pem = read_if_there(key_file, FileCare::secret);
-  if (!key_pem) return std::unexpected(key_pem.error());
-
-  const auto certificate = *certificate_pem ? read_certificate(**certificate_pem) : nullptr;
-  const bool replaceable = !*certificate_pem || (certificate && is_ours(certificate.get()));
-  const auto unusable = [&] {
-    return fail(Errc::corrupt, "node.crt and node.key in " + directory.string() +
-                                   " cannot be used together: restore them, or remove both to have new ones made");
-  };
-  if (!*key_pem) {
-    if (!replaceable) return unusable();
+  // One look at the pair without the lock: usually nothing is to be written.
+  auto pair = read_pair(directory);
+  if (!pair) return std::unexpected(pair.error());
+  if (auto found = usable(directory, *pair, now); found && *found) return std::move(**found);
+  const auto lock = DirectoryLock::take(directory);
+  if (!lock) return std::unexpected(lock.error());
+  remove_leftovers(*lock, directory);
+  pair = read_pair(directory);
+  if (!pair) return std::unexpected(pair.error());
+  auto found = usable(directory, *pair, now);
+  if (!found) return std::unexpected(found.error());
+  if (*found) return std::move(**found);
+  if (!pair->key_pem) {
     auto generated = new_key_pem();
     if (!generated) return std::unexpected(generated.error());
-    if (auto made = create_private_file(key_file, as_bytes(*generated)); !made) return std::unexpected(made.error());
-    key_pem = read_if_there(key_file, FileCare::secret);  // that of another process, if it was faster
-    if (!key_pem || !*key_pem) return unusable();
+    if (auto made = write_private_file(directory / "node.key", as_bytes(*generated)); !made)
+      return std::unexpected(made.error());
+    pair->key_pem = std::move(*generated);
   }
-  const auto key = read_key(**key_pem);
-  if (!key) return unusable();
-  const bool fits = certificate && belong_together(certificate.get(), key.get());
-  if (!fits && !replaceable) return unusable();
-  const bool fresh =
-      fits && gnutls_x509_crt_get_expiration_time(certificate.get()) >= now / 1000 + renew_before_seconds;
-  if (fits && (fresh || !replaceable)) return describe(**certificate_pem, **key_pem, false);
-  auto renewed = self_signed(key.get(), now);
-  if (!renewed) return std::unexpected(renewed.error());
-  if (auto written = write_private_file(certificate_file, as_bytes(*renewed)); !written)
+  return renew(directory, std::move(*pair->key_pem), now);
+}
+
+Result<CertificateRotation> rotate_certificate(const fs::path& directory, WallMilliseconds now) {
+  const auto lock = DirectoryLock::take(directory);
+  if (!lock) return std::unexpected(lock.error());
+  remove_leftovers(*lock, directory);
+  const auto pair = read_pair(directory);
+  if (!pair) return std::unexpected(pair.error());
+  if (!pair->certificate_pem && !pair->key_pem) {
+    return fail(Errc::not_found, "there is no certificate in " + directory.string());
+  }
+  const auto certificate = pair->certificate_pem ? read_certificate(*pair->certificate_pem) : nullptr;
+  if (pair->certificate_pem && !(certificate && is_ours(certificate.get()))) {
+    return fail(Errc::permission_denied,
+                (directory / "node.crt").string() +
+                    " was not made by a node: put a new certificate and its key in the place of "
+                    "the old ones yourself; a node that runs takes them");
+  }
+  auto backup = back_up(directory, {"node.crt", "node.key"}, now);
+  if (!backup) return std::unexpected(backup.error());
+  auto key = new_key_pem();
+  if (!key) return std::unexpected(key.error());
+  if (auto written = write_private_file(directory / "node.key", as_bytes(*key)); !written)
     return std::unexpected(written.error());
-  return describe(std::move(*renewed), **key_pem, true);
+  auto renewed = renew(directory, std::move(*key), now);
+  if (!renewed) return std::unexpected(renewed.error());
+  return CertificateRotation{std::move(*renewed), std::move(*backup)};
 }
 
 Result<Certificate> load_certificate(const fs::path& certificate_file, const fs::path& key_file) {

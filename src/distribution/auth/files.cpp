@@ -1,11 +1,19 @@
 #include "distribution/auth/files.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <ctime>
+#include <string>
 #include <system_error>
+#include <thread>
+#include <utility>
 
 #include "base/random.hpp"
 
@@ -15,6 +23,16 @@ namespace distribution {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::size_t backup_file_bytes_max = 1024 * 1024;  // of what `back_up` copies: a long chain has some 10 KiB
+
+constexpr std::string_view new_prefix = ".new-";  // of files that have no name yet
+
+std::atomic<FileStep> told_of_steps{nullptr};  // NOLINT: a seam for tests of crashes
+
+void step(std::string_view name) {
+  if (const auto told = told_of_steps.load(std::memory_order_relaxed)) told(name);
+}
 
 class File {
  public:
@@ -81,25 +99,29 @@ namespace {
 
 /// Writes a new file beside `file` and returns its name.
 Result<fs::path> write_beside(const fs::path& file, ByteView content) {
-  fs::path temporary = file.parent_path() / (".new-" + std::to_string(random_uint64()));
+  fs::path temporary = file.parent_path() / (std::string(new_prefix) + std::to_string(random_uint64()));
   const File out(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR));
   if (!out.ok()) return io_error("cannot write", temporary);
+  step("made the new file");
   if (!write_all(out.get(), content) || ::fsync(out.get()) != 0) {
     auto error = io_error("cannot write", temporary);
     ::unlink(temporary.c_str());
     return error;
   }
+  step("wrote the new file");
   return temporary;
 }
 
-Result<void> sync_directory_of(const fs::path& file) {
-  const fs::path directory = file.parent_path().empty() ? fs::path(".") : file.parent_path();
-  const File parent(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!parent.ok() || ::fsync(parent.get()) != 0) return io_error("cannot make durable", directory);
-  return {};
-}
+fs::path directory_of(const fs::path& file) { return file.parent_path().empty() ? fs::path(".") : file.parent_path(); }
 
 }  // namespace
+
+Result<void> sync_directory(const fs::path& directory) {
+  const File opened(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!opened.ok() || ::fsync(opened.get()) != 0) return io_error("cannot make durable", directory);
+  step("synced the directory");
+  return {};
+}
 
 Result<void> write_private_file(const fs::path& file, ByteView content) {
   const auto temporary = write_beside(file, content);
@@ -109,7 +131,8 @@ Result<void> write_private_file(const fs::path& file, ByteView content) {
     ::unlink(temporary->c_str());
     return error;
   }
-  return sync_directory_of(file);
+  step("renamed the new file");
+  return sync_directory(directory_of(file));
 }
 
 Result<bool> create_private_file(const fs::path& file, ByteView content) {
@@ -122,10 +145,107 @@ Result<bool> create_private_file(const fs::path& file, ByteView content) {
     ::unlink(temporary->c_str());
     return error;
   }
+  step("linked the new file");
   ::unlink(temporary->c_str());
-  if (auto synced = sync_directory_of(file); !synced) return std::unexpected(synced.error());
+  if (auto synced = sync_directory(directory_of(file)); !synced) return std::unexpected(synced.error());
   return linked == 0;
 }
+
+Result<void> rename_durably(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) return io_error("cannot replace", to);
+  step("renamed");
+  return sync_directory(directory_of(to));
+}
+
+Result<bool> remove_durably(const fs::path& file) {
+  if (::unlink(file.c_str()) != 0) {
+    if (errno == ENOENT) return false;
+    return io_error("cannot remove", file);
+  }
+  step("removed");
+  if (auto synced = sync_directory(directory_of(file)); !synced) return std::unexpected(synced.error());
+  return true;
+}
+
+namespace {
+
+/// `20261128T131500Z`, as the backups of Erlang nodes are named.
+std::string stamp_of(WallMilliseconds now) {
+  const auto seconds = static_cast<std::time_t>(now / 1000);
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  std::array<char, 32> text{};
+  return {text.data(), std::strftime(text.data(), text.size(), "%Y%m%dT%H%M%SZ", &parts)};
+}
+
+Result<fs::path> make_backup_directory(const fs::path& parent, WallMilliseconds now) {
+  constexpr int rotations_in_a_second_max = 1000;
+  const auto stamp = stamp_of(now);
+  for (int number = 1; number <= rotations_in_a_second_max; ++number) {
+    fs::path made = parent / (number == 1 ? stamp : stamp + "-" + std::to_string(number));
+    if (::mkdir(made.c_str(), S_IRWXU) == 0) return made;
+    if (errno != EEXIST) return io_error("cannot make the directory", made);
+  }
+  return fail(Errc::io_error, "there are too many backups of this second in " + parent.string());
+}
+
+}  // namespace
+
+Result<std::optional<fs::path>> back_up(const fs::path& directory, const std::vector<std::string_view>& names,
+                                        WallMilliseconds now) {
+  std::vector<std::pair<std::string_view, Bytes>> found;
+  for (const auto name : names) {
+    auto content = read_small_file(directory / name, backup_file_bytes_max, FileCare::any);
+    if (content) found.emplace_back(name, std::move(*content));
+    if (!content && content.error() != Errc::not_found) return std::unexpected(content.error());
+  }
+  if (found.empty()) return std::nullopt;
+  const fs::path parent = directory / "backups";
+  if (auto made = make_private_directory(parent); !made) return std::unexpected(made.error());
+  const auto backup = make_backup_directory(parent, now);
+  if (!backup) return std::unexpected(backup.error());
+  step("made the backup directory");
+  for (const auto& [name, content] : found) {
+    if (auto written = write_private_file(*backup / name, content); !written) return std::unexpected(written.error());
+  }
+  for (const auto& changed : {parent, directory}) {
+    if (auto synced = sync_directory(changed); !synced) return std::unexpected(synced.error());
+  }
+  return *backup;
+}
+
+Result<DirectoryLock> DirectoryLock::take(const fs::path& directory) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::seconds held_max{30};  // whoever holds it writes some small files, on a disk that may be slow
+  constexpr std::chrono::milliseconds pause{5};
+  const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return io_error("cannot open the directory", directory);
+  DirectoryLock lock(descriptor);
+  for (const auto end = Clock::now() + held_max; ::flock(descriptor, LOCK_EX | LOCK_NB) != 0;) {
+    if (errno != EWOULDBLOCK && errno != EINTR) break;  // no locks here
+    if (Clock::now() > end) {
+      return fail(Errc::timeout,
+                  "another process is at work in " + directory.string() + " and does not come to an end");
+    }
+    std::this_thread::sleep_for(pause);
+  }
+  return lock;
+}
+
+DirectoryLock::DirectoryLock(DirectoryLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+DirectoryLock::~DirectoryLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void remove_leftovers(const DirectoryLock& /*held*/, const fs::path& directory) noexcept {
+  std::error_code ignored;
+  for (fs::directory_iterator at(directory, ignored), end; !ignored && at != end; at.increment(ignored)) {
+    if (at->path().filename().string().starts_with(new_prefix)) ::unlink(at->path().c_str());
+  }
+}
+
+void on_file_step(FileStep told) noexcept { told_of_steps.store(told, std::memory_order_relaxed); }
 
 Result<Bytes> read_small_file(const fs::path& file, std::size_t bytes_max, FileCare care) {
   const File in(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO must not hold us up

@@ -7,6 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -21,6 +26,46 @@ Result<void> make_private_directory(const std::filesystem::path& directory);
 Result<void> write_private_file(const std::filesystem::path& file, ByteView content);
 /// The same, but leaves a file that exists alone and returns false.
 Result<bool> create_private_file(const std::filesystem::path& file, ByteView content);
+
+/// Gives `from` the name `to` in the same directory, in place of what had it, in one step that is on the disk when it
+/// returns.
+Result<void> rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
+/// The name is gone from the disk when it returns. False: there was no such file.
+Result<bool> remove_durably(const std::filesystem::path& file);
+
+/// What was made, renamed or removed in the directory is on the disk when it returns.
+Result<void> sync_directory(const std::filesystem::path& directory);
+
+/// Copies those of the files that exist into DIRECTORY/backups/<YYYYMMDD>T<HHMMSS>Z, with a number behind it when the
+/// second has one already: modes 0600 and 0700, on the disk when it returns. Nothing: none of them exists.
+Result<std::optional<std::filesystem::path>> back_up(const std::filesystem::path& directory,
+                                                     const std::vector<std::string_view>& names, WallMilliseconds now);
+
+/// Whoever changes more than one file of a directory of keys holds its lock, against threads and processes: an flock of
+/// the directory itself, which ends with its holder, however that ends. Where the file system has no such lock (NFS)
+/// nobody is held off.
+class DirectoryLock {
+ public:
+  /// Waits. Errors: `timeout` after 30 s; `not_found`, `permission_denied`, `io_error`.
+  static Result<DirectoryLock> take(const std::filesystem::path& directory);
+  DirectoryLock(DirectoryLock&& other) noexcept;
+  DirectoryLock& operator=(DirectoryLock&&) = delete;
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+  ~DirectoryLock();
+
+ private:
+  explicit DirectoryLock(int descriptor) noexcept : descriptor_(descriptor) {}
+  int descriptor_;
+};
+
+/// Removes new files that a crash left before they got their names. For who holds the lock of the directory.
+void remove_leftovers(const DirectoryLock& lock, const std::filesystem::path& directory) noexcept;
+
+/// Tests of crashes are told each step that the disk sees, before and after it, and may end the process there. Nobody
+/// is told by default.
+using FileStep = void (*)(std::string_view step);
+void on_file_step(FileStep told) noexcept;
 
 /// Who may touch a file that we are about to believe.
 enum class FileCare : std::uint8_t {

@@ -15,7 +15,8 @@ namespace distribution {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::string_view extension = ".pub";
+constexpr std::string_view pin_extension = ".pub";
+constexpr std::string_view next_extension = ".next";
 constexpr std::string_view long_prefix = "sha256-";
 constexpr std::size_t file_name_max = 255;  // NAME_MAX of the usual file systems
 constexpr std::size_t key_bytes = std::tuple_size_v<PublicKey>;
@@ -58,14 +59,17 @@ void PinReservation::drop() noexcept {
   }
 }
 
-TrustStore::TrustStore(fs::path directory, TrustMode mode, Limits limits, Warn warn)
-    : directory_(std::move(directory)), limits_(limits), warn_(std::move(warn)), mode_(mode) {}
+TrustStore::TrustStore(const fs::path& key_dir, TrustMode mode, Limits limits, Warn warn)
+    : directory_(key_dir.empty() ? fs::path() : key_dir / "trusted"),
+      revoked_directory_(key_dir.empty() ? fs::path() : key_dir / "revoked"),
+      limits_(limits),
+      warn_(std::move(warn)),
+      mode_(mode) {}
 
 Result<std::shared_ptr<TrustStore>> TrustStore::open(const fs::path& key_dir, TrustMode mode, Limits limits,
                                                      Warn warn) {
-  const fs::path directory = key_dir / "trusted";
-  if (auto made = make_private_directory(directory); !made) return std::unexpected(made.error());
-  std::shared_ptr<TrustStore> store(new TrustStore(directory, mode, limits, std::move(warn)));
+  std::shared_ptr<TrustStore> store(new TrustStore(key_dir, mode, limits, std::move(warn)));
+  if (auto made = make_private_directory(store->directory_); !made) return std::unexpected(made.error());
   if (auto read = store->reload(); !read) return std::unexpected(read.error());
   return store;
 }
@@ -74,55 +78,136 @@ std::shared_ptr<TrustStore> TrustStore::in_memory(TrustMode mode, Limits limits)
   return std::shared_ptr<TrustStore>(new TrustStore({}, mode, limits, [](const std::string&) {}));
 }
 
-fs::path TrustStore::file_of(const NodeName& name) const {
+// The disk.
+
+fs::path TrustStore::file_of(const NodeName& name, std::string_view extension) const {
   const std::string plain = name.string() + std::string(extension);
   if (plain.size() <= file_name_max) return directory_ / plain;
   return directory_ / (long_stem(name) + std::string(extension));
 }
 
-Result<void> TrustStore::save(const NodeName& name, const PublicKey& key) const {
+Result<void> TrustStore::save(const NodeName& name, const PublicKey& key, std::string_view extension) const {
   if (directory_.empty()) return {};
-  const fs::path file = file_of(name);
+  const fs::path file = file_of(name, extension);
   Bytes content(key.begin(), key.end());
   if (file.stem() == long_stem(name)) content.insert(content.end(), name.text().begin(), name.text().end());
   return write_private_file(file, content);
 }
 
-void TrustStore::read_file(const fs::path& file, Pins& pins) const {
+Result<void> TrustStore::remove(const NodeName& name, std::string_view extension) const {
+  if (directory_.empty()) return {};
+  const auto removed = remove_durably(file_of(name, extension));
+  return removed ? Result<void>{} : std::unexpected(removed.error());
+}
+
+std::optional<PinnedKey> TrustStore::read_file(const fs::path& file) const {
+  const auto skip = [&](const std::string& why) {
+    warn_("skipped " + file.string() + ": " + why);
+    return std::nullopt;
+  };
   const std::string stem = file.stem().string();
   const auto content = read_small_file(file, key_bytes + NodeName::bytes_max, FileCare::trusted);
-  if (!content) return warn_("skipped a pin: " + content.error().message());
-  const bool is_long = stem.starts_with(long_prefix) && stem.find('@') == std::string::npos;
-  if (is_long ? content->size() <= key_bytes : content->size() != key_bytes) {
-    return warn_("skipped " + file.string() + ": a pin has exactly 32 bytes, without a newline");
+  if (!content) {
+    // One that has just been removed is none; its name comes from the listing of a moment ago.
+    if (content.error() != Errc::not_found) warn_("skipped a pin: " + content.error().message());
+    return std::nullopt;
   }
+  const bool is_long = stem.starts_with(long_prefix) && stem.find('@') == std::string::npos;
+  if (is_long ? content->size() <= key_bytes : content->size() != key_bytes)
+    return skip("a pin has exactly 32 bytes, without a newline");
   const auto name = NodeName::parse(is_long ? as_text(ByteView(*content).subspan(key_bytes)) : std::string_view(stem));
-  if (!name) return warn_("skipped " + file.string() + ": " + name.error().context());
-  if (is_long && stem != long_stem(*name))
-    return warn_("skipped " + file.string() + ": it does not belong to the name in it");
-  PublicKey key{};
-  std::copy_n(content->begin(), key_bytes, key.begin());
-  if (!is_acceptable(key)) return warn_("skipped " + file.string() + ": not a key that an honest node can have");
-  pins.insert_or_assign(*name, Pin{{*name, key, written_at(file), std::nullopt, false}, true});
+  if (!name) return skip(name.error().context());
+  if (is_long && stem != long_stem(*name)) return skip("it does not belong to the name in it");
+  PinnedKey pin{*name, {}, written_at(file), std::nullopt, false, std::nullopt, false};
+  std::copy_n(content->begin(), key_bytes, pin.key.begin());
+  if (!is_acceptable(pin.key)) return skip("not a key that an honest node can have");
+  return pin;
+}
+
+Result<TrustStore::Pins> TrustStore::read_pins() const {
+  Pins found;
+  std::vector<PinnedKey> next;
+  std::error_code error;
+  for (fs::directory_iterator at(directory_, error), end; !error && at != end; at.increment(error)) {
+    const auto extension = at->path().extension();
+    if (extension != pin_extension && extension != next_extension) continue;
+    auto pin = read_file(at->path());
+    if (!pin) continue;
+    if (extension == next_extension) {
+      next.push_back(std::move(*pin));
+    } else {
+      found.insert_or_assign(pin->name, Pin{*pin, true});
+    }
+  }
+  if (error) return fail(Errc::io_error, "cannot read " + directory_.string() + ": " + error.message());
+  for (const auto& pin : next) {
+    const auto of = found.find(pin.name);
+    if (of == found.end()) {
+      warn_("skipped " + file_of(pin.name, next_extension).string() + ": no key is pinned for the name");
+    } else if (of->second.pinned.key != pin.key) {  // equal: a crash came between the pin and the end of this file
+      of->second.pinned.next = pin.key;
+    }
+  }
+  return found;
+}
+
+Result<void> TrustStore::read_revoked(Revoked& found) const {
+  std::error_code error;
+  if (!fs::exists(revoked_directory_, error) && !error) return {};
+  if (auto safe = make_private_directory(revoked_directory_); !safe) return std::unexpected(safe.error());
+  for (fs::directory_iterator at(revoked_directory_, error), end; !error && at != end; at.increment(error)) {
+    if (at->path().extension() != pin_extension) continue;
+    const auto content = read_small_file(at->path(), key_bytes, FileCare::trusted);
+    if (!content && content.error() == Errc::not_found) continue;  // just removed
+    if (!content && content.error() != Errc::limit_exceeded) return std::unexpected(content.error());
+    if (!content || content->size() != key_bytes) {
+      return fail(Errc::corrupt,
+                  at->path().string() +
+                      " must have the 32 bytes of a revoked key: replace it by the node.pub of that node, "
+                      "or remove it if it revokes nothing");
+    }
+    PublicKey key{};
+    std::ranges::copy(*content, key.begin());
+    found.insert(key);
+    if (found.size() > revoked_max)
+      return fail(Errc::limit_exceeded, "more than " + std::to_string(revoked_max) + " keys are revoked in " +
+                                            revoked_directory_.string() + ": remove those that nobody has any more");
+  }
+  if (error) return fail(Errc::io_error, "cannot read " + revoked_directory_.string() + ": " + error.message());
+  return {};
 }
 
 Result<void> TrustStore::reload() {
   if (directory_.empty()) return {};
   const std::lock_guard disk_lock(disk_mutex_);
-  Pins found;
-  std::error_code error;
-  for (fs::directory_iterator at(directory_, error), end; !error && at != end; at.increment(error)) {
-    if (at->path().extension() == extension) read_file(at->path(), found);
+  Revoked revoked;
+  const auto complete = read_revoked(revoked);
+  if (!complete) {
+    const std::lock_guard lock(mutex_);
+    revoked_.merge(revoked);
+    return complete;
   }
-  if (error) return fail(Errc::io_error, "cannot read " + directory_.string() + ": " + error.message());
+  auto found = read_pins();
   const std::lock_guard lock(mutex_);
+  revoked_ = std::move(revoked);
+  if (!found) return std::unexpected(found.error());
   for (const auto& [name, pin] : pins_) {
-    const auto same = found.find(name);
-    if (same == found.end() ? !pin.saved : same->second.pinned.key == pin.pinned.key) found.insert_or_assign(name, pin);
+    const auto same = found->find(name);
+    if (same == found->end()) {
+      // Whoever writes over a file empties it first; the name must not be free for that moment.
+      std::error_code ignored;
+      if (!pin.saved || fs::exists(file_of(name, pin_extension), ignored)) found->insert_or_assign(name, pin);
+    } else if (same->second.pinned.key == pin.pinned.key) {
+      const auto next = same->second.pinned.next;
+      same->second = pin;
+      same->second.pinned.next = next;
+    }
   }
-  pins_ = std::move(found);
+  pins_ = std::move(*found);
   return {};
 }
+
+// Questions.
 
 TrustMode TrustStore::mode() const {
   const std::lock_guard lock(mutex_);
@@ -151,25 +236,58 @@ std::vector<PinnedKey> TrustStore::list() const {
   const std::lock_guard lock(mutex_);
   std::vector<PinnedKey> pins;
   pins.reserve(pins_.size());
-  for (const auto& [name, pin] : pins_) pins.push_back(pin.pinned);
+  for (const auto& [name, pin] : pins_) {
+    pins.push_back(pin.pinned);
+    pins.back().revoked = revoked_.contains(pin.pinned.key);
+  }
   return pins;
 }
+
+bool TrustStore::is_revoked(const PublicKey& key) const {
+  const std::lock_guard lock(mutex_);
+  return revoked_.contains(key);
+}
+
+std::vector<PublicKey> TrustStore::revoked() const {
+  const std::lock_guard lock(mutex_);
+  return {revoked_.begin(), revoked_.end()};
+}
+
+Result<void> TrustStore::judge(const NodeName& name, const PublicKey& key) const {
+  const std::lock_guard lock(mutex_);
+  return judge_locked(name, key);
+}
+
+Result<void> TrustStore::judge_locked(const NodeName& name, const PublicKey& key) const {
+  if (revoked_.contains(key)) return fail(Errc::untrusted_key, "the key " + to_hex(fingerprint(key)) + " is revoked");
+  const auto found = pins_.find(name);
+  if (found == pins_.end()) {
+    if (mode_ == TrustMode::tofu) return {};
+    return fail(Errc::untrusted_key, "no key is pinned for " + name.string() + ", and the trust mode is strict");
+  }
+  if (found->second.pinned.key == key || found->second.pinned.next == key) return {};
+  return fail(Errc::key_mismatch, "another key is pinned for " + name.string());
+}
+
+// Reservations.
 
 Result<PinReservation> TrustStore::reserve(const NodeName& name, const PublicKey& key, MonotonicTime now,
                                            WallMilliseconds wall) {
   const std::lock_guard lock(mutex_);
-  if (const auto found = pins_.find(name); found != pins_.end()) {
-    auto& pinned = found->second.pinned;
-    if (pinned.key != key) return fail(Errc::key_mismatch, "another key is pinned for " + name.string());
-    pinned.seen = wall;
+  if (auto allowed = judge_locked(name, key); !allowed) return std::unexpected(allowed.error());
+  const auto found = pins_.find(name);
+  if (found != pins_.end() && found->second.pinned.key == key) {
+    found->second.pinned.seen = wall;
     return PinReservation();
   }
-  if (mode_ == TrustMode::strict)
-    return fail(Errc::untrusted_key, "no key is pinned for " + name.string() + ", and the trust mode is strict");
   if (const auto claim = claims_.find(name); claim != claims_.end()) {
     if (claim->second.key != key)
       return fail(Errc::key_mismatch, "another key is about to be pinned for " + name.string());
     ++claim->second.holders;
+    return PinReservation(shared_from_this(), name, wall);
+  }
+  if (found != pins_.end()) {  // the next key: an operator's wish, and so not limited
+    claims_.emplace(name, Claim{key, 1});
     return PinReservation(shared_from_this(), name, wall);
   }
   if (now - minute_ >= std::chrono::minutes(1)) {
@@ -190,55 +308,110 @@ void TrustStore::release(const NodeName& name) {
   if (--claim->second.holders == 0) claims_.erase(claim);
 }
 
-Result<void> TrustStore::may_commit(const NodeName& name, const PublicKey& key) const {
-  const auto found = pins_.find(name);
-  if (found != pins_.end() && found->second.pinned.key != key) {
-    return fail(Errc::key_mismatch, "another key was pinned for " + name.string());
-  }
-  if (found == pins_.end() && mode_ == TrustMode::strict) {
-    return fail(Errc::untrusted_key, "the trust mode became strict");
-  }
-  return {};
-}
-
 Result<void> TrustStore::commit(const NodeName& name, WallMilliseconds now) {
   const std::lock_guard disk_lock(disk_mutex_);  // pins come and go under this lock only
   PublicKey key{};
+  bool succeeds = false;
   {
     const std::lock_guard lock(mutex_);
     key = claims_.at(name).key;
-    auto allowed = may_commit(name, key);
-    if (!allowed || pins_.contains(name)) {
+    auto allowed = judge_locked(name, key);
+    const auto found = pins_.find(name);
+    if (!allowed || (found != pins_.end() && found->second.pinned.key == key)) {
       release(name);
       return allowed;
     }
+    succeeds = found != pins_.end();
   }
   // The name stays held meanwhile, and is not pinned before the disk has answered.
-  auto saved = save(name, key);
+  auto saved = save(name, key, pin_extension);
+  if (saved && succeeds) saved = remove(name, next_extension);
   const std::lock_guard lock(mutex_);
   release(name);
-  pins_.emplace(name, Pin{{name, key, now, now, true}, saved.has_value()});
-  ++pins_in_minute_;
+  pins_.insert_or_assign(name, Pin{{name, key, now, now, true, std::nullopt, false}, saved.has_value()});
+  if (!succeeds) ++pins_in_minute_;
   return saved;
 }
 
+// What an operator does.
+
+namespace {
+
+Result<void> must_be_acceptable(const PublicKey& key) {
+  if (is_acceptable(key)) return {};
+  return fail(Errc::invalid_argument, "not a key that an honest node can have");
+}
+
+}  // namespace
+
 Result<void> TrustStore::pin(const NodeName& name, const PublicKey& key) {
-  if (!is_acceptable(key)) return fail(Errc::invalid_argument, "not a key that an honest node can have");
+  if (auto acceptable = must_be_acceptable(key); !acceptable) return acceptable;
   const std::lock_guard disk_lock(disk_mutex_);
-  if (auto saved = save(name, key); !saved) return saved;
+  if (auto removed = remove(name, next_extension); !removed) return removed;
+  if (auto saved = save(name, key, pin_extension); !saved) return saved;
   const std::lock_guard lock(mutex_);
-  pins_.insert_or_assign(name, Pin{{name, key, wall_now(), std::nullopt, false}, true});
+  pins_.insert_or_assign(name, Pin{{name, key, wall_now(), std::nullopt, false, std::nullopt, false}, true});
+  return {};
+}
+
+Result<void> TrustStore::pin_next(const NodeName& name, const PublicKey& key) {
+  if (auto acceptable = must_be_acceptable(key); !acceptable) return acceptable;
+  const std::lock_guard disk_lock(disk_mutex_);
+  const auto pinned = find(name);
+  if (!pinned) return fail(Errc::not_found, "no key is pinned for " + name.string() + ": pin this one");
+  if (*pinned == key) return fail(Errc::invalid_argument, "this key is pinned for " + name.string() + " already");
+  if (auto saved = save(name, key, next_extension); !saved) return saved;
+  const std::lock_guard lock(mutex_);
+  pins_.at(name).pinned.next = key;
   return {};
 }
 
 Result<void> TrustStore::unpin(const NodeName& name) {
   const std::lock_guard disk_lock(disk_mutex_);
   if (!find(name)) return fail(Errc::not_found, "no key is pinned for " + name.string());
-  std::error_code error;
-  if (!directory_.empty()) fs::remove(file_of(name), error);
-  if (error) return fail(Errc::io_error, "cannot remove " + file_of(name).string() + ": " + error.message());
+  for (const auto extension : {next_extension, pin_extension}) {
+    if (auto removed = remove(name, extension); !removed) return removed;
+  }
   const std::lock_guard lock(mutex_);
   pins_.erase(name);
+  return {};
+}
+
+Result<void> TrustStore::revoke(const PublicKey& key) {
+  if (auto acceptable = must_be_acceptable(key); !acceptable) return acceptable;
+  const std::lock_guard disk_lock(disk_mutex_);
+  if (is_revoked(key)) return {};
+  if (revoked().size() >= revoked_max)
+    return fail(Errc::limit_exceeded, "more than " + std::to_string(revoked_max) + " keys would be revoked");
+  if (!revoked_directory_.empty()) {
+    if (auto made = make_private_directory(revoked_directory_); !made) return made;
+    const auto file = revoked_directory_ / (to_hex(fingerprint(key)) + std::string(pin_extension));
+    if (auto saved = write_private_file(file, key); !saved) return saved;
+    if (auto durable = sync_directory(revoked_directory_.parent_path()); !durable) return durable;
+  }
+  const std::lock_guard lock(mutex_);
+  revoked_.insert(key);
+  return {};
+}
+
+Result<void> TrustStore::unrevoke(const PublicKey& key) {
+  const std::lock_guard disk_lock(disk_mutex_);
+  if (!is_revoked(key)) return fail(Errc::not_found, "the key is not revoked");
+  std::error_code error;
+  std::vector<fs::path> files;  // an operator may have placed it under any name
+  if (!revoked_directory_.empty()) {
+    for (fs::directory_iterator at(revoked_directory_, error), end; !error && at != end; at.increment(error)) {
+      const auto content = read_small_file(at->path(), key_bytes, FileCare::any);
+      if (at->path().extension() == pin_extension && content && std::ranges::equal(*content, key))
+        files.push_back(at->path());
+    }
+  }
+  if (error) return fail(Errc::io_error, "cannot read " + revoked_directory_.string() + ": " + error.message());
+  for (const auto& file : files) {
+    if (const auto removed = remove_durably(file); !removed) return std::unexpected(removed.error());
+  }
+  const std::lock_guard lock(mutex_);
+  revoked_.erase(key);
   return {};
 }
 

@@ -1,15 +1,20 @@
 // Which key belongs to which node name.
 //
 // On disk: KEYDIR/trusted/<node name>.pub with the raw 32 bytes, the form of the Erlang library. Names too long for a
-// file name are kept as sha256-<SHA-256 of the name>.pub: key, then name.
+// file name are kept as sha256-<SHA-256 of the name>.pub: key, then name. Two things of our own, which Erlang nodes
+// ignore: KEYDIR/trusted/<node name>.next with the key that the node may have from now on, and KEYDIR/revoked/*.pub
+// with keys that nobody gets in with, whatever is pinned; we name these after their fingerprint.
+//
+// A next key takes the place of the pinned one when its owner proves it the first time. A revoked key stays pinned
+// where it was, so that nobody else takes the name; an operator pins the new one.
 //
 // A key is pinned in two steps: `reserve` when the authentication succeeded (in memory, the first one wins),
 // `PinReservation::commit` when the distribution handshake did too (on disk). So nobody without the cookie makes pins;
 // what such a peer can do is to hold a name that is not pinned yet for as long as its handshake may last. The name
 // stays held until the disk has the pin: whoever comes meanwhile with the same key waits for it too.
 //
-// Thread safe. Only `open`, `reload`, `commit`, `pin` and `unpin` touch the disk, and block for it (two fsync a pin, at
-// first contact only). Source: protocol document 02, sections 2.2, 7.2 and 15 (A5, A6, A8, A11, A17, A18).
+// Thread safe. Only `open`, `reload`, `commit` and what an operator does touch the disk, and block for it (two fsync a
+// pin, at first contact only). Source: protocol document 02, sections 2.2, 7.2 and 15 (A5, A6, A8, A11, A17, A18).
 #pragma once
 
 #include <barrel_p2p/error.hpp>
@@ -22,7 +27,9 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -38,6 +45,8 @@ struct PinnedKey {
   WallMilliseconds added = 0;            ///< When it was pinned; of a file: when that was written.
   std::optional<WallMilliseconds> seen;  ///< When a peer last proved it to this process.
   bool learned = false;                  ///< By tofu, in this process. Else placed by an operator, or read from disk.
+  std::optional<PublicKey> next;         ///< Accepted too, and pinned when it is proven.
+  bool revoked = false;
 };
 
 class TrustStore;
@@ -54,9 +63,9 @@ class PinReservation {
   PinReservation& operator=(const PinReservation&) = delete;
   ~PinReservation() { drop(); }
 
-  /// Pins. Errors: `key_mismatch` or `untrusted_key` when an operator pinned another key, or went over to strict, in
-  /// the meantime: close the channel. `io_error`: pinned in memory, but not on disk; go on, and tell the operator.
-  /// Later calls do nothing.
+  /// Pins. Errors: `key_mismatch` or `untrusted_key` when an operator pinned another key, went over to
+  /// strict or revoked the key in the meantime: close the channel. `io_error`: pinned in memory, but not on disk; go
+  /// on, and tell the operator. Later calls do nothing.
   Result<void> commit();
   void drop() noexcept;
   [[nodiscard]] bool holds() const noexcept { return store_ != nullptr; }
@@ -79,7 +88,9 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   /// Receives sentences for the operator's log. Must not call the store.
   using Warn = std::function<void(const std::string&)>;
 
-  /// Reads KEYDIR/trusted, which is made when it is absent. Files that are no pins are skipped with a warning.
+  /// Reads KEYDIR/trusted, which is made when it is absent, and KEYDIR/revoked. Files in `trusted` that are no pins are
+  /// skipped with a warning; a file in `revoked` that cannot be read is an error: `corrupt`, `permission_denied`,
+  /// `limit_exceeded`.
   static Result<std::shared_ptr<TrustStore>> open(const std::filesystem::path& key_dir, TrustMode mode, Limits limits,
                                                   Warn warn);
   /// Without a disk, for tests and simulations.
@@ -89,22 +100,39 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   /// Counts for every exchange that has not been decided yet.
   void set_mode(TrustMode mode);
   [[nodiscard]] std::optional<PublicKey> find(const NodeName& name) const;
+  /// Whether this key would be let in for this name, if it is proven. Errors: `key_mismatch` (another one
+  /// is pinned), `untrusted_key` (it is revoked, or none is pinned and the mode is strict).
+  [[nodiscard]] Result<void> judge(const NodeName& name, const PublicKey& key) const;
+  [[nodiscard]] bool is_revoked(const PublicKey& key) const;
+  [[nodiscard]] std::vector<PublicKey> revoked() const;
   /// Another name under which this key is pinned. Looks at every pin.
   [[nodiscard]] std::optional<NodeName> other_name_of(const PublicKey& key, const NodeName& name) const;
   /// In the order of the names.
   [[nodiscard]] std::vector<PinnedKey> list() const;
 
-  /// The decision about a proven key. Errors: `key_mismatch` (pinned or held with another key), `untrusted_key` (strict
-  /// and not pinned), `limit_exceeded` (too many pins, or too many in this minute).
+  /// The decision about a proven key. Errors: those of `judge`, also when another key is held; `limit_exceeded` (too
+  /// many pins, or too many in this minute).
   Result<PinReservation> reserve(const NodeName& name, const PublicKey& key, MonotonicTime now, WallMilliseconds wall);
 
-  /// By an operator: replaces any pin, whatever the limits. Errors: `invalid_argument` for a key that cannot be honest,
-  /// `io_error` (nothing changed).
+  // By an operator. What these change is on the disk when they return; with an `io_error` nothing has changed.
+  /// Replaces any pin and next key, whatever the limits. Errors: `invalid_argument` for a key that cannot be honest.
   Result<void> pin(const NodeName& name, const PublicKey& key);
-  /// Errors: `not_found`; `io_error` (nothing changed). Channels that are up stay up.
+  /// Accepts this key too, until it is proven, and then only this one. Errors: `not_found` (nothing is pinned for the
+  /// name), `invalid_argument`.
+  Result<void> pin_next(const NodeName& name, const PublicKey& key);
+  /// The next key too. Errors: `not_found`. Channels that are up stay up.
   Result<void> unpin(const NodeName& name);
-  /// Reads the directory again: what an operator placed or removed there counts from now on.
+  /// From now on the key lets nobody in. Channels that are up are for the caller to close. Errors: `invalid_argument`,
+  /// `limit_exceeded` (`revoked_max`).
+  Result<void> revoke(const PublicKey& key);
+  /// Errors: `not_found`.
+  Result<void> unrevoke(const PublicKey& key);
+  /// Reads the directories again: what an operator placed or removed there counts from now on. With an error what was
+  /// revoked stays revoked, whatever else was found to be revoked is too, and pins are as before. A pin
+  /// whose file is there and cannot be read stays.
   Result<void> reload();
+  /// Revocations are never forgotten by themselves; at 100 a day this is a year.
+  static constexpr std::size_t revoked_max = 36'500;
 
  private:
   friend class PinReservation;
@@ -118,22 +146,30 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   };
   using Pins = std::map<NodeName, Pin>;
 
-  TrustStore(std::filesystem::path directory, TrustMode mode, Limits limits, Warn warn);
-  void read_file(const std::filesystem::path& file, Pins& pins) const;
-  Result<void> save(const NodeName& name, const PublicKey& key) const;
-  [[nodiscard]] std::filesystem::path file_of(const NodeName& name) const;
+  using Revoked = std::set<PublicKey>;
+
+  TrustStore(const std::filesystem::path& key_dir, TrustMode mode, Limits limits, Warn warn);
+  [[nodiscard]] std::optional<PinnedKey> read_file(const std::filesystem::path& file) const;
+  Result<Pins> read_pins() const;
+  /// What it has found when it comes to an error is in `found` too.
+  Result<void> read_revoked(Revoked& found) const;
+  Result<void> save(const NodeName& name, const PublicKey& key, std::string_view extension) const;
+  Result<void> remove(const NodeName& name, std::string_view extension) const;
+  [[nodiscard]] std::filesystem::path file_of(const NodeName& name, std::string_view extension) const;
+  [[nodiscard]] Result<void> judge_locked(const NodeName& name, const PublicKey& key) const;
   Result<void> commit(const NodeName& name, WallMilliseconds now);
   /// Gives up one hold on the name.
   void release(const NodeName& name);
-  Result<void> may_commit(const NodeName& name, const PublicKey& key) const;
 
-  const std::filesystem::path directory_;  ///< Empty: in memory.
+  const std::filesystem::path directory_;          ///< Of pins. Empty: in memory.
+  const std::filesystem::path revoked_directory_;  ///< Likewise.
   const Limits limits_;
   const Warn warn_;
   std::mutex disk_mutex_;  ///< Orders what is done to the directory. Taken before `mutex_`.
   mutable std::mutex mutex_;
   TrustMode mode_;
   Pins pins_;
+  Revoked revoked_;
   std::map<NodeName, Claim> claims_;
   MonotonicTime minute_{};
   std::size_t pins_in_minute_ = 0;
