@@ -14,6 +14,7 @@
 #pragma once
 
 #include <barrel_p2p/error.hpp>
+#include <barrel_p2p/keys.hpp>
 #include <barrel_p2p/leader.hpp>
 #include <barrel_p2p/maps.hpp>
 #include <barrel_p2p/membership.hpp>
@@ -59,14 +60,6 @@ struct NodeEvent {
   NodeName node;
   std::string
       reason;  ///< Of `down`: `connection_closed`, `disconnect`, `idle`, `net_tick_timeout` (silent), `shutdown`.
-};
-
-/// A key that is pinned for a name.
-struct TrustedKey {
-  NodeName node;
-  std::string key;          ///< Public key, 64 hex digits.
-  std::string fingerprint;  ///< SHA-256 of the key, 64 hex digits: what people compare.
-  bool learned;             ///< By trust at first use since this start; else placed by an operator or read from disk.
 };
 
 /// Files from other nodes; docs/cp.md.
@@ -479,16 +472,41 @@ class BARREL_P2P_API Node {
   void export_function(const Atom& module, const Atom& name, RemoteCallable function);
   void export_function(const Atom& module, const Atom& name, PlainCallable function);
 
-  // Keys.
+  // Keys. docs/keys.md explains, and says how an operator does all of this with `barrel_p2p keys` and `cert`. Functions
+  // that return a result block for the disk, and what they did is on the disk when they return; the error
+  // `invalid_config` says that authentication is off.
 
   [[nodiscard]] std::string public_key() const;   ///< 64 hex digits; empty when authentication is off.
   [[nodiscard]] std::string fingerprint() const;  ///< SHA-256 of the public key, 64 hex digits.
   [[nodiscard]] std::vector<TrustedKey> keys() const;
   /// Pins a key (64 hex digits) for a name, in place of any other. Errors: `invalid_argument`, `io_error`.
   Result<void> pin(const NodeName& node, const std::string& key);
-  /// Forgets the key of a name. A connection that is up stays up. Errors: `not_found`, `io_error`.
+  /// Accepts this key (64 hex digits) for the name too, and pins it in place of the earlier one when the node proves
+  /// it. Errors: `not_found` (no key is pinned for the name), `invalid_argument`, `io_error`.
+  Result<void> pin_next(const NodeName& node, const std::string& key);
+  /// Forgets the keys of a name. A connection that is up stays up. Errors: `not_found`, `io_error`.
   Result<void> unpin(const NodeName& node);
   void set_trust_mode(TrustMode mode);
+  /// From now on nobody gets in with this key (64 hex digits), over restarts too, and its connections are closed when
+  /// it returns. The name that it is pinned for stays taken. Waits for the network thread. Errors: `invalid_argument`
+  /// (also for the key of this node), `limit_exceeded`, `io_error`.
+  Result<void> revoke(const std::string& key);
+  /// Takes that back. Errors: `not_found`, `invalid_argument`, `io_error`.
+  Result<void> unrevoke(const std::string& key);
+  [[nodiscard]] std::vector<std::string> revoked_keys() const;  ///< 64 hex digits each.
+  /// The public key (64 hex digits) that `rotate_identity` will bring; made if need be. Errors: those of key files.
+  Result<std::string> prepare_identity();
+  /// A new identity, the prepared one if there is one; connections that are up go on, handshakes from now on use it.
+  /// Peers refuse it (`key_mismatch`) until they are told of it: with `pin_next` before, or `pin` or `unpin`
+  /// afterwards. Errors: those of key files.
+  Result<RotatedIdentity> rotate_identity();
+  /// A new TLS key and certificate for connections from now on; those that are up go on, and peers need not be told.
+  /// With `cert_file`, or a certificate in `quic_cert_dir` that no node made, the operator replaces the files: with the
+  /// former they are read again, with the latter the error is `permission_denied`. Also `corrupt`, `io_error`.
+  Result<RotatedCertificate> rotate_certificate();
+  /// Reads all key files now, as the node does by itself every `auth_key_watch_ms`. Errors: the first of what cannot be
+  /// used, which leaves that part as it was. Waits for the network thread.
+  Result<void> reload_keys();
 
   [[nodiscard]] NodeStatistics statistics() const;
 

@@ -41,6 +41,9 @@ struct AuthenticationConfig {
   bool refuse_shared_keys = false;        ///< Refuse a key that is pinned under another name already; else only warn.
   std::size_t pins_max = 10'000;          ///< Pins that tofu may make in total; bounds files and memory.
   std::size_t pins_per_minute_max = 600;  ///< New pins that tofu may make in a minute.
+  std::chrono::milliseconds key_watch{1000};  ///< `auth_key_watch_ms`, from 50, or 0 for never: how often the node
+                                              ///< looks whether its key files have changed (keys, pins, revocations,
+                                              ///< certificate), and takes what has.
 };
 
 /// Failure detection. See docs/failure-detection.md for the worst case that follows from these numbers; it is logged at

@@ -30,6 +30,7 @@ Error authentication_error(const AuthFailed& failed) {
   Errc code = Errc::auth_failed;
   if (failed.failure == AuthFailure::key_mismatch) code = Errc::key_mismatch;
   if (failed.failure == AuthFailure::untrusted_key) code = Errc::untrusted_key;
+  if (failed.failure == AuthFailure::revoked_key) code = Errc::untrusted_key;
   if (failed.failure == AuthFailure::timeout) code = Errc::timeout;
   std::string text = std::string(name(failed.failure)) + ": " + failed.detail;
   if (failed.claimed) text += " (the peer claims to be " + failed.claimed->string() + ")";
@@ -215,6 +216,7 @@ void Channel::apply(AuthEffects&& effects) {
       for (const auto& warning : success->warnings) logger_->warn("{}: {}", success->name.text(), warning);
       if (!success->key) logger_->warn("{} is let in by the cookie alone: it proved no key", success->name.text());
       proven_ = success->name;
+      proven_key_ = success->key;
       pin_ = std::move(success->pin);
       prepare_handshake();
     } else if (const auto* failed = std::get_if<AuthFailed>(&effect)) {
@@ -223,6 +225,8 @@ void Channel::apply(AuthEffects&& effects) {
     }
   }
 }
+
+bool Channel::is_revoked() const { return proven_key_ && settings_.trust->is_revoked(*proven_key_); }
 
 // The distribution handshake.
 
@@ -328,6 +332,9 @@ void Channel::handshake_up(const HandshakeUp& up) {
 }
 
 void Channel::pinned(const HandshakeUp& up, const Result<void>& result) {
+  // It may have been revoked since it was proven. Whoever revokes a key closes the channels that are up afterwards.
+  if (is_revoked())
+    return fail(ChannelEnd::Cause::authentication, Error(Errc::untrusted_key, "revoked_key: it was revoked meanwhile"));
   if (!result && result.error().code() != Errc::io_error) {
     return fail(ChannelEnd::Cause::authentication, result.error());
   }

@@ -608,6 +608,36 @@ void Network::report_malformed(const Atom& node, std::uint64_t epoch, std::strin
   });
 }
 
+// Keys.
+
+void Network::set_key(PrivateKey key) {
+  post([this, key = std::move(key)] { settings_.key = key; });
+}
+
+void Network::set_credentials(std::shared_ptr<const quic::Credentials> credentials) {
+  post([this, credentials = std::move(credentials)] { endpoint_->set_credentials(credentials); });
+}
+
+void Network::close_revoked() {
+  // Copies, since each end changes the tables.
+  std::vector<std::shared_ptr<Channel>> on_their_way = unnamed_;
+  std::vector<Atom> names;
+  for (const auto& [name, peer] : peers_) {
+    on_their_way.push_back(peer->incoming);
+    if (peer->dial) on_their_way.push_back(peer->dial->channel);
+    if (peer->up && peer->up->is_revoked()) names.push_back(name);
+  }
+  for (const auto& name : names) {
+    logger_->warn("the connection to {} is closed: its key is revoked", name.text());
+    close_channel(*peers_.at(name), "disconnect");
+  }
+  for (const auto& channel : on_their_way) {
+    if (channel && channel->is_revoked())
+      channel->fail(ChannelEnd::Cause::authentication,
+                    Error(Errc::untrusted_key, "revoked_key: it was revoked meanwhile"));
+  }
+}
+
 // Time.
 
 void Network::schedule_tick() {

@@ -4,8 +4,8 @@
 // Rules of simultaneous dials, of replacement and of set-up times: protocol document 01, sections 5.3, 5.5, 5.6 and 8.
 //
 // Threads: everything runs on the transport thread (the io_context), except `send`, `connect`, `disconnect`, `nodes`,
-// `resume_reading` and the counters, which any thread may call. Events are called on the transport thread and must not
-// block.
+// `resume_reading`, `set_key`, `set_credentials` and the counters, which any thread may call. Events are called on the
+// transport thread and must not block.
 #pragma once
 
 #include <array>
@@ -138,12 +138,18 @@ class Network {
   void set_connect_options(const Atom& node, ConnectOptions options);
   /// What the streams of all peers have in common; may be kept longer than the network lives.
   [[nodiscard]] const std::shared_ptr<StreamShared>& streams() const noexcept { return settings_.streams; }
+  /// Our identity, for exchanges that begin from now on.
+  void set_key(PrivateKey key);
+  /// Our certificate, for connections that begin from now on.
+  void set_credentials(std::shared_ptr<const quic::Credentials> credentials);
   /// A payload of this channel could not be decoded: close it.
   void report_malformed(const Atom& node, std::uint64_t epoch, std::string what);
   [[nodiscard]] const NetworkCounters& counters() const noexcept { return counters_; }
 
   // Transport thread.
   [[nodiscard]] quic::Endpoint& endpoint() noexcept { return *endpoint_; }
+  /// Closes the channels of peers that have proven a key which is revoked.
+  void close_revoked();
   /// Closes every channel with a word to the peer, refuses new ones, and lets go of everything. `node_down` comes for
   /// each.
   void stop();

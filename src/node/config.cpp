@@ -172,6 +172,8 @@ std::vector<Key> top_level_keys() {
       {"", "auth_pins_max", integer(1, 10'000'000, at(&NodeConfig::authentication, &AuthenticationConfig::pins_max))},
       {"", "auth_pins_per_minute_max",
        integer(1, 1'000'000, at(&NodeConfig::authentication, &AuthenticationConfig::pins_per_minute_max))},
+      {"", "auth_key_watch_ms",
+       milliseconds(0, hour_ms, at(&NodeConfig::authentication, &AuthenticationConfig::key_watch))},
       {"", "cookie_only_nodes", strings(at(&NodeConfig::authentication, &AuthenticationConfig::cookie_only_nodes))},
       {"", "congestion_control", choice(congestion, at(&NodeConfig::congestion_control))},
       {"", "setup_timeout_ms", milliseconds(500, 60'000, at(&NodeConfig::setup_timeout))},

@@ -7,34 +7,6 @@
 
 namespace barrel_p2p {
 inline namespace v0 {
-namespace {
-
-Result<distribution::PublicKey> parse_key(const std::string& hex) {
-  distribution::PublicKey key{};
-  const auto digit = [](char character) -> int {
-    if (character >= '0' && character <= '9') return character - '0';
-    constexpr int ten = 10;
-    if (character >= 'a' && character <= 'f') return character - 'a' + ten;
-    if (character >= 'A' && character <= 'F') return character - 'A' + ten;
-    return -1;
-  };
-  constexpr unsigned digit_bits = 4;
-  bool good = hex.size() == 2 * key.size();
-  for (std::size_t at = 0; good && at < key.size(); ++at) {
-    const int high = digit(hex[2 * at]);
-    const int low = digit(hex[2 * at + 1]);
-    good = high >= 0 && low >= 0;
-    if (good)
-      key[at] = static_cast<std::uint8_t>(static_cast<unsigned>(high) << digit_bits | static_cast<unsigned>(low));
-  }
-  if (!good) return fail(Errc::invalid_argument, "a public key is 64 hex digits");
-  return key;
-}
-
-std::unexpected<Error> no_authentication() { return fail(Errc::invalid_config, "authentication is off"); }
-
-}  // namespace
-
 Node::Node(std::unique_ptr<Parts> parts) noexcept : parts_(std::move(parts)) {}
 Node::~Node() = default;
 Node::Node(Node&&) noexcept = default;
@@ -143,39 +115,6 @@ void Node::export_function(const Atom& module, const Atom& name, PlainCallable f
   export_function(module, name,
                   RemoteCallable([function = std::move(function)](Process& /*self*/, std::vector<Term> arguments)
                                      -> Task<Result<Term>> { co_return function(arguments); }));
-}
-
-// Keys.
-
-std::string Node::public_key() const { return parts_->key ? distribution::to_hex(parts_->key->public_key()) : ""; }
-std::string Node::fingerprint() const {
-  return parts_->key ? distribution::to_hex(distribution::fingerprint(parts_->key->public_key())) : "";
-}
-
-std::vector<TrustedKey> Node::keys() const {
-  std::vector<TrustedKey> list;
-  if (!parts_->trust) return list;
-  for (const auto& pin : parts_->trust->list()) {
-    list.push_back({pin.name, distribution::to_hex(pin.key), distribution::to_hex(distribution::fingerprint(pin.key)),
-                    pin.learned});
-  }
-  return list;
-}
-
-Result<void> Node::pin(const NodeName& node, const std::string& key) {
-  if (!parts_->trust) return no_authentication();
-  const auto parsed = parse_key(key);
-  if (!parsed) return std::unexpected(parsed.error());
-  return parts_->trust->pin(node, *parsed);
-}
-
-Result<void> Node::unpin(const NodeName& node) {
-  if (!parts_->trust) return no_authentication();
-  return parts_->trust->unpin(node);
-}
-
-void Node::set_trust_mode(TrustMode mode) {
-  if (parts_->trust) parts_->trust->set_mode(mode);
 }
 
 NodeStatistics Node::statistics() const {

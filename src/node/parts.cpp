@@ -6,8 +6,6 @@
 #include <string_view>
 
 #include "base/random.hpp"
-#include "distribution/auth/certificate.hpp"
-#include "distribution/auth/identity.hpp"
 #include "distribution/auth/reset_secret.hpp"
 #include "node/exports.hpp"
 #include "node/validate.hpp"
@@ -145,34 +143,6 @@ Node::Parts::Parts(NodeConfig given)
 
 Node::Parts::~Parts() { stop(); }
 
-Result<void> Node::Parts::load_keys() {
-  const auto directory = directory_of(config, config.authentication.key_dir, "keys");
-  auto identity = distribution::load_or_create_identity(directory);
-  if (!identity) return std::unexpected(identity.error());
-  key = std::move(*identity);
-  distribution::TrustStore::Limits limits;
-  limits.pins_max = config.authentication.pins_max;
-  limits.pins_per_minute_max = config.authentication.pins_per_minute_max;
-  auto store = distribution::TrustStore::open(directory, config.authentication.trust_mode, limits,
-                                              [log = logger](const std::string& text) { log->warn("{}", text); });
-  if (!store) return std::unexpected(store.error());
-  trust = std::move(*store);
-  return {};
-}
-
-Result<std::shared_ptr<const quic::Credentials>> Node::Parts::load_credentials() {
-  const bool given = !config.certificate_file.empty();
-  const auto directory = directory_of(config, config.certificate_dir, "quic");
-  const auto certificate = given ? distribution::load_certificate(config.certificate_file, config.certificate_key_file)
-                                 : distribution::load_or_create_certificate(directory, wall_now());
-  if (!certificate) return std::unexpected(certificate.error());
-  if (certificate->expires < wall_now()) {
-    logger->warn("the certificate in {} has expired; peers do not mind, but replace it",
-                 given ? config.certificate_file.string() : directory.string());
-  }
-  return quic::Credentials::from_pem(certificate->certificate_pem, certificate->key_pem);
-}
-
 void Node::Parts::start_system() {
   process::SystemConfig settings;
   settings.node = name.atom();
@@ -211,7 +181,15 @@ distribution::NetworkEvents Node::Parts::network_events() {
   return network_events;
 }
 
-Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credentials>& credentials) {
+node::KeyKeeper::Events Node::Parts::key_events() {
+  node::KeyKeeper::Events changes;
+  changes.identity = [this](const distribution::PrivateKey& key) { network->set_key(key); };
+  changes.certificate = [this](const node::KeyKeeper::Credentials& shown) { network->set_credentials(shown); };
+  changes.revoked = [this] { on_transport([this] { network->close_revoked(); }); };
+  return changes;
+}
+
+Result<void> Node::Parts::open_network() {
   distribution::ChannelSettings channel;
   channel.name = name.atom();
   channel.cookie = config.cookie;
@@ -223,8 +201,8 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
   channel.authentication.timestamp_window = config.authentication.timestamp_window;
   channel.authentication.cookie_only_nodes = config.authentication.cookie_only_nodes;
   channel.authentication.refuse_shared_keys = config.authentication.refuse_shared_keys;
-  channel.key = key;
-  channel.trust = trust;
+  channel.key = keys->identity();
+  channel.trust = keys->trust();
   channel.handshake_timeout = config.setup_timeout;
   channel.message_bytes_max = config.limits.message_bytes_max;
 
@@ -241,7 +219,7 @@ Result<void> Node::Parts::open_network(const std::shared_ptr<const quic::Credent
   settings.idle_sweep = config.idle_sweep;
   settings.idle_close_after = config.idle_close_after;
 
-  auto made = endpoint_config(config, credentials);
+  auto made = endpoint_config(config, keys->credentials());
   if (!made) return std::unexpected(made.error());
   quic::EndpointConfig& endpoint = *made;
 
@@ -358,7 +336,7 @@ void Node::Parts::describe() const {
   logger->info("listening on {}, {}", network->endpoint().local_address().to_string(),
                network->endpoint().statistics().segmentation_offload ? "with segmentation offload"
                                                                      : "without segmentation offload");
-  if (key) {
+  if (const auto key = keys->identity()) {
     logger->info("key {} (SHA-256), {}", distribution::to_hex(distribution::fingerprint(key->public_key())),
                  config.authentication.trust_mode == TrustMode::strict ? "strict: only pinned keys are let in"
                                                                        : "tofu: a name's first key is pinned");
@@ -372,11 +350,9 @@ void Node::Parts::describe() const {
 
 Result<void> Node::Parts::start() {
   set_atoms_max(config.limits.atoms_max);
-  if (config.authentication.enabled) {
-    if (auto loaded = load_keys(); !loaded) return loaded;
-  }
-  const auto credentials = load_credentials();
-  if (!credentials) return std::unexpected(credentials.error());
+  auto opened_keys = node::KeyKeeper::open(config, logger);
+  if (!opened_keys) return std::unexpected(opened_keys.error());
+  keys = std::move(*opened_keys);
   distribution::DiscoveryConfig where;
   where.backends = config.discovery_backends;
   where.static_nodes = config.static_nodes;
@@ -384,7 +360,7 @@ Result<void> Node::Parts::start() {
   where.dns_port = config.dns_port;
   discovery = std::make_unique<distribution::Discovery>(std::move(where));
   start_system();
-  if (auto opened = open_network(*credentials); !opened) return opened;
+  if (auto opened = open_network(); !opened) return opened;
   process::RemotePort remote;
   remote.send = [this](const Atom& node, distribution::Signal&& signal, const Pid& stream_key) {
     return network->send(node, std::move(signal), stream_key);
@@ -410,10 +386,12 @@ Result<void> Node::Parts::start() {
   // From here on the network belongs to its thread.
   work_.emplace(context.get_executor());
   transport_ = std::thread([this] { context.run(); });
+  keys->start(key_events());
   return open_maps();
 }
 
 void Node::Parts::stop() {
+  if (keys) keys->stop();  // it may be waiting for the transport thread
   const std::lock_guard lock(stop_mutex_);
   if (std::exchange(stopped_, true)) return;
   if (discovery) discovery->unpublish();
@@ -439,13 +417,27 @@ void Node::Parts::stop() {
   if (network) logger->info("stopped");
 }
 
-quic::EndpointStatistics Node::Parts::endpoint_statistics() {
-  if (context.get_executor().running_in_this_thread()) return network->endpoint().statistics();
+bool Node::Parts::on_transport(const std::function<void()>& work) {
+  if (context.get_executor().running_in_this_thread()) {
+    work();
+    return true;
+  }
   const std::lock_guard lock(stop_mutex_);
-  if (stopped_) return network->endpoint().statistics();
-  std::promise<quic::EndpointStatistics> promise;
-  boost::asio::post(context, [&] { promise.set_value(network->endpoint().statistics()); });
-  return promise.get_future().get();
+  if (stopped_) return false;
+  std::promise<void> done;
+  boost::asio::post(context, [&] {
+    work();
+    done.set_value();
+  });
+  done.get_future().wait();
+  return true;
+}
+
+quic::EndpointStatistics Node::Parts::endpoint_statistics() {
+  quic::EndpointStatistics statistics;
+  const auto read = [&] { statistics = network->endpoint().statistics(); };
+  if (!on_transport(read)) read();
+  return statistics;
 }
 
 }  // namespace v0

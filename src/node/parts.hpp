@@ -16,10 +16,9 @@
 #include <utility>
 
 #include "base/log.hpp"
-#include "distribution/auth/ed25519.hpp"
-#include "distribution/auth/trust_store.hpp"
 #include "distribution/network.hpp"
 #include "node/files/receiver.hpp"
+#include "node/key_keeper.hpp"
 #include "node/overlay_runner.hpp"
 #include "node/serial_executor.hpp"
 #include "node/service_bridge.hpp"
@@ -39,6 +38,8 @@ class Node::Parts {
 
   Result<void> start();
   void stop();
+  /// Runs the work on the transport thread, and returns when it is done. False: that thread is gone.
+  bool on_transport(const std::function<void()>& work);
   /// Asks the transport thread, unless it is the caller or gone.
   [[nodiscard]] quic::EndpointStatistics endpoint_statistics();
 
@@ -67,8 +68,7 @@ class Node::Parts {
   Logger logger;
   std::uint32_t creation = 0;
   std::uint16_t port = 0;
-  std::optional<distribution::PrivateKey> key;
-  std::shared_ptr<distribution::TrustStore> trust;
+  std::unique_ptr<node::KeyKeeper> keys;
   std::unique_ptr<process::System> system;
   std::unique_ptr<distribution::Discovery> discovery;
   node::SerialExecutor cluster;
@@ -81,11 +81,10 @@ class Node::Parts {
   node::Subscribers<PathEvent> path_events;
 
  private:
-  Result<void> load_keys();
-  Result<std::shared_ptr<const quic::Credentials>> load_credentials();
   void start_system();
-  Result<void> open_network(const std::shared_ptr<const quic::Credentials>& credentials);
+  Result<void> open_network();
   [[nodiscard]] distribution::NetworkEvents network_events();
+  [[nodiscard]] node::KeyKeeper::Events key_events();
   Result<void> publish();
   Result<void> make_overlay();
   Result<void> make_services();

@@ -113,6 +113,9 @@ Result<void> check_times(const NodeConfig& config) {
     return bad("auth_handshake_timeout", "must be at least 100");
   }
   if (config.authentication.timestamp_window < 1s) return bad("auth_timestamp_window", "must be at least 1000");
+  if (config.authentication.key_watch != 0ms && config.authentication.key_watch < 50ms) {
+    return bad("auth_key_watch_ms", "must be at least 50, or 0 for never");
+  }
   return {};
 }
 
