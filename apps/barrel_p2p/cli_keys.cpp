@@ -37,7 +37,8 @@ void add_keys(CLI::App& app, int& status) {
   keys->fallthrough();
   keys->footer(
       "A key that is unpinned is learned again at the next contact (trust mode tofu), or refused (strict).\n"
-      "A node reads its pins when it starts.");
+      "A node that runs takes what is changed here within auth_key_watch_ms, a second by default.\n"
+      "docs/keys.md describes rotation and revocation step by step.");
   keys->add_option("--data", options->data, "Data directory of the node; ./data by default")->type_name("DIR");
   keys->add_option("--key-dir", options->key_dir, "Directory of its keys; DATA/keys by default")
       ->envname("BARREL_P2P_KEY_DIR")
@@ -49,12 +50,24 @@ void add_keys(CLI::App& app, int& status) {
       add_operation(*keys, status, options, "pin", "Trust a key for a name, in place of any other", KeysOperation::pin);
   pin.add_option("node", options->command.node, "Name of the node")->required()->type_name("NODE");
   pin.add_option("key", options->command.key, "64 hex digits, or a node.pub file")->required()->type_name("KEY");
-  auto& unpin = add_operation(*keys, status, options, "unpin", "Forget the key of a name", KeysOperation::unpin);
+  pin.add_flag("--next", options->command.next, "Accept it beside the pinned one, until the node has proven it");
+  auto& unpin = add_operation(*keys, status, options, "unpin", "Forget the keys of a name", KeysOperation::unpin);
   unpin.add_option("node", options->command.node, "Name of the node")->required()->type_name("NODE");
   auto& fingerprint =
       add_operation(*keys, status, options, "fingerprint",
                     "SHA-256 of the node's key, or of the given one: what people compare", KeysOperation::fingerprint);
   fingerprint.add_option("key", options->command.key, "64 hex digits, or a node.pub file")->type_name("KEY");
+  add_operation(*keys, status, options, "prepare",
+                "Make the key that the next rotation brings, to tell peers of it before", KeysOperation::prepare);
+  add_operation(*keys, status, options, "rotate", "Replace the key of the node; keeps the earlier one in KEYS/backups",
+                KeysOperation::rotate);
+  const char* meant = "Name of a node whose key is pinned, 64 hex digits of a key or a fingerprint, or a node.pub file";
+  auto& revoke = add_operation(*keys, status, options, "revoke", "Let nobody in with a key any more, under any name",
+                               KeysOperation::revoke);
+  revoke.add_option("key", options->command.key, meant)->required()->type_name("KEY");
+  auto& unrevoke = add_operation(*keys, status, options, "unrevoke", "Take that back", KeysOperation::unrevoke);
+  unrevoke.add_option("key", options->command.key, meant)->required()->type_name("KEY");
+  add_operation(*keys, status, options, "revoked", "Revoked keys: fingerprint, key", KeysOperation::revoked);
 }
 
 }  // namespace barrel_p2p::command

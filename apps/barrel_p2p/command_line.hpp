@@ -20,6 +20,7 @@ enum ExitStatus : int {
 
 void add_node(CLI::App& app, int& status);
 void add_call(CLI::App& app, int& status);
+void add_cert(CLI::App& app, int& status);
 void add_cp(CLI::App& app, int& status);
 void add_keys(CLI::App& app, int& status);
 void add_sim(CLI::App& app, int& status);

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <barrel_p2p/node_name.hpp>
+#include <filesystem>
+#include <memory>
 #include <optional>
 #include <ostream>
 
+#include "base/clock.hpp"
 #include "command_line.hpp"
 #include "distribution/auth/ed25519.hpp"
 #include "distribution/auth/files.hpp"
@@ -44,6 +47,11 @@ class Keys {
       case KeysOperation::pin: return pin();
       case KeysOperation::unpin: return unpin();
       case KeysOperation::fingerprint: return print_fingerprint();
+      case KeysOperation::prepare: return prepare();
+      case KeysOperation::rotate: return rotate();
+      case KeysOperation::revoke: return revoke();
+      case KeysOperation::unrevoke: return unrevoke();
+      case KeysOperation::revoked: return list_revoked();
     }
     return {};
   }
@@ -57,15 +65,19 @@ class Keys {
   Result<void> show() {
     const auto identity = distribution::load_or_create_identity(command_.key_dir);
     if (!identity) return std::unexpected(identity.error());
-    output_ << "key         " << distribution::to_hex(identity->public_key()) << '\n'
-            << "fingerprint " << shown(identity->public_key()) << '\n';
+    print(identity->public_key());
     return {};
+  }
+  void print(const PublicKey& key) {
+    output_ << "key         " << distribution::to_hex(key) << '\n' << "fingerprint " << shown(key) << '\n';
   }
   Result<void> list() {
     const auto opened = store();
     if (!opened) return std::unexpected(opened.error());
     for (const auto& pin : (*opened)->list()) {
-      output_ << pin.name.text() << ' ' << shown(pin.key) << ' ' << distribution::to_hex(pin.key) << '\n';
+      output_ << pin.name.text() << ' ' << shown(pin.key) << ' ' << distribution::to_hex(pin.key);
+      if (pin.next) output_ << " next " << distribution::to_hex(*pin.next);
+      output_ << (pin.revoked ? " revoked\n" : "\n");
     }
     return {};
   }
@@ -76,7 +88,7 @@ class Keys {
     if (!key) return std::unexpected(key.error());
     const auto opened = store();
     if (!opened) return std::unexpected(opened.error());
-    return (*opened)->pin(*name, *key);
+    return command_.next ? (*opened)->pin_next(*name, *key) : (*opened)->pin(*name, *key);
   }
   Result<void> unpin() {
     const auto name = NodeName::parse(command_.node);
@@ -97,6 +109,86 @@ class Keys {
       key = identity->public_key();
     }
     output_ << shown(*key) << '\n';
+    return {};
+  }
+
+  Result<void> prepare() {
+    const auto next = distribution::prepare_identity(command_.key_dir);
+    if (!next) return std::unexpected(next.error());
+    print(next->public_key());
+    output_ << "`keys rotate` brings it into force. Before that: barrel_p2p keys pin --next NODE KEY, at each peer.\n";
+    return {};
+  }
+  Result<void> rotate() {
+    const auto rotated = distribution::rotate_identity(command_.key_dir, wall_now());
+    if (!rotated) return std::unexpected(rotated.error());
+    print(rotated->key.public_key());
+    if (rotated->backup) output_ << "backup      " << rotated->backup->string() << '\n';
+    output_
+        << "Peers that were not told of this key before refuse it: barrel_p2p keys pin NODE KEY, at each of them.\n";
+    return {};
+  }
+
+  /// To revoke keys of a directory that does not exist would keep nobody out.
+  Result<std::shared_ptr<distribution::TrustStore>> existing_store() {
+    if (std::filesystem::is_directory(command_.key_dir)) return store();
+    return fail(Errc::not_found,
+                command_.key_dir.string() + " does not exist: give the --data or --key-dir of the node");
+  }
+  /// The key that is meant: that of a name, that with this fingerprint, or the given one.
+  Result<PublicKey> meant(const distribution::TrustStore& store) const {
+    if (command_.key.find('@') != std::string::npos && !std::filesystem::exists(command_.key)) {
+      const auto name = NodeName::parse(command_.key);
+      if (!name) return std::unexpected(name.error());
+      const auto pinned = store.find(*name);
+      if (!pinned) return fail(Errc::not_found, "no key is pinned for " + name->string() + ": give the key itself");
+      return *pinned;
+    }
+    const auto given = read_key(command_.key);
+    if (!given) return given;
+    const auto has_it = [&](const PublicKey& key) { return distribution::fingerprint(key) == *given; };
+    for (const auto& pin : store.list()) {
+      if (has_it(pin.key)) return pin.key;
+    }
+    for (const auto& key : store.revoked()) {
+      if (has_it(key)) return key;
+    }
+    return given;
+  }
+  void print_names(const distribution::TrustStore& store, const PublicKey& key) {
+    for (const auto& pin : store.list()) {
+      if (pin.key == key) output_ << "pinned for  " << pin.name.text() << '\n';
+    }
+  }
+  Result<void> revoke() {
+    const auto opened = existing_store();
+    if (!opened) return std::unexpected(opened.error());
+    const auto key = meant(**opened);
+    if (!key) return std::unexpected(key.error());
+    const auto own = distribution::load_identity(command_.key_dir);
+    if (own && own->public_key() == *key) {
+      return fail(Errc::invalid_argument, "this is the key of this node: rotate it, and revoke it at the peers");
+    }
+    if (auto revoked = (*opened)->revoke(*key); !revoked) return revoked;
+    output_ << "revoked     " << shown(*key) << '\n';
+    print_names(**opened, *key);
+    output_ << "A node that runs with these keys closes its connections within auth_key_watch_ms (1000).\n";
+    return {};
+  }
+  Result<void> unrevoke() {
+    const auto opened = existing_store();
+    if (!opened) return std::unexpected(opened.error());
+    const auto key = meant(**opened);
+    if (!key) return std::unexpected(key.error());
+    if (auto unrevoked = (*opened)->unrevoke(*key); !unrevoked) return unrevoked;
+    output_ << "not revoked " << shown(*key) << '\n';
+    print_names(**opened, *key);
+    return {};
+  }
+  Result<void> list_revoked() {
+    const auto opened = existing_store();
+    if (!opened) return std::unexpected(opened.error());
+    for (const auto& key : (*opened)->revoked()) output_ << shown(key) << ' ' << distribution::to_hex(key) << '\n';
     return {};
   }
 

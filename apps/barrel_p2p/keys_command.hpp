@@ -1,5 +1,5 @@
-// `barrel_p2p keys`: the identity of a node and the keys that it trusts, on disk. A node that runs learns of changes
-// when it starts the next time.
+// `barrel_p2p keys`: the identity of a node and the keys that it trusts, on disk. A node that runs takes what has
+// changed within `auth_key_watch_ms`.
 #pragma once
 
 #include <barrel_p2p/error.hpp>
@@ -12,10 +12,15 @@ namespace barrel_p2p::command {
 
 enum class KeysOperation : std::uint8_t {
   show,         ///< Our own public key and fingerprint; makes an identity where there is none.
-  list,         ///< Pinned keys, one a line: name, fingerprint, key.
-  pin,          ///< Pins `key` for `node`.
-  unpin,        ///< Forgets the key of `node`.
+  list,         ///< Pinned keys, one a line: name, fingerprint, key, and `next KEY` or `revoked` where it is so.
+  pin,          ///< Pins `key` for `node`; with `next`, as the one that may take the place of the pinned one.
+  unpin,        ///< Forgets the keys of `node`.
   fingerprint,  ///< Of our own key, or of `key`.
+  prepare,      ///< Makes the key of the next rotation, and shows it.
+  rotate,       ///< Replaces our own key.
+  revoke,       ///< `key`, which may also be the name of a node with a pinned key, or a fingerprint of one.
+  unrevoke,     ///< The same.
+  revoked,      ///< Revoked keys, one a line: fingerprint, key.
 };
 
 struct KeysCommand {
@@ -23,6 +28,7 @@ struct KeysCommand {
   std::filesystem::path key_dir;
   std::string node;
   std::string key;  ///< 64 hex digits, or a file with the raw 32 bytes.
+  bool next = false;
 };
 
 /// Returns exit_ok, exit_failed or exit_usage.

@@ -18,6 +18,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   add_node(app, status);
   add_call(app, status);
+  add_cert(app, status);
   add_cp(app, status);
   add_keys(app, status);
   add_sim(app, status);

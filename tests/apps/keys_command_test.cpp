@@ -1,0 +1,152 @@
+// `barrel_p2p keys` and `barrel_p2p cert` as functions.
+#include "keys_command.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "cert_command.hpp"
+#include "command_line.hpp"
+#include "distribution/auth/certificate.hpp"
+#include "distribution/auth/identity.hpp"
+#include "distribution/auth/trust_store.hpp"
+
+namespace barrel_p2p::command {
+namespace {
+
+namespace fs = std::filesystem;
+using distribution::to_hex;
+
+struct Said {
+  int status;
+  std::string output, errors;
+};
+
+class KeyCommands : public testing::Test {
+ protected:
+  KeyCommands() : root(fs::temp_directory_path() / ("barrel_p2p-keys-" + std::to_string(::getpid()))) {
+    fs::remove_all(root);
+    fs::create_directories(root);
+  }
+  ~KeyCommands() override { fs::remove_all(root); }
+
+  Said keys(KeysOperation operation, const std::string& key = "", const std::string& node = "", bool next = false) {
+    KeysCommand command;
+    command.operation = operation;
+    command.key_dir = root / "keys";
+    command.node = node;
+    command.key = key;
+    command.next = next;
+    std::ostringstream output;
+    std::ostringstream errors;
+    const int status = run_keys_command(command, output, errors);
+    return {status, output.str(), errors.str()};
+  }
+  Said cert(CertOperation operation, const fs::path& file = {}, const fs::path& key = {}) {
+    std::ostringstream output;
+    std::ostringstream errors;
+    const int status = run_cert_command({operation, root / "quic", file, key}, output, errors);
+    return {status, output.str(), errors.str()};
+  }
+  static void expect_word(const std::string& text, const std::string& word) {
+    EXPECT_NE(text.find(word), std::string::npos) << text;
+  }
+
+  fs::path root;
+};
+
+TEST_F(KeyCommands, rotate_shows_the_new_key_and_where_the_earlier_one_is) {
+  expect_word(keys(KeysOperation::rotate).errors, "not_found");
+  EXPECT_FALSE(fs::exists(root / "keys")) << "a directory that was mistyped is not made";
+  ASSERT_EQ(keys(KeysOperation::show).status, exit_ok);
+  const auto prepared = keys(KeysOperation::prepare);
+  ASSERT_EQ(prepared.status, exit_ok) << prepared.errors;
+  const auto rotated = keys(KeysOperation::rotate);
+  ASSERT_EQ(rotated.status, exit_ok) << rotated.errors;
+  const auto identity = distribution::load_identity(root / "keys").value();
+  for (const auto& text : {prepared.output, rotated.output}) {
+    expect_word(text, "key         " + to_hex(identity.public_key()));
+    expect_word(text, "fingerprint " + to_hex(distribution::fingerprint(identity.public_key())));
+  }
+  expect_word(rotated.output, "backup      " + (root / "keys" / "backups").string());
+}
+
+TEST_F(KeyCommands, a_key_is_revoked_by_name_key_fingerprint_or_file) {
+  ASSERT_EQ(keys(KeysOperation::show).status, exit_ok);
+  const auto other = distribution::PrivateKey::generate().public_key();
+  const auto fingerprint = to_hex(distribution::fingerprint(other));
+  std::ofstream(root / "node.pub", std::ios::binary)
+      .write(reinterpret_cast<const char*>(other.data()), static_cast<std::streamsize>(other.size()));
+  ASSERT_EQ(keys(KeysOperation::pin, to_hex(other), "b@h").status, exit_ok);
+  for (const auto& what : {std::string("b@h"), to_hex(other), fingerprint, (root / "node.pub").string()}) {
+    const auto revoked = keys(KeysOperation::revoke, what);
+    ASSERT_EQ(revoked.status, exit_ok) << what << revoked.errors;
+    expect_word(revoked.output, "revoked     " + fingerprint);
+    expect_word(revoked.output, "pinned for  b@h");
+    EXPECT_EQ(keys(KeysOperation::revoked).output, fingerprint + " " + to_hex(other) + "\n");
+    expect_word(keys(KeysOperation::list).output, to_hex(other) + " revoked\n");
+    EXPECT_EQ(keys(KeysOperation::unrevoke, what).status, exit_ok) << what;
+    EXPECT_EQ(keys(KeysOperation::revoked).output, "");
+  }
+}
+
+TEST_F(KeyCommands, revocations_that_would_keep_nobody_out_are_refused) {
+  const auto other = to_hex(distribution::PrivateKey::generate().public_key());
+  const auto nowhere = keys(KeysOperation::revoke, other);
+  EXPECT_EQ(nowhere.status, exit_failed);
+  expect_word(nowhere.errors, "--data");
+  EXPECT_FALSE(fs::exists(root / "keys"));
+  ASSERT_EQ(keys(KeysOperation::show).status, exit_ok);
+  const auto unknown = keys(KeysOperation::revoke, "b@h");
+  EXPECT_EQ(unknown.status, exit_failed);
+  expect_word(unknown.errors, "give the key itself");
+  EXPECT_EQ(keys(KeysOperation::revoke, "b").status, exit_usage);
+  const auto own = keys(KeysOperation::revoke, (root / "keys" / "node.pub").string());
+  EXPECT_EQ(own.status, exit_usage);
+  expect_word(own.errors, "rotate it");
+  EXPECT_EQ(keys(KeysOperation::unrevoke, other).status, exit_failed);
+  EXPECT_EQ(keys(KeysOperation::revoked).output, "");
+}
+
+TEST_F(KeyCommands, pin_next_keeps_the_pinned_key) {
+  ASSERT_EQ(keys(KeysOperation::show).status, exit_ok);
+  const auto first = to_hex(distribution::PrivateKey::generate().public_key());
+  const auto second = to_hex(distribution::PrivateKey::generate().public_key());
+  EXPECT_EQ(keys(KeysOperation::pin, second, "b@h", true).status, exit_failed) << "nothing is pinned yet";
+  ASSERT_EQ(keys(KeysOperation::pin, first, "b@h").status, exit_ok);
+  ASSERT_EQ(keys(KeysOperation::pin, second, "b@h", true).status, exit_ok);
+  expect_word(keys(KeysOperation::list).output, first + " next " + second + "\n");
+  ASSERT_EQ(keys(KeysOperation::unpin, "", "b@h").status, exit_ok);
+  EXPECT_EQ(keys(KeysOperation::list).output, "");
+}
+
+TEST_F(KeyCommands, cert_shows_makes_and_rotates) {
+  const auto absent = cert(CertOperation::show);
+  EXPECT_EQ(absent.status, exit_failed);
+  expect_word(absent.errors, "cert generate");
+  EXPECT_EQ(cert(CertOperation::rotate).status, exit_failed);
+  EXPECT_FALSE(fs::exists(root / "quic"));
+  const auto made = cert(CertOperation::generate);
+  ASSERT_EQ(made.status, exit_ok) << made.errors;
+  expect_word(made.output, "made by     a node");
+  EXPECT_EQ(cert(CertOperation::show).output, made.output);
+  expect_word(cert(CertOperation::generate).output, "It was there before");
+  const auto rotated = cert(CertOperation::rotate);
+  ASSERT_EQ(rotated.status, exit_ok) << rotated.errors;
+  expect_word(rotated.output, "backup      " + (root / "quic" / "backups").string());
+  const auto now = distribution::load_certificate(root / "quic" / "node.crt", root / "quic" / "node.key").value();
+  expect_word(rotated.output, "fingerprint " + to_hex(now.binding));
+  EXPECT_EQ(made.output.find(to_hex(now.binding)), std::string::npos);
+  const auto elsewhere = cert(CertOperation::show, root / "quic" / "node.crt", root / "quic" / "node.key");
+  EXPECT_EQ(elsewhere.output, cert(CertOperation::show).output);
+  EXPECT_EQ(cert(CertOperation::show, root / "quic" / "node.crt").status, exit_usage);
+  fs::permissions(root / "quic" / "node.key", static_cast<fs::perms>(0644));
+  expect_word(cert(CertOperation::show).errors, "chmod 600");
+}
+
+}  // namespace
+}  // namespace barrel_p2p::command
