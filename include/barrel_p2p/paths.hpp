@@ -29,7 +29,7 @@ struct PathStatistics {
   std::uint64_t congestion_window_bytes = 0;
   std::uint64_t bytes_in_flight = 0;    ///< Sent and neither acknowledged nor given up.
   std::uint64_t queued_bytes = 0;       ///< Of messages: written and not acknowledged.
-  std::uint64_t congestion_events = 0;  ///< Times that loss made the window smaller.
+  std::uint64_t congestion_events = 0;  ///< Times that loss made the window smaller; with `bbr` it seldom does.
   bool in_recovery = false;             ///< The last of them was less than a round trip ago.
   std::uint64_t packets_sent = 0;
   std::uint64_t packets_received = 0;

@@ -79,7 +79,7 @@ TEST_F(Call, a_given_certificate_is_used_and_left_as_it_is) {
   EXPECT_EQ(output.str(), "'called@127.0.0.1'\n");
   EXPECT_EQ(content(command.certificate), certificate);
   EXPECT_EQ(content(command.certificate_key), key);
-  EXPECT_FALSE(fs::exists(root / "home" / "barrel_p2p" / "call-0" / "quic")) << "none was made";
+  EXPECT_FALSE(fs::exists(root / "home" / "barrel_p2p" / "call-0" / "quic" / "node.crt")) << "none was made";
 }
 
 TEST_F(Call, a_certificate_and_an_identity_that_are_given_are_those_that_the_node_sees) {
