@@ -4,10 +4,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <future>
-#include <optional>
 #include <string>
-#include <thread>
+#include <utility>
 
 #include "network/hosts.hpp"
 
@@ -43,8 +43,9 @@ class Network : public test::Hosts {
     set_weather(weather);
   }
 
-  /// Bytes of a pattern over a stream from `a` to `b`; how many were right at `b`.
-  std::size_t transfer(std::size_t total) {
+  /// Bytes of a pattern over a stream from `a` to `b`; how many were right at `b`. `half_way` runs when half of them are
+  /// written.
+  std::size_t transfer(std::size_t total, const std::function<void()>& half_way = {}) {
     auto acceptor = b->accept_streams("bulk");
     if (!acceptor) return 0;
     auto reader = std::async(std::launch::async, [&] {
@@ -59,7 +60,9 @@ class Network : public test::Hosts {
     });
     auto stream = a->open_stream(b->name(), "bulk");
     if (!stream) return 0;
+    bool before = true;
     for (std::size_t at = 0; at < total;) {
+      if (half_way && at >= total / 2 && std::exchange(before, false)) half_way();
       Bytes bytes(std::min(mebibyte / 4, total - at));
       for (auto& byte : bytes) byte = pattern(at++);
       if (!stream->write(std::move(bytes), patience)) return 0;
@@ -132,6 +135,18 @@ TEST_F(Network, a_link_that_is_cut_is_noticed_on_both_sides_and_members_find_eac
   EXPECT_TRUE(of_a.until("up b@10.77.0.2")) << "nobody asked for it";
   EXPECT_TRUE(test::becomes_true([&] { return a->active_view().size() == 1 && b->active_view().size() == 1; }));
   EXPECT_TRUE(a->ping(b->name(), patience).has_value());
+}
+
+TEST_F(Network, a_stream_goes_on_when_the_machine_that_dialled_gets_another_address) {
+  ASSERT_TRUE(a->connect(b->name(), patience).has_value());
+  test::Lines moves;
+  const auto watch = b->monitor_paths([&](const PathEvent& event) {
+    if (event.kind == PathEvent::Kind::peer_moved) moves.add(event.remote.substr(0, event.remote.rfind(':')));
+  });
+  EXPECT_EQ(transfer(32 * mebibyte, [&] { left->change_address(3); }), 32 * mebibyte);
+  EXPECT_EQ(moves.next(), "10.77.0.3");
+  EXPECT_TRUE(a->ping(b->name(), patience).has_value());
+  EXPECT_EQ(b->path_stats(a->name()).value().peer_moves, 1U);
 }
 
 TEST_F(Network, one_direction_that_is_cut_ends_the_connection_on_both_sides) {

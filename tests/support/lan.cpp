@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <queue>
@@ -255,6 +256,8 @@ Host& Lan::add_host(unsigned number) {
     std::memcpy(&bytes, address.data(), sizeof bytes);
     wires_->places[bytes] = host->port_;
   }
+  // Else the first address of a network takes the later ones with it when it goes.
+  host->run([] { std::ofstream("/proc/sys/net/ipv4/conf/all/promote_secondaries") << 1; });
   host->ip("link set lo up");
   host->ip("addr add " + host->address_ + "/24 dev lan0");
   host->ip("link set lan0 mtu 1500 txqueuelen 10000 up");
