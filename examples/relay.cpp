@@ -83,7 +83,7 @@ class Forwarder {
   explicit Forwarder(const std::map<std::uint8_t, std::uint16_t>& targets) {
     for (const auto& [id, port] : targets) {
       auto& socket = *sockets_.emplace(id, std::make_unique<UdpSocket>(port)).first->second;
-      threads_.emplace_back([this, id = id, &socket] { answers(id, socket); });
+      threads_.emplace_back([this, target = id, &socket] { answers(target, socket); });
     }
     threads_.emplace_back([this] { questions(); });
   }
