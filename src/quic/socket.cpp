@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #ifndef UDP_SEGMENT
@@ -96,7 +97,7 @@ Socket::~Socket() { close(); }
 
 void Socket::close() {
   boost::system::error_code ignored;
-  stream_.close(ignored);
+  std::ignore = stream_.close(ignored);
   fd_ = -1;
   if (!inbox_) return;
   const std::lock_guard lock(inbox_->mutex);

@@ -43,8 +43,8 @@ class Network : public test::Hosts {
     set_weather(weather);
   }
 
-  /// Bytes of a pattern over a stream from `a` to `b`; how many were right at `b`. `half_way` runs when half of them are
-  /// written.
+  /// Bytes of a pattern over a stream from `a` to `b`; how many were right at `b`. `half_way` runs when half of them
+  /// are written.
   std::size_t transfer(std::size_t total, const std::function<void()>& half_way = {}) {
     auto acceptor = b->accept_streams("bulk");
     if (!acceptor) return 0;
