@@ -278,7 +278,6 @@ void OverlayRunner::handle(LinkDown&& input) {
   // Kept until the next list is written, and then if the node is on it.
   if (addresses_.size() < known_peers_max) addresses_[input.node] = std::move(found->second.address);
   links_.erase(found);
-  rates_.forget(input.node);
   {
     const std::lock_guard lock(mutex_);
     natives_.erase(input.node);

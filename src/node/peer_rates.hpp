@@ -2,10 +2,14 @@
 // Nothing is lost by it; the sender's queue grows instead of ours. Thread safe.
 #pragma once
 
+#include <algorithm>
 #include <barrel_p2p/term.hpp>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -29,18 +33,25 @@ class PeerRates {
     auto& peer = peers_.try_emplace(channel.node, TokenBucket(per_second_, now)).first->second;
     if (peer.bucket.take(now)) return false;
     peer.epoch = channel.epoch;
-    if (!peer.held) ++held_back_;
-    peer.held = true;
+    if (!std::exchange(peer.held, true)) {
+      ++held_back_;
+      ++held_now_;
+    }
     return true;
   }
-  /// The channels that may be read again.
+  /// The channels that may be read again. Forgets who was silent for so long that it has its whole rate again. To be
+  /// called now and then, also when `deadline` says nothing.
   std::vector<Channel> release(MonotonicTime now) {
     std::vector<Channel> channels;
     const std::lock_guard lock(mutex_);
-    for (auto& [node, peer] : peers_) {
-      if (!peer.held || now < free_at(peer)) continue;
-      peer.held = false;
-      channels.push_back({node, peer.epoch});
+    for (auto at = peers_.begin(); at != peers_.end();) {
+      Peer& peer = at->second;
+      if (peer.held && now >= free_at(peer)) {
+        peer.held = false;
+        --held_now_;
+        channels.push_back({at->first, peer.epoch});
+      }
+      at = !peer.held && now >= peer.bucket.when(per_second_) ? peers_.erase(at) : std::next(at);
     }
     return channels;
   }
@@ -48,14 +59,11 @@ class PeerRates {
   [[nodiscard]] MonotonicTime deadline() const {
     auto next = MonotonicTime::max();
     const std::lock_guard lock(mutex_);
+    if (held_now_ == 0) return next;
     for (const auto& [node, peer] : peers_) {
       if (peer.held) next = std::min(next, free_at(peer));
     }
     return next;
-  }
-  void forget(const Atom& node) {
-    const std::lock_guard lock(mutex_);
-    peers_.erase(node);
   }
   /// How often a peer was held back.
   [[nodiscard]] std::uint64_t held_back() const {
@@ -79,6 +87,7 @@ class PeerRates {
   mutable std::mutex mutex_;
   std::unordered_map<Atom, Peer> peers_;
   std::uint64_t held_back_ = 0;
+  std::size_t held_now_ = 0;
 };
 
 }  // namespace node

@@ -254,6 +254,7 @@ void State::deliver(Message* message) {
 }
 
 std::optional<State::Wish> State::wish_of(const Event& event, const Atom& node) {
+  if (event.epoch != 0 && event.node != node) return std::nullopt;  // a peer speaks for its own processes only
   auto peer = watch(node);
   if (peer == nullptr) return Wish{0, PeerRelation()};
   if (event.epoch != 0 && peer->epoch.load() != event.epoch) return std::nullopt;

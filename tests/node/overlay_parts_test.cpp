@@ -98,9 +98,11 @@ TEST(PeerRates, hold_back_who_sends_too_fast_until_there_is_room_for_more_than_o
   EXPECT_EQ(rates.deadline(), MonotonicTime::max());
   for (int sent = 0; sent < 10; ++sent) EXPECT_FALSE(rates.count({"b@h", 1}, now));
   EXPECT_TRUE(rates.count({"b@h", 2}, now));
-  rates.forget("b@h");
+  const auto later = rates.release(now + 1h);  // and is forgotten
+  ASSERT_EQ(later.size(), 1U);
+  EXPECT_EQ(later[0].epoch, 2U) << "the channel of now";
   EXPECT_EQ(rates.deadline(), MonotonicTime::max());
-  EXPECT_TRUE(rates.release(now + 1h).empty());
+  EXPECT_TRUE(rates.release(now + 2h).empty());
 }
 
 TEST(PeerRates, without_a_limit_hold_nobody_back) {

@@ -523,6 +523,21 @@ TEST_F(Processes, a_link_beyond_the_bound_ends_at_once) {
   EXPECT_EQ(outcome, Term::tuple({Atom("EXIT"), target, Atom("system_limit")}));
 }
 
+TEST_F(Processes, links_and_monitors_in_the_name_of_another_node_leave_nothing) {
+  const auto target = b.spawn(echo);
+  const Atom invented("invented@test");
+  const Pid stranger{invented, 1, 0, 77};
+  b.deliver("a@test", 1, {distribution::Link{stranger, target}, {}});
+  b.deliver("a@test", 1, {distribution::Monitor{stranger, target, a.make_ref()}, {}});
+  const auto answer = run<Term>(a, [target](Process& self) -> Task<Term> {
+    const Term question = Term::tuple({self.pid(), Atom("seen")});
+    co_await self.send(target, question);  // behind them
+    co_return co_await self.receive();
+  });
+  EXPECT_EQ(answer, Term(Atom("seen")));
+  EXPECT_FALSE(b.peers().is_watched(invented));
+}
+
 class FreedRelations : public Processes, public testing::WithParamInterface<bool> {};
 
 TEST_P(FreedRelations, of_a_process_that_ended_or_was_cut_off_are_free_for_others) {
