@@ -399,7 +399,7 @@ void Connection::Native::close_now(std::uint64_t code, const std::string& text) 
 /// Asks ngtcp2 for a packet, with what the stream has to send in it.
 ngtcp2_ssize Connection::Native::offer(SendStream* stream, StreamId id, std::uint8_t* out, std::size_t size,
                                        ngtcp2_tstamp now, ngtcp2_path& path) {
-  std::array<ngtcp2_vec, 64> vectors;
+  std::array<ngtcp2_vec, frame_parts_max> vectors;
   std::size_t count = 0;
   std::uint64_t offered = 0;
   std::uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;

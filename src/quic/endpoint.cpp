@@ -215,7 +215,7 @@ void Endpoint::Native::accept(const Address& from, ByteView bytes, const ngtcp2_
   const Address path_remote = socket->path_address(from);
   const auto path = path_of(socket->local(), path_remote);
   if (ngtcp2_conn_server_new(&native.connection, &header.scid, &scid, &path, header.version, &calls, &settings, &params,
-                             nullptr, &native) != 0)
+                             native.memory.allocator(), &native) != 0)
     return;
   if (!native.start_tls("")) return;
   ngtcp2_conn_set_keep_alive_timeout(native.connection,
@@ -391,7 +391,7 @@ Result<void> Endpoint::Native::dial(const std::shared_ptr<Connection>& connectio
   const Address remote = native.socket->path_address(native.remote);
   const auto path = path_of(native.socket->local(), remote);
   if (ngtcp2_conn_client_new(&native.connection, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &calls, &settings, &params,
-                             nullptr, &native) != 0) {
+                             native.memory.allocator(), &native) != 0) {
     return fail(Errc::system_error, "ngtcp2 refuses the settings of the connection");
   }
   if (auto tls = native.start_tls(server_name); !tls) return tls;

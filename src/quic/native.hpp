@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "quic/connection_memory.hpp"
 #include "quic/endpoint.hpp"
 #include "quic/ngtcp2_compat.hpp"
 #include "quic/send_queue.hpp"
@@ -90,6 +91,7 @@ struct Connection::Native {
   Endpoint::Native& endpoint;
   std::weak_ptr<Connection> self;
   const bool initiator;
+  ConnectionMemory memory;
   ngtcp2_conn* connection = nullptr;
   gnutls_session_t tls = nullptr;
   ngtcp2_crypto_conn_ref reference{};

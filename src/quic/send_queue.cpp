@@ -1,6 +1,7 @@
 #include "quic/send_queue.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -42,12 +43,32 @@ void SendQueue::push(StreamId id, SharedBytes&& bytes, const WriteOptions& optio
   const std::size_t size = bytes.view.size();
   if (size > 0) {
     if (options.own_packet) stream.own_packets.emplace_back(stream.end, stream.end + size);
+    if (!append(stream, bytes.view)) stream.chunks.push_back(std::move(bytes));
     stream.end += size;
     if (stream.urgency != Urgency::bulk) queued_ += size;
-    stream.chunks.push_back(std::move(bytes));
   }
   stream.fin = options.fin;
   list(id, stream);
+}
+
+/// Copies a small write behind others that wait. False: it is to be a chunk of its own.
+bool SendQueue::append(SendStream& stream, ByteView bytes) {
+  const bool waits = stream.sent_chunk < stream.chunks.size();
+  if (!waits || bytes.size() >= small_write) return false;
+  if (stream.tail == nullptr || tail_bytes - stream.tail_used < bytes.size()) {
+    stream.tail = std::make_shared_for_overwrite<std::uint8_t[]>(tail_bytes);
+    stream.tail_used = 0;
+  }
+  std::uint8_t* const to = stream.tail.get() + stream.tail_used;
+  std::memcpy(to, bytes.data(), bytes.size());
+  stream.tail_used += bytes.size();
+  auto& last = stream.chunks.back();
+  if (last.view.data() + last.view.size() == to && last.owner == stream.tail) {
+    last.view = {last.view.data(), last.view.size() + bytes.size()};
+  } else {
+    stream.chunks.emplace_back(ByteView(to, bytes.size()), stream.tail);
+  }
+  return true;
 }
 
 void SendQueue::acknowledge(StreamId id, std::uint64_t up_to) {

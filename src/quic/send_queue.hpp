@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <set>
 #include <unordered_map>
 #include <utility>
@@ -31,9 +32,11 @@ struct SendStream {
   std::uint64_t sent = 0;          ///< Offset of the first byte that was never sent.
   std::uint64_t end = 0;           ///< Offset behind the last byte.
   std::deque<std::pair<std::uint64_t, std::uint64_t>>
-      own_packets;                      ///< Ranges that are frames of their own, not sent yet.
-  std::size_t sent_chunk = 0;           ///< Index of the chunk that holds `sent`.
-  std::uint64_t sent_chunk_offset = 0;  ///< Of `sent` in it.
+      own_packets;                       ///< Ranges that are frames of their own, not sent yet.
+  std::size_t sent_chunk = 0;            ///< Index of the chunk that holds `sent`.
+  std::uint64_t sent_chunk_offset = 0;   ///< Of `sent` in it.
+  std::shared_ptr<std::uint8_t[]> tail;  ///< Where small writes are put one behind the other, ...
+  std::size_t tail_used = 0;             ///< ... so many bytes of it are in use.
   bool fin = false;
   bool fin_sent = false;
   bool blocked = false;    ///< By the window of the stream.
@@ -45,6 +48,10 @@ struct SendStream {
 
   [[nodiscard]] bool has_work() const noexcept { return !blocked && !abandoned && (sent < end || (fin && !fin_sent)); }
 };
+
+/// Parts of a frame, at most. ngtcp2 has room for so many in each of its pooled frames; what takes more is allocated by
+/// itself, and forgotten when it is sent again with fewer (see connection_memory.hpp).
+constexpr std::size_t frame_parts_max = 3;
 
 class SendQueue {
  public:
@@ -78,6 +85,11 @@ class SendQueue {
   static constexpr unsigned signals_in_a_row_max = 15;
   using Turn = std::pair<std::uint64_t, StreamId>;  ///< Bytes served, stream.
 
+  /// Writes below this are copied together while they wait, so that a packet has few parts (`frame_parts_max`).
+  static constexpr std::size_t small_write = 2048;
+  static constexpr std::size_t tail_bytes = 16 * 1024;
+
+  static bool append(SendStream& stream, ByteView bytes);
   static std::size_t index(const SendStream& stream) noexcept { return static_cast<std::size_t>(stream.urgency); }
   void list(StreamId id, SendStream& stream);
   void unlist(StreamId id, SendStream& stream);

@@ -33,6 +33,34 @@ class Turns : public testing::Test {
   SendQueue queue;
 };
 
+TEST_F(Turns, small_writes_that_wait_are_few_parts_and_keep_their_bytes) {
+  Bytes expected;
+  for (unsigned at = 0; at < 2'000; ++at) {
+    Bytes bytes(at % 90 + 1, static_cast<std::uint8_t>(at));
+    expected.insert(expected.end(), bytes.begin(), bytes.end());
+    queue.push(first_user_stream, SharedBytes(std::move(bytes)), {});
+    if (at % 7 == 0) packet(50);
+    if (at == 1'000) packet(100'000);  // All of it: the next write begins a chunk.
+  }
+  const SendStream& stream = *queue.find(first_user_stream);
+  EXPECT_LT(stream.chunks.size(), 20U);
+  EXPECT_EQ(queue.queued_bytes(), expected.size());
+  Bytes kept;
+  for (const auto& chunk : stream.chunks) kept.insert(kept.end(), chunk.view.begin(), chunk.view.end());
+  EXPECT_EQ(kept, expected);
+  std::uint64_t acked = 0;
+  while (acked < stream.sent)
+    queue.acknowledge(first_user_stream, acked += std::min<std::uint64_t>(777, stream.sent - acked));
+  EXPECT_EQ(queue.queued_bytes(), stream.end - stream.sent);
+}
+
+TEST_F(Turns, large_writes_are_not_copied) {
+  const Bytes large(2'048);
+  write(first_user_stream, 10);
+  queue.push(first_user_stream, SharedBytes(ByteView(large), nullptr), {});
+  EXPECT_EQ(queue.find(first_user_stream)->chunks.back().view.data(), large.data());
+}
+
 TEST_F(Turns, control_goes_before_signals_and_signals_before_bulk) {
   write_bulk(first_user_stream, 5000);
   write(4, 2400);
