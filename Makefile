@@ -34,6 +34,6 @@ bench: build  ## Run the benchmarks
 format: packages  ## Format all C++ files in place
 	@tools/format
 
-lint: configure  ## Check the format and run clang-tidy
+lint: packages  ## Check the format and run clang-tidy
 	@tools/format --check
-	@tools/lint $(BUILD)
+	@tools/lint

@@ -6,6 +6,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   target_compile_options(barrel_p2p_warnings INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow
     -Wno-stringop-overread)
 endif()
+if(CMAKE_UNITY_BUILD)
+  # Files that are compiled as one share an unnamed namespace. The other builds warn.
+  target_compile_options(barrel_p2p_warnings INTERFACE -Wno-shadow)
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   # libstdc++ 12 itself uses what it deprecates (std::get_temporary_buffer in stable_sort); only g++ hides that.
   target_compile_options(barrel_p2p_warnings INTERFACE -Wno-deprecated-declarations)

@@ -15,6 +15,14 @@ std::optional<unsigned> digit(char character) {
 
 }  // namespace
 
+std::string to_hex(ByteView bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string hex;
+  hex.reserve(bytes.size() * 2);
+  for (const auto byte : bytes) hex.append({digits[byte >> 4U], digits[byte & 0xFU]});
+  return hex;
+}
+
 Result<Bytes> from_hex(std::string_view hex) {
   if (hex.size() % 2 != 0) return fail(Errc::invalid_argument, "an odd number of hex digits");
   Bytes bytes;
@@ -27,6 +35,14 @@ Result<Bytes> from_hex(std::string_view hex) {
     bytes.push_back(static_cast<std::uint8_t>(*high << 4U | *low));
   }
   return bytes;
+}
+
+Result<Term> term_of_hex(std::string_view hex) {
+  const auto bytes = from_hex(hex);
+  if (!bytes) return std::unexpected(bytes.error());
+  auto decoded = decode_term(*bytes);
+  if (!decoded) return std::unexpected(decoded.error());
+  return std::move(decoded->term);
 }
 
 }  // namespace barrel_p2p::command

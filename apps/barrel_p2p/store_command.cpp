@@ -28,14 +28,6 @@ constexpr std::string_view header = "barrel_p2p store export 1";
 /// Records are written in batches of about this size: few transactions, little memory.
 constexpr std::size_t batch_bytes = 4UL * 1024 * 1024;
 
-std::string to_hex(ByteView bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string hex;
-  hex.reserve(bytes.size() * 2);
-  for (const auto byte : bytes) hex.append({digits[byte >> 4U], digits[byte & 0xFU]});
-  return hex;
-}
-
 /// Lines that were written or read, and a number that depends on all of them.
 class LineSum {
  public:
@@ -56,14 +48,6 @@ std::string_view take_word(std::string_view& line) {
   const auto word = line.substr(0, end);
   line.remove_prefix(std::min(end + 1, line.size()));
   return word;
-}
-
-Result<Term> term_of_hex(std::string_view hex) {
-  const auto bytes = from_hex(hex);
-  if (!bytes) return std::unexpected(bytes.error());
-  auto decoded = decode_term(*bytes);
-  if (!decoded) return std::unexpected(decoded.error());
-  return std::move(decoded->term);
 }
 
 /// Adds what a line of an export says.

@@ -20,22 +20,6 @@ std::string_view trimmed(std::string_view line) {
   return line.substr(first, line.find_last_not_of(blank) - first + 1);
 }
 
-std::string to_hex(ByteView bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string hex;
-  hex.reserve(bytes.size() * 2);
-  for (const auto byte : bytes) hex.append({digits[byte >> 4U], digits[byte & 0xFU]});
-  return hex;
-}
-
-Result<Term> term_of_hex(std::string_view line) {
-  const auto bytes = from_hex(line);
-  if (!bytes) return std::unexpected(bytes.error());
-  auto decoded = decode_term(*bytes);
-  if (!decoded) return std::unexpected(decoded.error());
-  return std::move(decoded->term);
-}
-
 /// A line that is a whole term in hex is meant as such: as text it would be an integer that starts with 83, or nothing.
 Result<Term> term_of_hex_or_text(std::string_view line) {
   auto term = term_of_hex(line);

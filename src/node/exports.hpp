@@ -39,6 +39,8 @@ void export_reminders(process::System& system, ServicesRunner& services);
 /// system.
 void export_paths(process::System& system, distribution::Network& network);
 
+inline std::unexpected<Error> bad_argument(const char* text) { return fail(Errc::invalid_argument, text); }
+
 /// `join` with the check for the own name. Errors: those of `Node::join`.
 Result<void> join(const process::System& system, OverlayRunner& overlay, const Atom& contact);
 

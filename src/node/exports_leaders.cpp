@@ -10,9 +10,7 @@ inline namespace v0 {
 namespace node {
 namespace {
 
-std::unexpected<Error> bad_argument(const char* text) { return fail(Errc::invalid_argument, text); }
-
-Result<LeadOptions> options_of(const Term& term) {
+Result<LeadOptions> lead_options_of(const Term& term) {
   LeadOptions options;
   if (!term.is_map()) return bad_argument("options are a map");
   for (const auto& [key, value] : term.pairs()) {
@@ -36,7 +34,7 @@ Term role_term(const Role& role) {
 /// `Name`, `Name, Options`, or `Name, Options, Pid`.
 Task<Result<Term>> lead(Process& self, ServicesRunner& services, Arguments arguments) {
   if (arguments.empty() || arguments.size() > 3) co_return fail(Errc::undefined_function);
-  const auto options = arguments.size() > 1 ? options_of(arguments[1]) : LeadOptions();
+  const auto options = arguments.size() > 1 ? lead_options_of(arguments[1]) : LeadOptions();
   if (!options) co_return std::unexpected(options.error());
   Pid candidate = self.pid();
   if (arguments.size() == 3) {

@@ -10,8 +10,6 @@ inline namespace v0 {
 namespace node {
 namespace {
 
-std::unexpected<Error> bad_argument(const char* text) { return fail(Errc::invalid_argument, text); }
-
 Term entry_term(const services::Registration& one) {
   return Term::tuple({Atom("service_entry"), one.name, one.pid, one.node, one.meta});
 }
@@ -65,7 +63,7 @@ Task<Result<Term>> whereis_service(Process& self, ServicesRunner& services, Argu
 
 // Maps.
 
-Result<MapOptions> options_of(const Term& term) {
+Result<MapOptions> map_options_of(const Term& term) {
   MapOptions options;
   if (!term.is_map()) return bad_argument("options are a map");
   for (const auto& [key, value] : term.pairs()) {
@@ -105,7 +103,7 @@ Task<Result<Term>> new_map(Process& self, ServicesRunner& services, Arguments ar
     co_return Term::tuple_of(Atom("error"), Atom("invalid_map_name"));
   }
   const Term given = arguments.size() == 2 ? arguments[1] : Term::map(std::vector<TermPair>());
-  const auto options = options_of(given);
+  const auto options = map_options_of(given);
   if (!options) co_return std::unexpected(options.error());
   const auto start = [&](ServicesRunner::Done done) { services.open_map(*map, *options, std::move(done)); };
   const Result<void> opened = co_await awaited<void>(self, start);

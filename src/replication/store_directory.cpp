@@ -29,7 +29,7 @@ std::unexpected<Error> failure(const std::string& what, const fs::path& file) {
               what + " " + file.string() + ": " + std::generic_category().message(code));
 }
 
-bool is_there(const fs::path& file) {
+bool has_entry(const fs::path& file) {
   std::error_code ignored;
   return fs::exists(fs::symlink_status(file, ignored));
 }
@@ -61,7 +61,7 @@ fs::path with_suffix(const fs::path& file, const char* suffix) { return file.str
 
 Result<void> StoreDirectory::make() const {
   fs::path known = directory_;
-  while (!known.empty() && !is_there(known)) known = known.parent_path();
+  while (!known.empty() && !has_entry(known)) known = known.parent_path();
   if (auto made = distribution::make_private_directory(directory_); !made) return made;
   for (fs::path child = directory_; child != known && !child.empty(); child = child.parent_path()) {
     if (auto synced = sync_directory(child.parent_path()); !synced) return synced;
@@ -103,15 +103,15 @@ Result<fs::path> StoreDirectory::put_in_place(Reason reason) const {
   const std::string stem = (directory_ / (reason == Reason::damaged ? "store.db.damaged-" : "store.db.old-")).string();
   int number = 1;
   fs::path aside = stem + "1";
-  while (is_there(aside) || is_there(with_suffix(aside, "-wal"))) aside = stem + std::to_string(++number);
+  while (has_entry(aside) || has_entry(with_suffix(aside, "-wal"))) aside = stem + std::to_string(++number);
   // After an interruption the database may already be aside, and its log is not.
-  if (!is_there(database()) && number > 1 && !is_there(stem + std::to_string(number - 1) + "-wal")) {
+  if (!has_entry(database()) && number > 1 && !has_entry(stem + std::to_string(number - 1) + "-wal")) {
     aside = stem + std::to_string(number - 1);
   }
-  if (is_there(database())) {
+  if (has_entry(database())) {
     if (auto moved = move_aside(database(), aside); !moved) return std::unexpected(moved.error());
   }
-  if (is_there(log())) {
+  if (has_entry(log())) {
     if (auto moved = move_aside(log(), with_suffix(aside, "-wal")); !moved) return std::unexpected(moved.error());
   }
   if (auto synced = sync(); !synced) return std::unexpected(synced.error());
@@ -122,7 +122,7 @@ Result<fs::path> StoreDirectory::put_in_place(Reason reason) const {
 
 Result<void> StoreDirectory::finish_replacement() const {
   for (const Reason reason : {Reason::damaged, Reason::old}) {
-    if (!is_there(ready(reason))) continue;
+    if (!has_entry(ready(reason))) continue;
     if (auto placed = put_in_place(reason); !placed) return std::unexpected(placed.error());
   }
   return {};

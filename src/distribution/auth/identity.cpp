@@ -13,11 +13,11 @@ namespace {
 namespace fs = std::filesystem;
 
 /// One byte more than a key, so that a file that is too long is told from one that fits.
-constexpr std::size_t read_bytes_max = std::tuple_size_v<Seed> + 1;
+constexpr std::size_t seed_read_max = std::tuple_size_v<Seed> + 1;
 static_assert(std::tuple_size_v<Seed> == std::tuple_size_v<PublicKey>);
 
 Result<PrivateKey> load_key(const fs::path& file) {
-  auto content = read_small_file(file, read_bytes_max, FileCare::secret);
+  auto content = read_small_file(file, seed_read_max, FileCare::secret);
   if (!content && content.error() == Errc::limit_exceeded) content = Bytes();
   if (!content) return std::unexpected(content.error());
   Seed seed{};
@@ -41,7 +41,7 @@ Look look_at(const fs::path& key_dir, bool may_repair) {
   const fs::path public_file = key_dir / "node.pub";
   auto key = load_key(key_dir / "node.key");
   if (!key && key.error() != Errc::not_found) return {std::unexpected(key.error())};
-  const auto stored = read_small_file(public_file, read_bytes_max, FileCare::any);
+  const auto stored = read_small_file(public_file, seed_read_max, FileCare::any);
   if (!stored && stored.error() != Errc::not_found && stored.error() != Errc::limit_exceeded)
     return {std::unexpected(stored.error())};
   const bool absent = !stored && stored.error() == Errc::not_found;

@@ -12,12 +12,12 @@ namespace distribution {
 namespace {
 
 /// One byte more than the secret, so that a file that is too long is told from one that fits.
-constexpr std::size_t read_bytes_max = std::tuple_size_v<ResetSecret> + 1;
+constexpr std::size_t secret_read_max = std::tuple_size_v<ResetSecret> + 1;
 
 }  // namespace
 
 Result<ResetSecret> load_or_create_reset_secret(const std::filesystem::path& file) {
-  auto content = read_small_file(file, read_bytes_max, FileCare::secret);
+  auto content = read_small_file(file, secret_read_max, FileCare::secret);
   if (!content && content.error() == Errc::not_found) {
     if (file.has_parent_path()) {
       if (auto made = make_private_directory(file.parent_path()); !made) return std::unexpected(made.error());
@@ -25,7 +25,7 @@ Result<ResetSecret> load_or_create_reset_secret(const std::filesystem::path& fil
     ResetSecret fresh{};
     fill_random(fresh);
     if (auto made = create_private_file(file, fresh); !made) return std::unexpected(made.error());
-    content = read_small_file(file, read_bytes_max, FileCare::secret);  // that of another process, if it was faster
+    content = read_small_file(file, secret_read_max, FileCare::secret);  // that of another process, if it was faster
   }
   if (!content && content.error() == Errc::limit_exceeded) content = Bytes();
   if (!content) return std::unexpected(content.error());

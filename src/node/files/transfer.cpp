@@ -17,7 +17,7 @@ constexpr std::chrono::milliseconds linger = 5s;
 /// Written between two looks at how much room is left.
 constexpr std::uint64_t room_step_bytes = 16UL * 1024 * 1024;
 
-Refusal malformed(std::string text) { return {RefusalCode::malformed, std::move(text)}; }
+Refusal against_protocol(std::string text) { return {RefusalCode::malformed, std::move(text)}; }
 
 }  // namespace
 
@@ -44,7 +44,7 @@ void Transfer::run(const OnTaken& taken, const OnRefused& refused) {
 Transfer::Step<Message> Transfer::next() {
   for (;;) {
     auto message = reader_.read(rest_);
-    if (!message) return std::unexpected<Ending>(malformed(message.error().context()));
+    if (!message) return std::unexpected<Ending>(against_protocol(message.error().context()));
     if (*message) {
       if (std::holds_alternative<Alive>(**message)) continue;
       return std::move(**message);
@@ -65,7 +65,7 @@ Transfer::Step<Wanted> Transfer::expect() {
   auto message = next();
   if (!message) return std::unexpected(message.error());
   if (auto* wanted = std::get_if<Wanted>(&*message)) return std::move(*wanted);
-  return std::unexpected<Ending>(malformed("a message that has no place here"));
+  return std::unexpected<Ending>(against_protocol("a message that has no place here"));
 }
 
 Transfer::Step<void> Transfer::say(const Message& message) {
@@ -130,7 +130,7 @@ Transfer::Step<void> Transfer::receive(IncomingFile& file, const Offer& offer) {
   const auto begin = expect<Begin>();
   if (!begin) return std::unexpected(begin.error());
   if (begin->from != file.size()) {
-    if (begin->from != 0) return std::unexpected<Ending>(malformed("a begin that is not where the file ends"));
+    if (begin->from != 0) return std::unexpected<Ending>(against_protocol("a begin that is not where the file ends"));
     if (auto anew = file.begin_anew(); !anew) return std::unexpected<Ending>(anew.error());
   }
   std::uint64_t looked = file.size();
@@ -138,7 +138,7 @@ Transfer::Step<void> Transfer::receive(IncomingFile& file, const Offer& offer) {
     const auto data = expect<Data>();
     if (!data) return std::unexpected(data.error());
     if (data->bytes.size() > offer.size - file.size()) {
-      return std::unexpected<Ending>(malformed("more data than was offered"));
+      return std::unexpected<Ending>(against_protocol("more data than was offered"));
     }
     if (auto written = file.write(data->bytes); !written) return std::unexpected<Ending>(written.error());
     counters_.bytes += data->bytes.size();
