@@ -26,7 +26,7 @@ Native& of(void* user) { return *static_cast<Native*>(user); }
 int on_handshake_completed(ngtcp2_conn* /*connection*/, void* user) {
   auto& native = of(user);
   native.established = true;
-  if (!native.endpoint.config.owner_admits) native.endpoint.leave_half_open(native);
+  if (!native.endpoint.config.owner_admits) native.endpoint.let_in(native);
   const auto self = native.self.lock();
   if (!native.initiator) {
     if (native.endpoint.events.on_accept && self) native.endpoint.events.on_accept(self);
@@ -90,8 +90,8 @@ void fill(std::uint8_t* out, std::size_t size, const ngtcp2_rand_ctx* /*context*
 
 int on_new_id(ngtcp2_conn* /*connection*/, ngtcp2_cid* id, std::uint8_t* token, std::size_t size, void* user) {
   auto& native = of(user);
-  fill_random({id->data, size});
-  id->datalen = size;
+  if (size != connection_id_bytes) return NGTCP2_ERR_CALLBACK_FAILURE;
+  *id = native.endpoint.own_ids.make();
   if (ngtcp2_crypto_generate_stateless_reset_token(token, native.endpoint.reset_secret.data(),
                                                    native.endpoint.reset_secret.size(), id) != 0) {
     return NGTCP2_ERR_CALLBACK_FAILURE;
@@ -557,7 +557,7 @@ void Connection::set_events(ConnectionEvents events) { native_->events = std::mo
 void Connection::admit() {
   if (native_->is_closed || std::exchange(native_->admitted, true)) return;
   if (native_->source.empty() && !native_->socket->is_adapter()) native_->source = native_->source_host();
-  native_->endpoint.leave_half_open(*native_);
+  native_->endpoint.let_in(*native_);
   const auto& config = native_->endpoint.config;
   if (!config.owner_admits) return;
   if (config.connection_window_bytes > config.unadmitted_window_bytes) {

@@ -36,6 +36,10 @@ Endpoint::Native::Native(boost::asio::io_context& io, EndpointConfig configurati
     : context(io),
       config(std::move(configuration)),
       events(std::move(callbacks)),
+      gate({config.initials_per_second_max, config.handshakes_per_second_max,
+            static_cast<double>(std::max<std::size_t>(config.retry_from, 1))},
+           monotonic_now()),
+      gate_timer(io),
       receive_buffer(Socket::read_bytes),
       send_buffer(payload_bytes_max * 66) {
   if (config.stateless_reset_secret) {
@@ -127,28 +131,67 @@ void Endpoint::Native::datagram(Socket& at, const Address& from, ByteView bytes)
   std::size_t scid_size = 0;
   const int result =
       decode_version_cid(version, dcid, dcid_size, scid, scid_size, bytes.data(), bytes.size(), connection_id_bytes);
-  if (result == NGTCP2_ERR_VERSION_NEGOTIATION)
-    return &at == socket.get() ? send_version_negotiation(from, {dcid, dcid_size}, {scid, scid_size}) : void();
-  if (result != 0) {
-    ++counters.datagrams_dropped;
-    return;
-  }
   const ByteView id{dcid, dcid_size};
-  if (const auto found = by_id.find(key_of(id)); found != by_id.end() && found->second) {
-    const auto connection = found->second;
-    return connection->native_->read(at, from, bytes);
+  if (result == 0) {
+    if (const auto found = by_id.find(key_of(id)); found != by_id.end() && found->second) {
+      const auto connection = found->second;
+      return connection->native_->read(at, from, bytes);
+    }
   }
+  const auto now = monotonic_now();
+  if (&at == socket.get()) count_stranger(now);
   const bool long_header = (bytes[0] & 0x80U) != 0;
-  if (!long_header) {
+  if (result == 0 && !long_header) {
     if (!take_stateless_reset(at, from, bytes) && &at == socket.get()) send_stateless_reset(from, bytes, id);
     return;
   }
+  if ((result != 0 && result != NGTCP2_ERR_VERSION_NEGOTIATION) || &at != socket.get() || closing) {
+    ++counters.datagrams_dropped;
+    return;
+  }
+  if (!gate.look(now)) {
+    ++counters.refused_connections;
+    return;
+  }
+  if (result != 0) return send_version_negotiation(from, id, {scid, scid_size});
   ngtcp2_pkt_hd header{};
-  if (closing || &at != socket.get() || ngtcp2_accept(&header, bytes.data(), bytes.size()) != 0) {
+  if (ngtcp2_accept(&header, bytes.data(), bytes.size()) != 0) {
     ++counters.datagrams_dropped;
     return;
   }
   accept(from, bytes, header);
+}
+
+// Floods of strangers.
+
+void Endpoint::Native::count_stranger(MonotonicTime now) {
+  if (!gate.came(now)) return;
+  constexpr auto told_each = std::chrono::minutes(1);
+  filter_strangers();
+  refresh_filter_later();
+  if (flood_told && now - *flood_told < told_each) return;
+  flood_told = now;
+  if (!events.on_warning) return;
+  events.on_warning(std::string("a flood of packets for no connection comes to UDP port ") +
+                    std::to_string(socket->local().port()) +
+                    (counters.strangers_filtered
+                         ? ": until it ends the kernel keeps most of them away, and new connections take longer"
+                         : ", and the kernel does not take a socket filter: this node drops them by itself"));
+}
+
+void Endpoint::Native::filter_strangers() {
+  const auto program = gate.is_flood() ? own_ids.filter(gate.share()) : std::vector<sock_filter>{};
+  counters.strangers_filtered = socket->set_filter(program) && gate.is_flood();
+}
+
+void Endpoint::Native::refresh_filter_later() {
+  gate_timer.expires_after(StrangerGate::window);
+  gate_timer.async_wait([this, weak = std::weak_ptr<int>(alive)](auto error) {
+    if (error || weak.expired()) return;
+    gate.tick(monotonic_now());
+    filter_strangers();
+    if (gate.is_flood()) refresh_filter_later();
+  });
 }
 
 bool Endpoint::Native::take_stateless_reset(Socket& at, const Address& from, ByteView bytes) {
@@ -188,8 +231,13 @@ void Endpoint::Native::accept(const Address& from, ByteView bytes, const ngtcp2_
                                               timestamp()) == 0;
     if (proven) original = odcid;
   }
-  if (!proven && half_open >= config.retry_from) {
+  const auto now = monotonic_now();
+  if (!proven && (half_open >= config.retry_from || !gate.begin_unproven(now))) {
     send_retry(from, header);
+    return;
+  }
+  if (!gate.begin(now)) {
+    ++counters.refused_connections;
     return;
   }
   auto connection = std::make_shared<Connection>(std::make_unique<Connection::Native>(*this, false));
@@ -206,7 +254,7 @@ void Endpoint::Native::accept(const Address& from, ByteView bytes, const ngtcp2_
     params.retry_scid = header.dcid;
     params.retry_scid_present = 1;
   }
-  const ngtcp2_cid scid = random_id();
+  const ngtcp2_cid scid = own_ids.make();
   if (ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token, reset_secret.data(),
                                                    reset_secret.size(), &scid) == 0) {
     params.stateless_reset_token_present = 1;
@@ -240,6 +288,11 @@ void Endpoint::Native::leave_half_open(Connection::Native& connection) {
   if (found != half_open_by_host.end() && --found->second == 0) half_open_by_host.erase(found);
 }
 
+void Endpoint::Native::let_in(Connection::Native& connection) {
+  if (connection.counted_half_open) gate.admitted();
+  leave_half_open(connection);
+}
+
 void Endpoint::Native::forget(Connection::Native& connection) {
   for (const auto& id : connection.ids) by_id.erase(id);
   connection.ids.clear();
@@ -252,7 +305,7 @@ void Endpoint::Native::forget(Connection::Native& connection) {
 // Packets that belong to no connection.
 
 bool Endpoint::Native::send_retry(const Address& to, const ngtcp2_pkt_hd& header) {
-  const ngtcp2_cid scid = random_id();
+  const ngtcp2_cid scid = own_ids.make();  // by which the answer passes the filter, see `ConnectionIds`
   std::array<std::uint8_t, NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN> token{};
   const Address remote = socket->path_address(to);
   const auto size =
@@ -386,7 +439,7 @@ Result<void> Endpoint::Native::dial(const std::shared_ptr<Connection>& connectio
   ngtcp2_transport_params params{};
   fill_settings(settings, params);
   const ngtcp2_cid dcid = random_id();
-  const ngtcp2_cid scid = random_id();
+  const ngtcp2_cid scid = own_ids.make();
   const auto calls = Connection::Native::callbacks(true);
   const Address remote = native.socket->path_address(native.remote);
   const auto path = path_of(native.socket->local(), remote);

@@ -52,7 +52,11 @@ struct EndpointConfig {
   std::uint64_t unadmitted_window_bytes = 1024UL * 1024 + 128UL * 1024;
   std::size_t half_open_max = 1024;  ///< Accepted connections whose handshake is not complete.
   std::size_t half_open_per_address_max = 64;
-  std::size_t retry_from = 128;       ///< With this many half-open handshakes new ones must prove their address.
+  std::size_t retry_from =
+      128;  ///< With this many half-open handshakes, or new ones in a second, others must prove their address.
+  /// Packets for no connection that are looked at, and connections that begin and come to nothing: see `StrangerGate`.
+  double initials_per_second_max = 2000;
+  double handshakes_per_second_max = 200;
   bool segmentation_offload = true;   ///< UDP_SEGMENT and UDP_GRO, where the kernel has them.
   bool nobody_moves = false;          ///< Peers are asked not to move (`disable_active_migration`).
   std::size_t path_sockets_max = 64;  ///< Of connections that moved; beyond it they share. A descriptor each.
@@ -71,6 +75,7 @@ struct EndpointStatistics {
   std::uint64_t datagrams_sent = 0;
   std::uint64_t datagrams_dropped = 0;    ///< Not QUIC, or for nobody.
   std::uint64_t refused_connections = 0;  ///< By a limit.
+  bool strangers_filtered = false;        ///< There is a flood, and the kernel keeps most of it away.
   std::uint64_t retries_sent = 0;
   std::uint64_t resets_sent = 0;
   std::size_t connections = 0;

@@ -8,17 +8,18 @@
 #include <unordered_set>
 #include <vector>
 
+#include "quic/connection_ids.hpp"
 #include "quic/connection_memory.hpp"
 #include "quic/endpoint.hpp"
 #include "quic/ngtcp2_compat.hpp"
 #include "quic/send_queue.hpp"
 #include "quic/socket.hpp"
+#include "quic/stranger_gate.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
 namespace quic {
 
-constexpr std::size_t connection_id_bytes = 8;  ///< As Erlang nodes have it.
 constexpr std::size_t payload_bytes_max =
     1452;  ///< Largest UDP payload that we announce and send: Ethernet less IPv6 and UDP headers.
 
@@ -155,6 +156,10 @@ struct Endpoint::Native {
   /// Completes what `connect` began.
   Result<void> dial(const std::shared_ptr<Connection>& connection, const std::string& server_name);
   void accept(const Address& from, ByteView bytes, const ngtcp2_pkt_hd& header);
+  /// A packet for no connection came: has the kernel keep most of them away when there are too many.
+  void count_stranger(MonotonicTime now);
+  void filter_strangers();
+  void refresh_filter_later();
   bool admit(const Address& from);
   bool take_stateless_reset(Socket& at, const Address& from, ByteView bytes);
   bool send_retry(const Address& to, const ngtcp2_pkt_hd& header);
@@ -165,6 +170,8 @@ struct Endpoint::Native {
   void flush_all();
   void forget(Connection::Native& connection);
   void leave_half_open(Connection::Native& connection);
+  /// It is the connection of a peer, and no longer half-open.
+  void let_in(Connection::Native& connection);
   void fill_settings(ngtcp2_settings& settings, ngtcp2_transport_params& params) const;
 
   boost::asio::io_context& context;
@@ -183,6 +190,10 @@ struct Endpoint::Native {
   std::unordered_map<std::string, std::size_t> half_open_by_host;
   std::size_t half_open = 0;
   EndpointStatistics counters;
+  ConnectionIds own_ids;
+  StrangerGate gate;
+  boost::asio::steady_timer gate_timer;
+  std::optional<MonotonicTime> flood_told;  ///< When a person was told last.
   MonotonicTime reset_window{};
   unsigned resets_in_window = 0;
   Bytes receive_buffer;

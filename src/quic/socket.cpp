@@ -131,6 +131,15 @@ Result<void> Socket::bind(const Address& to, const Settings& settings) {
   return {};
 }
 
+bool Socket::set_filter(std::span<const sock_filter> program) {
+  if (fd_ < 0) return false;
+  const int unused = 0;  // the kernel wants an argument all the same
+  if (program.empty()) return setsockopt(fd_, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof(unused)) == 0;
+  const sock_fprog whole{static_cast<unsigned short>(program.size()),
+                         const_cast<sock_filter*>(program.data())};  // NOLINT: only read
+  return setsockopt(fd_, SOL_SOCKET, SO_ATTACH_FILTER, &whole, sizeof(whole)) == 0;
+}
+
 void Socket::set_buffers(const Settings& settings) {
   const auto ask = [&](int option, const char* sysctl) {
     int value = settings.buffer_bytes;

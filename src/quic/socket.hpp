@@ -4,6 +4,8 @@
 // UDP_SEGMENT where the kernel has them). Private to the quic room.
 #pragma once
 
+#include <linux/filter.h>
+
 #include <barrel_p2p/bytes.hpp>
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/paths.hpp>
@@ -15,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 
 #include "quic/address.hpp"
@@ -43,6 +46,9 @@ class Socket : public std::enable_shared_from_this<Socket> {
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
 
+  /// The kernel drops what the program does not take, before it takes room here; an empty one takes everything. False
+  /// where the kernel does not do it.
+  bool set_filter(std::span<const sock_filter> program);
   /// Nothing comes any more, and what is sent is lost.
   void close();
   /// Calls it whenever there is something to read, as long as the socket lives.

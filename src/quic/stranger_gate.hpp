@@ -1,0 +1,68 @@
+// How many packets of strangers a node looks at: those that belong to no connection, and those that begin one.
+//
+// Without I/O: told of packets, and asked what to do. While there are few everything is looked at; when many come
+// within a moment, a share at random, which follows what comes, until they end.
+#pragma once
+
+#include <cstddef>
+
+#include "base/clock.hpp"
+#include "base/token_bucket.hpp"
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace quic {
+
+class StrangerGate {
+ public:
+  struct Limits {
+    /// First packets that are looked at. One costs up to 0.1 ms where it is to prove its address, so these take a fifth
+    /// of the network thread at most, and a cluster of a thousand nodes that dials all at once is served in a second.
+    double firsts_per_second = 2000;
+    /// Connections that begin and come to nothing. A handshake costs a millisecond, so these take a fifth of the
+    /// network thread.
+    double handshakes_per_second = 200;
+    /// Of them those whose address is not proven. Beyond it addresses are to be proven (Retry).
+    double unproven_per_second = 128;
+  };
+  static constexpr Milliseconds window{100};
+  /// Packets of strangers within a window from which on the kernel is to keep a part of them away.
+  static constexpr std::size_t flood_from = 1000;
+
+  StrangerGate(const Limits& limits, MonotonicTime now);
+
+  /// A packet that belongs to no connection came. True: it makes a flood, and `share` is to be put in force.
+  bool came(MonotonicTime now) noexcept;
+  /// Whether such a packet is looked at, ...
+  bool look(MonotonicTime now) noexcept { return firsts_.take(now); }
+  /// ... whether it may begin a connection, ...
+  bool begin(MonotonicTime now) noexcept { return handshakes_.take(now); }
+  /// ... and whether it may do so without proving its address.
+  bool begin_unproven(MonotonicTime now) noexcept { return unproven_.take(now); }
+  /// A connection that began is one of a peer: it does not count.
+  void admitted() noexcept {
+    handshakes_.give_back();
+    unproven_.give_back();
+  }
+
+  [[nodiscard]] bool is_flood() const noexcept { return flood_; }
+  /// Of the packets that may begin a connection: how many are to come through.
+  [[nodiscard]] double share() const noexcept { return share_; }
+  /// To be called each `window` while there is a flood: then `share` is another one, or the flood is over.
+  void tick(MonotonicTime now) noexcept;
+
+ private:
+  TokenBucket firsts_;
+  TokenBucket handshakes_;
+  TokenBucket unproven_;
+  double wanted_;  ///< In a window.
+  MonotonicTime window_begin_;
+  std::size_t in_window_ = 0;
+  bool flood_ = false;
+  double share_ = 1;
+  std::size_t calm_windows_ = 0;
+};
+
+}  // namespace quic
+}  // namespace v0
+}  // namespace barrel_p2p
