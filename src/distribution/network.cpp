@@ -119,6 +119,7 @@ Network::Network(asio::io_context& context, NetworkConfig config, ChannelSetting
       events_(std::move(events)),
       logger_(std::move(logger)),
       detector_(config.detector),
+      dial_failures_(config.retry_after_min, config.retry_after_max),
       timer_(std::make_unique<Timer>(context)) {
   settings_.streams = std::make_shared<StreamShared>(config_.streams, context);
 }
@@ -395,10 +396,8 @@ void Network::finish_dial(Peer& peer, Result<void> result) {
   auto waiters = std::exchange(peer.waiters, {});
   if (!result && !peer.up) {
     counters_.dials_failed += 1;
-    peer.failures = std::min(peer.failures + 1, 16U);
-    const auto back_off =
-        std::min<Milliseconds>(config_.retry_after_min * (1LL << (peer.failures - 1)), config_.retry_after_max);
-    counters_.signals_dropped += peer.outbox->set_down(monotonic_now() + back_off);
+    const auto now = monotonic_now();
+    counters_.signals_dropped += peer.outbox->set_down(now + dial_failures_.failed(peer.name, now));
     logger_->info("cannot connect to {}: {}", peer.name.text(), result.error().message());
     if (events_.unreachable) events_.unreachable(peer.name, result.error());
     if (events_.writable) events_.writable(peer.name);
@@ -506,7 +505,7 @@ void Network::channel_up(const std::shared_ptr<Channel>& channel) {
   if (peer.incoming_held) drop_incoming(peer, "another connection to this node was preferred");
   channel->begin(next_epoch_++);
   peer.up = channel;
-  peer.failures = 0;
+  dial_failures_.reached(peer.name);
   peer.probe_sent.reset();
   peer.last_used = monotonic_now();
   const PeerInfo info{channel->peer(),

@@ -21,6 +21,7 @@
 #include "distribution/auth/pin_writer.hpp"
 #include "distribution/channel.hpp"
 #include "distribution/detector.hpp"
+#include "distribution/dial_failures.hpp"
 #include "distribution/discovery.hpp"
 #include "distribution/link_watch.hpp"
 #include "distribution/outbox.hpp"
@@ -213,6 +214,7 @@ class Network {
   std::unique_ptr<PinWriter> pins_ = std::make_unique<PinWriter>();
   std::unique_ptr<quic::Endpoint> endpoint_;
   Detector detector_;
+  DialFailures dial_failures_;
   std::uint64_t next_epoch_ = 1;
   MonotonicTime next_idle_sweep_{};
   bool stopped_ = false;

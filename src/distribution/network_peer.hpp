@@ -37,7 +37,6 @@ struct Network::Peer {
   bool incoming_held = false;  ///< It has no answer, and will be closed: our own attempt wins.
   std::unique_ptr<Dial> dial;
   std::vector<ConnectCallback> waiters;
-  unsigned failures = 0;
   std::optional<MonotonicTime> probe_sent;
   MonotonicTime path_checked{};  ///< When the kernel was asked last whether the path is still there.
   MonotonicTime last_used{};     ///< As the last sweep for idle channels saw it.
