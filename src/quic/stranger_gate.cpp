@@ -24,6 +24,7 @@ StrangerGate::StrangerGate(const Limits& limits, MonotonicTime now)
       handshakes_(limits.handshakes_per_second, now),
       unproven_(limits.unproven_per_second, now),
       wanted_(limits.firsts_per_second * seconds(window)),
+      flood_from_(5 * wanted_),
       window_begin_(now) {}
 
 bool StrangerGate::came(MonotonicTime now) noexcept {
@@ -33,7 +34,7 @@ bool StrangerGate::came(MonotonicTime now) noexcept {
     window_begin_ = now;
     in_window_ = 1;
   }
-  if (in_window_ < flood_from) return false;
+  if (static_cast<double>(in_window_) < flood_from_) return false;
   const double expected = static_cast<double>(in_window_) * seconds(window) /
                           std::max(seconds(now - window_begin_), seconds(Milliseconds(1)));
   flood_ = true;

@@ -16,7 +16,8 @@ namespace quic {
 class StrangerGate {
  public:
   struct Limits {
-    /// First packets that are looked at. One costs up to 0.1 ms where it is to prove its address, so these take a fifth
+    /// First packets that are looked at; from five times as many packets of strangers on, within a window, the kernel
+    /// is to keep a part of them away. One costs up to 0.1 ms where it is to prove its address, so these take a fifth
     /// of the network thread at most, and a cluster of a thousand nodes that dials all at once is served in a second.
     double firsts_per_second = 2000;
     /// Connections that begin and come to nothing. A handshake costs a millisecond, so these take a fifth of the
@@ -26,8 +27,6 @@ class StrangerGate {
     double unproven_per_second = 128;
   };
   static constexpr Milliseconds window{100};
-  /// Packets of strangers within a window from which on the kernel is to keep a part of them away.
-  static constexpr std::size_t flood_from = 1000;
 
   StrangerGate(const Limits& limits, MonotonicTime now);
 
@@ -55,7 +54,8 @@ class StrangerGate {
   TokenBucket firsts_;
   TokenBucket handshakes_;
   TokenBucket unproven_;
-  double wanted_;  ///< In a window.
+  double wanted_;      ///< In a window.
+  double flood_from_;  ///< The same.
   MonotonicTime window_begin_;
   std::size_t in_window_ = 0;
   bool flood_ = false;

@@ -208,6 +208,10 @@ class FloodedPair : public testing::Test {
     config.listen = *Address::make("127.0.0.1", 0);
     config.credentials = test::credentials();
     config.owner_admits = true;
+    // So that a busy machine makes a flood, too.
+    config.initials_per_second_max = 100;
+    config.retry_from = 16;
+    config.half_open_max = 32;
     return config;
   }
   std::shared_ptr<Connection> dial(Endpoint& from) { return from.connect(server->local_address(), "", {}).value(); }
@@ -232,7 +236,7 @@ class Flood : public FloodedPair, public testing::WithParamInterface<FloodKind> 
 TEST_P(Flood, leaves_an_established_pair_its_messages_and_costs_a_bounded_amount) {
   const auto dialled = dial(*client);
   ASSERT_TRUE(run_until([&] { return accepted && dialled->is_established(); }));
-  Flooder flooder(GetParam(), server->local_address().port(), 256);
+  Flooder flooder(GetParam(), server->local_address().port(), 64);
   const auto before = test::resources();
   std::uint64_t flooded = 0;
   const auto flood = [&] {
@@ -252,7 +256,7 @@ TEST_P(Flood, leaves_an_established_pair_its_messages_and_costs_a_bounded_amount
   }
   // What is let through is a number in a second; the share of a flood that a busy machine makes is larger.
   const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
-  const double allowed = static_cast<double>(flooded) / 4 + 8000 * seconds;
+  const double allowed = static_cast<double>(flooded) / 4 + 1000 * (1 + seconds);
   EXPECT_LT(static_cast<double>(server->statistics().datagrams_received - read_before), allowed);
   EXPECT_TRUE(run_until([&] { return server->statistics().strangers_filtered; }, flood));
   EXPECT_GE(warnings, 1);
@@ -263,7 +267,7 @@ TEST_P(Flood, leaves_an_established_pair_its_messages_and_costs_a_bounded_amount
 }
 
 TEST_P(Flood, is_over_some_time_after_its_end_and_then_strangers_are_let_in_as_before) {
-  Flooder flooder(GetParam(), server->local_address().port(), 256);
+  Flooder flooder(GetParam(), server->local_address().port(), 64);
   ASSERT_TRUE(run_until([&] { return server->statistics().strangers_filtered; },
                         [&] {
                           for (int batches = 0; batches < 32; ++batches) flooder.send();
@@ -284,8 +288,9 @@ TEST_F(FloodedPair, has_no_more_half_open_handshakes_than_the_bound_when_address
   const auto dialled = dial(*client);
   ASSERT_TRUE(run_until([&] { return accepted && dialled->is_established(); }));
   test::HalfOpener opener(context, server->local_address().port());
-  ASSERT_TRUE(run_until([&] { return server->statistics().retries_sent > 0 && opener.answered() > 200; },
+  ASSERT_TRUE(run_until([&] { return opener.answered() > 0 && server->statistics().refused_connections > 0; },
                         [&] { opener.dial(); }));
+  EXPECT_GT(server->statistics().retries_sent, 0U);
   EXPECT_LE(server->statistics().half_open, config().half_open_max);
   const auto stream = dialled->open_bidi().value();
   dialled->write(stream, SharedBytes(Bytes(64)));
