@@ -20,6 +20,7 @@
 #include <barrel_p2p/membership.hpp>
 #include <barrel_p2p/node_config.hpp>
 #include <barrel_p2p/node_name.hpp>
+#include <barrel_p2p/operations.hpp>
 #include <barrel_p2p/paths.hpp>
 #include <barrel_p2p/placement.hpp>
 #include <barrel_p2p/process.hpp>
@@ -508,7 +509,22 @@ class BARREL_P2P_API Node {
   /// used, which leaves that part as it was. Waits for the network thread.
   Result<void> reload_keys();
 
+  // Operation. docs/operations.md explains.
+
   [[nodiscard]] NodeStatistics statistics() const;
+  /// TCP, of the HTTP endpoint; 0: there is none (`AdminConfig`).
+  [[nodiscard]] std::uint16_t admin_port() const noexcept;
+  /// Blocks, at most a second, for the network thread and the cluster thread, whose silence it is about.
+  [[nodiscard]] Health health() const;
+  /// What was decided lately about a node, or about all of them: the last 32 of each, and the last 1000 in all, the
+  /// oldest first.
+  [[nodiscard]] std::vector<FlightEntry> flight_record(const std::optional<NodeName>& node = std::nullopt) const;
+  /// From now on it is not ready, for those who ask for its health: before `stop`, so that nobody gives it work.
+  void set_draining() noexcept;
+  /// Takes over what can change while the node runs: `log_level`, `auth_trust_mode`, and new `contact_nodes`, which it
+  /// joins if it has no neighbour. Returns the keys of others that
+  /// differ: they need a restart. Errors: `invalid_config`, and nothing changed.
+  Result<std::vector<std::string>> reload(const NodeConfig& config);
 
  private:
   class Parts;

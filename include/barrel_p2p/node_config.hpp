@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,8 @@ namespace barrel_p2p {
 inline namespace v0 {
 
 enum class LogLevel : std::uint8_t { debug, info, warning, error, off };
+/// Of lines on standard error: text for people, or an object of JSON a line.
+enum class LogFormat : std::uint8_t { text, json };
 
 /// Who may prove which name: `tofu` pins a key at first contact, `strict` accepts pinned keys only.
 enum class TrustMode : std::uint8_t { tofu, strict };
@@ -192,6 +195,18 @@ struct ReceiveConfig {
                                                    ///< is given up.
 };
 
+/// The HTTP endpoint for those who run the node: health, state, metrics, page. It changes nothing. Table `admin`;
+/// docs/operations.md.
+struct AdminConfig {
+  std::optional<std::uint16_t> port;  ///< `port`, TCP. Absent: there is no endpoint. 0: any, see `Node::admin_port`.
+  std::string listen = "127.0.0.1";   ///< `listen`: an address of this machine. Beyond loopback a token is required.
+  std::string token;                  ///< `token`, from 16 bytes: who asks must show it. Empty: whoever gets here may.
+  std::filesystem::path token_file;   ///< `token_file`: the same from a file of its owner only, in place of `token`.
+  std::vector<std::string>
+      hosts;  ///< `hosts`: names by which it may be called in a browser, beside localhost, the host
+              ///< of the node's name and IP addresses. Others are refused: DNS could be lying.
+};
+
 /// A function that receives every log line. Called from any thread of the node, one at a time.
 using LogSink = std::function<void(LogLevel, std::string_view line)>;
 
@@ -222,6 +237,7 @@ struct NodeConfig {
   GossipConfig gossip;
   ReplicationConfig replication;
   ReceiveConfig receive;
+  AdminConfig admin;
   CongestionControl congestion_control = CongestionControl::bbr;  ///< `congestion_control`, of what this node sends.
   std::chrono::milliseconds setup_timeout{7000};                  ///< A whole dial: connect, authentication, handshake.
   bool publish = true;  ///< Write an endpoint file into `discovery_dir`, for those who are to find this node.
@@ -238,7 +254,8 @@ struct NodeConfig {
   bool auto_connect = true;               ///< A send to a node that is not connected dials it.
   unsigned workers = 0;                   ///< Threads that run processes. 0: one a core, at most 8.
   LogLevel log_level = LogLevel::info;
-  LogSink log_sink;  ///< Empty: standard error.
+  LogFormat log_format = LogFormat::text;  ///< `log_format`: `text` or `json`.
+  LogSink log_sink;                        ///< Empty: standard error.
 };
 
 /// Reads TOML text into a configuration; keys that are absent keep the value that `defaults` has. Errors name line, key
@@ -246,6 +263,13 @@ struct NodeConfig {
 BARREL_P2P_API Result<NodeConfig> parse_config(std::string_view toml, NodeConfig defaults = {});
 /// The same from a file.
 BARREL_P2P_API Result<NodeConfig> load_config(const std::filesystem::path& file, NodeConfig defaults = {});
+/// Every key can be given in the environment too: `limits.connections_max` as `BARREL_P2P_LIMITS_CONNECTIONS_MAX`.
+/// Lists are separated by commas, or written as in TOML; so are tables. Variables of other names are ignored. Errors
+/// name the variable.
+BARREL_P2P_API Result<NodeConfig> override_config(NodeConfig config,
+                                                  const std::map<std::string, std::string>& environment);
+/// What `Node::start` checks before it does anything: the error names the key.
+BARREL_P2P_API Result<void> check_config(const NodeConfig& config);
 
 }  // namespace v0
 }  // namespace barrel_p2p

@@ -42,6 +42,7 @@ struct PathStatistics {
   std::uint64_t migrations = 0;         ///< This side moved.
   std::uint64_t migrations_failed = 0;  ///< It tried to, and stayed.
   std::uint64_t peer_moves = 0;         ///< The peer's address or port changed: it moved, or a NAT bound anew.
+  std::size_t streams = 0;              ///< Of programs, open or without their whole tag, of either side.
 };
 
 /// A connection took another path, or could not.

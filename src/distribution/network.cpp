@@ -286,6 +286,7 @@ void Network::start_dial(const Atom& node, bool explicit_wish) {
   Peer& peer = peer_of(node);
   if (peer.up || peer.dial) return;
   counters_.dials += 1;
+  note(FlightEntry::Kind::dialled, node.text());
   if (explicit_wish) peer.outbox->set_dialing();
   peer.dial = std::make_unique<Dial>(context_);
   peer.dial->number = next_epoch_++;
@@ -398,6 +399,7 @@ void Network::finish_dial(Peer& peer, Result<void> result) {
     counters_.dials_failed += 1;
     const auto now = monotonic_now();
     counters_.signals_dropped += peer.outbox->set_down(now + dial_failures_.failed(peer.name, now));
+    note(FlightEntry::Kind::dial_failed, peer.name.text(), result.error().message());
     logger_->info("cannot connect to {}: {}", peer.name.text(), result.error().message());
     if (events_.unreachable) events_.unreachable(peer.name, result.error());
     if (events_.writable) events_.writable(peer.name);
@@ -519,6 +521,7 @@ void Network::channel_up(const std::shared_ptr<Channel>& channel) {
     const std::unique_lock lock(table_mutex_);
     up_[info.node] = info;
   }
+  note(FlightEntry::Kind::up, info.node.text(), info.initiator ? "dialled" : "accepted");
   logger_->info("node {} is up ({}, {})", info.node.text(), info.address, info.initiator ? "dialled" : "accepted");
   const auto next = [&] { return peer.outbox->set_up(channel->epoch(), channel->flags(), channel->peer_creation()); };
   for (auto waiting = next(); !waiting.empty(); waiting = next()) {
@@ -540,6 +543,7 @@ void Network::take_down(Peer& peer, const Atom& reason) {
     up_.erase(peer.name);
   }
   counters_.signals_dropped += peer.outbox->set_down(MonotonicTime{});
+  note(FlightEntry::Kind::down, peer.name.text(), reason.text());
   logger_->info("node {} is down: {}", peer.name.text(), reason.text());
   if (events_.node_down) events_.node_down(peer.name, channel->epoch(), reason);
   if (events_.writable) events_.writable(peer.name);
@@ -547,8 +551,12 @@ void Network::take_down(Peer& peer, const Atom& reason) {
 
 void Network::channel_ended(const std::shared_ptr<Channel>& channel, const ChannelEnd& end) {
   std::erase(unnamed_, channel);
-  if (!channel->initiator() && end.stage != ChannelStage::up) counters_.accepts_failed += 1;
   const Atom node = channel->peer();
+  if (!channel->initiator() && end.stage != ChannelStage::up) {
+    counters_.accepts_failed += 1;
+    note(FlightEntry::Kind::refused, node.text().empty() ? channel->address() : std::string(node.text()),
+         end.error.message());
+  }
   const auto found = peers_.find(node);
   if (found == peers_.end()) return;
   Peer& peer = *found->second;
@@ -627,6 +635,7 @@ void Network::close_revoked() {
     if (peer->up && peer->up->is_revoked()) names.push_back(name);
   }
   for (const auto& name : names) {
+    note(FlightEntry::Kind::revoked, name.text());
     logger_->warn("the connection to {} is closed: its key is revoked", name.text());
     close_channel(*peers_.at(name), "disconnect");
   }
@@ -652,6 +661,7 @@ void Network::tick() {
   const auto now = monotonic_now();
   if (const auto paused = detector_.tick(now)) {
     counters_.pauses += 1;
+    note(FlightEntry::Kind::paused, "", std::to_string(paused->count()) + " ms");
     logger_->warn("this process did not run for {} ms: no peer is accused for the time it missed", paused->count());
     if (events_.paused) events_.paused(*paused);
   }
@@ -696,6 +706,7 @@ void Network::close_idle(MonotonicTime now) {
   }
   for (const auto& name : idle) {
     counters_.idle_closed += 1;
+    note(FlightEntry::Kind::idle, name.text());
     close_channel(*peers_.at(name), "idle");
   }
 }
@@ -704,6 +715,7 @@ void Network::probe(Peer& peer, MonotonicTime now) {
   const auto channel = peer.up;
   if (detector_.is_dead(channel->last_heard(), now)) {
     counters_.detector_downs += 1;
+    note(FlightEntry::Kind::silent, peer.name.text(), "nothing heard");
     logger_->warn("nothing heard from {} for {} ms", peer.name.text(),
                   detector_.silence(channel->last_heard(), now).count());
     return channel->fail(ChannelEnd::Cause::lost,
@@ -714,6 +726,7 @@ void Network::probe(Peer& peer, MonotonicTime now) {
   if (peer.probe_sent) {
     if (detector_.silence(*peer.probe_sent, now) < config.probe_timeout) return;
     counters_.probe_downs += 1;
+    note(FlightEntry::Kind::silent, peer.name.text(), "its distribution layer does not answer");
     logger_->warn("the distribution layer of {} does not answer", peer.name.text());
     return channel->fail(ChannelEnd::Cause::lost, Error(Errc::timeout, "no answer within detector.probe_timeout_ms"));
   }

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <atomic>
+#include <barrel_p2p/operations.hpp>
 #include <functional>
 #include <memory>
 #include <shared_mutex>
@@ -66,6 +67,16 @@ struct NetworkEvents {
   std::function<void(const PathEvent&)> path;
   /// This process did not run for a while.
   std::function<void(Milliseconds paused)> paused;
+  /// Something was decided about a peer, or about an address that has told no name yet.
+  std::function<void(FlightEntry::Kind kind, std::string_view peer, std::string_view reason)> decided;
+};
+
+/// What goes to and comes from a connected node.
+struct PeerTraffic {
+  Atom node;
+  bool hidden = false;
+  PathStatistics path;
+  std::size_t queued_bytes = 0;  ///< In the outbox and in the QUIC send queue.
 };
 
 struct NetworkConfig {
@@ -135,6 +146,8 @@ class Network {
   void migrate(const Atom& node, const MigrateOptions& options, ConnectCallback callback);
   /// Error: `not_connected`. The callback as above.
   void path_statistics(const Atom& node, std::function<void(Result<PathStatistics>)> callback);
+  /// Of all connected nodes, at most so many of them. The callback as above.
+  void traffic(std::size_t nodes_max, std::function<void(std::vector<PeerTraffic>)> callback);
   /// How the peer is dialled from the next dial on. The address must have been checked.
   void set_connect_options(const Atom& node, ConnectOptions options);
   /// What the streams of all peers have in common; may be kept longer than the network lives.
@@ -203,6 +216,9 @@ class Network {
   /// Addresses that options name, in place of what discovery says.
   [[nodiscard]] std::optional<DiscoveredAddresses> addresses_by_option(const Atom& node) const;
   void post(std::function<void()> work);
+  void note(FlightEntry::Kind kind, std::string_view peer, std::string_view reason = {}) const {
+    if (events_.decided) events_.decided(kind, peer, reason);
+  }
 
   boost::asio::io_context& context_;
   const NetworkConfig config_;

@@ -11,6 +11,12 @@ namespace {
 
 Error not_connected(const Atom& node) { return {Errc::not_connected, "there is no connection to " + node.string()}; }
 
+PathStatistics path_of(Channel& channel) {
+  PathStatistics path = channel.connection().statistics();
+  path.streams = channel.streams().count();
+  return path;
+}
+
 /// How often a peer that stays silent has us ask the kernel.
 constexpr Milliseconds path_check_period{500};
 /// For a migration that nobody asked for: the detector gives up sooner or later than it, whichever way.
@@ -30,7 +36,20 @@ void Network::path_statistics(const Atom& node, std::function<void(Result<PathSt
   post([this, node, callback = std::move(callback)] {
     const auto found = peers_.find(node);
     if (found == peers_.end() || !found->second->up) return callback(std::unexpected(not_connected(node)));
-    callback(found->second->up->connection().statistics());
+    callback(path_of(*found->second->up));
+  });
+}
+
+void Network::traffic(std::size_t nodes_max, std::function<void(std::vector<PeerTraffic>)> callback) {
+  post([this, nodes_max, callback = std::move(callback)] {
+    std::vector<PeerTraffic> all;
+    for (const auto& [name, peer] : peers_) {
+      if (!peer->up) continue;
+      if (all.size() == nodes_max) break;
+      const bool hidden = (peer->up->flags() & flag::published) == 0;
+      all.push_back({name, hidden, path_of(*peer->up), peer->outbox->waiting_bytes()});
+    }
+    callback(std::move(all));
   });
 }
 
@@ -63,14 +82,17 @@ void Network::channel_path(Channel& channel, const quic::PathChange& change) {
   switch (change.kind) {
     case PathEvent::Kind::migrated:
       counters_.migrations += 1;
+      note(FlightEntry::Kind::migrated, node, "from " + path.local);
       logger_->info("the connection to {} has moved: we send from {}", node, path.local);
       break;
     case PathEvent::Kind::migration_failed:
       counters_.migrations_failed += 1;
+      note(FlightEntry::Kind::migrated, node, "not: " + change.reason);
       logger_->warn("the connection to {} could not be moved: {}", node, change.reason);
       break;
     case PathEvent::Kind::peer_moved: {
       counters_.peer_moves += 1;
+      note(FlightEntry::Kind::migrated, node, "it is at " + path.remote);
       logger_->info("node {} has moved: it is at {}", node, path.remote);
       const std::unique_lock lock(table_mutex_);
       if (const auto up = up_.find(channel.peer()); up != up_.end()) up->second.address = path.remote;

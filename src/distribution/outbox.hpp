@@ -80,6 +80,11 @@ class Outbox {
   bool take_used() noexcept { return used_.exchange(false, std::memory_order_relaxed); }
   /// Down, empty, and no back-off to remember.
   [[nodiscard]] bool may_be_forgotten(MonotonicTime now) const;
+  /// Bytes that wait here or in the QUIC send queue.
+  [[nodiscard]] std::size_t waiting_bytes() const {
+    const std::lock_guard lock(mutex_);
+    return queued();
+  }
   void set_dialing();
   /// Returns what waited for the channel, to be encoded and pushed before anything else: the caller holds the transport
   /// thread, and other threads go on pushing to the waiting queue until it is empty (`set_up` returns an empty deque

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <string>
 #include <system_error>
+#include <tuple>
 
 #include "node/config_keys.hpp"
 #include "services/placement.hpp"
@@ -22,32 +23,47 @@ namespace {
 
 using Read = std::function<Result<void>(const toml::node& value, NodeConfig& config)>;
 
+/// What a key is about.
+struct Field {
+  /// How a value is written where there is no TOML around it.
+  enum class Form : std::uint8_t { text, list, toml };
+  Form form;
+  Read read;
+  std::function<bool(NodeConfig& left, NodeConfig& right)> same;
+};
+
 struct Key {
   std::string_view table;  ///< Empty: top level.
   std::string_view name;
-  Read read;
+  Field field;
 };
+
+template <class Access>
+Field field(Field::Form form, Access access, Read read) {
+  return {form, std::move(read),
+          [access](NodeConfig& left, NodeConfig& right) { return access(left) == access(right); }};
+}
 
 Result<void> bad(std::string expected) { return fail(Errc::invalid_config, "must be " + std::move(expected)); }
 
 template <class Access>
-Read text(Access access, std::string_view what = "a string") {
-  return [access, what](const toml::node& value, NodeConfig& config) -> Result<void> {
+Field text(Access access, std::string_view what = "a string") {
+  return field(Field::Form::text, access, [access, what](const toml::node& value, NodeConfig& config) -> Result<void> {
     const auto* string = value.as_string();
     if (string == nullptr) return bad(std::string(what));
     access(config) = string->get();
     return {};
-  };
+  });
 }
 
 template <class Access>
-Read boolean(Access access) {
-  return [access](const toml::node& value, NodeConfig& config) -> Result<void> {
+Field boolean(Access access) {
+  return field(Field::Form::toml, access, [access](const toml::node& value, NodeConfig& config) -> Result<void> {
     const auto* flag = value.as_boolean();
     if (flag == nullptr) return bad("true or false");
     access(config) = flag->get();
     return {};
-  };
+  });
 }
 
 std::string range_text(std::int64_t low, std::int64_t high) {
@@ -55,30 +71,33 @@ std::string range_text(std::int64_t low, std::int64_t high) {
 }
 
 template <class Access>
-Read integer(std::int64_t low, std::int64_t high, Access access) {
-  return [low, high, access](const toml::node& value, NodeConfig& config) -> Result<void> {
-    const auto* number = value.as_integer();
-    if (number == nullptr || number->get() < low || number->get() > high) return bad(range_text(low, high));
-    auto& target = access(config);
-    target = static_cast<std::remove_reference_t<decltype(target)>>(number->get());
-    return {};
-  };
+Field integer(std::int64_t low, std::int64_t high, Access access) {
+  return field(Field::Form::toml, access,
+               [low, high, access](const toml::node& value, NodeConfig& config) -> Result<void> {
+                 const auto* number = value.as_integer();
+                 if (number == nullptr || number->get() < low || number->get() > high)
+                   return bad(range_text(low, high));
+                 auto& target = access(config);
+                 target = static_cast<std::remove_reference_t<decltype(target)>>(number->get());
+                 return {};
+               });
 }
 
 template <class Access>
-Read milliseconds(std::int64_t low, std::int64_t high, Access access) {
-  return [low, high, access](const toml::node& value, NodeConfig& config) -> Result<void> {
-    const auto* number = value.as_integer();
-    if (number == nullptr || number->get() < low || number->get() > high)
-      return bad(range_text(low, high) + " (milliseconds)");
-    access(config) = std::chrono::milliseconds(number->get());
-    return {};
-  };
+Field milliseconds(std::int64_t low, std::int64_t high, Access access) {
+  return field(Field::Form::toml, access,
+               [low, high, access](const toml::node& value, NodeConfig& config) -> Result<void> {
+                 const auto* number = value.as_integer();
+                 if (number == nullptr || number->get() < low || number->get() > high)
+                   return bad(range_text(low, high) + " (milliseconds)");
+                 access(config) = std::chrono::milliseconds(number->get());
+                 return {};
+               });
 }
 
 template <class Access>
-Read strings(Access access) {
-  return [access](const toml::node& value, NodeConfig& config) -> Result<void> {
+Field strings(Access access) {
+  return field(Field::Form::list, access, [access](const toml::node& value, NodeConfig& config) -> Result<void> {
     const auto* array = value.as_array();
     if (array == nullptr) return bad("an array of strings");
     std::vector<std::string> list;
@@ -89,13 +108,13 @@ Read strings(Access access) {
     }
     access(config) = std::move(list);
     return {};
-  };
+  });
 }
 
 /// A string that is one of a few words.
 template <class Value, std::size_t count, class Access>
-Read choice(const std::array<std::pair<std::string_view, Value>, count>& words, Access access) {
-  return [words, access](const toml::node& value, NodeConfig& config) -> Result<void> {
+Field choice(const std::array<std::pair<std::string_view, Value>, count>& words, Access access) {
+  return field(Field::Form::text, access, [words, access](const toml::node& value, NodeConfig& config) -> Result<void> {
     std::string expected = "one of";
     for (const auto& [word, meaning] : words) {
       if (const auto* string = value.as_string(); string != nullptr && string->get() == word) {
@@ -105,7 +124,18 @@ Read choice(const std::array<std::pair<std::string_view, Value>, count>& words, 
       expected.append(" \"").append(word).append("\"");
     }
     return bad(expected);
-  };
+  });
+}
+
+/// A number that may be absent.
+template <class Access>
+Field optional_port(Access access) {
+  return field(Field::Form::toml, access, [access](const toml::node& value, NodeConfig& config) -> Result<void> {
+    const auto* number = value.as_integer();
+    if (number == nullptr || number->get() < 0 || number->get() > UINT16_MAX) return bad(range_text(0, UINT16_MAX));
+    access(config) = static_cast<std::uint16_t>(number->get());
+    return {};
+  });
 }
 
 Result<void> read_static_nodes(const toml::node& value, NodeConfig& config) {
@@ -142,6 +172,8 @@ std::vector<Key> top_level_keys() {
                                                                          {"warning", LogLevel::warning},
                                                                          {"error", LogLevel::error},
                                                                          {"off", LogLevel::off}}};
+  constexpr std::array<std::pair<std::string_view, LogFormat>, 2> formats{
+      {{"text", LogFormat::text}, {"json", LogFormat::json}}};
   constexpr std::array<std::pair<std::string_view, CongestionControl>, 2> congestion{
       {{"bbr", CongestionControl::bbr}, {"cubic", CongestionControl::cubic}}};
   return {
@@ -157,7 +189,7 @@ std::vector<Key> top_level_keys() {
       {"", "stateless_reset_key_file", text(at(&NodeConfig::stateless_reset_key_file))},
       {"", "discovery_dir", text(at(&NodeConfig::discovery_dir))},
       {"", "discovery_backends", strings(at(&NodeConfig::discovery_backends))},
-      {"", "nodes", read_static_nodes},
+      {"", "nodes", field(Field::Form::toml, at(&NodeConfig::static_nodes), read_static_nodes)},
       {"", "dns_port", integer(1, port_max, at(&NodeConfig::dns_port))},
       {"", "dist_cookie", text(at(&NodeConfig::cookie))},
       {"", "auth_enabled", boolean(at(&NodeConfig::authentication, &AuthenticationConfig::enabled))},
@@ -185,6 +217,7 @@ std::vector<Key> top_level_keys() {
       {"", "dist_gc_sweep_period_ms", milliseconds(100, hour_ms, at(&NodeConfig::idle_sweep))},
       {"", "dist_gc_min_age_ms", milliseconds(0, 24 * hour_ms, at(&NodeConfig::idle_close_after))},
       {"", "log_level", choice(levels, at(&NodeConfig::log_level))},
+      {"", "log_format", choice(formats, at(&NodeConfig::log_format))},
   };
 }
 
@@ -242,6 +275,16 @@ Result<void> read_maps(const toml::node& value, NodeConfig& config) {
   return {};
 }
 
+bool same_maps(NodeConfig& left, NodeConfig& right) {
+  return std::ranges::equal(
+      left.replication.maps, right.replication.maps, [](const MapAtStart& one, const MapAtStart& other) {
+        const auto values = [](const MapAtStart& map) {
+          return std::tie(map.name, map.options.persist, map.options.prune_on_node_down, map.options.tombstone_ttl);
+        };
+        return values(one) == values(other);
+      });
+}
+
 std::vector<Key> replication_keys() {
   const auto in = [](auto member) { return at(&NodeConfig::replication, member); };
   using Config = ReplicationConfig;
@@ -260,7 +303,7 @@ std::vector<Key> replication_keys() {
       {"", "map_tombstone_hold_ms", milliseconds(0, 12 * month_ms, in(&Config::map_tombstone_hold))},
       {"", "map_entry_bytes_max", integer(kib, 16 * kib * kib, in(&Config::map_entry_bytes_max))},
       {"", "service_meta_bytes_max", integer(64, kib * kib, in(&Config::service_meta_bytes_max))},
-      {"", "replicated_maps", read_maps},
+      {"", "replicated_maps", {Field::Form::toml, read_maps, same_maps}},
   };
 }
 
@@ -346,6 +389,16 @@ std::vector<Key> receive_keys() {
   };
 }
 
+std::vector<Key> admin_keys() {
+  const auto in = [](auto member) { return at(&NodeConfig::admin, member); };
+  using Config = AdminConfig;
+  return {
+      {"admin", "port", optional_port(in(&Config::port))}, {"admin", "listen", text(in(&Config::listen))},
+      {"admin", "token", text(in(&Config::token))},        {"admin", "token_file", text(in(&Config::token_file))},
+      {"admin", "hosts", strings(in(&Config::hosts))},
+  };
+}
+
 const std::vector<Key>& all_keys() {
   static const std::vector<Key> keys = [] {
     auto list = top_level_keys();
@@ -354,9 +407,32 @@ const std::vector<Key>& all_keys() {
     for (auto& key : reminder_keys()) list.push_back(std::move(key));
     for (auto& key : table_keys()) list.push_back(std::move(key));
     for (auto& key : receive_keys()) list.push_back(std::move(key));
+    for (auto& key : admin_keys()) list.push_back(std::move(key));
     return list;
   }();
   return keys;
+}
+
+std::string full_name(const Key& key) {
+  return key.table.empty() ? std::string(key.name) : std::string(key.table) + "." + std::string(key.name);
+}
+
+/// A value as it stands in the environment.
+Result<void> read_plain(const Field& field, const std::string& text, NodeConfig& config) {
+  if (field.form == Field::Form::text) return field.read(toml::value<std::string>(text), config);
+  if (field.form == Field::Form::list && !text.starts_with('[')) {
+    toml::array list;
+    std::istringstream parts(text);
+    for (std::string part; std::getline(parts, part, ',');) list.push_back(part);
+    return field.read(list, config);
+  }
+  try {
+    const toml::table table = toml::parse("value = " + text + "\n");
+    if (table.size() != 1) return bad("one value");
+    return field.read(*table.get("value"), config);
+  } catch (const toml::parse_error&) {
+    return bad("a value as it would stand in the file");
+  }
 }
 
 std::unexpected<Error> refuse(const toml::node& value, std::string_view key, const std::string& text) {
@@ -372,7 +448,7 @@ Result<void> read_table(const toml::table& table, std::string_view prefix, NodeC
     const auto known =
         std::ranges::find_if(keys, [&](const Key& key) { return key.table == prefix && key.name == name.str(); });
     if (known != keys.end()) {
-      if (auto read = known->read(value, config); !read) return refuse(value, full, read.error().context());
+      if (auto read = known->field.read(value, config); !read) return refuse(value, full, read.error().context());
       continue;
     }
     const bool is_table =
@@ -389,10 +465,39 @@ Result<void> read_table(const toml::table& table, std::string_view prefix, NodeC
 
 std::vector<std::string> node::config_keys() {
   std::vector<std::string> names;
+  for (const auto& key : all_keys()) names.push_back(full_name(key));
+  return names;
+}
+
+std::vector<std::string> node::differing_keys(NodeConfig left, NodeConfig right) {
+  std::vector<std::string> names;
   for (const auto& key : all_keys()) {
-    names.push_back(key.table.empty() ? std::string(key.name) : std::string(key.table) + "." + std::string(key.name));
+    if (!key.field.same(left, right)) names.push_back(full_name(key));
   }
   return names;
+}
+
+std::string node::environment_name(std::string_view key) {
+  constexpr std::string_view prefix = "barrel_p2p_";
+  if (key.starts_with(prefix)) key.remove_prefix(prefix.size());
+  std::string name = "BARREL_P2P_";
+  for (const char character : key) {
+    const bool lower = character >= 'a' && character <= 'z';
+    name += character == '.' ? '_' : lower ? static_cast<char>(character - 'a' + 'A') : character;
+  }
+  return name;
+}
+
+Result<NodeConfig> override_config(NodeConfig config, const std::map<std::string, std::string>& environment) {
+  for (const auto& key : all_keys()) {
+    const std::string variable = node::environment_name(full_name(key));
+    const auto given = environment.find(variable);
+    if (given == environment.end()) continue;
+    if (auto read = read_plain(key.field, given->second, config); !read) {
+      return fail(Errc::invalid_config, variable + " (" + full_name(key) + ") " + read.error().context());
+    }
+  }
+  return config;
 }
 
 Result<NodeConfig> parse_config(std::string_view toml, NodeConfig defaults) {

@@ -104,6 +104,11 @@ class InputQueue {
     const std::lock_guard lock(mutex_);
     return held_back_;
   }
+  /// What waits, or is being worked on.
+  [[nodiscard]] std::size_t bytes() const {
+    const std::lock_guard lock(mutex_);
+    return bytes_;
+  }
   /// Refuses everything from now on, and forgets what is there.
   void close() {
     const std::lock_guard lock(mutex_);

@@ -117,49 +117,7 @@ void Node::export_function(const Atom& module, const Atom& name, PlainCallable f
                                      -> Task<Result<Term>> { co_return function(arguments); }));
 }
 
-NodeStatistics Node::statistics() const {
-  NodeStatistics all;
-  const auto& network = parts_->network->counters();
-  all.dials = network.dials;
-  all.dials_failed = network.dials_failed;
-  all.accepted = network.accepted;
-  all.accepts_failed = network.accepts_failed;
-  all.silent_peers = network.detector_downs + network.probe_downs;
-  all.pauses = network.pauses;
-  all.idle_closed = network.idle_closed;
-  all.migrations = network.migrations;
-  all.migrations_failed = network.migrations_failed;
-  all.peer_moves = network.peer_moves;
-  const auto& system = parts_->system->counters();
-  all.signals_dropped = network.signals_dropped + system.dropped_no_process + system.dropped_no_name +
-                        system.dropped_stale_creation + system.dropped_dead_alias + system.dropped_malformed;
-  all.refused_spawns = system.refused_spawns;
-  all.refused_relations = system.refused_relations;
-  all.refused_atoms = atoms_refused();
-  all.atoms = atom_count();
-  const auto endpoint = parts_->endpoint_statistics();
-  all.datagrams_received = endpoint.datagrams_received;
-  all.datagrams_sent = endpoint.datagrams_sent;
-  all.refused_connections = endpoint.refused_connections;
-  all.connections = endpoint.connections;
-  all.half_open = endpoint.half_open;
-  all.processes = parts_->system->process_count();
-  const auto& streams = parts_->network->streams()->counters;
-  all.streams.opened = streams.opened;
-  all.streams.accepted = streams.accepted;
-  all.streams.refused_tag = streams.refused_tag;
-  all.streams.refused_busy = streams.refused_busy;
-  all.streams.refused_waiting = streams.refused_waiting;
-  all.streams.refused_late = streams.refused_late;
-  all.streams.reset_unread = streams.reset_unread;
-  all.streams.reset_by_peer = streams.reset_by_peer;
-  all.streams.lost = streams.lost;
-  all.streams.bytes_received = streams.bytes_received;
-  all.streams.bytes_sent = streams.bytes_sent;
-  all.streams.open = static_cast<std::size_t>(std::max<std::int64_t>(0, streams.open));
-  if (parts_->receiver) all.receive = parts_->receiver->statistics();
-  return all;
-}
+NodeStatistics Node::statistics() const { return parts_->statistics(parts_->endpoint_statistics()); }
 
 }  // namespace v0
 }  // namespace barrel_p2p

@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <string_view>
 
+#include "base/json_log.hpp"
 #include "base/random.hpp"
 #include "distribution/auth/reset_secret.hpp"
 #include "node/exports.hpp"
@@ -16,6 +17,11 @@ namespace {
 
 std::filesystem::path directory_of(const NodeConfig& config, const std::filesystem::path& given, const char* name) {
   return given.empty() ? config.data_dir / name : given;
+}
+
+Logger make_logger(const NodeConfig& config) {
+  if (config.log_sink) return make_callback_logger(config.name, config.log_sink);
+  return config.log_format == LogFormat::json ? make_json_logger(config.name) : make_stderr_logger(config.name);
 }
 
 /// Numbers below 4 mean something else to Erlang nodes.
@@ -134,10 +140,7 @@ distribution::DetectorConfig detector_config(const FailureDetectorConfig& config
 }  // namespace
 
 Node::Parts::Parts(NodeConfig given)
-    : config(std::move(given)),
-      name(config.name),
-      logger(config.log_sink ? make_callback_logger(config.name, config.log_sink) : make_stderr_logger(config.name)),
-      creation(new_creation()) {
+    : config(std::move(given)), name(config.name), logger(make_logger(config)), creation(new_creation()) {
   set_level(logger, config.log_level);
 }
 
@@ -174,6 +177,9 @@ distribution::NetworkEvents Node::Parts::network_events() {
     return system->deliver(node, epoch, std::move(signal));
   };
   network_events.writable = [this](const Atom& node) { system->node_writable(node); };
+  network_events.decided = [this](FlightEntry::Kind kind, std::string_view peer, std::string_view reason) {
+    recorder.record(kind, peer, reason);
+  };
   network_events.path = [this](const PathEvent& event) { path_events.tell(event); };
   network_events.may_close_idle = [this](const Atom& node) {
     return overlay && overlay->can_spare(node) && !system->peers().is_watched(node);
@@ -287,6 +293,7 @@ Result<void> Node::Parts::make_services() {
   settings.services = services_config(config);
   settings.services.own = name.atom();
   settings.queue_bytes_max = config.limits.cluster_queue_bytes_max;
+  settings.decided = [this](FlightEntry::Kind kind, const Atom& node) { recorder.record(kind, node.text()); };
   const auto mark = (*store)->value(services::clock_mark_name);
   if (mark) settings.services.clock.start = mark->as_int64().value_or(0);
   auto& fences = settings.services.fences;
@@ -344,8 +351,48 @@ void Node::Parts::describe() const {
     logger->warn("authentication is off: whoever has the cookie is let in");
   }
   if (config.cookie == NodeConfig().cookie) logger->warn("the cookie is the public default: set dist_cookie");
+  if (admin) logger->info("HTTP on {}, port {}", config.admin.listen, admin->port());
   logger->info("a peer that was killed, frozen or cut off is down after {} ms at the latest",
                distribution::Detector(worst).worst_case().count());
+}
+
+Result<void> Node::Parts::open_admin() {
+  if (!config.admin.port) return {};
+  auto token = node::admin_token(config.admin);
+  if (!token) return std::unexpected(token.error());
+  admin_token_ = std::move(*token);
+  admin::ServerConfig settings;
+  settings.listen = config.admin.listen;
+  settings.port = *config.admin.port;
+  auto opened = admin::Server::open(settings, logger);
+  if (!opened) return std::unexpected(opened.error());
+  admin = std::move(*opened);
+  return {};
+}
+
+void Node::Parts::start_admin() {
+  if (!admin) return;
+  auto hosts = config.admin.hosts;
+  hosts.emplace_back(name.host());
+  hosts.push_back(config.advertise);
+  admin->start(admin::Pages(
+      observer->source(),
+      admin::Access(std::move(admin_token_), "barrel_p2p_" + std::to_string(admin->port()), std::move(hosts))));
+}
+
+void Node::Parts::start_observer() {
+  node::Observed observed;
+  observed.name = name.string();
+  observed.port = port;
+  observed.has_contacts = !config.membership.contacts.empty();
+  observed.context = &context;
+  observed.network = network.get();
+  observed.system = system.get();
+  observed.overlay = overlay.get();
+  observed.services = services.get();
+  observed.recorder = &recorder;
+  observed.statistics = [this](const quic::EndpointStatistics& endpoint) { return statistics(endpoint); };
+  observer = std::make_unique<node::Observer>(std::move(observed));
 }
 
 Result<void> Node::Parts::start() {
@@ -375,23 +422,29 @@ Result<void> Node::Parts::start() {
   if (auto made = make_overlay(); !made) return made;
   if (auto made = make_services(); !made) return made;
   if (auto received = receive_files(); !received) return received;
+  if (auto opened = open_admin(); !opened) return opened;
   system->start();
   if (auto published = publish(); !published) return published;
   describe();
   if (overlay) {
     overlay->start();
     services->start();
-    cluster.start();
   }
+  start_observer();
+  if (overlay) cluster.start();
   // From here on the network belongs to its thread.
   work_.emplace(context.get_executor());
   transport_ = std::thread([this] { context.run(); });
   keys->start(key_events());
-  return open_maps();
+  if (auto opened = open_maps(); !opened) return opened;
+  start_admin();
+  return {};
 }
 
 void Node::Parts::stop() {
-  if (keys) keys->stop();  // it may be waiting for the transport thread
+  if (keys) keys->stop();    // it may be waiting for the transport thread
+  if (admin) admin->stop();  // likewise
+  if (observer) observer->set_draining();
   const std::lock_guard lock(stop_mutex_);
   if (std::exchange(stopped_, true)) return;
   if (discovery) discovery->unpublish();

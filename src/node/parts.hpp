@@ -15,10 +15,13 @@
 #include <thread>
 #include <utility>
 
+#include "admin/server.hpp"
+#include "base/flight_recorder.hpp"
 #include "base/log.hpp"
 #include "distribution/network.hpp"
 #include "node/files/receiver.hpp"
 #include "node/key_keeper.hpp"
+#include "node/observer.hpp"
 #include "node/overlay_runner.hpp"
 #include "node/serial_executor.hpp"
 #include "node/service_bridge.hpp"
@@ -40,6 +43,7 @@ class Node::Parts {
   void stop();
   /// Runs the work on the transport thread, and returns when it is done. False: that thread is gone.
   bool on_transport(const std::function<void()>& work);
+  [[nodiscard]] NodeStatistics statistics(const quic::EndpointStatistics& endpoint) const;
   /// Asks the transport thread, unless it is the caller or gone.
   [[nodiscard]] quic::EndpointStatistics endpoint_statistics();
 
@@ -66,6 +70,7 @@ class Node::Parts {
   const NodeConfig config;
   const NodeName name;
   Logger logger;
+  FlightRecorder recorder;
   std::uint32_t creation = 0;
   std::uint16_t port = 0;
   std::unique_ptr<node::KeyKeeper> keys;
@@ -79,6 +84,8 @@ class Node::Parts {
   std::unique_ptr<files::FileReceiver> receiver;  ///< Nothing where no files are taken.
   node::Subscribers<NodeEvent> events;
   node::Subscribers<PathEvent> path_events;
+  std::unique_ptr<node::Observer> observer;
+  std::unique_ptr<admin::Server> admin;  ///< Nothing where it is not wanted.
 
  private:
   void start_system();
@@ -90,6 +97,9 @@ class Node::Parts {
   Result<void> make_services();
   Result<void> open_maps();
   Result<void> receive_files();
+  Result<void> open_admin();
+  void start_observer();
+  void start_admin();
   [[nodiscard]] Result<std::vector<node::KnownPeer>> load_peers(const std::filesystem::path& file) const;
   void describe() const;
 
@@ -97,6 +107,7 @@ class Node::Parts {
   std::thread transport_;
   std::mutex stop_mutex_;
   bool stopped_ = false;
+  std::string admin_token_;
 };
 
 }  // namespace v0

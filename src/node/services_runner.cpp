@@ -195,6 +195,9 @@ void ServicesRunner::call(std::size_t bytes, const std::shared_ptr<Answer<T>>& a
 }
 
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Role>>&, Call);  // services_leaders.cpp
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<ClusterReport>>&,
+                                   Call);  // services_report.cpp
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<std::size_t>>&, Call);
 // services_reminders.cpp
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Reminder>>&, Call);
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<ReminderStatistics>>&, Call);
@@ -247,16 +250,7 @@ void ServicesRunner::verify(Answer<RegistryAudit>::Function done) {
 
 void ServicesRunner::service_statistics(Answer<ServiceStatistics>::Function done) {
   auto answer = std::make_shared<Answer<ServiceStatistics>>(std::move(done));
-  call(0, answer, [this, answer] {
-    const auto& counters = machine_.registry().counters();
-    ServiceStatistics all;
-    all.registrations = counters.registrations;
-    all.removals = counters.removals;
-    all.rejected = counters.rejected;
-    all.ghosts = counters.ghosts;
-    all.held_back = queue_.held_back();
-    answer->give(all);
-  });
+  call(0, answer, [this, answer] { answer->give(service_figures()); });
 }
 
 void ServicesRunner::placement_issues(Answer<PlacementIssues>::Function done) {
@@ -644,6 +638,15 @@ void ServicesRunner::carry_out(services::MapHappened& effect) {
 
 void ServicesRunner::carry_out(services::MembersChanged& /*effect*/) {
   auto members = machine_.members().members();
+  if (config_.decided) {
+    const auto tell = [&](const std::vector<Atom>& of, const std::vector<Atom>& without, FlightEntry::Kind kind) {
+      for (const auto& node : of) {
+        if (!std::ranges::binary_search(without, node)) config_.decided(kind, node);
+      }
+    };
+    tell(members, members_, FlightEntry::Kind::joined);  // only this thread writes `members_`
+    tell(members_, members, FlightEntry::Kind::lost);
+  }
   const std::lock_guard lock(members_mutex_);
   members_ = std::move(members);
 }

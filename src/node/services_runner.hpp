@@ -13,6 +13,7 @@
 #include <atomic>
 #include <barrel_p2p/leader.hpp>
 #include <barrel_p2p/maps.hpp>
+#include <barrel_p2p/operations.hpp>
 #include <barrel_p2p/reminders.hpp>
 #include <barrel_p2p/replicated.hpp>
 #include <barrel_p2p/services.hpp>
@@ -29,6 +30,7 @@
 #include <variant>
 #include <vector>
 
+#include "admin/snapshot.hpp"
 #include "base/log.hpp"
 #include "distribution/network.hpp"
 #include "node/answer.hpp"
@@ -54,6 +56,17 @@ namespace node {
 struct ServicesRunnerConfig {
   services::ServicesConfig services;
   std::size_t queue_bytes_max = 0;
+  /// A node became a member, or is none any more.
+  std::function<void(FlightEntry::Kind kind, const Atom& node)> decided{};
+};
+
+/// What the cluster thread knows that others cannot read.
+struct ClusterReport {
+  admin::ClusterFigures figures;
+  std::vector<admin::LeaderRow> leaders;
+  std::vector<admin::ReminderRow> reminders;
+  std::vector<admin::MapRow> maps;
+  std::unordered_map<Atom, Milliseconds> silent;  ///< Other nodes, since they were last heard of.
 };
 
 class ServicesRunner {
@@ -90,6 +103,9 @@ class ServicesRunner {
   void ask(ServiceName name, const WhereisOptions& options, Answer<ServiceLocation>::Function done);
   void verify(Answer<RegistryAudit>::Function done);
   void service_statistics(Answer<ServiceStatistics>::Function done);
+  void report(Answer<ClusterReport>::Function done);
+  /// Entries that the disk refused.
+  void unwritten(Answer<std::size_t>::Function done);
   /// Reads the store, if the map is persistent: blocks for the disk.
   void open_map(const Atom& map, MapOptions options, Done done);
   void delete_map(const Atom& map, Done done);
@@ -121,6 +137,8 @@ class ServicesRunner {
   [[nodiscard]] Registrations lookup(const ServiceName& name) const;
   [[nodiscard]] std::optional<Pid> lookup_local(const ServiceName& name) const;
   [[nodiscard]] std::vector<ServiceName> list_services() const;
+  /// Of all names, at most so many.
+  [[nodiscard]] Registrations registrations(std::size_t count) const;
   [[nodiscard]] std::optional<ServiceLocation> find_service(const ServiceName& name,
                                                             const WhereisOptions& options) const;
   [[nodiscard]] std::vector<Atom> members() const;
@@ -232,6 +250,9 @@ class ServicesRunner {
   void carry_out(services::Routed& effect);
   void serve_waiters(const Term& name);
   void note_reminder_subscribers();
+  [[nodiscard]] ServiceStatistics service_figures() const;
+  [[nodiscard]] admin::ClusterFigures figures() const;
+  [[nodiscard]] std::vector<admin::LeaderRow> leader_rows() const;
   [[nodiscard]] static services::Now now();
 
   const ServicesRunnerConfig config_;

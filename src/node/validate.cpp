@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <barrel_p2p/node_name.hpp>
+#include <boost/asio/ip/address.hpp>
 #include <string>
 #include <utility>
 
+#include "distribution/auth/files.hpp"
 #include "distribution/detector.hpp"
 #include "distribution/discovery.hpp"
 #include "quic/address.hpp"
@@ -258,16 +260,60 @@ Result<void> check_receive(const NodeConfig& config) {
   return {};
 }
 
+constexpr std::size_t token_bytes_min = 16;  // beyond guessing, if it is random at all
+constexpr std::size_t token_bytes_max = 1024;
+
+Result<void> check_token(const std::string& key, std::string_view token) {
+  if (token.size() < token_bytes_min || token.size() > token_bytes_max) {
+    return bad(key, "must have 16 to 1024 bytes: try `openssl rand -hex 32`");
+  }
+  if (std::ranges::any_of(token, [](char byte) { return byte <= ' ' || byte > '~'; })) {
+    return bad(key, "must be made of printable ASCII characters without spaces: it stands in a header");
+  }
+  return {};
+}
+
+Result<void> check_admin(const NodeConfig& config) {
+  const auto& admin = config.admin;
+  if (!admin.port) return {};
+  boost::system::error_code error;
+  const auto address = boost::asio::ip::make_address(admin.listen, error);
+  if (error) return bad("admin.listen", "must be an IP address of this machine, not \"" + admin.listen + "\"");
+  if (!admin.token.empty() && !admin.token_file.empty()) {
+    return bad("admin.token", "and admin.token_file are one too many: give one of them");
+  }
+  if (!address.is_loopback() && admin.token.empty() && admin.token_file.empty()) {
+    return bad("admin.token", "is required beyond loopback (admin.listen = \"" + admin.listen +
+                                  "\"): others on the network could read all that this node knows");
+  }
+  return admin.token.empty() ? Result<void>() : check_token("admin.token", admin.token);
+}
+
 }  // namespace
 
+Result<std::string> admin_token(const AdminConfig& config) {
+  if (config.token_file.empty()) return config.token;
+  const auto read =
+      distribution::read_small_file(config.token_file, token_bytes_max + 1, distribution::FileCare::secret);
+  if (!read) return fail(read.error().code(), "admin.token_file: " + read.error().context());
+  std::string token(read->begin(), read->end());
+  while (token.ends_with('\n') || token.ends_with('\r')) token.pop_back();
+  if (auto checked = check_token("admin.token_file", token); !checked) return std::unexpected(checked.error());
+  return token;
+}
+
 Result<void> validate(const NodeConfig& config) {
-  for (const auto check : {check_addresses, check_cookie, check_certificate, check_limits, check_streams, check_times,
-                           check_views, check_membership, check_replication, check_reminders, check_receive}) {
+  for (const auto check :
+       {check_addresses, check_cookie, check_certificate, check_limits, check_streams, check_times, check_views,
+        check_membership, check_replication, check_reminders, check_receive, check_admin}) {
     if (auto checked = check(config); !checked) return checked;
   }
   return {};
 }
 
 }  // namespace node
+
+Result<void> check_config(const NodeConfig& config) { return node::validate(config); }
+
 }  // namespace v0
 }  // namespace barrel_p2p

@@ -10,6 +10,9 @@ namespace node {
 /// Error: `invalid_config`, with the key, what is wrong with it and what to write instead.
 Result<void> validate(const NodeConfig& config);
 
+/// From `token_file` or `token`; empty when there is none. Errors: `invalid_config` (too short), and those of the file.
+Result<std::string> admin_token(const AdminConfig& config);
+
 }  // namespace node
 }  // namespace v0
 }  // namespace barrel_p2p

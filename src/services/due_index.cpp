@@ -54,6 +54,35 @@ void DueIndex::sort() {
   for (auto& [partition, heap] : heaps_) std::ranges::make_heap(heap.items, later);
 }
 
+std::vector<DueIndex::Item> DueIndex::earliest(std::size_t count) const {
+  struct Place {
+    const Heap* heap;
+    std::size_t at;
+  };
+  const auto behind = [](const Place& left, const Place& right) {
+    return later(left.heap->items[left.at], right.heap->items[right.at]);
+  };
+  std::vector<Place> front;
+  for (const auto& [partition, heap] : heaps_) {
+    if (!heap.items.empty()) front.push_back({&heap, 0});
+  }
+  std::ranges::make_heap(front, behind);
+  std::vector<Item> found;
+  while (!front.empty() && found.size() < count) {
+    std::ranges::pop_heap(front, behind);
+    const Place place = front.back();
+    front.pop_back();
+    found.push_back(place.heap->items[place.at]);
+    // In a binary heap what comes behind an item is at these places.
+    for (const std::size_t at : {2 * place.at + 1, 2 * place.at + 2}) {
+      if (at >= place.heap->items.size()) continue;
+      front.push_back({place.heap, at});
+      std::ranges::push_heap(front, behind);
+    }
+  }
+  return found;
+}
+
 void DueIndex::clear() {
   heaps_.clear();
   armed_.clear();

@@ -36,6 +36,8 @@ class DueIndex {
   [[nodiscard]] std::optional<WallMilliseconds> next() const noexcept;
   /// What `next` is about; there is something.
   Item pop();
+  /// Of all partitions, the earliest ones first, with outdated ones. Costs a little for each partition with items.
+  [[nodiscard]] std::vector<Item> earliest(std::size_t count) const;
   /// With outdated ones.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 

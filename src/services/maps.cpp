@@ -255,6 +255,11 @@ const replication::OrMap* Maps::find(const Atom& map) const {
   return open == nullptr ? nullptr : &open->entries();
 }
 
+bool Maps::is_persistent(const Atom& map) const {
+  const Map* const found = open_map(map);
+  return found != nullptr && found->persistent();
+}
+
 Result<MapStatistics> Maps::statistics(const Atom& map) const {
   const Map* const open = open_map(map);
   if (open == nullptr) return no_such_map(map);

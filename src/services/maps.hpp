@@ -111,7 +111,8 @@ class Maps {
   [[nodiscard]] MonotonicTime deadline() const noexcept;
 
   // What is known.
-  [[nodiscard]] std::vector<Atom> names() const;  ///< Sorted.
+  [[nodiscard]] std::vector<Atom> names() const;            ///< Sorted.
+  [[nodiscard]] bool is_persistent(const Atom& map) const;  ///< Not: one that is not open, too.
   /// nullptr: not open.
   [[nodiscard]] const replication::OrMap* find(const Atom& map) const;
   /// Error: `no_such_map`.

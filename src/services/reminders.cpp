@@ -1,8 +1,10 @@
 #include "services/reminders.hpp"
 
 #include <algorithm>
+#include <ranges>
 #include <string>
 #include <tuple>
+#include <unordered_set>
 
 #include "services/forward.hpp"
 
@@ -425,6 +427,20 @@ std::optional<Reminder> Reminders::find(const Term& key) const {
   const Term* const value = state_.map().get(key);
   if (value == nullptr) return std::nullopt;
   return Reminder{ReminderTime(Milliseconds(due_of(*value))), (*value)[1], fence_of((*value)[2])};
+}
+
+std::vector<DueIndex::Item> Reminders::next(std::size_t count) const {
+  const std::size_t looked_at = 4 * count;  // some are outdated
+  std::vector<Item> items = due_.earliest(looked_at);
+  for (const auto& item : waiting_ | std::views::take(looked_at)) items.push_back(item);
+  std::unordered_set<Term> seen;
+  std::erase_if(items, [&](const Item& item) {
+    const Term* const value = state_.map().get(item.key);
+    return value == nullptr || due_of(*value) != item.due || !seen.insert(item.key).second;
+  });
+  std::ranges::stable_sort(items, {}, &Item::due);
+  if (items.size() > count) items.resize(count);
+  return items;
 }
 
 ReminderStatistics Reminders::statistics() const {

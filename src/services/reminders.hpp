@@ -134,6 +134,8 @@ class Reminders {
 
   // What is known.
   [[nodiscard]] std::optional<Reminder> find(const Term& key) const;
+  /// Those that are due next, the earliest first: at most so many, and fewer where many were changed lately.
+  [[nodiscard]] std::vector<DueIndex::Item> next(std::size_t count) const;
   [[nodiscard]] const replication::OrMap& entries() const noexcept { return state_.map(); }
   [[nodiscard]] ReminderStatistics statistics() const;
 
