@@ -1,7 +1,13 @@
+#include <unistd.h>
 #include <CLI/CLI.hpp>
+
+#include <cstdint>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "command_line.hpp"
 #include "node_command.hpp"
@@ -16,18 +22,31 @@ struct NodeOptions {
   std::string discovery;
   std::string receive;
   std::string log_level;
+  std::uint16_t admin_port = 0;
+  bool check_only = false;
 };
 
-int run(const CLI::App& app, const NodeOptions& options) {
+std::map<std::string, std::string> environment() {
+  std::map<std::string, std::string> variables;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const auto equal = text.find('=');
+    if (equal != std::string_view::npos) variables.emplace(text.substr(0, equal), text.substr(equal + 1));
+  }
+  return variables;
+}
+
+/// The file, then the environment, then the command line, which counts most.
+Result<NodeConfig> read_config(const CLI::App& app, const NodeOptions& options) {
   NodeConfig config;
   if (!options.config_file.empty()) {
     auto loaded = load_config(options.config_file);
-    if (!loaded) {
-      std::cerr << "barrel_p2p node: " << loaded.error().message() << '\n';
-      return exit_usage;
-    }
+    if (!loaded) return loaded;
     config = std::move(*loaded);
   }
+  auto overridden = override_config(std::move(config), environment());
+  if (!overridden) return overridden;
+  config = std::move(*overridden);
   if (app.count("--name") > 0) config.name = options.given.name;
   if (app.count("--port") > 0) config.port = options.given.port;
   if (app.count("--listen") > 0) config.listen = options.given.listen;
@@ -37,15 +56,30 @@ int run(const CLI::App& app, const NodeOptions& options) {
   if (app.count("--receive-dir") > 0) config.receive.dir = options.receive;
   if (app.count("--join") > 0) config.membership.contacts = options.given.membership.contacts;
   if (!options.given.cookie.empty()) config.cookie = options.given.cookie;
+  if (app.count("--admin-port") > 0) config.admin.port = options.admin_port;
   if (options.log_level == "debug") config.log_level = LogLevel::debug;
   if (options.log_level == "info") config.log_level = LogLevel::info;
   if (options.log_level == "warning") config.log_level = LogLevel::warning;
   if (options.log_level == "error") config.log_level = LogLevel::error;
-  if (config.name.empty()) {
-    std::cerr << "barrel_p2p node: give the node a name, for instance --name a@127.0.0.1\n";
+  return config;
+}
+
+int run(const CLI::App& app, const NodeOptions& options) {
+  const auto config = read_config(app, options);
+  const auto refuse = [](const std::string& why) {
+    std::cerr << "barrel_p2p node: " << why << '\n';
     return exit_usage;
+  };
+  if (!config) return refuse(config.error().message());
+  if (config->name.empty()) return refuse("give the node a name, for instance --name a@127.0.0.1");
+  if (options.check_only) {
+    if (const auto checked = check_config(*config); !checked) return refuse(checked.error().message());
+    std::cout << "the configuration is good\n";
+    return exit_ok;
   }
-  return run_node_command(config, std::cout, std::cerr);
+  LoadConfig load;
+  if (!options.config_file.empty()) load = [&] { return read_config(app, options); };
+  return run_node_command(*config, load, std::cout, std::cerr);
 }
 
 }  // namespace
@@ -80,6 +114,12 @@ void add_node(CLI::App& app, int& status) {
   node->add_option("--config", options->config_file, "TOML file; what the command line says counts more")
       ->check(CLI::ExistingFile)
       ->type_name("FILE");
+  node->add_option(
+          "--admin-port", options->admin_port,
+          "TCP port of the HTTP endpoint (health, metrics, state), on 127.0.0.1 unless the file says otherwise; "
+          "0 takes any; there is none by default")
+      ->type_name("PORT");
+  node->add_flag("--check-config", options->check_only, "Say whether the configuration is good, and start nothing");
   node->add_option("--log-level", options->log_level, "debug, info, warning or error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->type_name("LEVEL");
