@@ -47,7 +47,7 @@ export class Layout {
       .force('x', forceX<Spot>(0).strength((_, at) => (topology.neighbours[at]?.length ? 0.06 : 0.16)))
       .force('y', forceY<Spot>(0).strength((_, at) => (topology.neighbours[at]?.length ? 0.08 : 0.2)))
       .force('collide', many > 200 ? null : forceCollide<Spot>(14));
-    this.simulation.alphaDecay(many > 200 ? 0.03 : 0.0228).alpha(fresh ? 1 : Math.max(this.simulation.alpha(), 0.25));
+    this.simulation.alphaDecay(many > 200 ? 0.03 : 0.0228).alpha(fresh ? 1 : Math.max(this.simulation.alpha(), many > 200 ? 0.1 : 0.25));
   }
 
   tick(): void {

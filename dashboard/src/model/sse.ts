@@ -8,26 +8,20 @@ export const EVENT_MAX = 32 * 1024 * 1024;
 
 /** HTML standard, section "Server-sent events": what this page needs of it (event, data, comments). */
 export class EventParser {
-  private rest = '';
+  /** Pieces of a line that has not ended. They are joined once: a state comes in a hundred pieces. */
+  private pieces: string[] = [];
   private event = '';
   private data: string[] = [];
   private held = 0;
 
   push(chunk: string): ServerEvent[] {
-    const found: ServerEvent[] = [];
-    this.rest += chunk;
-    let from = 0;
-    for (;;) {
-      const end = this.rest.indexOf('\n', from);
-      if (end < 0) break;
-      const line = this.rest.slice(from, end).replace(/\r$/, '');
-      from = end + 1;
-      const complete = this.line(line);
-      if (complete) found.push(complete);
-    }
-    this.rest = this.rest.slice(from);
-    if (this.rest.length + this.held > EVENT_MAX) throw new Error('an event is too large');
-    return found;
+    this.held += chunk.length;
+    if (this.held > EVENT_MAX) throw new Error('an event is too large');
+    this.pieces.push(chunk);
+    if (!chunk.includes('\n')) return [];
+    const lines = this.pieces.join('').split('\n');
+    this.pieces = [lines.pop()!];
+    return lines.map((line) => this.line(line.replace(/\r$/, ''))).filter((found): found is ServerEvent => found !== null);
   }
 
   private line(line: string): ServerEvent | null {
@@ -42,10 +36,7 @@ export class EventParser {
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
     if (field === 'event') this.event = value;
-    if (field === 'data') {
-      this.data.push(value);
-      this.held += value.length;
-    }
+    if (field === 'data') this.data.push(value);
     return null;
   }
 }

@@ -1,8 +1,9 @@
 import type { JSX } from 'preact';
+import { useContext } from 'preact/hooks';
 import type { ClusterNode, LogEntry, State } from '../model/api';
 import { clock, duration, integer } from '../model/format';
 import { GraphView } from './graph';
-import { hrefOf, useStore } from './hooks';
+import { StoreContext, hrefOf, useStore } from './hooks';
 import type { View } from './hooks';
 import { Card, Empty, KindBadge, NodeName, StateBadge } from './parts';
 
@@ -43,7 +44,7 @@ function Tiles({ state, nodes, links }: { state: State; nodes: ClusterNode[]; li
 }
 
 function Detail({ node, state, neighbours }: { node: ClusterNode; state: State; neighbours: string[] }): JSX.Element {
-  const [, store] = useStore();
+  const store = useContext(StoreContext);
   const services = state.services.filter((one) => one.node === node.name);
   const roles = state.leaders.filter((one) => one.node === node.name);
   const place = state.placement.members.indexOf(node.name);

@@ -36,6 +36,8 @@ export function paletteOf(element: Element): Palette {
 /** Passive links are many times more than active ones; beyond this only those of the chosen node are drawn. */
 export const PASSIVE_DRAWN_MAX = 3000;
 const LABELS_MAX = 60;
+/** One path of thousands of crossing lines takes longer to fill than many short ones. */
+const LINES_AT_ONCE = 50;
 
 export const radiusOf = (nodes: number): number => (nodes > 400 ? 4 : nodes > 100 ? 5.5 : nodes > 40 ? 7 : 10);
 
@@ -54,12 +56,14 @@ export function paint(context: CanvasRenderingContext2D, frame: Frame, palette: 
     context.lineWidth = width;
     context.globalAlpha = alpha;
     context.setLineDash(dash);
-    context.beginPath();
-    for (const link of links) {
-      context.moveTo(...at(link.source));
-      context.lineTo(...at(link.target));
+    for (let from = 0; from < links.length; from += LINES_AT_ONCE) {
+      context.beginPath();
+      for (const link of links.slice(from, from + LINES_AT_ONCE)) {
+        context.moveTo(...at(link.source));
+        context.lineTo(...at(link.target));
+      }
+      context.stroke();
     }
-    context.stroke();
     context.setLineDash([]);
   };
   const touches = (link: Link): boolean => link.source === focus || link.target === focus;
@@ -77,7 +81,12 @@ export function paint(context: CanvasRenderingContext2D, frame: Frame, palette: 
   if (focus !== null) lines(live.filter(touches), palette.accent, many ? 1.6 : 2.4, 1);
 
   const radius = radiusOf(topology.nodes.length) * Math.min(1.6, Math.max(0.7, Math.sqrt(scale)));
+  const plain = (node: ClusterNode, index: number): boolean =>
+    node.state === 'alive' && !node.self && index !== frame.selected && !frame.changed.has(node.name) && !near.has(index);
+  context.globalAlpha = focus === null ? 1 : 0.35;
+  drawPlain(context, topology.nodes.map((node, index) => ({ node, index })).filter(({ node, index }) => plain(node, index)), at, radius, palette);
   topology.nodes.forEach((node, index) => {
+    if (plain(node, index)) return;
     context.globalAlpha = focus === null || near.has(index) ? 1 : 0.35;
     drawNode(context, node, ...at(index), radius, palette, { selected: index === frame.selected, changed: frame.changed.has(node.name) });
   });
@@ -85,9 +94,9 @@ export function paint(context: CanvasRenderingContext2D, frame: Frame, palette: 
   labels(context, frame, palette, near, radius, at);
 }
 
-function shape(context: CanvasRenderingContext2D, kind: ClusterNode['kind'], x: number, y: number, radius: number): void {
-  context.beginPath();
+function outline(context: CanvasRenderingContext2D, kind: ClusterNode['kind'], x: number, y: number, radius: number): void {
   if (kind === 'cpp') {
+    context.moveTo(x + radius, y);
     context.arc(x, y, radius, 0, 2 * Math.PI);
   } else if (kind === 'erlang') {
     const reach = radius * 1.25;
@@ -99,6 +108,28 @@ function shape(context: CanvasRenderingContext2D, kind: ClusterNode['kind'], x: 
   } else {
     const side = radius * 0.88;
     context.rect(x - side, y - side, 2 * side, 2 * side);
+  }
+}
+
+function shape(context: CanvasRenderingContext2D, kind: ClusterNode['kind'], x: number, y: number, radius: number): void {
+  context.beginPath();
+  outline(context, kind, x, y, radius);
+}
+
+/** Those that live and of which nothing more is to be said: nearly all, so a few strokes for many of them. */
+function drawPlain(context: CanvasRenderingContext2D, nodes: { node: ClusterNode; index: number }[], at: (index: number) => [number, number],
+                   radius: number, palette: Palette): void {
+  context.strokeStyle = palette.surface;
+  context.lineWidth = 1;
+  for (const kind of ['unknown', 'cpp', 'erlang'] as const) {
+    const ones = nodes.filter(({ node }) => node.kind === kind);
+    context.fillStyle = palette[kind];
+    for (let from = 0; from < ones.length; from += LINES_AT_ONCE) {
+      context.beginPath();
+      for (const { index } of ones.slice(from, from + LINES_AT_ONCE)) outline(context, kind, ...at(index), radius);
+      context.fill();
+      context.stroke();
+    }
   }
 }
 

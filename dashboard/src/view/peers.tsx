@@ -1,11 +1,11 @@
 import type { JSX } from 'preact';
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useContext, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import type { AlignedData } from 'uplot';
 import type { Peer, State } from '../model/api';
 import { bytes, clock, integer, milliseconds, percent } from '../model/format';
 import type { History, Measure, Sample } from '../model/history';
-import { useStore } from './hooks';
+import { StoreContext } from './hooks';
 import { Card, Empty, Search, Table } from './parts';
 import type { Column } from './parts';
 import { NodeLink } from './tables';
@@ -76,7 +76,7 @@ function Chart(props: ChartProps): JSX.Element {
 const traffic = (peer: Peer): number => peer.sent_bytes + peer.received_bytes;
 
 export function Peers({ state, dark }: { state: State; dark: boolean }): JSX.Element {
-  const [, store] = useStore();
+  const store = useContext(StoreContext);
   const [filter, setFilter] = useState('');
   const { peers } = state;
   const [chosen, setChosen] = useState<string[] | null>(null);

@@ -1,9 +1,9 @@
 // The views that are a table with a filter: members, services, leaders, reminders.
 import type { JSX } from 'preact';
-import { useMemo, useState } from 'preact/hooks';
+import { useContext, useMemo, useState } from 'preact/hooks';
 import type { ClusterNode, Leader, Reminder, Service, State } from '../model/api';
 import { duration, integer, moment } from '../model/format';
-import { useClock, useStore } from './hooks';
+import { StoreContext, useClock, useStore } from './hooks';
 import { Card, Empty, KindBadge, NodeName, Search, StateBadge, Table } from './parts';
 import type { Column } from './parts';
 
@@ -45,7 +45,7 @@ const memberColumns: Column<MemberRow>[] = [
 
 /** A node's name that opens it beside the graph. */
 export function NodeLink({ name }: { name: string }): JSX.Element {
-  const [, store] = useStore();
+  const store = useContext(StoreContext);
   if (name === '') return <span class="muted">none</span>;
   return <NodeName name={name} onSelect={(one) => {
     store.select(one);
