@@ -8,15 +8,20 @@ Without --command the real nodes are left out. BARREL_P2P_REWRITE=1 renews the p
 it says "skipped: ..." and does nothing.
 """
 import argparse
+import http.client
 import os
 import pathlib
 import shutil
+import signal
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import mock_cluster
+import small_png
 import webdriver
 
 FIGURES = pathlib.Path(__file__).resolve().parents[2] / "docs" / "figures"
@@ -120,7 +125,7 @@ class PageTest(unittest.TestCase):
     def picture(self, name):
         self.browser.screenshot(options.scratch / name)
         if os.environ.get("BARREL_P2P_REWRITE"):
-            shutil.copy(options.scratch / name, FIGURES / name)
+            (FIGURES / name).write_bytes(small_png.small((options.scratch / name).read_bytes()))
 
     def no_complaints(self):
         self.assertEqual(self.browser.console(), [])
@@ -284,6 +289,84 @@ class Simulated(PageTest):
             values.append(self.browser.run_async(REACTION.replace("ACT", act).replace("SHOWN", shown)))
             self.browser.run_async(REACTION.replace("ACT", undo).replace("SHOWN", f"!({shown})"))
         return values
+
+
+class Real(PageTest):
+    """Nodes as separate processes; the page is the one that is built into them."""
+
+    def setUp(self):
+        if not options.command:
+            self.skipTest("no command with an endpoint is built")
+        super().setUp()
+        self.port = webdriver.free_port()
+        self.nodes = {}
+
+    def start(self, name, *arguments):
+        directory = self.scratch / name
+        log = open(self.scratch / f"{name}.log", "ab")
+        self.addCleanup(log.close)
+        command = [options.command, "node", "--name", f"{name}@127.0.0.1", "--data", directory, "--discovery-dir", self.scratch / "discovery",
+                   "--log-level", "warning", *arguments]
+        self.nodes[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env={**os.environ, "BARREL_P2P_COOKIE": "browser test"})
+        self.addCleanup(self.end, self.nodes[name])
+
+    def end(self, process):
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
+
+    def answers(self):
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            connection.request("GET", "/health/live")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+
+    def graph(self):
+        return self.browser.run("return document.querySelector('canvas')?.getAttribute('aria-label')") or ""
+
+    def test_a_killed_node_is_shown_and_so_is_its_return(self):
+        self.start("ams", "--admin-port", str(self.port))
+        self.browser.await_(self.answers, "the endpoint does not answer")
+        self.browser.open(f"http://127.0.0.1:{self.port}/")
+        self.browser.await_text("Live", "ams@127.0.0.1", "Alone so far")
+        for name in ("fra", "lon", "nyc"):
+            self.start(name, "--join", "ams@127.0.0.1")
+        self.browser.await_(lambda: "4 nodes alive, 0 not" in self.graph(), lambda: f"four nodes are never seen: {self.graph()}")
+        self.browser.await_text("lon@127.0.0.1")
+        self.settled()
+
+        self.nodes["lon"].send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        self.browser.await_(lambda: "3 nodes alive, 1 not" in self.graph(), lambda: f"the death of a node is never seen: {self.graph()}")
+        print(f"a node that was killed is shown as such after {time.monotonic() - killed:.1f} s")
+        self.browser.await_text("1 down of 4")
+        self.settled()
+        self.picture("dashboard-killed.png")
+        self.show("members")
+        row = self.browser.await_(lambda: self.browser.run("return document.querySelector('.row-dead')?.innerText"), "no row is marked as dead")
+        self.assertIn("lon@127.0.0.1", row)
+        self.show("events")
+        self.browser.await_(lambda: self.browser.run("return [...document.querySelectorAll('.row-warning')].some((one) => one.innerText.includes('lon@127.0.0.1'))"),
+                            lambda: f"no event tells of it:\n{self.browser.text()}")
+
+        self.nodes["lon"].wait()
+        self.start("lon", "--join", "ams@127.0.0.1")
+        self.show("overview")
+        self.browser.await_(lambda: "4 nodes alive, 0 not" in self.graph(), lambda: f"its return is never seen: {self.graph()}")
+        self.no_complaints()
+
+    def test_a_node_that_ends_leaves_a_page_that_says_so(self):
+        self.start("ams", "--admin-port", str(self.port))
+        self.browser.await_(self.answers, "the endpoint does not answer")
+        self.browser.open(f"http://127.0.0.1:{self.port}/")
+        self.browser.await_text("Live")
+        self.end(self.nodes["ams"])
+        self.browser.await_text("Disconnected since")
+        self.start("ams", "--admin-port", str(self.port))
+        self.browser.await_(lambda: "Live" in self.browser.text() and "Disconnected" not in self.browser.text(), "it never comes back")
 
 
 def command_line():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A cluster that is not there: serves what the endpoint of a node serves, for N made-up nodes, to develop and measure the page.
 
-  mock_cluster.py --nodes 1000 --port 9470 --page DIR    DIR: what `npm run build` made
+  mock_cluster.py --nodes 1000 --port 9180 --page DIR    DIR: what `npm run build` made
 
 GET /mock/kill/NAME and /mock/revive/NAME change the cluster; /mock/refuse/1 makes the endpoint refuse all until /mock/refuse/0.
 """
@@ -255,7 +255,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=3)
-    parser.add_argument("--port", type=int, default=9470)
+    parser.add_argument("--port", type=int, default=9180)
     parser.add_argument("--page", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parents[2] / "dashboard" / "dist")
     arguments = parser.parse_args()
     server = Server(Cluster(arguments.nodes, lonely=arguments.nodes == 1), arguments.page, arguments.port).start()
