@@ -80,6 +80,8 @@ if(NOT dashboard_missing)
     DEPENDS ${dashboard_sources} ${dashboard_source}/index.html ${dashboard_source}/vite.config.ts ${dashboard_source}/tsconfig.json
             ${dashboard_source}/package.json ${dashboard_build}/packages.sha256 ${CMAKE_CURRENT_LIST_DIR}/embed_page.cmake
     WORKING_DIRECTORY ${dashboard_build} COMMENT "Building the page" VERBATIM)
+  # Its names are those of a file that is alone.
+  set_source_files_properties(${dashboard_cpp} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   add_custom_target(dashboard_page ALL DEPENDS ${dashboard_cpp})
 endif()
 

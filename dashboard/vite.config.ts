@@ -17,6 +17,6 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   esbuild: { jsx: 'automatic', jsxImportSource: 'preact', legalComments: 'none' },
-  server: { proxy: { '/api': process.env.DASHBOARD_NODE ?? 'http://127.0.0.1:9470' } },
+  server: { proxy: { '/api': process.env.DASHBOARD_NODE ?? 'http://127.0.0.1:9180' } },
   test: { include: ['test/**/*.test.ts'], environment: 'node', testTimeout: 60_000, pool: 'threads', poolOptions: { threads: { singleThread: true } } },
 });

@@ -72,7 +72,7 @@ function Detail({ node, state, neighbours }: { node: ClusterNode; state: State; 
         <dt>Partitions</dt><dd>{integer(owned)} of {integer(state.placement.partitions)}</dd>
         {peer && <><dt>Round trip</dt><dd>{peer.rtt_ms.toFixed(2)} ms, at least {peer.rtt_min_ms.toFixed(2)} ms</dd>
           <dt>Address</dt><dd>{peer.address}</dd></>}
-        <dt>Known since</dt><dd>{node.self ? 'it is this node' : `${duration(node.age_ms)} ago`}</dd>
+        <dt>Knowledge</dt><dd>{node.self ? 'its own' : `${duration(node.age_ms)} old`}</dd>
       </dl>
     </Card>
   );
