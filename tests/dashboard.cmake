@@ -18,4 +18,4 @@ if(TARGET barrel_p2p_command AND TARGET barrel_p2p_admin)
 endif()
 add_page_test(dashboard_browser Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/dashboard/browser_test.py ${arguments})
 # Two browsers at once would only measure each other.
-set_tests_properties(dashboard_browser PROPERTIES PROCESSORS 2)
+set_tests_properties(dashboard_browser PROPERTIES PROCESSORS 2 TIMEOUT 900)

@@ -35,6 +35,11 @@ describe('what a node tells', () => {
 
   it('has a severity that is known', () => expect(decodeLogEntry({ severity: 'fatal' }).severity).toBe('info'));
 
+  it('has no time in the text of an event, which has one beside it', () => {
+    expect(decodeLogEntry({ text: '2026-11-28T18:12:30.452Z lost lon@x' }).text).toBe('lost lon@x');
+    expect(decodeLogEntry({ text: '2026-11-28 lost' }).text).toBe('2026-11-28 lost');
+  });
+
   it('gives the key of the next page back whole', () => {
     const next = 'k'.repeat(TEXT_MAX * 2);
     expect(decodeMapPage({ next }).next).toBe(next);

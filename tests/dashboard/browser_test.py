@@ -300,13 +300,13 @@ class Real(PageTest):
         super().setUp()
         self.port = webdriver.free_port()
         self.nodes = {}
+        self.home = pathlib.Path(tempfile.mkdtemp(dir=self.scratch))
 
     def start(self, name, *arguments):
-        directory = self.scratch / name
-        log = open(self.scratch / f"{name}.log", "ab")
+        log = open(self.home / f"{name}.log", "ab")
         self.addCleanup(log.close)
-        command = [options.command, "node", "--name", f"{name}@127.0.0.1", "--data", directory, "--discovery-dir", self.scratch / "discovery",
-                   "--log-level", "warning", *arguments]
+        command = [options.command, "node", "--name", f"{name}@127.0.0.1", "--data", self.home / name,
+                   "--discovery-dir", self.home / "discovery", "--log-level", "warning", *arguments]
         self.nodes[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env={**os.environ, "BARREL_P2P_COOKIE": "browser test"})
         self.addCleanup(self.end, self.nodes[name])
@@ -317,12 +317,15 @@ class Real(PageTest):
             process.wait(60)
 
     def answers(self):
+        self.assertIsNone(self.nodes["ams"].poll(), (self.home / "ams.log").read_text())
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
             connection.request("GET", "/health/live")
             return connection.getresponse().status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            connection.close()
 
     def graph(self):
         return self.browser.run("return document.querySelector('canvas')?.getAttribute('aria-label')") or ""

@@ -5,6 +5,11 @@ import zlib
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOURS = 256
+ALIKE = 60  # Squared distance in red, green and blue that nobody sees.
+
+
+def distance(one, other):
+    return sum((left - right) ** 2 for left, right in zip(one, other))
 
 
 def chunks(png):
@@ -56,11 +61,15 @@ def small(png):
     rows = [[bytes(line[at:at + 3]) for at in range(0, len(line), depth)]
             for line in unfiltered(zlib.decompress(parts[b"IDAT"]), width, height, depth)]
     counts = collections.Counter(pixel for row in rows for pixel in row)
-    palette = [colour for colour, _ in counts.most_common(COLOURS)]
+    palette = []
+    for colour, _ in counts.most_common():
+        # Shades of text are many and alike; a colour that is rare and unlike the others must not lose its place to them.
+        if len(palette) < COLOURS and all(distance(colour, other) >= ALIKE for other in palette):
+            palette.append(colour)
     place = {colour: at for at, colour in enumerate(palette)}
     for colour in counts:
         if colour not in place:
-            place[colour] = min(range(len(palette)), key=lambda at: sum((one - other) ** 2 for one, other in zip(palette[at], colour)))
+            place[colour] = min(range(len(palette)), key=lambda at: distance(palette[at], colour))
     data = b"".join(b"\0" + bytes(place[pixel] for pixel in row) for row in rows)
     return SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)) + chunk(b"PLTE", b"".join(palette)) + \
         chunk(b"IDAT", zlib.compress(data, 9)) + chunk(b"IEND", b"")

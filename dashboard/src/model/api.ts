@@ -148,6 +148,9 @@ export function decodeState(value: unknown): State {
   };
 }
 
+/** The text of an entry may begin with its time, as in a log file: here the time stands beside it. */
+const TIMESTAMP = /^\d{4}-\d\d-\d\dT[\d:.]+Z /;
+
 export function decodeLogEntry(value: unknown): LogEntry {
   const raw = fields(value);
   return {
@@ -155,7 +158,7 @@ export function decodeLogEntry(value: unknown): LogEntry {
     severity: oneOf(raw.severity, ['debug', 'info', 'warning', 'error'] as const, 'info'),
     kind: text(raw.kind),
     peer: text(raw.peer),
-    text: text(raw.text),
+    text: text(raw.text).replace(TIMESTAMP, ''),
     reason: text(raw.reason),
   };
 }
