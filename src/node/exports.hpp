@@ -1,6 +1,9 @@
 // Functions of the Erlang library that other nodes may call here, by `rpc` and `erpc`, under the same names.
 #pragma once
 
+#include <barrel_p2p/node_name.hpp>
+#include <cstdint>
+
 #include "distribution/network.hpp"
 #include "node/overlay_runner.hpp"
 #include "node/services_runner.hpp"
@@ -40,6 +43,27 @@ void export_reminders(process::System& system, ServicesRunner& services);
 void export_paths(process::System& system, distribution::Network& network);
 
 inline std::unexpected<Error> bad_argument(const char* text) { return fail(Errc::invalid_argument, text); }
+
+/// What an operator asks a node; ours alone, Erlang nodes have none of it. Lists are bounded, and say when something
+/// was left out: `{List, true}`, else `{List, false}`.
+///
+///   barrel_p2p:peers/0                   [#{node, address, dialled, hidden}], connected nodes
+///   barrel_p2p:leaders/0                 {[#{role, node, pid, fence, candidates}], Cut}; `fence` is the greatest one
+///                                        known of the role, `node` and `pid` are `undefined` while nobody leads
+///   barrel_p2p:placement/0               [Owner | undefined], one a partition
+///   barrel_p2p:reminders/1               {[#{key, due, payload, here}], Cut}, at most so many, the earliest first
+///   barrel_p2p:reminder_statistics/0     #{pending, fired, ...}
+void export_peers(process::System& system, distribution::Network& network);
+void export_inspection(process::System& system, ServicesRunner& services);
+
+/// `barrel_p2p:node_info/0`: #{name, kind, version, port, started_ms, uptime_ms, time_ms, hidden}; times are Unix
+/// milliseconds by the clock of this node.
+struct NodeInfo {
+  NodeName name;
+  std::uint16_t port = 0;
+  bool hidden = false;
+};
+void export_node_info(process::System& system, const NodeInfo& info);
 
 /// `join` with the check for the own name. Errors: those of `Node::join`.
 Result<void> join(const process::System& system, OverlayRunner& overlay, const Atom& contact);

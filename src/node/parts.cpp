@@ -310,6 +310,7 @@ Result<void> Node::Parts::make_services() {
   node::export_maps(*system, *services);
   node::export_placement(*system, *services);
   node::export_leaders(*system, *services);
+  node::export_inspection(*system, *services);
   bridge = node::make_bridge(*system, *services, *overlay);
   return {};
 }
@@ -419,6 +420,8 @@ Result<void> Node::Parts::start() {
   system->set_remote(std::move(remote));
   port = network->endpoint().local_address().port();
   node::export_paths(*system, *network);
+  node::export_peers(*system, *network);
+  node::export_node_info(*system, {name, port, config.hidden});
   if (auto made = make_overlay(); !made) return made;
   if (auto made = make_services(); !made) return made;
   if (auto received = receive_files(); !received) return received;

@@ -194,6 +194,12 @@ void ServicesRunner::call(std::size_t bytes, const std::shared_ptr<Answer<T>>& a
   }
 }
 
+void ServicesRunner::ask_machine(std::function<Term(const services::Services& machine)> read,
+                                 Answer<Term>::Function done) {
+  auto answer = std::make_shared<Answer<Term>>(std::move(done));
+  call(0, answer, [this, answer, read = std::move(read)] { answer->give(read(machine_)); });
+}
+
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Role>>&, Call);  // services_leaders.cpp
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<ClusterReport>>&,
                                    Call);  // services_report.cpp

@@ -133,6 +133,9 @@ class ServicesRunner {
   void subscribe_reminders(const Pid& pid);
   void unsubscribe_reminders(const Pid& pid) { reminder_pids_.remove(pid); }
 
+  /// Answers with what `read` makes of the machine: on the cluster thread, which it must not hold up.
+  void ask_machine(std::function<Term(const services::Services& machine)> read, Answer<Term>::Function done);
+
   // Reads, from any thread, without waiting.
   [[nodiscard]] Registrations lookup(const ServiceName& name) const;
   [[nodiscard]] std::optional<Pid> lookup_local(const ServiceName& name) const;
