@@ -16,9 +16,11 @@ struct CallCommand : VisitorOptions {
   std::string module;
   std::string function;
   std::string arguments = "[]";  ///< A list, as Erlang text.
+  bool json = false;
 };
 
-/// Prints the result as Erlang text, one line. Returns exit_ok, exit_usage, exit_connect_failed or exit_badrpc.
+/// Prints the result as Erlang text, one line; as JSON `{"node":..., "result":...}`. Returns exit_ok, exit_usage,
+/// exit_connect_failed or exit_badrpc.
 int run_call_command(const CallCommand& command, std::ostream& output, std::ostream& errors);
 
 }  // namespace barrel_p2p::command

@@ -2,12 +2,16 @@
 
 #include <array>
 #include <ctime>
+#include <filesystem>
+#include <optional>
 #include <ostream>
 #include <string>
 
 #include "base/clock.hpp"
 #include "command_line.hpp"
+#include "complaint.hpp"
 #include "distribution/auth/certificate.hpp"
+#include "json.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -32,6 +36,19 @@ void print(const Certificate& certificate, std::ostream& output) {
          << (certificate.own ? "a node, which makes it anew in time\n" : "an operator, who replaces it\n");
 }
 
+std::string json_of(const Certificate& certificate, const std::optional<std::filesystem::path>& backup = {}) {
+  return JsonObject()
+      .set("fingerprint", distribution::to_hex(certificate.binding))
+      .set("subject", certificate.subject)
+      .set("valid_from", certificate.begins)
+      .set("valid_until", certificate.expires)
+      .set("expired", certificate.expires < wall_now())
+      .set("own", certificate.own)
+      .set("made", certificate.renewed)
+      .set("backup", backup ? Json(backup->string()) : Json())
+      .text();
+}
+
 Result<void> run(const CertCommand& command, std::ostream& output) {
   switch (command.operation) {
     case CertOperation::show: {
@@ -40,12 +57,20 @@ Result<void> run(const CertCommand& command, std::ostream& output) {
           distribution::load_certificate(given ? command.certificate : command.certificate_dir / "node.crt",
                                          given ? command.key : command.certificate_dir / "node.key");
       if (!shown) return std::unexpected(shown.error());
-      print(*shown, output);
+      if (command.json) {
+        output << json_of(*shown) << '\n';
+      } else {
+        print(*shown, output);
+      }
       return {};
     }
     case CertOperation::generate: {
       const auto made = distribution::load_or_create_certificate(command.certificate_dir, wall_now());
       if (!made) return std::unexpected(made.error());
+      if (command.json) {
+        output << json_of(*made) << '\n';
+        return {};
+      }
       print(*made, output);
       if (!made->renewed) output << "It was there before: `cert rotate` replaces it.\n";
       return {};
@@ -53,6 +78,10 @@ Result<void> run(const CertCommand& command, std::ostream& output) {
     case CertOperation::rotate: {
       const auto rotated = distribution::rotate_certificate(command.certificate_dir, wall_now());
       if (!rotated) return std::unexpected(rotated.error());
+      if (command.json) {
+        output << json_of(rotated->certificate, rotated->backup) << '\n';
+        return {};
+      }
       print(rotated->certificate, output);
       if (rotated->backup) output << "backup      " << rotated->backup->string() << '\n';
       return {};
@@ -64,17 +93,17 @@ Result<void> run(const CertCommand& command, std::ostream& output) {
 }  // namespace
 
 int run_cert_command(const CertCommand& command, std::ostream& output, std::ostream& errors) {
+  const Complaints complaints{errors, "cert", command.json};
   if (command.certificate.empty() != command.key.empty()) {
-    errors << "barrel_p2p cert: --cert and --key belong together: give both or neither\n";
-    return exit_usage;
+    return complaints.tell(exit_usage, "--cert and --key belong together: give both or neither");
   }
   const auto done = run(command, output);
   if (done) return exit_ok;
-  errors << "barrel_p2p cert: " << done.error().message() << '\n';
+  std::string text = done.error().message();
   if (done.error() == Errc::not_found) {
-    errors << "barrel_p2p cert: give the --data or --cert-dir of the node; `cert generate` makes a certificate\n";
+    text += "; give the --data or --cert-dir of the node; `cert generate` makes a certificate";
   }
-  return exit_failed;
+  return complaints.tell(exit_failed, text);
 }
 
 }  // namespace barrel_p2p::command

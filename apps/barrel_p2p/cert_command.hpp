@@ -19,6 +19,7 @@ struct CertCommand {
   std::filesystem::path certificate_dir;
   std::filesystem::path certificate;  ///< With `key`: to be shown, instead of what is in the directory.
   std::filesystem::path key;
+  bool json = false;
 };
 
 /// Returns exit_ok, exit_failed or exit_usage.

@@ -24,6 +24,7 @@ void add_call(CLI::App& app, int& status) {
   call->add_option("module", command.module, "Module")->required()->type_name("MODULE");
   call->add_option("function", command.function, "Function")->required()->type_name("FUNCTION");
   call->add_option("args", command.arguments, "Arguments as an Erlang list, [] by default")->type_name("ARGS");
+  add_json_option(*call, command.json);
   add_visitor_options(*call, options->visitor, "-n,--name");
   call->callback([options, &status] {
     options->visitor.give_to(options->command);

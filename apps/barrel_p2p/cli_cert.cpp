@@ -6,6 +6,7 @@
 
 #include "cert_command.hpp"
 #include "command_line.hpp"
+#include "visitor_arguments.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -15,6 +16,7 @@ struct CertOptions {
   std::string certificate_dir;
   std::string certificate;
   std::string key;
+  bool json = false;
 };
 
 CLI::App& add_operation(CLI::App& cert, int& status, const std::shared_ptr<CertOptions>& options, const char* name,
@@ -27,6 +29,7 @@ CLI::App& add_operation(CLI::App& cert, int& status, const std::shared_ptr<CertO
                                                                : std::filesystem::path(options->certificate_dir);
     command.certificate = options->certificate;
     command.key = options->key;
+    command.json = options->json;
     status = run_cert_command(command, std::cout, std::cerr);
   });
   return *app;
@@ -45,6 +48,7 @@ void add_cert(CLI::App& app, int& status) {
   cert->add_option("--data", options->data, "Data directory of the node; ./data by default")->type_name("DIR");
   cert->add_option("--cert-dir", options->certificate_dir, "Directory of node.crt and node.key; DATA/quic by default")
       ->type_name("DIR");
+  add_json_option(*cert, options->json);
   auto& show = add_operation(*cert, status, options, "show", "Fingerprint, subject, dates; checks that the key fits",
                              CertOperation::show);
   show.add_option("--cert", options->certificate, "A certificate (PEM) that is kept elsewhere (cert_file)")

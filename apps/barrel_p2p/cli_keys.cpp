@@ -6,6 +6,7 @@
 
 #include "command_line.hpp"
 #include "keys_command.hpp"
+#include "visitor_arguments.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -43,6 +44,7 @@ void add_keys(CLI::App& app, int& status) {
   keys->add_option("--key-dir", options->key_dir, "Directory of its keys; DATA/keys by default")
       ->envname("BARREL_P2P_KEY_DIR")
       ->type_name("DIR");
+  add_json_option(*keys, options->command.json);
   add_operation(*keys, status, options, "show", "Public key and fingerprint of the node; makes them if need be",
                 KeysOperation::show);
   add_operation(*keys, status, options, "list", "Trusted keys: name, fingerprint, key", KeysOperation::list);

@@ -10,7 +10,10 @@
 #include <utility>
 
 #include "command_line.hpp"
+#include "complaint.hpp"
+#include "json.hpp"
 #include "node_command.hpp"
+#include "visitor_arguments.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -24,6 +27,7 @@ struct NodeOptions {
   std::string log_level;
   std::uint16_t admin_port = 0;
   bool check_only = false;
+  bool json = false;
 };
 
 std::map<std::string, std::string> environment() {
@@ -66,20 +70,19 @@ Result<NodeConfig> read_config(const CLI::App& app, const NodeOptions& options) 
 
 int run(const CLI::App& app, const NodeOptions& options) {
   const auto config = read_config(app, options);
-  const auto refuse = [](const std::string& why) {
-    std::cerr << "barrel_p2p node: " << why << '\n';
-    return exit_usage;
+  const auto refuse = [complaints = Complaints{std::cerr, "node", options.json}](const std::string& why) {
+    return complaints.tell(exit_usage, why);
   };
   if (!config) return refuse(config.error().message());
   if (config->name.empty()) return refuse("give the node a name, for instance --name a@127.0.0.1");
   if (options.check_only) {
     if (const auto checked = check_config(*config); !checked) return refuse(checked.error().message());
-    std::cout << "the configuration is good\n";
+    std::cout << (options.json ? JsonObject().set("good", true).text() : "the configuration is good") << '\n';
     return exit_ok;
   }
   LoadConfig load;
   if (!options.config_file.empty()) load = [&] { return read_config(app, options); };
-  return run_node_command(*config, load, std::cout, std::cerr);
+  return run_node_command(*config, load, std::cout, std::cerr, options.json);
 }
 
 }  // namespace
@@ -123,6 +126,7 @@ void add_node(CLI::App& app, int& status) {
   node->add_option("--log-level", options->log_level, "debug, info, warning or error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->type_name("LEVEL");
+  add_json_option(*node, options->json);
   node->callback([node, options, &status] { status = run(*node, *options); });
 }
 

@@ -5,6 +5,7 @@
 
 #include "command_line.hpp"
 #include "sim_command.hpp"
+#include "visitor_arguments.hpp"
 
 namespace barrel_p2p::command {
 
@@ -24,6 +25,7 @@ void add_sim(CLI::App& app, int& status) {
       ->type_name("COUNT");
   sim->add_option("--csv", command->csv, "Write the tables to this file")->type_name("FILE");
   sim->add_option("--svg", command->svg, "Write the charts to this file")->type_name("FILE");
+  add_json_option(*sim, command->json);
   sim->callback([command, &status] { status = run_sim_command(*command, std::cout, std::cerr); });
 }
 

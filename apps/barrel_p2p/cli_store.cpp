@@ -7,6 +7,7 @@
 
 #include "command_line.hpp"
 #include "store_command.hpp"
+#include "visitor_arguments.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -45,7 +46,9 @@ void add_store(CLI::App& app, int& status) {
   store->require_subcommand(1);
   store->footer(
       "verify, dump and export change nothing. A damaged store is salvaged by the node that opens it: good records go\n"
-      "into a new file, the damaged file is kept aside.");
+      "into a new file, the damaged file is kept aside. An export is the same text with --json.");
+  store->fallthrough();
+  add_json_option(*store, options->command.json);
   add_operation(*store, status, options, "verify", "Check every record; 0 when all is well, 1 with what is wrong",
                 StoreOperation::verify);
   add_operation(*store, status, options, "dump", "All records as Erlang terms, one a line", StoreOperation::dump);

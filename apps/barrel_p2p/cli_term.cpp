@@ -5,6 +5,7 @@
 
 #include "command_line.hpp"
 #include "term_command.hpp"
+#include "visitor_arguments.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -18,6 +19,7 @@ void add_operation(CLI::App& term, int& status, const char* name, const char* he
         ->type_name("N")
         ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32U));
   }
+  add_json_option(*app, command->json);
   app->callback([command, &status] { status = run_term_command(*command, std::cin, std::cout); });
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "command_line.hpp"
+#include "complaint.hpp"
 #include "cp_progress.hpp"
 #include "cp_sender.hpp"
 #include "distribution/auth/ed25519.hpp"
@@ -175,11 +176,6 @@ class Copier {
   int status_ = exit_ok;
 };
 
-int complain(std::ostream& errors, int status, const std::string& what) {
-  errors << "barrel_p2p cp: " << what << '\n';
-  return status;
-}
-
 /// What makes no sense, before anything is done.
 std::optional<std::string> misuse(const CpCommand& command) {
   if (command.paths.size() < 2) return "give FILE NODE:PATH";
@@ -221,19 +217,20 @@ std::expected<CopyDestination, std::string> parse_destination(std::string_view t
 }
 
 int run_cp_command(const CpCommand& command, bool terminal, std::ostream& output, std::ostream& errors) {
-  if (const auto wrong = misuse(command)) return complain(errors, exit_usage, *wrong);
+  const Complaints complaints{errors, "cp", command.json};
+  if (const auto wrong = misuse(command)) return complaints.tell(exit_usage, *wrong);
   auto destination = parse_destination(command.paths.back());
-  if (!destination) return complain(errors, exit_usage, destination.error());
+  if (!destination) return complaints.tell(exit_usage, destination.error());
   const auto sources = std::span(command.paths).first(command.paths.size() - 1);
   // As with cp: several files go into a directory.
   if (sources.size() > 1) destination->into = true;
 
   const auto node_name = destination->node;
   auto visitor = Visitor::start(command, node_name);
-  if (!visitor) return complain(errors, visitor.error().status, visitor.error().text);
+  if (!visitor) return complaints.tell(visitor.error().status, visitor.error().text);
   if (const auto connected = visitor->node().connect(NodeName(node_name), command.timeout); !connected) {
-    return complain(errors, CpCommand::exit_connect_failed,
-                    "cannot connect to " + node_name + ": " + connected.error().message());
+    return complaints.tell(CpCommand::exit_connect_failed,
+                           "cannot connect to " + node_name + ": " + connected.error().message());
   }
   auto style = CopyReport::Style::silent;
   if (command.json) {

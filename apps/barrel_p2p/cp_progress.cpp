@@ -10,6 +10,10 @@
 #include <ostream>
 #include <utility>
 
+#include "command_line.hpp"
+#include "complaint.hpp"
+#include "json.hpp"
+
 namespace barrel_p2p::command {
 namespace {
 
@@ -38,25 +42,6 @@ std::string time_left(double seconds) {
   const auto left = static_cast<int>(std::ceil(seconds));
   if (left < hour) return print("%02d:%02d", left / minute, left % minute);
   return print("%d:%02d:%02d", left / hour, left % hour / minute, left % minute);
-}
-
-/// The length of the character that begins the text: 0 when that is no UTF-8 (RFC 3629).
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0U; };
-  const auto follows = [&](std::size_t at, unsigned low = 0x80, unsigned high = 0xbf) {
-    return byte(at) >= low && byte(at) <= high;
-  };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return follows(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    return follows(1, first == 0xe0 ? 0xa0 : 0x80, first == 0xed ? 0x9f : 0xbf) && follows(2) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const bool good = follows(1, first == 0xf0 ? 0x90 : 0x80, first == 0xf4 ? 0x8f : 0xbf) && follows(2) && follows(3);
-    return good ? 4 : 0;
-  }
-  return 0;
 }
 
 }  // namespace
@@ -100,27 +85,6 @@ std::string progress_line(std::string_view name, const CopyProgress& progress, s
     line += " [" + std::string(filled, '#') + std::string(columns - filled, '.') + "]";
   }
   return line + figures;
-}
-
-std::string json_string(std::string_view text) {
-  std::string json = "\"";
-  constexpr unsigned char space = 0x20;
-  while (!text.empty()) {
-    const std::size_t length = utf8_length(text);
-    const char first = text.front();
-    if (length == 0) {
-      json += "\\ufffd";
-    } else if (first == '"' || first == '\\') {
-      json += '\\';
-      json += first;
-    } else if (static_cast<unsigned char>(first) < space) {
-      json += print("\\u%04x", static_cast<unsigned>(static_cast<unsigned char>(first)));
-    } else {
-      json += text.substr(0, length);
-    }
-    text.remove_prefix(std::max<std::size_t>(length, 1));
-  }
-  return json + '"';
 }
 
 void CopyReport::begin(std::string file, std::uint64_t from, std::uint64_t total) {
@@ -183,7 +147,9 @@ void CopyReport::failed(const std::string& file, const std::string& reason) {
     output_ << R"({"event":"error","file":)" << json_string(file) << R"(,"reason":)" << json_string(reason) << '}'
             << std::endl;  // NOLINT: read at once
   }
-  errors_ << "barrel_p2p cp: " << (file.empty() ? "" : file + ": ") << reason << std::endl;  // NOLINT: likewise
+  const Complaints complaints{errors_, "cp", style_ == Style::json};
+  complaints.tell(exit_failed, (file.empty() ? "" : file + ": ") + reason);
+  errors_ << std::flush;
 }
 
 }  // namespace barrel_p2p::command

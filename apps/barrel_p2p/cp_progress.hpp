@@ -20,8 +20,6 @@ struct CopyProgress {
 std::string human_bytes(double bytes);
 /// One line of at most `width` columns: name, bar, per cent, bytes, rate, time left.
 std::string progress_line(std::string_view name, const CopyProgress& progress, std::size_t width);
-/// A string of JSON, with its quotes. Bytes beyond ASCII are taken for UTF-8; what is no UTF-8 is replaced by U+FFFD.
-std::string json_string(std::string_view text);
 
 /// What the command says while it works. Not thread safe.
 class CopyReport {

@@ -6,14 +6,18 @@
 #include <memory>
 #include <optional>
 #include <ostream>
+#include <utility>
+#include <vector>
 
 #include "base/clock.hpp"
 #include "command_line.hpp"
+#include "complaint.hpp"
 #include "distribution/auth/ed25519.hpp"
 #include "distribution/auth/files.hpp"
 #include "distribution/auth/identity.hpp"
 #include "distribution/auth/trust_store.hpp"
 #include "hex.hpp"
+#include "json.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -38,7 +42,7 @@ std::string shown(const PublicKey& key) { return distribution::to_hex(distributi
 class Keys {
  public:
   Keys(const KeysCommand& command, std::ostream& output, std::ostream& errors)
-      : command_(command), output_(output), errors_(errors) {}
+      : command_(command), output_(output), complaints_{errors, "keys", command.json} {}
 
   Result<void> run() {
     switch (command_.operation) {
@@ -59,7 +63,7 @@ class Keys {
  private:
   Result<std::shared_ptr<distribution::TrustStore>> store() {
     return distribution::TrustStore::open(command_.key_dir, TrustMode::strict, {}, [this](const std::string& text) {
-      errors_ << "barrel_p2p keys: " << text << '\n';
+      complaints_.tell(exit_ok, text);  // a warning
     });
   }
   Result<void> show() {
@@ -68,12 +72,28 @@ class Keys {
     print(identity->public_key());
     return {};
   }
+  static JsonObject described(const PublicKey& key) {
+    return std::move(JsonObject().set("fingerprint", shown(key)).set("key", distribution::to_hex(key)));
+  }
+  void print(const Json& json) { output_ << json.text() << '\n'; }
   void print(const PublicKey& key) {
+    if (command_.json) return print(Json(described(key)));
     output_ << "key         " << distribution::to_hex(key) << '\n' << "fingerprint " << shown(key) << '\n';
   }
   Result<void> list() {
     const auto opened = store();
     if (!opened) return std::unexpected(opened.error());
+    if (command_.json) {
+      std::vector<Json> keys;
+      for (const auto& pin : (*opened)->list()) {
+        keys.push_back(described(pin.key)
+                           .set("name", pin.name.text())
+                           .set("next", pin.next ? Json(distribution::to_hex(*pin.next)) : Json())
+                           .set("revoked", pin.revoked));
+      }
+      print(JsonObject().set("keys", keys));
+      return {};
+    }
     for (const auto& pin : (*opened)->list()) {
       output_ << pin.name.text() << ' ' << shown(pin.key) << ' ' << distribution::to_hex(pin.key);
       if (pin.next) output_ << " next " << distribution::to_hex(*pin.next);
@@ -88,14 +108,18 @@ class Keys {
     if (!key) return std::unexpected(key.error());
     const auto opened = store();
     if (!opened) return std::unexpected(opened.error());
-    return command_.next ? (*opened)->pin_next(*name, *key) : (*opened)->pin(*name, *key);
+    auto pinned = command_.next ? (*opened)->pin_next(*name, *key) : (*opened)->pin(*name, *key);
+    if (pinned && command_.json) print(described(*key).set("name", name->text()).set("next", command_.next));
+    return pinned;
   }
   Result<void> unpin() {
     const auto name = NodeName::parse(command_.node);
     if (!name) return std::unexpected(name.error());
     const auto opened = store();
     if (!opened) return std::unexpected(opened.error());
-    return (*opened)->unpin(*name);
+    auto unpinned = (*opened)->unpin(*name);
+    if (unpinned && command_.json) print(JsonObject().set("name", name->text()).set("unpinned", true));
+    return unpinned;
   }
   Result<void> print_fingerprint() {
     std::optional<PublicKey> key;
@@ -108,7 +132,11 @@ class Keys {
       if (!identity) return std::unexpected(identity.error());
       key = identity->public_key();
     }
-    output_ << shown(*key) << '\n';
+    if (command_.json) {
+      print(Json(described(*key)));
+    } else {
+      output_ << shown(*key) << '\n';
+    }
     return {};
   }
 
@@ -116,12 +144,18 @@ class Keys {
     const auto next = distribution::prepare_identity(command_.key_dir);
     if (!next) return std::unexpected(next.error());
     print(next->public_key());
+    if (command_.json) return {};
     output_ << "`keys rotate` brings it into force. Before that: barrel_p2p keys pin --next NODE KEY, at each peer.\n";
     return {};
   }
   Result<void> rotate() {
     const auto rotated = distribution::rotate_identity(command_.key_dir, wall_now());
     if (!rotated) return std::unexpected(rotated.error());
+    if (command_.json) {
+      const auto& backup = rotated->backup;
+      print(described(rotated->key.public_key()).set("backup", backup ? Json(backup->string()) : Json()));
+      return {};
+    }
     print(rotated->key.public_key());
     if (rotated->backup) output_ << "backup      " << rotated->backup->string() << '\n';
     output_
@@ -155,6 +189,13 @@ class Keys {
     }
     return given;
   }
+  void print_revoked(const distribution::TrustStore& store, const PublicKey& key, bool revoked) {
+    std::vector<std::string> names;
+    for (const auto& pin : store.list()) {
+      if (pin.key == key) names.push_back(pin.name.string());
+    }
+    print(described(key).set("revoked", revoked).set("names", names));
+  }
   void print_names(const distribution::TrustStore& store, const PublicKey& key) {
     for (const auto& pin : store.list()) {
       if (pin.key == key) output_ << "pinned for  " << pin.name.text() << '\n';
@@ -170,6 +211,10 @@ class Keys {
       return fail(Errc::invalid_argument, "this is the key of this node: rotate it, and revoke it at the peers");
     }
     if (auto revoked = (*opened)->revoke(*key); !revoked) return revoked;
+    if (command_.json) {
+      print_revoked(**opened, *key, true);
+      return {};
+    }
     output_ << "revoked     " << shown(*key) << '\n';
     print_names(**opened, *key);
     output_ << "A node that runs with these keys closes its connections within auth_key_watch_ms (1000).\n";
@@ -181,6 +226,10 @@ class Keys {
     const auto key = meant(**opened);
     if (!key) return std::unexpected(key.error());
     if (auto unrevoked = (*opened)->unrevoke(*key); !unrevoked) return unrevoked;
+    if (command_.json) {
+      print_revoked(**opened, *key, false);
+      return {};
+    }
     output_ << "not revoked " << shown(*key) << '\n';
     print_names(**opened, *key);
     return {};
@@ -188,13 +237,19 @@ class Keys {
   Result<void> list_revoked() {
     const auto opened = existing_store();
     if (!opened) return std::unexpected(opened.error());
+    if (command_.json) {
+      std::vector<Json> keys;
+      for (const auto& key : (*opened)->revoked()) keys.push_back(described(key));
+      print(JsonObject().set("keys", keys));
+      return {};
+    }
     for (const auto& key : (*opened)->revoked()) output_ << shown(key) << ' ' << distribution::to_hex(key) << '\n';
     return {};
   }
 
   const KeysCommand& command_;
   std::ostream& output_;
-  std::ostream& errors_;
+  const Complaints complaints_;
 };
 
 }  // namespace
@@ -202,9 +257,8 @@ class Keys {
 int run_keys_command(const KeysCommand& command, std::ostream& output, std::ostream& errors) {
   const auto done = Keys(command, output, errors).run();
   if (done) return exit_ok;
-  errors << "barrel_p2p keys: " << done.error().message() << '\n';
   const bool usage = done.error() == Errc::invalid_argument || done.error() == Errc::invalid_node_name;
-  return usage ? exit_usage : exit_failed;
+  return Complaints{errors, "keys", command.json}.tell(usage ? exit_usage : exit_failed, done.error().message());
 }
 
 }  // namespace barrel_p2p::command

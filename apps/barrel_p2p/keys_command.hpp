@@ -29,6 +29,7 @@ struct KeysCommand {
   std::string node;
   std::string key;  ///< 64 hex digits, or a file with the raw 32 bytes.
   bool next = false;
+  bool json = false;
 };
 
 /// Returns exit_ok, exit_failed or exit_usage.

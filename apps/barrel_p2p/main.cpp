@@ -1,13 +1,25 @@
 // The barrel_p2p command.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <barrel_p2p/version.hpp>
 #include <exception>
 #include <iostream>
+#include <span>
+#include <sstream>
 #include <string>
+#include <string_view>
 
 #include "command_line.hpp"
+#include "complaint.hpp"
 
 namespace {
+
+/// What went wrong before, or outside of, a subcommand that could tell it itself.
+int complain(std::span<char*> arguments, int status, const std::string& text) {
+  const bool json = std::ranges::any_of(arguments, [](const char* one) { return std::string_view(one) == "--json"; });
+  const std::string_view command = arguments.size() > 1 ? arguments[1] : "";
+  return barrel_p2p::command::Complaints{std::cerr, command, json}.tell(status, text);
+}
 
 int run(int argc, char** argv) {
   using namespace barrel_p2p::command;
@@ -16,19 +28,16 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", std::string("barrel_p2p " BARREL_P2P_VERSION));
   app.footer("Exit status: 0 success, 1 failure, 2 wrong usage. `barrel_p2p SUBCOMMAND --help` tells more.");
   app.require_subcommand(1);
-  add_node(app, status);
-  add_call(app, status);
-  add_cert(app, status);
-  add_cp(app, status);
-  add_keys(app, status);
-  add_sim(app, status);
-  add_store(app, status);
-  add_term(app, status);
+  add_subcommands(app, status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& stop) {
     // Help and version arrive here too, with status 0.
-    return app.exit(stop) == 0 ? exit_ok : exit_usage;
+    std::ostringstream text;
+    if (app.exit(stop, std::cout, text) == 0) return exit_ok;
+    std::string told = text.str();
+    while (told.ends_with('\n')) told.pop_back();
+    return complain({argv, static_cast<std::size_t>(argc)}, exit_usage, told);
   }
   return status;
 }
@@ -39,7 +48,6 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const std::exception& error) {
-    std::cerr << "barrel_p2p: " << error.what() << '\n';
-    return barrel_p2p::command::exit_failed;
+    return complain({argv, static_cast<std::size_t>(argc)}, barrel_p2p::command::exit_failed, error.what());
   }
 }

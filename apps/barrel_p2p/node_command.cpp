@@ -10,6 +10,8 @@
 #include <string>
 
 #include "command_line.hpp"
+#include "complaint.hpp"
+#include "json.hpp"
 #include "systemd.hpp"
 
 namespace barrel_p2p::command {
@@ -51,18 +53,19 @@ int next_signal(const sigset_t& signals, std::chrono::microseconds limit) {
 
 }  // namespace
 
-int run_node_command(const NodeConfig& config, const LoadConfig& load, std::ostream& output, std::ostream& errors) {
+int run_node_command(const NodeConfig& config, const LoadConfig& load, std::ostream& output, std::ostream& errors,
+                     bool json) {
   // Blocked before the node starts its threads, so that they come to us only.
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   auto node = Node::start(config);
-  if (!node) {
-    errors << "barrel_p2p node: " << node.error().message() << '\n';
-    return exit_failed;
-  }
-  output << node->name().text() << " is ready on UDP port " << node->port() << std::endl;  // NOLINT: somebody waits
+  if (!node) return Complaints{errors, "node", json}.tell(exit_failed, node.error().message());
+  const std::string name = node->name().string();
+  const std::string ready = json ? JsonObject().set("ready", true).set("name", name).set("port", node->port()).text()
+                                 : name + " is ready on UDP port " + std::to_string(node->port());
+  output << ready << std::endl;  // NOLINT: somebody waits
   notify_manager("READY=1");
   const auto watchdog = watchdog_period();
   const auto period = watchdog ? *watchdog / 3 : std::chrono::microseconds(wait_longest);

@@ -16,6 +16,7 @@ struct SimCommand {
   std::uint64_t seeds = 1;            ///< So many runs, each with the next seed.
   std::filesystem::path csv;          ///< Of the last run; empty: none.
   std::filesystem::path svg;          ///< The same.
+  bool json = false;                  ///< One object at the end.
 };
 
 /// Returns exit_ok; exit_failed when an invariant was broken or a file could not be written; exit_usage when the

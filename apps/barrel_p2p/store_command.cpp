@@ -12,10 +12,13 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "command_line.hpp"
+#include "complaint.hpp"
 #include "erlang_import.hpp"
 #include "hex.hpp"
+#include "json.hpp"
 #include "replication/store.hpp"
 
 namespace barrel_p2p::command {
@@ -141,6 +144,14 @@ class Store {
   Result<void> verify() const {
     const auto store = open_to_read();
     if (!store) return std::unexpected(store.error());
+    if (command_.json) {
+      std::vector<Json> collections;
+      for (const auto& [name, records] : (*store)->collections()) {
+        collections.push_back(JsonObject().set("name", name).set("records", records));
+      }
+      output_ << JsonObject().set("ok", true).set("collections", collections).text() << '\n';
+      return written();
+    }
     for (const auto& [name, records] : (*store)->collections()) {
       output_ << (name.empty() ? "(named values)" : name) << ' ' << records << '\n';
     }
@@ -149,12 +160,28 @@ class Store {
   }
 
   Result<void> dump() const {
+    if (command_.json) return dump_json();
     return visit(
         [&](std::string_view collection, const Term& key, const replication::Entry& entry) {
           output_ << to_text(Term::tuple({Atom("record"), collection, key, replication::to_term(entry)})) << ".\n";
         },
         [&](std::string_view name, const Term& value) {
           output_ << to_text(Term::tuple({Atom("value"), name, value})) << ".\n";
+        });
+  }
+
+  Result<void> dump_json() const {
+    return visit(
+        [&](std::string_view collection, const Term& key, const replication::Entry& entry) {
+          output_ << JsonObject()
+                         .set("collection", collection)
+                         .set("key", to_text(key))
+                         .set("entry", to_text(replication::to_term(entry)))
+                         .text()
+                  << '\n';
+        },
+        [&](std::string_view name, const Term& value) {
+          output_ << JsonObject().set("name", name).set("value", to_text(value)).text() << '\n';
         });
   }
 
@@ -223,8 +250,10 @@ class Store {
     if (!maps) return std::unexpected(maps.error());
     return import_from([&](Importer& importer) -> Result<void> {
       for (const auto& [collection, map, remarks] : *maps) {
-        output_ << collection << ' ' << map.entries.size() << '\n';
-        for (const auto& remark : remarks) output_ << collection << ": " << remark << '\n';
+        if (!command_.json) output_ << collection << ' ' << map.entries.size() << '\n';
+        for (const auto& remark : remarks) {
+          if (!command_.json) output_ << collection << ": " << remark << '\n';
+        }
         for (const auto& record : map.entries.entries()) {
           auto added = importer.add([&](WriteBatch& batch) -> Result<void> {
             batch.put(collection, record.first, record.second);
@@ -251,7 +280,11 @@ class Store {
     Importer importer(store);
     if (auto produced = produce(importer); !produced) return produced;
     if (auto last = importer.write(); !last) return last;
-    output_ << "imported " << importer.count() << " records\n";
+    if (command_.json) {
+      output_ << JsonObject().set("imported", importer.count()).text() << '\n';
+    } else {
+      output_ << "imported " << importer.count() << " records\n";
+    }
     return written();
   }
 
@@ -265,8 +298,7 @@ class Store {
 int run_store_command(const StoreCommand& command, std::istream& input, std::ostream& output, std::ostream& errors) {
   const auto done = Store(command, input, output).run();
   if (done) return exit_ok;
-  errors << "barrel_p2p store: " << done.error().message() << '\n';
-  return exit_failed;
+  return Complaints{errors, "store", command.json}.tell(exit_failed, done.error().message());
 }
 
 }  // namespace barrel_p2p::command

@@ -25,6 +25,7 @@ struct StoreCommand {
   StoreOperation operation = StoreOperation::verify;
   std::filesystem::path directory;
   std::filesystem::path erlang_directory{};  ///< Import from the maps of an Erlang node instead of an export.
+  bool json = false;                         ///< Of verify, dump (one object a line) and import.
 };
 
 /// `input`: what is imported. It is read twice, so it must be a file. Returns exit_ok or exit_failed.

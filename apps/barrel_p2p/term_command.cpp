@@ -9,6 +9,7 @@
 
 #include "command_line.hpp"
 #include "hex.hpp"
+#include "json.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -47,6 +48,16 @@ Result<std::string> answer(const TermCommand& command, std::string_view line) {
   return fail(Errc::invalid_argument);
 }
 
+std::string plain_line(const Result<std::string>& result) {
+  return result ? *result : "error: " + result.error().message();
+}
+
+std::string json_line(const TermCommand& command, const Result<std::string>& result) {
+  if (!result) return JsonObject().set("error", result.error().message()).text();
+  if (command.operation == TermOperation::phash2) return JsonObject().set("result", std::stoull(*result)).text();
+  return JsonObject().set("result", *result).text();
+}
+
 }  // namespace
 
 int run_term_command(const TermCommand& command, std::istream& input, std::ostream& output) {
@@ -54,12 +65,8 @@ int run_term_command(const TermCommand& command, std::istream& input, std::ostre
   std::string line;
   while (output && std::getline(input, line)) {
     const auto result = answer(command, trimmed(line));
-    if (result) {
-      output << *result << '\n';
-    } else {
-      output << "error: " << result.error().message() << '\n';
-      status = exit_failed;
-    }
+    if (!result) status = exit_failed;
+    output << (command.json ? json_line(command, result) : plain_line(result)) << '\n';
     output.flush();
   }
   return output ? status : exit_failed;

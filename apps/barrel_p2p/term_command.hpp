@@ -16,6 +16,7 @@ enum class TermOperation : std::uint8_t { decode, encode, phash2 };
 struct TermCommand {
   TermOperation operation = TermOperation::decode;
   std::uint64_t range = std::uint64_t{1} << 27U;  ///< Of phash2, 1 to 2^32; the default is that of erlang:phash2/1.
+  bool json = false;  ///< Each line is an object: `{"result":...}`, a number of phash2, or `{"error":...}`.
 };
 
 /// Reads until the end of the input. Returns exit_ok, or exit_failed when a line was bad or the output could not be

@@ -40,4 +40,30 @@ void add_visitor_options(CLI::App& app, VisitorArguments& arguments, const std::
   app.add_flag("-v,--verbose", arguments.given.verbose, "Log to standard error");
 }
 
+void RemoteArguments::give_to(RemoteOptions& options) const {
+  visitor.give_to(options);
+  options.node = node;
+  options.json = json;
+}
+
+void add_json_option(CLI::App& app, bool& json) {
+  app.add_flag("--json", json, "Print JSON; errors too, on standard error");
+}
+
+void add_node_argument(CLI::App& app, RemoteArguments& arguments) {
+  app.add_option("node", arguments.node, "Name of the node; the only one in the discovery directory by default")
+      ->envname("BARREL_P2P_NODE")
+      ->type_name("NODE");
+}
+
+void add_remote_options(CLI::App& app, RemoteArguments& arguments, bool node_option) {
+  if (node_option) {
+    app.add_option("-N,--node", arguments.node, "Node to ask; the only one in the discovery directory by default")
+        ->envname("BARREL_P2P_NODE")
+        ->type_name("NODE");
+  }
+  add_json_option(app, arguments.json);
+  add_visitor_options(app, arguments.visitor, "--name");
+}
+
 }  // namespace barrel_p2p::command

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "remote.hpp"
 #include "visitor.hpp"
 
 namespace CLI {
@@ -26,5 +27,20 @@ struct VisitorArguments {
 
 /// `name_option`: how the option for our own name is called.
 void add_visitor_options(CLI::App& app, VisitorArguments& arguments, const std::string& name_option);
+
+/// Of commands that ask one node for something.
+struct RemoteArguments {
+  VisitorArguments visitor;
+  std::string node;
+  bool json = false;
+
+  void give_to(RemoteOptions& options) const;
+};
+
+/// The options above with --name, --json, and --node if `node_option`.
+void add_remote_options(CLI::App& app, RemoteArguments& arguments, bool node_option = true);
+/// NODE as an argument, with BARREL_P2P_NODE in its place when it is left out.
+void add_node_argument(CLI::App& app, RemoteArguments& arguments);
+void add_json_option(CLI::App& app, bool& json);
 
 }  // namespace barrel_p2p::command

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cp_progress.hpp"
+#include "json.hpp"
 
 namespace barrel_p2p::command {
 namespace {
