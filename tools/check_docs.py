@@ -62,6 +62,7 @@ def check_console(block, environment):
     if not steps:
         return "this console block has no command"
     with tempfile.TemporaryDirectory() as scratch:
+        environment = {**environment, "XDG_DATA_HOME": f"{scratch}/.kept"}  # what commands keep goes with the block
         for command, expected in steps:
             result = subprocess.run(["bash", "-c", command], cwd=scratch, env=environment, stdin=subprocess.DEVNULL, text=True,
                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=COMMAND_SECONDS_MAX)
