@@ -58,7 +58,7 @@ bool same_secret(std::string_view given, std::string_view secret) noexcept {
   return different == 0;
 }
 
-Access::Access(std::string token, std::string cookie_name, std::vector<std::string> hosts)
+Access::Access(std::string token, std::string cookie_name, const std::vector<std::string>& hosts)
     : token_(std::move(token)), cookie_name_(std::move(cookie_name)), cookie_value_(random_hex()) {
   for (const auto& host : hosts) hosts_.push_back(lower(host));
 }

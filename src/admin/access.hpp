@@ -24,7 +24,7 @@ namespace admin {
 class Access {
  public:
   /// An empty token: all may. `cookie_name` differs between nodes of one host: cookies know no ports.
-  Access(std::string token, std::string cookie_name, std::vector<std::string> hosts);
+  Access(std::string token, std::string cookie_name, const std::vector<std::string>& hosts);
 
   /// With or without a port.
   [[nodiscard]] bool knows_host(std::string_view host) const;

@@ -376,9 +376,8 @@ void Node::Parts::start_admin() {
   auto hosts = config.admin.hosts;
   hosts.emplace_back(name.host());
   hosts.push_back(config.advertise);
-  admin->start(admin::Pages(
-      observer->source(),
-      admin::Access(std::move(admin_token_), "barrel_p2p_" + std::to_string(admin->port()), std::move(hosts))));
+  admin->start(admin::Pages(observer->source(), admin::Access(std::move(admin_token_),
+                                                              "barrel_p2p_" + std::to_string(admin->port()), hosts)));
 }
 
 void Node::Parts::start_observer() {
