@@ -43,7 +43,7 @@ std::string header_text(const Response& response, bool keep_alive) {
   text += "\r\nContent-Type: " + response.content_type + "\r\n";
   bool cached = false;
   for (const auto& [name, value] : response.headers) {
-    text += name + ": " + value + "\r\n";
+    text.append(name).append(": ").append(value).append("\r\n");
     cached = cached || name == "Cache-Control";
   }
   if (!cached) text += "Cache-Control: no-store\r\n";
@@ -255,7 +255,7 @@ void Server::Core::Session::pump() {
 
 void Server::Core::Session::linger() {
   ErrorCode ignored;
-  stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+  ignored = stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
   stream_.expires_after(linger_time);
   drain();
 }
@@ -272,7 +272,7 @@ void Server::Core::Session::drain() {
 void Server::Core::Session::close() {
   state_ = State::closed;
   ErrorCode ignored;
-  stream_.socket().shutdown(tcp::socket::shutdown_both, ignored);
+  ignored = stream_.socket().shutdown(tcp::socket::shutdown_both, ignored);
   stream_.close();
 }
 
@@ -309,7 +309,7 @@ void Server::Core::stop() {
   if (!thread_.joinable()) return;
   asio::post(context_, [this] {
     ErrorCode ignored;
-    acceptor_.close(ignored);
+    ignored = acceptor_.close(ignored);
     accept_timer_.cancel();
     timer_.cancel();
     for (const auto& session : std::list(sessions_)) session->close();
@@ -342,7 +342,7 @@ void Server::Core::make_room() {
   if (sessions_.size() < config_.connections_max) return;
   const auto waiting = std::ranges::find_if(sessions_, [](const auto& session) { return session->is_waiting(); });
   if (waiting == sessions_.end()) return;
-  const auto session = *waiting;
+  const auto session = std::move(*waiting);
   sessions_.erase(waiting);
   session->close();
 }
