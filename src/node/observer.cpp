@@ -21,6 +21,7 @@ std::string text_of(const Atom& atom) { return atom.string(); }
 
 std::vector<std::string> texts_of(const std::vector<Atom>& atoms) {
   std::vector<std::string> texts;
+  texts.reserve(atoms.size());
   for (const auto& atom : atoms) texts.push_back(text_of(atom));
   std::ranges::sort(texts);
   return texts;
