@@ -65,6 +65,10 @@ std::vector<const CLI::Option*> options_of(const CLI::App& app, const std::vecto
   return options;
 }
 
+std::string value_case(const std::string& path, const std::string& option, const std::string& kind) {
+  return "    '" + path + " " + option + "') echo '" + kind + "';;\n";
+}
+
 /// The tables that bash and zsh share, as functions of the path.
 std::string shell_tables(const CLI::App& root) {
   std::string commands;
@@ -85,7 +89,7 @@ std::string shell_tables(const CLI::App& root) {
       }
       names.insert(names.end(), spelled.begin(), spelled.end());
       if (is_flag(*option)) continue;
-      for (const auto& name : spelled) values += "    '" + path + " " + name + "') echo '" + kind_of(*option) + "';;\n";
+      for (const auto& name : spelled) values += value_case(path, name, kind_of(*option));
     }
     const std::string label = "    '" + path + "') echo '";
     if (!subcommands.empty()) commands += label + joined(subcommands) + "';;\n";

@@ -138,6 +138,14 @@ fs::path existing_part(fs::path path) {
   return path;
 }
 
+Finding small_buffer(const std::string& key, long value, long wanted) {
+  const std::string setting = key + " = " + std::to_string(wanted);
+  return {Level::warning, "buffers",
+          key + " is " + std::to_string(value) + " bytes: bursts of datagrams are lost above that",
+          "sysctl -w " + key + "=" + std::to_string(wanted) + "; to keep it: a line `" + setting +
+              "` in /etc/sysctl.d/barrel_p2p.conf"};
+}
+
 }  // namespace
 
 Findings check_configuration(const NodeConfig& config) {
@@ -189,10 +197,7 @@ Findings check_buffers(const std::filesystem::path& root) {
     long value = 0;
     if (!(file >> value) || value >= wanted) continue;  // a container that does not show it, or enough
     const std::string key = std::string("net.core.") + name;
-    findings.push_back({Level::warning, "buffers",
-                        key + " is " + std::to_string(value) + " bytes: bursts of datagrams are lost above that",
-                        "sysctl -w " + key + "=" + std::to_string(wanted) + "; to keep it: a line `" + key + " = " +
-                            std::to_string(wanted) + "` in /etc/sysctl.d/barrel_p2p.conf"});
+    findings.push_back(small_buffer(key, value, wanted));
   }
   if (findings.empty())
     findings.push_back({Level::ok, "buffers", "UDP buffers may be as large as a node asks for", ""});

@@ -64,7 +64,7 @@ Findings check_node(Remote& remote) {
   Findings findings;
   const std::string node = remote.name().string();
   // The first question of two warms the path up.
-  (void)remote.call("erlang", "node");
+  [[maybe_unused]] const auto answer = remote.call("erlang", "node");
   const auto before = wall_now();
   const auto info = remote.facade("node_info");
   auto time = time_of(info, remote);
@@ -91,14 +91,13 @@ Findings check_nodes(const DoctorCommand& command, const NodeConfig& config) {
   const fs::path directory = !command.discovery_dir.empty()  ? command.discovery_dir
                              : !config.discovery_dir.empty() ? config.discovery_dir
                                                              : config.data_dir / "discovery";
-  std::error_code ignored;
   auto nodes = command.nodes;
   if (nodes.empty()) nodes = discovered(directory);
   if (nodes.empty()) {
     return {{Level::ok, "clock", "not compared: there is no node in " + directory.string(), ""}};
   }
   for (const auto& node : nodes) {
-    RemoteOptions options = command;
+    RemoteOptions options = static_cast<const RemoteOptions&>(command);
     options.node = node;
     options.discovery_dir = directory;
     auto remote = Remote::open(options);

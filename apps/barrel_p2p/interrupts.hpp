@@ -10,7 +10,7 @@ namespace barrel_p2p::command {
 /// inherit what is blocked. One at a time.
 class Interrupts {
  public:
-  explicit Interrupts(std::initializer_list<int> signals = {SIGINT, SIGTERM, SIGHUP});
+  Interrupts(std::initializer_list<int> signals = {SIGINT, SIGTERM, SIGHUP});
   ~Interrupts();
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;

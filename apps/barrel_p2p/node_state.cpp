@@ -319,6 +319,7 @@ Json to_json(const NodeState& state) {
     maps.push_back(JsonObject().set("name", map.name).set("size", map.size));
   }
   std::vector<Json> peers;
+  peers.reserve(state.peers.size());
   for (const auto& peer : state.peers) peers.push_back(peer_json(peer));
   return JsonObject()
       .set("time", state.time)

@@ -97,6 +97,7 @@ Json to_json(const NodeState& state);
 template <class Line>
 Json json_list(const std::vector<Line>& lines) {
   std::vector<Json> values;
+  values.reserve(lines.size());
   for (const auto& line : lines) values.push_back(to_json(line));
   return values;
 }

@@ -151,7 +151,7 @@ std::optional<std::int64_t> parse_duration(std::string_view text) {
   const auto number = parse_number(text.substr(0, digits));
   if (!number || *number > number_max) return std::nullopt;
   const auto unit = text.substr(digits);
-  if (unit == "ms") return *number;
+  if (unit == "ms") return number;
   if (unit == "s") return *number * second;
   if (unit == "min") return *number * minute;
   if (unit == "h") return *number * hour;

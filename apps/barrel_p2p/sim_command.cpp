@@ -47,6 +47,7 @@ void tell_failure(const SimCommand& command, const sim::Scenario& scenario, cons
 
 Json to_json(const sim::Report& report) {
   std::vector<Json> tables;
+  tables.reserve(report.tables.size());
   for (const auto& table : report.tables) {
     tables.push_back(JsonObject().set("title", table.title).set("columns", table.columns).set("rows", table.rows));
   }
