@@ -192,6 +192,7 @@ TEST(Maps, both_sides_of_a_cut_write_and_agree_afterwards) {
   ASSERT_TRUE(nodes[0]->map_put("m", "left", 1).has_value());
   ASSERT_TRUE(nodes[1]->map_put("m", "right", 2).has_value());
   ASSERT_TRUE(nodes[0]->map_put("m", "both", 1).has_value());
+  test::wait_for_a_later_stamp();
   ASSERT_TRUE(nodes[1]->map_put("m", "both", 2).has_value());
   ASSERT_TRUE(nodes[1]->map_remove("m", "gone").has_value());
   nodes[0]->unblock_peers();

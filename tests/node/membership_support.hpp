@@ -11,6 +11,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "node/node_support.hpp"
@@ -54,6 +55,13 @@ class MembershipLog : public Lines {
   std::vector<std::string> all_;
   Subscription subscription_;  ///< The first to go.
 };
+
+/// Stamps of two nodes that do not hear of each other are ordered by their milliseconds, and within one by who counted
+/// further: what is to be written later has a later one.
+inline void wait_for_a_later_stamp() {
+  const auto later = std::chrono::system_clock::now() + std::chrono::milliseconds(5);
+  while (std::chrono::system_clock::now() < later) std::this_thread::yield();
+}
 
 /// Waits until the condition holds, looking at it after each event of one of the nodes.
 inline bool eventually(const std::vector<Node*>& nodes, const std::function<bool()>& condition,

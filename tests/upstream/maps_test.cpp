@@ -264,9 +264,7 @@ TEST_F(MixedMaps, the_parts_of_a_split_cluster_agree_again) {
   block("c2", "e2", "c1", "e1");
   for (int key = 0; key < 10; ++key) put("e1", key, Atom("left"));
   remove("c1", 10);
-  // Within one millisecond the side that counted further wins: what is to be later has a later one.
-  const auto later = std::chrono::system_clock::now() + std::chrono::milliseconds(5);
-  while (std::chrono::system_clock::now() < later) std::this_thread::yield();
+  test::wait_for_a_later_stamp();
   for (int key = 5; key < 15; ++key) put("c2", key, Atom("right"));
   remove("e2", 0);
   for (Node* node : cpp_nodes()) node->unblock_peers();
