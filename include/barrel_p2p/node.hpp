@@ -84,9 +84,14 @@ struct NodeStatistics {
   std::uint64_t signals_dropped = 0;  ///< Lost with a channel, refused by a bound, or for nobody.
   std::uint64_t datagrams_received = 0;
   std::uint64_t datagrams_sent = 0;
-  std::uint64_t refused_connections = 0;  ///< By a limit.
+  std::uint64_t refused_connections = 0;  ///< By a limit; with the next one:
+  std::uint64_t dropped_initials = 0;     ///< First packets beyond `limits.initials_per_second_max`.
+  std::uint64_t retries_sent = 0;         ///< Times that an address was to be proven: `limits.unproven_handshakes_max`.
+  bool strangers_filtered = false;        ///< There is a flood now, and the kernel keeps most of it away.
   std::uint64_t refused_spawns = 0;       ///< Processes that peers wanted: `limits.remote_spawns_max`.
   std::uint64_t refused_relations = 0;    ///< Links and monitors that they wanted: `limits.remote_relations_max`.
+  std::uint64_t refused_calls = 0;        ///< Functions that they called, and that are not exported.
+  std::uint64_t mailboxes_full = 0;       ///< Times that a peer was held back: `limits.mailbox_bytes_max`.
   std::uint64_t refused_atoms = 0;        ///< `limits.atoms_max`; of the whole process, as is:
   std::size_t atoms = 0;                  ///< Distinct names in use.
   std::size_t connections = 0;            ///< QUIC connections, finished or not.

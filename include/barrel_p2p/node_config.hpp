@@ -158,6 +158,13 @@ struct LimitsConfig {
   std::size_t half_open_max = 1024;                     ///< Connections in handshake or authentication, in total.
   std::size_t half_open_per_address_max = 64;           ///< The same from one address.
   std::size_t connections_max = 16'384;                 ///< Connections in total.
+  std::size_t unproven_handshakes_max = 128;  ///< With this many in handshake, or begun in a second, whoever dials must
+                                              ///< prove its address first (QUIC Retry).
+  std::uint32_t handshakes_per_second_max = 200;  ///< Connections that begin and never prove who they are: about a
+                                                  ///< millisecond of the network thread each.
+  std::uint32_t initials_per_second_max = 2000;   ///< First packets of connections that are looked at: up to 0.1 ms
+                                                  ///< each. Five times as many strangers' packets are a flood, of which
+                                                  ///< the kernel then lets a part through, at random.
   std::size_t cluster_queue_bytes_max =
       32UL * 1024 * 1024;  ///< What waits for the cluster thread; beyond it the channels that fill it are held back,
                            ///< and broadcasts fail with `overloaded`. From 64 KiB.

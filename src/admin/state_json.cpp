@@ -153,7 +153,10 @@ void write_totals(JsonWriter& json, const NodeStatistics& totals) {
     json.member("pauses", totals.pauses).member("idle_closed", totals.idle_closed);
     json.member("signals_dropped", totals.signals_dropped).member("datagrams_received", totals.datagrams_received);
     json.member("datagrams_sent", totals.datagrams_sent).member("refused_connections", totals.refused_connections);
+    json.member("dropped_initials", totals.dropped_initials).member("retries_sent", totals.retries_sent);
+    json.member("flood", totals.strangers_filtered).member("mailboxes_full", totals.mailboxes_full);
     json.member("refused_spawns", totals.refused_spawns).member("refused_relations", totals.refused_relations);
+    json.member("refused_calls", totals.refused_calls);
     json.member("refused_atoms", totals.refused_atoms).member("atoms", totals.atoms);
     json.member("connections", totals.connections).member("half_open", totals.half_open);
     json.member("migrations", totals.migrations).member("migrations_failed", totals.migrations_failed);

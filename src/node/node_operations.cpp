@@ -28,11 +28,16 @@ NodeStatistics Node::Parts::statistics(const quic::EndpointStatistics& endpoint)
                         signals.dropped_stale_creation + signals.dropped_dead_alias + signals.dropped_malformed;
   all.refused_spawns = signals.refused_spawns;
   all.refused_relations = signals.refused_relations;
+  all.refused_calls = signals.refused_calls;
+  all.mailboxes_full = signals.mailboxes_full;
   all.refused_atoms = atoms_refused();
   all.atoms = atom_count();
   all.datagrams_received = endpoint.datagrams_received;
   all.datagrams_sent = endpoint.datagrams_sent;
   all.refused_connections = endpoint.refused_connections;
+  all.dropped_initials = endpoint.dropped_initials;
+  all.retries_sent = endpoint.retries_sent;
+  all.strangers_filtered = endpoint.strangers_filtered;
   all.connections = endpoint.connections;
   all.half_open = endpoint.half_open;
   all.processes = system->process_count();

@@ -123,6 +123,9 @@ Result<quic::EndpointConfig> endpoint_config(const NodeConfig& config,
   endpoint.connections_max = config.limits.connections_max;
   endpoint.half_open_max = config.limits.half_open_max;
   endpoint.half_open_per_address_max = config.limits.half_open_per_address_max;
+  endpoint.retry_from = config.limits.unproven_handshakes_max;
+  endpoint.handshakes_per_second_max = config.limits.handshakes_per_second_max;
+  endpoint.initials_per_second_max = config.limits.initials_per_second_max;
   return endpoint;
 }
 

@@ -82,6 +82,12 @@ Result<void> check_limits(const NodeConfig& config) {
   if (limits.connections_max == 0 || limits.half_open_max == 0 || limits.half_open_per_address_max == 0) {
     return bad("limits", "connections_max, half_open_max and half_open_per_address_max must be at least 1");
   }
+  if (limits.unproven_handshakes_max == 0 || limits.handshakes_per_second_max == 0) {
+    return bad("limits", "unproven_handshakes_max and handshakes_per_second_max must be at least 1");
+  }
+  constexpr std::uint32_t initials_least = 10;  // one in each window of a tenth of a second
+  if (limits.initials_per_second_max < initials_least)
+    return bad("limits.initials_per_second_max", "must be at least 10");
   if (limits.remote_relations_max == 0) return bad("limits.remote_relations_max", "must be at least 1");
   constexpr std::size_t atoms_least = 10'000;  // what this library and some programs name
   if (limits.atoms_max < atoms_least) return bad("limits.atoms_max", "must be at least 10000");

@@ -102,7 +102,10 @@ std::vector<Term> to_vector(const Term& list) { return {list.elements().begin(),
 /// Runs an exported function. How it ended goes to the caller of `erpc` as `{Ref, Kind, ...}`.
 Task<Term> run_call(Process& self, System& system, RemoteCall call) {
   const auto function = system.exported(call.module, call.function);
-  if (!function) co_return Term::tuple_of(call.reference, Atom("error"), Atom("undef"), undefined(call));
+  if (!function) {
+    system.mutable_counters().refused_calls.fetch_add(1, std::memory_order_relaxed);
+    co_return Term::tuple_of(call.reference, Atom("error"), Atom("undef"), undefined(call));
+  }
   std::optional<Term> failed;
   try {
     auto result = co_await (*function)(self, to_vector(call.arguments));

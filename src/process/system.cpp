@@ -385,6 +385,7 @@ DeliverOutcome System::note_congestion(State& state, const Origin& origin) {
   // The process looks at the mark after it consumed, or ended: what it did before it saw the mark we see here.
   if (state.ended() || state.remote_bytes() <= config_.mailbox_bytes_max / 2) return DeliverOutcome::accepted;
   congested_[state.pid()].emplace_back(origin.node, origin.epoch);
+  counters_.mailboxes_full.fetch_add(1, std::memory_order_relaxed);
   return DeliverOutcome::congested;
 }
 

@@ -70,6 +70,8 @@ struct SystemCounters {
   std::atomic<std::uint64_t> dropped_malformed{0};
   std::atomic<std::uint64_t> refused_spawns{0};
   std::atomic<std::uint64_t> refused_relations{0};
+  std::atomic<std::uint64_t> refused_calls{0};   ///< Of functions that are not exported.
+  std::atomic<std::uint64_t> mailboxes_full{0};  ///< Times that a channel was held back.
 };
 
 class System {

@@ -151,6 +151,7 @@ void Endpoint::Native::datagram(Socket& at, const Address& from, ByteView bytes)
   }
   if (!gate.look(now)) {
     ++counters.refused_connections;
+    ++counters.dropped_initials;
     return;
   }
   if (result != 0) return send_version_negotiation(from, id, {scid, scid_size});

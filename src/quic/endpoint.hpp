@@ -74,7 +74,8 @@ struct EndpointStatistics {
   std::uint64_t datagrams_received = 0;
   std::uint64_t datagrams_sent = 0;
   std::uint64_t datagrams_dropped = 0;    ///< Not QUIC, or for nobody.
-  std::uint64_t refused_connections = 0;  ///< By a limit.
+  std::uint64_t refused_connections = 0;  ///< By a limit; with the next one:
+  std::uint64_t dropped_initials = 0;     ///< First packets that were not looked at.
   bool strangers_filtered = false;        ///< There is a flood, and the kernel keeps most of it away.
   std::uint64_t retries_sent = 0;
   std::uint64_t resets_sent = 0;

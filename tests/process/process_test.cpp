@@ -329,6 +329,7 @@ TEST_F(Processes, functions_are_called_on_other_nodes_if_they_are_exported) {
                             Atom(name(nowhere.error().code())));
   });
   EXPECT_EQ(to_text(outcomes), "[5,remote_exit,undef,b@test,noconnection]");
+  EXPECT_EQ(b.counters().refused_calls, 1U);
 }
 
 TEST_F(Processes, net_adm_ping_is_answered) {
@@ -621,6 +622,7 @@ TEST_F(Processes, a_mailbox_that_is_full_holds_the_channel_back_until_it_is_read
   };
   EXPECT_EQ(deliver(), distribution::DeliverOutcome::accepted);
   EXPECT_EQ(deliver(), distribution::DeliverOutcome::congested);
+  EXPECT_EQ(system.counters().mailboxes_full, 1U);
   ASSERT_TRUE(system.send(reader, Term::tuple({Atom("go")})).has_value());
   auto future = resumed.get_future();
   ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);

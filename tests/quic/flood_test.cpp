@@ -272,6 +272,12 @@ TEST_P(Flood, is_over_some_time_after_its_end_and_then_strangers_are_let_in_as_b
                         [&] {
                           for (int batches = 0; batches < 32; ++batches) flooder.send();
                         }));
+  if (GetParam() != FloodKind::followers) {
+    EXPECT_TRUE(run_until([&] { return server->statistics().dropped_initials > 0; },
+                          [&] {
+                            for (int batches = 0; batches < 32; ++batches) flooder.send();
+                          }));
+  }
   ASSERT_TRUE(run_until([&] { return !server->statistics().strangers_filtered; }));
   const auto dialled = dial(*client);
   EXPECT_TRUE(run_until([&] { return dialled->is_established(); }));
