@@ -57,8 +57,35 @@ double mebibytes_per_second(std::uint64_t bytes, Clock::duration time) {
   return static_cast<double>(bytes) / (1024 * 1024) / std::chrono::duration<double>(time).count();
 }
 
-/// Bytes that arrived in the time.
-double over_stream(Node& from, Node& to, Clock::duration time) {
+struct Trips {
+  double p50 = 0;
+  double p99 = 0;
+};
+
+Trips trips_of(std::vector<double> all) {
+  std::ranges::sort(all);
+  return {all[all.size() / 2], all[all.size() * 99 / 100]};
+}
+
+double trip(Node& from, Node& to) {
+  const auto took = from.ping(to.name(), patience);
+  if (!took) throw std::runtime_error(took.error().message());
+  return static_cast<double>(took->count()) / 1000;
+}
+
+/// Milliseconds.
+Trips trips(Node& from, Node& to, int count) {
+  std::vector<double> all;
+  for (int number = 0; number < count; ++number) all.push_back(trip(from, to));
+  return trips_of(std::move(all));
+}
+
+struct Bulk {
+  double rate = 0;  ///< MiB that arrived in a second.
+  Trips beside;     ///< Of messages meanwhile.
+};
+
+Bulk over_stream(Node& from, Node& to, Clock::duration time) {
   auto acceptor = to.accept_streams("bulk");
   if (!acceptor) throw std::runtime_error(acceptor.error().message());
   std::atomic<std::uint64_t> received{0};
@@ -73,14 +100,19 @@ double over_stream(Node& from, Node& to, Clock::duration time) {
   auto stream = from.open_stream(to.name(), "bulk");
   if (!stream) throw std::runtime_error(stream.error().message());
   const auto start = Clock::now();
-  while (Clock::now() - start < time) {
-    if (!stream->write(Bytes(256UL * 1024), patience)) break;
-  }
+  std::thread writer([&] {
+    while (Clock::now() - start < time) {
+      if (!stream->write(Bytes(256UL * 1024), patience)) break;
+    }
+  });
+  std::vector<double> beside;
+  while (Clock::now() - start < time) beside.push_back(trip(from, to));
   const auto got = received.load();
   const auto took = Clock::now() - start;
+  writer.join();
   stream->reset();
   reader.join();
-  return mebibytes_per_second(got, took);
+  return {mebibytes_per_second(got, took), trips_of(std::move(beside))};
 }
 
 sockaddr_in address_of(const Host& host) {
@@ -137,23 +169,6 @@ double over_tcp(const Host& from, const Host& to, Clock::duration time) {
   return mebibytes_per_second(got, took);
 }
 
-struct Trips {
-  double p50 = 0;
-  double p99 = 0;
-};
-
-/// Milliseconds.
-Trips trips(Node& from, Node& to, int count) {
-  std::vector<double> all;
-  for (int trip = 0; trip < count; ++trip) {
-    const auto took = from.ping(to.name(), patience);
-    if (!took) throw std::runtime_error(took.error().message());
-    all.push_back(static_cast<double>(took->count()) / 1000);
-  }
-  std::ranges::sort(all);
-  return {all[all.size() / 2], all[all.size() * 99 / 100]};
-}
-
 class Pair {
  public:
   Pair() : left(lan.add_host(1)), right(lan.add_host(2)) {
@@ -206,15 +221,17 @@ void table(Pair& pair, Clock::duration time, int trip_count) {
                                    {"50 ms, 1 % lost", weather(0.01, 50ms)},
                                    {"50 ms, 5 % lost", weather(0.05, 50ms)},
                                    {"10 ms +- 5 ms, 10 % overtake", weather(0, 10ms, 5ms, 0.1)}}};
-  std::printf("| path, each way | stream | TCP | ratio | there and back p50 | p99 |\n|---|---|---|---|---|---|\n");
+  std::printf(
+      "| path, each way | stream | TCP | ratio | there and back p50 | p99 | beside the stream p50 | p99 |\n"
+      "|---|---|---|---|---|---|---|---|\n");
   for (const auto& path : paths) {
     pair.set_weather(path.weather);
     reconnect(pair);
     const auto [p50, p99] = trips(*pair.a, *pair.b, trip_count);
-    const double stream = over_stream(*pair.a, *pair.b, time);
+    const auto [stream, beside] = over_stream(*pair.a, *pair.b, time);
     const double tcp = over_tcp(pair.left, pair.right, time);
-    std::printf("| %s | %.1f MiB/s | %.1f MiB/s | %.2f | %.1f ms | %.1f ms |\n", path.name, stream, tcp, stream / tcp,
-                p50, p99);
+    std::printf("| %s | %.1f MiB/s | %.1f MiB/s | %.2f | %.1f ms | %.1f ms | %.1f ms | %.1f ms |\n", path.name, stream,
+                tcp, stream / tcp, p50, p99, beside.p50, beside.p99);
     std::fflush(stdout);
   }
 }

@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "admin/state_json.hpp"
+#include "base/this_thread.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -302,7 +303,10 @@ void Server::Core::start(Pages pages) {
   pages_.emplace(std::move(pages));
   work_.emplace(context_.get_executor());
   accept();
-  thread_ = std::thread([this] { context_.run(); });
+  thread_ = std::thread([this] {
+    name_this_thread("bp2p-admin");
+    context_.run();
+  });
 }
 
 void Server::Core::stop() {

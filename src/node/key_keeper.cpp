@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/this_thread.hpp"
 #include "distribution/auth/identity.hpp"
 
 namespace barrel_p2p {
@@ -110,7 +111,11 @@ void KeyKeeper::start(Events events) {
     const std::lock_guard lock(mutex_);
     events_ = std::move(events);
   }
-  if (watch_.count() > 0) thread_ = std::thread([this] { watch(); });
+  if (watch_.count() == 0) return;
+  thread_ = std::thread([this] {
+    name_this_thread("bp2p-keys");
+    watch();
+  });
 }
 
 void KeyKeeper::stop() {

@@ -7,6 +7,7 @@
 
 #include "base/json_log.hpp"
 #include "base/random.hpp"
+#include "base/this_thread.hpp"
 #include "distribution/auth/reset_secret.hpp"
 #include "node/exports.hpp"
 #include "node/validate.hpp"
@@ -439,7 +440,11 @@ Result<void> Node::Parts::start() {
   if (overlay) cluster.start();
   // From here on the network belongs to its thread.
   work_.emplace(context.get_executor());
-  transport_ = std::thread([this] { context.run(); });
+  transport_ = std::thread([this] {
+    name_this_thread("bp2p-network");
+    prefer_short_turns();
+    context.run();
+  });
   keys->start(key_events());
   if (auto opened = open_maps(); !opened) return opened;
   start_admin();

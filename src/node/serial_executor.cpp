@@ -3,13 +3,19 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
+#include "base/this_thread.hpp"
+
 namespace barrel_p2p {
 inline namespace v0 {
 namespace node {
 
 void SerialExecutor::start() {
   keep_.emplace(context_.get_executor());
-  thread_ = std::thread([this] { context_.run(); });
+  thread_ = std::thread([this] {
+    name_this_thread("bp2p-cluster");
+    prefer_short_turns();
+    context_.run();
+  });
 }
 
 void SerialExecutor::stop() {

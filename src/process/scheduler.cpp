@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/this_thread.hpp"
 #include "process/state.hpp"
 
 namespace barrel_p2p {
@@ -18,7 +19,11 @@ bool Scheduler::on_worker() const noexcept { return place.scheduler == this; }
 
 void Scheduler::start() {
   for (std::size_t worker = 0; worker + 1 < queues_.size(); ++worker) {
-    threads_.emplace_back([this, worker] { work(*queues_[worker]); });
+    threads_.emplace_back([this, worker] {
+      name_this_thread("bp2p-processes");
+      prefer_short_turns();
+      work(*queues_[worker]);
+    });
   }
 }
 

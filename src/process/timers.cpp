@@ -1,5 +1,6 @@
 #include "process/timers.hpp"
 
+#include "base/this_thread.hpp"
 #include "process/state.hpp"
 
 namespace barrel_p2p {
@@ -7,7 +8,11 @@ inline namespace v0 {
 namespace process {
 
 void Timers::start() {
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::thread([this] {
+    name_this_thread("bp2p-timers");
+    prefer_short_turns();
+    run();
+  });
 }
 
 void Timers::stop() {

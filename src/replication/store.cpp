@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/this_thread.hpp"
 #include "replication/store_open.hpp"
 
 namespace barrel_p2p {
@@ -124,7 +125,12 @@ DurableStore::DurableStore(StoreConfig config, store::StoreLock lock, sqlite::Da
       database_(std::move(database)),
       table_(std::move(table)),
       contents_(std::move(contents)) {
-  if (config_.access == StoreConfig::Access::read_write) thread_ = std::thread([this] { run(); });
+  if (config_.access == StoreConfig::Access::read_write) {
+    thread_ = std::thread([this] {
+      name_this_thread("bp2p-store");
+      run();
+    });
+  }
 }
 
 DurableStore::~DurableStore() {

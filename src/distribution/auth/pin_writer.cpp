@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/this_thread.hpp"
+
 namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
@@ -15,7 +17,12 @@ void PinWriter::commit(PinReservation pin, Done done) {
   const std::lock_guard lock(mutex_);
   if (stopped_) return;
   jobs_.push_back({std::move(pin), std::move(done)});
-  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+  if (!thread_.joinable()) {
+    thread_ = std::thread([this] {
+      name_this_thread("bp2p-pins");
+      run();
+    });
+  }
   changed_.notify_one();
 }
 

@@ -5,6 +5,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/this_thread.hpp"
+
 namespace barrel_p2p {
 inline namespace v0 {
 namespace files {
@@ -70,7 +72,10 @@ void FileReceiver::begin(Stream stream) {
     } else {
       Running& running = running_.emplace_back(std::move(stream));
       try {
-        running.thread = std::thread([this, &running] { run(running); });
+        running.thread = std::thread([this, &running] {
+          name_this_thread("bp2p-receive");
+          run(running);
+        });
       } catch (const std::system_error&) {
         refused.emplace(std::move(running.stream));  // no thread to be had
         running_.pop_back();
