@@ -13,6 +13,9 @@ namespace quic {
 namespace {
 
 constexpr std::size_t stateless_reset_bytes_min = 21;  ///< RFC 9000, section 10.3.
+/// How long an acknowledgement may wait for a packet to go with. A peer whose last packet was lost waits at least so
+/// long before it repeats it; of 25 ms, which RFC 9000 proposes, that is most of it in a local network.
+constexpr ngtcp2_duration ack_delay = 5 * NGTCP2_MILLISECONDS;
 
 ngtcp2_cid random_id() {
   ngtcp2_cid id{};
@@ -396,6 +399,7 @@ void Endpoint::Native::fill_settings(ngtcp2_settings& settings, ngtcp2_transport
   ngtcp2_transport_params_default(&params);
   params.max_idle_timeout = static_cast<ngtcp2_duration>(config.idle_timeout.count()) * NGTCP2_MILLISECONDS;
   params.max_udp_payload_size = payload_bytes_max;
+  params.max_ack_delay = ack_delay;
   params.initial_max_data = config.connection_window_bytes;
   if (config.owner_admits) {
     params.initial_max_data = std::min(config.connection_window_bytes, config.unadmitted_window_bytes);
