@@ -1,6 +1,7 @@
 #include "distribution/encode.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "distribution/etf_writer.hpp"
 #include "distribution/framing.hpp"
@@ -62,9 +63,9 @@ OutgoingMessage in_fragments(Bytes&& message, std::size_t body, std::size_t payl
 
 OutgoingMessage encode_message(const Signal& signal, Flags effective, const Pid& stream_key, std::uint64_t sequence) {
   const bool pass_through = (effective & flag::fragments) == 0;
-  constexpr std::size_t usual_bytes = 256;  // header, control tuple and a small payload
-  Bytes bytes;
-  bytes.reserve(usual_bytes);
+  constexpr std::size_t small_bytes = 8192;  // from here on growing costs less than a copy
+  thread_local Bytes scratch;                // where small messages are put together
+  Bytes bytes = std::exchange(scratch, {});
   bytes.resize(frame_header_bytes);
   if (pass_through) {
     bytes.push_back(envelope_pass_through);
@@ -84,7 +85,13 @@ OutgoingMessage encode_message(const Signal& signal, Flags effective, const Pid&
   } else {
     put_u32(bytes, 0, bytes.size() - frame_header_bytes);
     message.bytes = bytes.size();
-    message.buffers.emplace_back(std::move(bytes));
+    if (bytes.size() <= small_bytes) {
+      message.buffers.push_back(SharedBytes::copy_of(bytes));
+      scratch = std::move(bytes);
+      scratch.clear();  // keeps its memory
+    } else {
+      message.buffers.emplace_back(std::move(bytes));
+    }
   }
   message.stream_index = stream_index(stream_key);
   return message;

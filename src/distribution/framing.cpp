@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/buffer_pool.hpp"
+#include "base/shared_bytes.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -101,8 +102,8 @@ Result<void> FrameReader::feed(ByteView piece, std::vector<FramePayload>& frames
     } else if (owner) {
       frames.push_back({payload, owner});
     } else {
-      auto copy = std::make_shared<const Bytes>(payload.begin(), payload.end());
-      frames.push_back({*copy, copy});
+      auto copy = SharedBytes::copy_of(payload);
+      frames.push_back({copy.view, std::move(copy.owner)});
     }
   }
   return {};

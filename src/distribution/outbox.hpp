@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -26,7 +27,7 @@ namespace distribution {
 /// One or more complete frames for one data stream. Buffers are shared with the QUIC send queue, never copied.
 struct OutgoingMessage {
   std::uint32_t stream_index = 0;  ///< Of the pool of data streams that we opened.
-  std::vector<SharedBytes> buffers;
+  boost::container::small_vector<SharedBytes, 1> buffers;
   std::size_t bytes = 0;
 };
 

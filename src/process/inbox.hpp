@@ -11,6 +11,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/recycler.hpp"
 #include "distribution/control.hpp"
 
 namespace barrel_p2p {
@@ -42,12 +43,12 @@ struct Node {
 };
 
 /// A message that needs no decoding.
-struct Message final : Node {
+struct Message final : Node, Recycled {
   Term term;
   explicit Message(Term&& content) noexcept : Node(true), term(std::move(content)) {}
 };
 
-struct Event final : Node {
+struct Event final : Node, Recycled {
   std::variant<distribution::Signal, NodeGone, TimerFired, Writable, Start, Stop> what;
   Atom node;                ///< Where a signal came from; empty for local ones.
   std::uint64_t epoch = 0;  ///< Of the channel that a signal came on.

@@ -22,9 +22,10 @@ namespace {
 constexpr std::uint32_t id_bits = 28;
 constexpr std::uint32_t id_mask = (1U << id_bits) - 1;
 
+/// What a message of another node takes while it waits.
 std::size_t bytes_of(const Signal& signal) {
   const auto* encoded = std::get_if<distribution::EncodedTerm>(&signal.payload);
-  return encoded == nullptr ? 0 : encoded->bytes.size();
+  return encoded == nullptr ? 0 : encoded->bytes.size() + sizeof(Event);
 }
 
 /// Whether somebody waits for an answer when the signal cannot leave.

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "base/recycler.hpp"
+
 namespace barrel_p2p {
 inline namespace v0 {
 
@@ -43,7 +45,7 @@ enum class Kind : std::uint8_t {
   bitstring
 };
 
-struct Box {
+struct Box : Recycled {
   std::atomic<std::uint32_t> references{1};
   const Kind kind;
   std::uint32_t depth = 1;  ///< 1 + the greatest depth of what is inside.
@@ -106,6 +108,9 @@ struct TupleBox : Box {
   [[nodiscard]] std::span<Term> elements() noexcept { return {reinterpret_cast<Term*>(this + 1), count}; }
   [[nodiscard]] std::span<const Term> elements() const noexcept {
     return {reinterpret_cast<const Term*>(this + 1), count};
+  }
+  static constexpr std::size_t memory_bytes(std::size_t arity) noexcept {
+    return sizeof(TupleBox) + arity * sizeof(Term);
   }
 };
 static_assert(sizeof(TupleBox) % alignof(Term) == 0);

@@ -146,19 +146,22 @@ void Box::destroy(Box* dead) noexcept {
     case Kind::port: delete static_cast<detail::PortBox*>(dead); break;
     case Kind::external_fun: delete static_cast<detail::ExternalFunBox*>(dead); break;
     case Kind::local_fun: delete static_cast<detail::LocalFunBox*>(dead); break;
-    case Kind::tuple:
+    case Kind::tuple: {
+      const std::size_t bytes = TupleBox::memory_bytes(static_cast<TupleBox*>(dead)->count);
       std::ranges::destroy(static_cast<TupleBox*>(dead)->elements());
       std::destroy_at(static_cast<TupleBox*>(dead));
-      ::operator delete(dead);
+      recycler::deallocate(dead, bytes);
       break;
+    }
     case Kind::list: delete static_cast<detail::ListBox*>(dead); break;
     case Kind::map: delete static_cast<detail::MapBox*>(dead); break;
     case Kind::bitstring:
       if (static_cast<BitsBox*>(dead)->is_slice) {
         delete static_cast<SliceBox*>(dead);
       } else {
+        const std::size_t bytes = sizeof(BitsBox) + static_cast<BitsBox*>(dead)->view().size();
         std::destroy_at(static_cast<BitsBox*>(dead));
-        ::operator delete(dead);
+        recycler::deallocate(dead, bytes);
       }
       break;
   }
@@ -264,7 +267,7 @@ Term Term::binary(ByteView bytes) { return bitstring(bytes, bytes.size() * 8); }
 Term Term::bitstring(ByteView bytes, std::size_t bit_count) {
   if ((bit_count + 7) / 8 > bytes.size()) throw std::invalid_argument("fewer bytes than bits need");
   const std::size_t size = (bit_count + 7) / 8;
-  void* memory = ::operator new(sizeof(detail::BitsBox) + size);
+  void* memory = recycler::allocate(sizeof(detail::BitsBox) + size);
   auto* made = new (memory) detail::BitsBox(bit_count);
   auto* copy = static_cast<std::uint8_t*>(memory) + sizeof(detail::BitsBox);
   std::ranges::copy(bytes.first(size), copy);
@@ -315,7 +318,7 @@ namespace detail {
 
 Term make_tuple(std::size_t arity) {
   if (arity > std::numeric_limits<std::uint32_t>::max()) throw std::length_error("a tuple is too large");
-  void* memory = ::operator new(sizeof(TupleBox) + arity * sizeof(Term));
+  void* memory = recycler::allocate(TupleBox::memory_bytes(arity));
   auto* made = new (memory) TupleBox(static_cast<std::uint32_t>(arity));
   std::uninitialized_default_construct_n(reinterpret_cast<Term*>(made + 1), arity);
   return Box::term_of(Kind::tuple, made);

@@ -450,7 +450,7 @@ SendOutcome TcpCarrier::Impl::send(const Atom& node, Signal&& signal, const Pid&
   }
   auto message = encode_message(signal, link->flags, key, next_sequence_.fetch_add(1));
   if (message.buffers.size() > 1) change([&](CarrierView& now) { ++now.fragmented; });
-  write(link, std::move(message.buffers));
+  write(link, {message.buffers.begin(), message.buffers.end()});
   const std::lock_guard lock(link->mutex);
   if (link->queued <= busy_bytes) return SendOutcome::accepted;
   link->busy = true;

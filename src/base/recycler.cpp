@@ -1,0 +1,140 @@
+#include "base/recycler.hpp"
+
+#include <array>
+#include <cstdint>
+#include <mutex>
+#include <new>
+#include <utility>
+
+namespace barrel_p2p {
+inline namespace v0 {
+namespace recycler {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool sanitized = true;
+#elif defined(__has_feature)
+constexpr bool sanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+constexpr bool sanitized = false;
+#endif
+
+// The sizes are those that glibc has, so that nothing is lost by rounding: 24, 40, 56, ... bytes.
+constexpr std::size_t least_bytes = 24;
+constexpr std::size_t step_bytes = 16;
+constexpr std::size_t sizes = (piece_bytes_max - least_bytes) / step_bytes + 1;
+constexpr std::uint32_t batch_pieces = 32;
+
+constexpr std::size_t index_of(std::size_t bytes) noexcept {
+  return bytes <= least_bytes ? 0 : (bytes - least_bytes + step_bytes - 1) / step_bytes;
+}
+constexpr std::size_t bytes_of(std::size_t index) noexcept { return least_bytes + index * step_bytes; }
+static_assert(index_of(piece_bytes_max) == sizes - 1 && bytes_of(sizes - 1) == piece_bytes_max);
+
+/// What stands in a piece that nobody uses.
+struct Free {
+  Free* next = nullptr;        ///< In its batch.
+  Free* next_batch = nullptr;  ///< Of the first piece of a batch.
+};
+static_assert(sizeof(Free) <= least_bytes);
+
+void free_list(Free* list) noexcept {
+  while (list != nullptr) ::operator delete(std::exchange(list, list->next));
+}
+
+/// Whole batches, which any thread may take.
+class Shelf {
+ public:
+  /// False: the shelf is full.
+  bool put(Free* batch, std::size_t index) noexcept {
+    const std::lock_guard lock(mutex_);
+    if ((count_ + 1) * batch_pieces * bytes_of(index) > kept_bytes_max) return false;
+    batch->next_batch = std::exchange(first_, batch);
+    ++count_;
+    return true;
+  }
+  Free* take() noexcept {
+    const std::lock_guard lock(mutex_);
+    if (first_ == nullptr) return nullptr;
+    --count_;
+    return std::exchange(first_, first_->next_batch);
+  }
+  std::size_t pieces() noexcept {
+    const std::lock_guard lock(mutex_);
+    return count_ * batch_pieces;
+  }
+
+ private:
+  std::mutex mutex_;
+  Free* first_ = nullptr;
+  std::size_t count_ = 0;
+};
+
+/// Never destroyed: objects of the program that live longer than everything else give pieces back, too.
+std::array<Shelf, sizes>& shelves() {
+  static auto& all = *new std::array<Shelf, sizes>;
+  return all;
+}
+
+/// What a thread has at hand of one size: a batch that is used up, and one that fills.
+struct Hand {
+  Free* first = nullptr;
+  std::uint32_t count = 0;
+  Free* full = nullptr;  ///< A whole batch, or nothing.
+};
+
+struct Hands {
+  std::array<Hand, sizes> of{};
+  ~Hands();
+};
+
+thread_local bool gone = false;  ///< The hands of this thread are: it ends.
+thread_local Hands hands;
+
+Hands::~Hands() {
+  gone = true;
+  for (std::size_t index = 0; index < sizes; ++index) {
+    free_list(of[index].first);
+    if (of[index].full != nullptr && !shelves()[index].put(of[index].full, index)) free_list(of[index].full);
+  }
+}
+
+}  // namespace
+
+void* allocate(std::size_t bytes) {
+  if (sanitized || bytes > piece_bytes_max) return ::operator new(bytes);
+  const std::size_t index = index_of(bytes);
+  if (gone) return ::operator new(bytes_of(index));
+  Hand& hand = hands.of[index];
+  if (hand.first == nullptr) {
+    hand.first = std::exchange(hand.full, nullptr);
+    if (hand.first == nullptr) hand.first = shelves()[index].take();
+    if (hand.first == nullptr) return ::operator new(bytes_of(index));
+    hand.count = batch_pieces;
+  }
+  --hand.count;
+  return std::exchange(hand.first, hand.first->next);
+}
+
+void deallocate(void* piece, std::size_t bytes) noexcept {
+  if (sanitized || bytes > piece_bytes_max || gone) return ::operator delete(piece);
+  const std::size_t index = index_of(bytes);
+  Hand& hand = hands.of[index];
+  if (hand.count == batch_pieces) {
+    if (hand.full != nullptr && !shelves()[index].put(hand.full, index)) free_list(hand.full);
+    hand.full = std::exchange(hand.first, nullptr);
+    hand.count = 0;
+  }
+  hand.first = new (piece) Free{hand.first, nullptr};
+  ++hand.count;
+}
+
+std::size_t kept_bytes() noexcept {
+  std::size_t all = 0;
+  for (std::size_t index = 0; index < sizes; ++index) all += shelves()[index].pieces() * bytes_of(index);
+  return all;
+}
+
+}  // namespace recycler
+}  // namespace v0
+}  // namespace barrel_p2p
