@@ -4,7 +4,7 @@ PRESET ?= release
 JOBS ?= $(shell nproc)
 BUILD := build/$(PRESET)
 
-.PHONY: help setup packages configure build demo test bench format lint
+.PHONY: help setup packages configure build demo test bench format lint deb
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -37,3 +37,8 @@ format: packages  ## Format all C++ files in place
 lint: packages  ## Check the format and run clang-tidy
 	@tools/format --check
 	@tools/lint
+
+deb: packages  ## Make the Debian packages: build/packages
+	@cmake --preset deb --log-level=WARNING >/dev/null
+	@cmake --build build/deb -j $(JOBS)
+	@packaging/make_deb build/deb build/packages

@@ -9,7 +9,8 @@ add_test(NAME docs_check COMMAND Python3::Interpreter ${tools}/check_docs.py --p
 add_test(NAME docs_check_finds_violations COMMAND Python3::Interpreter ${tools}/check_docs.py --self-test)
 
 if(BARREL_P2P_SHARED)
-  add_test(NAME exported_symbols COMMAND Python3::Interpreter ${tools}/check_symbols.py ${CMAKE_NM} $<TARGET_FILE:barrel_p2p>)
+  add_test(NAME exported_symbols COMMAND Python3::Interpreter ${tools}/check_symbols.py ${CMAKE_NM} $<TARGET_FILE:barrel_p2p>
+           $<TARGET_SONAME_FILE_NAME:barrel_p2p>)
 endif()
 
 if(BARREL_P2P_INSTALL)

@@ -24,7 +24,7 @@ void add_doctor(CLI::App& app, int& status) {
       "store,\n"
       "and compares clocks and versions with nodes that run. Changes nothing.\n"
       "Exit status: 0 nothing keeps a node from working (there may be warnings), 1 there is a problem, 2 wrong usage.\n"
-      "Example: barrel_p2p doctor --config /etc/barrel_p2p/node.toml");
+      "Example: barrel_p2p doctor --config /etc/barrel_p2p/barrel_p2p.toml");
   doctor->add_option("nodes", command.nodes, "Nodes to compare with; those in the discovery directory by default")
       ->type_name("NODE");
   doctor->add_option("--config", command.config_file, "TOML file of the node")
