@@ -5,6 +5,7 @@ JOBS ?= $(shell nproc)
 BUILD := build/$(PRESET)
 
 .PHONY: help setup packages configure build demo test bench format lint deb
+.PHONY: help setup packages configure build cluster demo test bench format lint
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,6 +22,10 @@ configure: packages
 
 build: configure  ## Compile everything
 	@cmake --build $(BUILD) -j $(JOBS)
+
+cluster: configure  ## Run three nodes on this machine and show them in a browser, until Ctrl-C
+	@cmake --build $(BUILD) -j $(JOBS) --target barrel_p2p_command
+	@tools/cluster $(BUILD)
 
 demo: build  ## Show what it does, as a story; ends by itself
 	@tools/demo $(BUILD)
