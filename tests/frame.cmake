@@ -8,6 +8,11 @@ add_test(NAME public_headers COMMAND Python3::Interpreter ${tools}/check_rooms.p
 add_test(NAME docs_check COMMAND Python3::Interpreter ${tools}/check_docs.py --path ${PROJECT_BINARY_DIR}/bin)
 add_test(NAME docs_check_finds_violations COMMAND Python3::Interpreter ${tools}/check_docs.py --self-test)
 
+if(TARGET barrel_p2p_command)
+  add_test(NAME cluster_of_three COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/docs/cluster_test.py ${PROJECT_BINARY_DIR})
+  set_tests_properties(cluster_of_three PROPERTIES TIMEOUT 120)
+endif()
+
 if(BARREL_P2P_SHARED)
   add_test(NAME exported_symbols COMMAND Python3::Interpreter ${tools}/check_symbols.py ${CMAKE_NM} $<TARGET_FILE:barrel_p2p>
            $<TARGET_SONAME_FILE_NAME:barrel_p2p>)
@@ -27,4 +32,14 @@ if(BARREL_P2P_INSTALL)
   add_test(NAME installed_command COMMAND ${prefix}/${CMAKE_INSTALL_BINDIR}/barrel_p2p --version)
   set_tests_properties(installed_command PROPERTIES PASS_REGULAR_EXPRESSION "^barrel_p2p ${PROJECT_VERSION}")
   set_tests_properties(consumer_find_package consumer_pkg_config installed_command PROPERTIES FIXTURES_REQUIRED installed TIMEOUT 300)
+
+  # The projects of the tutorials, as their readers build them; then what the tutorials tell is done with them.
+  foreach(tutorial hello_cluster orders)
+    set(built ${PROJECT_BINARY_DIR}/consumer/${tutorial})
+    add_test(NAME tutorial_${tutorial}
+      COMMAND ${CMAKE_CTEST_COMMAND} --build-and-test ${PROJECT_SOURCE_DIR}/docs/tutorials/${tutorial} ${built}
+        --build-generator ${CMAKE_GENERATOR} --build-options -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
+        --test-command ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/docs/tutorial_test.py ${tutorial} ${built})
+    set_tests_properties(tutorial_${tutorial} PROPERTIES FIXTURES_REQUIRED installed TIMEOUT 300)
+  endforeach()
 endif()
