@@ -76,11 +76,14 @@ def check_console(block, environment):
             return "a console block starts with a command: `$ ...`"
     if not steps:
         return "this console block has no command"
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # a node that ends may still write there
         environment = {**environment, "XDG_DATA_HOME": f"{scratch}/.kept"}  # what commands keep goes with the block
         for command, expected in steps:
-            result = subprocess.run(["bash", "-c", command], cwd=scratch, env=environment, stdin=subprocess.DEVNULL, text=True,
-                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=COMMAND_SECONDS_MAX)
+            try:
+                result = subprocess.run(["bash", "-c", command], cwd=scratch, env=environment, stdin=subprocess.DEVNULL, text=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=COMMAND_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                return f"`{command}` does not end within {COMMAND_SECONDS_MAX} s"
             if result.stdout.splitlines() != expected:
                 return f"`{command}` prints\n{textwrap.indent(result.stdout, '    ')}  and not\n{textwrap.indent(chr(10).join(expected), '    ')}"
     return None

@@ -41,7 +41,7 @@ ProcessFunction supervise(Node& node, ServiceName name, ProcessFunction worker) 
       const Ref monitor = started.second;
       for (;;) {
         const Result<void> registered = co_await awaited<void>(
-            self, [&](auto done) { node.register_service(name, pid, Term::map({}), RegisterOptions{}, done); });
+            self, [&](const auto& done) { node.register_service(name, pid, Term::map({}), RegisterOptions{}, done); });
         if (registered || registered.error() != Errc::already_registered) break;
         co_await self.sleep(10ms);  // the registration of the worker that ended goes in a moment
       }
@@ -74,7 +74,7 @@ std::optional<Pid> least_loaded(const Node& node, const ServiceName& name) {
 
 /// Asks a service that may be missing, slow or just gone, and goes on without it.
 Term price_of(Node& node, const Term& item) {
-  const Term unknown = Atom("unknown");
+  Term unknown = Atom("unknown");
   const auto pricing = least_loaded(node, "pricing");
   if (!pricing) return unknown;
   const auto price = node.call(*pricing, item, 500ms);
