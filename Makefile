@@ -4,8 +4,7 @@ PRESET ?= release
 JOBS ?= $(shell nproc)
 BUILD := build/$(PRESET)
 
-.PHONY: help setup packages configure build demo test bench format lint deb
-.PHONY: help setup packages configure build cluster demo test bench format lint
+.PHONY: help setup packages configure build cluster demo test bench format lint deb
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
