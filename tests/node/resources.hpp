@@ -9,19 +9,9 @@
 #include <iterator>
 #include <string>
 
-namespace barrel_p2p::test {
+#include "support/sanitized.hpp"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = false;
-#endif
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = false;
-#endif
+namespace barrel_p2p::test {
 
 struct Resources {
   std::int64_t heap_bytes = 0;  ///< In use; nothing in builds with sanitizers, which bring a heap of their own.

@@ -11,6 +11,7 @@
 #include "sim/runner.hpp"
 #include "sim/scenario.hpp"
 #include "sim/service_nodes.hpp"
+#include "support/sanitized.hpp"
 
 namespace barrel_p2p::sim {
 namespace {
@@ -31,7 +32,7 @@ class PlacementInTrouble : public testing::TestWithParam<std::uint64_t> {};
 TEST_P(PlacementInTrouble, gives_each_partition_its_owner_in_time_and_no_other) {
   EXPECT_NO_THROW((void)run_scenario(short_scenario(GetParam())));
 }
-INSTANTIATE_TEST_SUITE_P(Seeds, PlacementInTrouble, testing::Values(1, 2, 3, 4));
+INSTANTIATE_TEST_SUITE_P(Seeds, PlacementInTrouble, testing::Range<std::uint64_t>(1, 1 + test::seeds(4)));
 
 TEST(PlacementWatch, sees_an_owner_that_does_not_own_and_one_too_many) {
   auto scenario = short_scenario(1);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sim/runner.hpp"
+#include "support/sanitized.hpp"
 
 namespace barrel_p2p::sim {
 namespace {
@@ -28,7 +29,7 @@ TEST_P(RemindersScenario, loses_none_tells_none_early_and_tells_each_once_in_a_c
   EXPECT_NO_THROW((void)run_scenario(scenario));
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, RemindersScenario, testing::Range<std::uint64_t>(1, 4));
+INSTANTIATE_TEST_SUITE_P(Seeds, RemindersScenario, testing::Range<std::uint64_t>(1, 1 + test::seeds(3)));
 
 TEST(SimulatedReminders, one_whose_node_crashes_while_it_tells_is_told_again_with_the_same_fence) {
   SimulationConfig config;

@@ -12,6 +12,7 @@
 #include "sim/scenario.hpp"
 #include "sim/spread.hpp"
 #include "sim/workload.hpp"
+#include "support/sanitized.hpp"
 
 namespace barrel_p2p::sim {
 namespace {
@@ -161,7 +162,7 @@ Scenario small_replication(std::uint64_t seed) {
 class Replication : public testing::TestWithParam<std::uint64_t> {};
 
 TEST_P(Replication, breaks_no_invariant) { EXPECT_NO_THROW((void)run_scenario(small_replication(GetParam()))); }
-INSTANTIATE_TEST_SUITE_P(Seeds, Replication, testing::Values(1, 2, 3, 4));
+INSTANTIATE_TEST_SUITE_P(Seeds, Replication, testing::Range<std::uint64_t>(1, 1 + test::seeds(4)));
 
 TEST(Replay, of_services_gives_equal_runs_wherever_atoms_lie_in_memory) {
   auto scenario = small_replication(7);
