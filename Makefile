@@ -4,7 +4,7 @@ PRESET ?= release
 JOBS ?= $(shell nproc)
 BUILD := build/$(PRESET)
 
-.PHONY: help setup packages configure build cluster demo test bench format lint deb
+.PHONY: help setup packages configure build cluster docs demo test bench format lint deb
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,10 @@ build: configure  ## Compile everything
 cluster: configure  ## Run three nodes on this machine and show them in a browser, until Ctrl-C
 	@cmake --build $(BUILD) -j $(JOBS) --target barrel_p2p_command
 	@tools/cluster $(BUILD)
+
+docs:  ## Build the documents as a site with search, in build/site
+	@tools/setup docs
+	@tools/site
 
 demo: build  ## Show what it does, as a story; ends by itself
 	@tools/demo $(BUILD)
