@@ -200,11 +200,13 @@ void ServicesRunner::ask_machine(std::function<Term(const services::Services& ma
   call(0, answer, [this, answer, read = std::move(read)] { answer->give(read(machine_)); });
 }
 
-template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Role>>&, Call);  // services_leaders.cpp
-template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<ClusterReport>>&,
-                                   Call);  // services_report.cpp
+// For services_*.cpp, all that they use: what is instantiated here by the way need not have a symbol.
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<void>>&, Call);
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<bool>>&, Call);
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<std::size_t>>&, Call);
-// services_reminders.cpp
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Role>>&, Call);
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<ServiceLocation>>&, Call);
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<ClusterReport>>&, Call);
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Reminder>>&, Call);
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<ReminderStatistics>>&, Call);
 
