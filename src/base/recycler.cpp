@@ -113,7 +113,9 @@ void* allocate(std::size_t bytes) {
     hand.count = batch_pieces;
   }
   --hand.count;
-  return std::exchange(hand.first, hand.first->next);
+  Free* const piece = std::exchange(hand.first, hand.first->next);
+  __builtin_prefetch(hand.first);  // another core wrote it last, and the next call reads it
+  return piece;
 }
 
 void deallocate(void* piece, std::size_t bytes) noexcept {
