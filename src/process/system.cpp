@@ -105,6 +105,7 @@ void System::stop() {
     {
       const std::lock_guard lock(shard.mutex);
       rest.swap(shard.states);
+      shard.closed = true;
     }
   }
 }
@@ -121,6 +122,7 @@ std::shared_ptr<State> System::make(ProcessFunction function) {
   auto state = std::make_shared<State>(*this, pid, std::move(function));
   Shard& shard = shards_[number % shard_count];
   const std::lock_guard lock(shard.mutex);
+  if (shard.closed) return state;
   shard.states.emplace(number, state);
   counters_.spawned.fetch_add(1, std::memory_order_relaxed);
   return state;

@@ -174,6 +174,7 @@ class System {
   struct Shard {
     mutable std::mutex mutex;
     std::unordered_map<std::uint64_t, std::shared_ptr<State>> states;
+    bool closed = false;  ///< The workers are gone: a process that is made now never runs, and goes with its maker.
   };
   struct Origin {
     const Atom& node;

@@ -4,6 +4,7 @@
 #include <barrel_p2p/node.hpp>
 #include <filesystem>
 #include <future>
+#include <memory>
 
 #include "node/node_support.hpp"
 
@@ -229,6 +230,25 @@ TEST(Node, a_full_queue_suspends_the_sender_and_nothing_is_lost) {
   auto future = counted.get_future();
   ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(future.get(), count);
+}
+
+TEST(Node, calls_on_a_node_that_has_stopped_say_so_and_its_processes_never_run) {
+  Cluster cluster;
+  Node& node = cluster.start("a");
+  node.stop();
+  const auto called = node.call("anybody", Atom("what"), test::patience);
+  ASSERT_FALSE(called.has_value());
+  EXPECT_EQ(called.error(), Errc::stopped);
+  const auto answer = node.call_function("b@127.0.0.1", "erlang", "node", {}, test::patience);
+  ASSERT_FALSE(answer.has_value());
+  EXPECT_EQ(answer.error(), Errc::stopped);
+  // What a process holds goes at once, when it will never run.
+  auto held = std::make_shared<int>(1);
+  const std::weak_ptr<int> seen = held;
+  const Pid late = node.spawn([held](Process& self) -> Task<> { co_await self.receive(); });
+  held.reset();
+  EXPECT_TRUE(seen.expired());
+  EXPECT_FALSE(node.is_alive(late));
 }
 
 TEST(Node, start_refuses_what_cannot_work) {
