@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Keeps the code in README.md, CONTRIBUTING.md and docs/ true.
 
-C++, CMake, TOML and Erlang: each block follows a line `<!-- from FILE -->`, and its text stands in that file of the tree,
+C++, C, Python, CMake, TOML and Erlang: each block follows a line `<!-- from FILE -->`, and its text stands in that file of the tree,
 line for line (as a whole, equally indented). The file is one that the tests compile, read or run.
 
 Tests: `Suite.a_test_that_is_named` is one of tests/.
@@ -31,7 +31,7 @@ import textwrap
 TEST_NAME = re.compile(r"`([A-Z]\w*)\.([a-z0-9]+(?:_[a-zA-Z0-9]+){2,})`")
 TEST_MACRO = re.compile(r"\bTEST(?:_F|_P)?\((\w+),\s*(\w+)\)")
 BLOCK = re.compile(r"(?:<!-- from (?P<source>\S+) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-FROM_FILE = ("cpp", "cmake", "toml", "erlang")
+FROM_FILE = ("cpp", "c", "python", "cmake", "toml", "erlang")
 COMMAND_SECONDS_MAX = 60
 FENCED = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^()\s]+)\)")

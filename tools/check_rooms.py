@@ -30,7 +30,7 @@ def rooms_of(root):
 def sources(directory):
     if not directory.is_dir():
         return []
-    return sorted(path for path in directory.rglob("*") if path.suffix in (".hpp", ".cpp"))
+    return sorted(path for path in directory.rglob("*") if path.suffix in (".hpp", ".cpp", ".h"))
 
 
 def includes(path):
@@ -94,14 +94,15 @@ def check_rooms(root):
 
 
 def check_header(root, compiler, header):
-    """Compiles one header alone, as a user's first include would, and lists all that it reaches."""
+    """Compiles one header alone, as a user's first include would, and lists all that it reaches; *.h as C too."""
     with tempfile.TemporaryDirectory() as scratch:
-        unit = pathlib.Path(scratch) / "unit.cpp"
-        unit.write_text(f"#include <{header}>\n#include <{header}>\nint main() {{}}\n")
-        command = [compiler, "-std=c++23", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-I{root / 'include'}", str(unit)]
-        compiled = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if compiled.returncode != 0:
-            return [f"include/{header}: does not compile alone:\n{compiled.stdout}"]
+        for language in ("-xc -std=c99", "-xc++ -std=c++23") if header.endswith(".h") else ("-xc++ -std=c++23",):
+            unit = pathlib.Path(scratch) / "unit"
+            unit.write_text(f"#include <{header}>\n#include <{header}>\nint main(void) {{ return 0; }}\n")
+            command = [compiler, *language.split(), "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{root / 'include'}", str(unit)]
+            compiled = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            if compiled.returncode != 0:
+                return [f"include/{header}: does not compile alone:\n{compiled.stdout}"]
         listed = subprocess.run([*command, "-M"], check=True, text=True, stdout=subprocess.PIPE).stdout
     reached = re.split(r"\s+|\\\n", listed.split(":", 1)[1])
     ours = str(root / "include") + "/"
@@ -145,6 +146,8 @@ def self_test(compiler):
     planted_headers = [
         ({"include/barrel_p2p/a.hpp": "inline std::string text;\n"}, "does not compile alone"),
         ({"include/barrel_p2p/a.hpp": "int twice;\n"}, "does not compile alone"),
+        ({"include/barrel_p2p/a.h": "#include <string>\n"}, "does not compile alone"),
+        ({"include/barrel_p2p/a.h": "struct a { int x; }; static inline struct a *f(void *p) { return p; }\n"}, "does not compile alone"),
         ({"include/barrel_p2p/a.hpp": "#pragma once\n#if __has_include(<zlib.h>)\n#include <zlib.h>\n#endif\n"}, "zlib.h"),
     ]
 
