@@ -249,7 +249,7 @@ void Connection::Native::read(Socket& at, const Address& from, ByteView datagram
   bytes_received += datagram.size();
   const std::uint64_t in_flight = by_new && migration->rebound ? statistics_of_path().bytes_in_flight : 0;
   in_callback = true;
-  const int result = ngtcp2_conn_read_pkt(connection, &path, &info, datagram.data(), datagram.size(), timestamp());
+  const int result = ngtcp2_conn_read_pkt(connection, &path, &info, datagram.data(), datagram.size(), time());
   in_callback = false;
   if (wanted_close) {
     const auto [code, text] = std::move(*wanted_close);
@@ -339,8 +339,8 @@ void Connection::Native::send_close(const NgCloseError& error) {
   ngtcp2_path_storage path{};
   ngtcp2_path_storage_zero(&path);
   ngtcp2_pkt_info info{};
-  const auto size = ngtcp2_conn_write_connection_close(connection, &path.path, &info, packet.data(), packet.size(),
-                                                       &error, timestamp());
+  const auto size =
+      ngtcp2_conn_write_connection_close(connection, &path.path, &info, packet.data(), packet.size(), &error, time());
   if (size <= 0) return;
   packet.resize(static_cast<std::size_t>(size));
   endpoint.send(socket_at(path.path.local), Address(path.path.remote.addr, path.path.remote.addrlen), packet,
@@ -383,7 +383,7 @@ void Connection::Native::close_now(std::uint64_t code, const std::string& text) 
   // fits into the congestion window, so by its pacing the next one may go within a round trip.
   NgConnectionInfo stat{};
   connection_info(connection, stat);
-  write_packets(timestamp() + stat.smoothed_rtt + NGTCP2_MILLISECONDS);
+  write_packets(time(stat.smoothed_rtt + NGTCP2_MILLISECONDS));
   if (is_closed) return;
   NgCloseError error{};
   close_error_default(error);
@@ -521,7 +521,7 @@ void Connection::Native::flush() {
   if (is_closed) return;
   const auto keep = self.lock();
   sending.unblock_signals();
-  write_packets(timestamp());
+  write_packets(time());
   tell_stopped();
   if (!is_closed) arm_timer();
 }
@@ -542,7 +542,7 @@ void Connection::Native::arm_timer() {
 
 void Connection::Native::on_timer() {
   armed = UINT64_MAX;
-  const int result = ngtcp2_conn_handle_expiry(connection, timestamp());
+  const int result = ngtcp2_conn_handle_expiry(connection, time());
   if (result != 0) return library_error(result);
   watch_congestion();
   flush();

@@ -99,7 +99,7 @@ void Connection::Native::try_path() {
   const auto now = monotonic_now();
   const Address path_remote = migration->socket->path_address(remote);
   const auto path = path_of(migration->socket->local(), path_remote);
-  const int result = ngtcp2_conn_initiate_migration(connection, &path, timestamp());
+  const int result = ngtcp2_conn_initiate_migration(connection, &path, time());
   switch (result) {
     case 0:
       migration->probing = true;

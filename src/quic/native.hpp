@@ -1,6 +1,7 @@
 // What stands behind Endpoint and Connection. Private to the quic room.
 #pragma once
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <string>
@@ -22,6 +23,8 @@ namespace quic {
 
 constexpr std::size_t payload_bytes_max =
     1452;  ///< Largest UDP payload that we announce and send: Ethernet less IPv6 and UDP headers.
+
+ngtcp2_tstamp timestamp() noexcept;
 
 /// A move of a connection to another socket that is under way.
 struct Migration {
@@ -58,6 +61,8 @@ struct Connection::Native {
   void release();
   /// Writes packets until nothing can be sent; one system call for many of them.
   void write_packets(ngtcp2_tstamp now);
+  /// The time for ngtcp2, which takes none that is before one that it had: version 1 ends the program then.
+  ngtcp2_tstamp time(ngtcp2_tstamp ahead = 0) noexcept { return latest = std::max(latest, timestamp() + ahead); }
   ngtcp2_ssize write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, ngtcp2_path& path);
   void follow(const Socket& at, const Address& from);
   /// That of ours which has the address.
@@ -119,6 +124,7 @@ struct Connection::Native {
   std::vector<StreamId> stopped;                  ///< Not told yet.
   std::unordered_set<StreamId> replaced_credits;  ///< Streams of the peer that count no more and are not over.
   bool drained = false;
+  ngtcp2_tstamp latest = 0;  ///< The last time that `time` gave.
   MonotonicTime last_receive = monotonic_now();
   std::uint64_t packets_sent = 0;
   std::uint64_t packets_received = 0;
@@ -201,7 +207,6 @@ struct Endpoint::Native {
   std::shared_ptr<int> alive = std::make_shared<int>(0);
 };
 
-ngtcp2_tstamp timestamp() noexcept;
 /// Refers to both, which must outlive it.
 ngtcp2_path path_of(const Address& local, const Address& remote);
 
