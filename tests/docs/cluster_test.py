@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 
@@ -13,8 +14,13 @@ SECONDS = 60  # far longer than it takes on a busy machine
 
 
 def main():
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        return three_come_together(directory)
+
+
+def three_come_together(directory):
     root = pathlib.Path(__file__).resolve().parents[2]
-    script = subprocess.Popen([root / "tools/cluster", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+    script = subprocess.Popen([root / "tools/cluster", sys.argv[1], "3", directory], stdout=subprocess.PIPE, text=True)
     try:
         url = next(found[0] for line in script.stdout if (found := re.search(r"http://\S+", line)))
         deadline = time.monotonic() + SECONDS
