@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """check_symbols.py NM LIBRARY SONAME: the shared library exports names of barrel_p2p, the whole C interface, and
-nothing else, and its SONAME, the
-version of its symbols and the inline namespace of its C++ names carry the same ABI version.
+nothing else, and its SONAME, the version of its symbols and the inline namespace of its C++ names carry the same ABI
+version.
 
 A symbol that leaks from a dependency's inline code could replace, or be replaced by, the one of another version of
 that dependency in the user's program. Two ABI versions under one SONAME would replace each other.

@@ -41,6 +41,8 @@
 extern "C" {
 #endif
 
+/* NOLINTBEGIN(readability-identifier-naming,modernize-use-using,modernize-deprecated-headers): it is C. */
+
 /* Errors. Their meaning is that of barrel_p2p::Errc. */
 
 typedef enum barrel_p2p_error {
@@ -292,6 +294,8 @@ BARREL_P2P_C_API int barrel_p2p_is_leader(barrel_p2p_node *node, const char *nam
 /* The token of the leader, if it is of this node: ask before each request to what it protects. Does not block. Error:
    NOT_LEADER. */
 BARREL_P2P_C_API int barrel_p2p_get_fence(barrel_p2p_node *node, const char *name, barrel_p2p_fence *fence);
+
+/* NOLINTEND(readability-identifier-naming,modernize-use-using,modernize-deprecated-headers) */
 
 #ifdef __cplusplus
 }

@@ -33,7 +33,7 @@ int failed(int code, const char* message) noexcept;
 int failed(const Error& error) noexcept;
 
 template <class Body>
-int guarded(Body&& body) noexcept {
+int guarded(const Body& body) noexcept {
   try {
     body();
     return BARREL_P2P_OK;

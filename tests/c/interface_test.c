@@ -311,7 +311,7 @@ static void maps(barrel_p2p_node *a, barrel_p2p_node *b) {
   OK(barrel_p2p_map_get(b, "config", key.data, key.size, &got));
   CHECK(is(&got, "#{count => 100,per => second}"));
   OK(barrel_p2p_map_put(b, "config", value.data, value.size, key.data, key.size));
-  OK(barrel_p2p_map_put(b, "config", got.data = (uint8_t *)"\203a\1", 3, key.data, key.size));
+  OK(barrel_p2p_map_put(b, "config", "\203a\1", 3, key.data, key.size));
   OK(barrel_p2p_map_each(b, "config", count_pair, &visited));
   CHECK(visited == 2);
   OK(barrel_p2p_map_remove(a, "config", key.data, key.size));
