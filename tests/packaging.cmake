@@ -1,0 +1,10 @@
+# What is in packaging/: well-formed, accepted by what reads it, and nodes that find each other as they would there.
+set(packaging ${CMAKE_CURRENT_SOURCE_DIR}/packaging)
+add_test(NAME packaging_files COMMAND Python3::Interpreter ${packaging}/check.py files)
+add_test(NAME packaging_unit COMMAND Python3::Interpreter ${packaging}/check.py unit)
+set_tests_properties(packaging_files packaging_unit PROPERTIES SKIP_REGULAR_EXPRESSION "(^|\n)skipped: ")
+if(TARGET barrel_p2p_command)
+  add_test(NAME packaging_config COMMAND Python3::Interpreter ${packaging}/check.py config $<TARGET_FILE:barrel_p2p_command>)
+  add_test(NAME packaging_dns COMMAND Python3::Interpreter ${packaging}/dns_test.py $<TARGET_FILE:barrel_p2p_command>)
+  set_tests_properties(packaging_dns PROPERTIES SKIP_REGULAR_EXPRESSION "(^|\n)skipped: " TIMEOUT ${BARREL_P2P_TEST_TIMEOUT})
+endif()
