@@ -59,6 +59,8 @@ def check_versions(parsed):
     header = re.search(r'define BARREL_P2P_VERSION "(.*)"', text("include", "barrel_p2p", "version.hpp"))[1]
     debian = re.match(r"barrel-p2p \((.*)-\d+\)", text("packaging", "debian", "changelog"))[1]
     image = parsed["packaging/kubernetes/kustomization.yaml"][0]["images"][0]["newTag"]
+    port = parsed["packaging/vcpkg/barrel-p2p/vcpkg.json"]["version"]
+    expect(port == version, f"packaging/vcpkg/barrel-p2p/vcpkg.json has version {port}, CMakeLists.txt {version}")
     for where, found in {"version.hpp": header, "packaging/debian/changelog": debian, "packaging/kubernetes/kustomization.yaml": image}.items():
         expect(found == version, f"{where} has version {found}, CMakeLists.txt {version}")
 
