@@ -18,6 +18,9 @@ using replication::Timestamp;
 
 /// Between two looks at what may begin or end a reign by time alone.
 constexpr Milliseconds recheck_period{500};
+/// Of renewals, after a few: two leaders that have not heard of each other's campaigns yet outbid each other.
+constexpr Milliseconds renewal_pause{500};
+constexpr int renewals_at_once = 4;
 /// After a pause nobody leads for so long: until then what had been waiting is handled.
 constexpr Milliseconds wake_delay{200};
 /// What arrives sooner after a pause may have been sent before its end.
@@ -276,12 +279,15 @@ void Leader::elect(const Term& name) {
   if (until) {
     const Entry* known = map().find(fence_key(name));
     const bool begins = !contest.reign;
-    const bool outdated = !begins && (contest.reign->disputed || known->stamp() > contest.reign->stamp);
-    const auto stamp = begins || outdated ? mint(name) : std::optional(contest.reign->stamp);
+    const bool renews = !begins && renewal_is_due(*contest.reign, known->stamp());
+    const auto stamp = begins || renews ? mint(name) : std::optional(contest.reign->stamp);
+    auto paid_until = begins ? MonotonicTime() : contest.reign->renewals_paid_until;
+    if (renews) paid_until = std::max(paid_until, now_.monotonic) + renewal_pause;
     if (!stamp && !begins) revoke(name, contest);
     if (stamp) {
-      contest.reign = {.pid = own->pid, .stamp = *stamp, .until = *until};
-      if (begins || outdated) {
+      const bool disputed = !begins && !renews && contest.reign->disputed;
+      contest.reign = {own->pid, *stamp, disputed, *until, paid_until};
+      if (begins || renews) {
         ++(begins ? counters_.elections : counters_.renewals);
         tell(own->pid, begins ? LeaderEvent::Kind::elected : LeaderEvent::Kind::renewed, name, *stamp);
       }
@@ -297,6 +303,15 @@ void Leader::elect(const Term& name) {
   contest.told = std::move(told);
   contest.told_reign = contest.reign;
   if (contest.is_over()) contests_.erase(found);
+}
+
+/// Whether a token above the leader's is known, and it may have another one now. If not yet, it looks again in time.
+bool Leader::renewal_is_due(const Contest::Reign& reign, const Timestamp& greatest) {
+  if (!reign.disputed && greatest <= reign.stamp) return false;
+  const auto from = reign.renewals_paid_until - (renewals_at_once - 1) * renewal_pause;
+  if (from <= now_.monotonic) return true;
+  recheck_at_ = std::min(recheck_at_, from);
+  return false;
 }
 
 const Rival* Leader::winner_of(const Contest& contest) const {

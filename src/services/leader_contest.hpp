@@ -64,8 +64,9 @@ struct Contest {
   struct Reign {
     Pid pid;
     replication::Timestamp stamp;
-    bool disputed = false;  ///< Another node was seen with an equal token.
-    MonotonicTime until;    ///< When too few members will have been heard of, if nothing new comes.
+    bool disputed = false;              ///< Another node was seen with an equal token.
+    MonotonicTime until;                ///< When too few members will have been heard of, if nothing new comes.
+    MonotonicTime renewals_paid_until;  ///< Each renewal pays for a while, see `renewal_pause`.
     friend bool operator==(const Reign&, const Reign&) = default;
   };
   struct Winner {

@@ -1,6 +1,7 @@
 // One node's election: campaigns, the queue, gates, pauses, the disk.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "services/leader_support.hpp"
@@ -266,6 +267,32 @@ TEST(Leader, an_equal_token_of_another_node_is_passed) {
     node.input(now, [&](Effects& out) { node.leader.deliver(payload, now, out); });
     EXPECT_EQ(node.take_told(), "renewed p1") << other;
   }
+}
+
+TEST(Leader, who_is_outbid_again_and_again_renews_now_and_then_and_has_the_last_word) {
+  test::LeaderDisk disk;
+  Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  test::LeaderNode node({.own = Atom("m@h")}, disk, now);
+  ASSERT_TRUE(node.lead(job, pid("m@h", 1), {}, now));
+  Fence theirs;
+  for (int bid = 0; bid < 200; ++bid) {
+    theirs = Fence(node.leader.high_water(job)->wall() + 1, 0);
+    const replication::Timestamp stamp{static_cast<WallMilliseconds>(theirs.wall()), theirs.logical()};
+    const Term payload = Term::tuple({Atom("custom"), Atom("z@h"), Term::tuple({job, replication::to_term(stamp)})});
+    node.input(now, [&](Effects& out) { node.leader.deliver(payload, now, out); });
+    now.monotonic += 10ms;
+    now.wall += 10;
+    node.input(now, [&](Effects& out) { node.leader.tick(now, out); });
+  }
+  const auto renewals = node.leader.counters().renewals;
+  EXPECT_GE(renewals, 5U);
+  EXPECT_LE(renewals, 9U) << "four at once, and one each half of a second";
+  while (node.leader.deadline() < now.monotonic + 1s) {
+    now.monotonic = std::max(now.monotonic + 1ms, node.leader.deadline());
+    node.input(now, [&](Effects& out) { node.leader.tick(now, out); });
+    if (node.leader.fence(job, now) > theirs) break;
+  }
+  EXPECT_GT(node.leader.fence(job, now), theirs);
 }
 
 TEST(Leader, messages_are_those_of_erlang_nodes) {
