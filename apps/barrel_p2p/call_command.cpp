@@ -25,9 +25,8 @@ int run_call_command(const CallCommand& command, std::ostream& output, std::ostr
   auto visitor = Visitor::start(command, command.node);
   if (!visitor) return complaints.tell(visitor.error().status, visitor.error().text);
   Node& node = visitor->node();
-  if (const auto connected = node.connect(*target, command.timeout); !connected) {
-    return complaints.tell(CallCommand::exit_connect_failed,
-                           "cannot connect to " + command.node + ": " + connected.error().message());
+  if (const auto failure = visitor->connect(*target, command.timeout)) {
+    return complaints.tell(failure->status, failure->text);
   }
   std::vector<Term> list(arguments->elements().begin(), arguments->elements().end());
   const auto result = node.call_function(*target, *module, *function, std::move(list), command.timeout);

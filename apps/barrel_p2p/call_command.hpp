@@ -9,7 +9,6 @@
 namespace barrel_p2p::command {
 
 struct CallCommand : VisitorOptions {
-  static constexpr int exit_connect_failed = 4;
   static constexpr int exit_badrpc = 5;  ///< The function failed, or did not answer in time.
 
   std::string node;

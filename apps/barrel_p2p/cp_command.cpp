@@ -67,7 +67,7 @@ class Copier {
   bool fail(const std::string& file, const CopyFailure& failure) {
     sender_.reset();
     fail(file, failure.text);
-    if (failure.kind == Kind::again) status_ = CpCommand::exit_connect_failed;
+    if (failure.kind == Kind::again) status_ = exit_connect_failed;
     return failure.kind == Kind::file;
   }
 
@@ -228,9 +228,8 @@ int run_cp_command(const CpCommand& command, bool terminal, std::ostream& output
   const auto node_name = destination->node;
   auto visitor = Visitor::start(command, node_name);
   if (!visitor) return complaints.tell(visitor.error().status, visitor.error().text);
-  if (const auto connected = visitor->node().connect(NodeName(node_name), command.timeout); !connected) {
-    return complaints.tell(CpCommand::exit_connect_failed,
-                           "cannot connect to " + node_name + ": " + connected.error().message());
+  if (const auto failure = visitor->connect(NodeName(node_name), command.timeout)) {
+    return complaints.tell(failure->status, failure->text);
   }
   auto style = CopyReport::Style::silent;
   if (command.json) {

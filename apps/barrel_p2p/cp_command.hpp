@@ -14,8 +14,6 @@
 namespace barrel_p2p::command {
 
 struct CpCommand : VisitorOptions {
-  static constexpr int exit_connect_failed = 4;
-
   std::vector<std::string> paths;  ///< FILE... NODE:PATH
   bool no_clobber = false;
   bool force = false;

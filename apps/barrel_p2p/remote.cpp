@@ -79,9 +79,7 @@ std::expected<Remote, VisitorFailure> Remote::open(const RemoteOptions& options)
   if (!name) return failed(exit_usage, name.error().message());
   auto visitor = Visitor::start(options, node);
   if (!visitor) return std::unexpected(visitor.error());
-  if (const auto connected = visitor->node().connect(*name, options.timeout); !connected) {
-    return failed(exit_connect_failed, "cannot connect to " + node + ": " + connected.error().message());
-  }
+  if (auto failure = visitor->connect(*name, options.timeout)) return std::unexpected(std::move(*failure));
   return Remote(std::move(*visitor), std::move(*name), options.timeout);
 }
 

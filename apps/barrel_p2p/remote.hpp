@@ -15,8 +15,7 @@
 
 namespace barrel_p2p::command {
 
-/// Exit statuses of commands that talk to a node, beside those of command_line.hpp.
-inline constexpr int exit_connect_failed = 4;
+/// Exit status of commands that talk to a node, beside those of command_line.hpp and visitor.hpp.
 inline constexpr int exit_not_answered = 5;  ///< The function failed there, is unknown, or did not answer in time.
 
 /// What such commands have in common.

@@ -96,7 +96,19 @@ std::expected<Visitor, VisitorFailure> Visitor::start(const VisitorOptions& opti
   if (!node) {
     return failed(node.error() == Errc::invalid_config ? exit_usage : exit_failed, node.error().message());
   }
-  return Visitor(std::move(slot), std::move(*node));
+  return Visitor(std::move(slot), std::move(*node),
+                 options.key_dir.empty() ? config.data_dir / "keys" : options.key_dir);
+}
+
+std::optional<VisitorFailure> Visitor::connect(const NodeName& node, std::chrono::milliseconds timeout) {
+  const auto connected = node_.connect(node, timeout);
+  if (connected) return std::nullopt;
+  std::string text = "cannot connect to " + node.string() + ": " + connected.error().message();
+  if (connected.error() == Errc::key_mismatch) {
+    text += ". Who made its key anew knows why, and may take the old one back: barrel_p2p keys unpin " + node.string() +
+            " --key-dir " + key_dir_.string();
+  }
+  return VisitorFailure{exit_connect_failed, std::move(text)};
 }
 
 }  // namespace barrel_p2p::command

@@ -23,6 +23,9 @@ struct VisitorOptions {
   bool verbose = false;
 };
 
+/// Exit status of commands that talk to a node, beside those of command_line.hpp.
+inline constexpr int exit_connect_failed = 4;
+
 /// Why there is no node, and the exit status that tells it.
 struct VisitorFailure {
   int status;
@@ -34,6 +37,8 @@ class Visitor {
   /// A node that will talk to `target`.
   static std::expected<Visitor, VisitorFailure> start(const VisitorOptions& options, const std::string& target);
   [[nodiscard]] Node& node() noexcept { return node_; }
+  /// Nothing: it is connected.
+  [[nodiscard]] std::optional<VisitorFailure> connect(const NodeName& node, std::chrono::milliseconds timeout);
 
  private:
   /// An identity of our own that no other command uses at the moment. Nodes pin the names that they meet, so the names
@@ -56,9 +61,11 @@ class Visitor {
     std::filesystem::path root_;
   };
 
-  Visitor(std::optional<Slot> slot, Node node) : slot_(std::move(slot)), node_(std::move(node)) {}
+  Visitor(std::optional<Slot> slot, Node node, std::filesystem::path key_dir)
+      : slot_(std::move(slot)), node_(std::move(node)), key_dir_(std::move(key_dir)) {}
   std::optional<Slot> slot_;  ///< Longer than the node that uses it.
   Node node_;
+  std::filesystem::path key_dir_;  ///< With the pins that it goes by.
 };
 
 }  // namespace barrel_p2p::command

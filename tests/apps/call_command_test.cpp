@@ -33,20 +33,12 @@ class Call : public testing::Test {
     fs::remove_all(root);
     fs::create_directories(root);
     ::setenv("XDG_DATA_HOME", (root / "home").c_str(), 1);
-    NodeConfig config;
-    config.name = "called@127.0.0.1";
-    config.cookie = "test";
-    config.data_dir = root / "called";
-    config.discovery_dir = root / "discovery";
-    config.discovery_backends = {"static", "file"};
-    config.workers = 1;
-    config.log_level = LogLevel::off;
-    node.emplace(Node::start(config).value());
-    command.node = config.name;
+    start_node();
+    command.node = "called@127.0.0.1";
     command.module = "erlang";
     command.function = "node";
-    command.cookie = config.cookie;
-    command.discovery_dir = config.discovery_dir;
+    command.cookie = "test";
+    command.discovery_dir = root / "discovery";
     // Those of an operator: made by somebody else, kept in one place.
     const auto made = distribution::load_or_create_certificate(root / "tls", wall_now());
     EXPECT_TRUE(made.has_value());
@@ -59,6 +51,17 @@ class Call : public testing::Test {
     fs::remove_all(root);
   }
 
+  void start_node() {
+    NodeConfig config;
+    config.name = "called@127.0.0.1";
+    config.cookie = "test";
+    config.data_dir = root / "called";
+    config.discovery_dir = root / "discovery";
+    config.discovery_backends = {"static", "file"};
+    config.workers = 1;
+    config.log_level = LogLevel::off;
+    node.emplace(Node::start(config).value());
+  }
   int run() {
     output.str("");
     errors.str("");
@@ -80,6 +83,18 @@ TEST_F(Call, a_given_certificate_is_used_and_left_as_it_is) {
   EXPECT_EQ(content(command.certificate), certificate);
   EXPECT_EQ(content(command.certificate_key), key);
   EXPECT_FALSE(fs::exists(root / "home" / "barrel_p2p" / "call-0" / "quic" / "node.crt")) << "none was made";
+}
+
+TEST_F(Call, a_node_with_a_new_key_is_refused_and_the_error_says_how_to_take_the_old_one_back) {
+  ASSERT_EQ(run(), exit_ok) << errors.str();
+  node.reset();
+  fs::remove_all(root / "called");
+  start_node();
+  EXPECT_EQ(run(), exit_connect_failed);
+  const fs::path keys = root / "home" / "barrel_p2p" / "call-0" / "keys";
+  EXPECT_NE(errors.str().find("barrel_p2p keys unpin called@127.0.0.1 --key-dir " + keys.string()), std::string::npos)
+      << errors.str();
+  EXPECT_TRUE(fs::is_directory(keys));
 }
 
 TEST_F(Call, a_certificate_and_an_identity_that_are_given_are_those_that_the_node_sees) {
