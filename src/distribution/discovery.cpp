@@ -133,7 +133,8 @@ struct Discovery::Shared {
   explicit Shared(DiscoveryConfig given) : config(std::move(given)) {}
 
   const DiscoveryConfig config;
-  std::atomic<std::uint16_t> own_port{0};
+  mutable std::mutex listening_mutex;
+  std::optional<quic::Address> listening;
   std::atomic<bool> stopped{false};
   std::mutex mutex;
   std::filesystem::path published;  ///< Empty: nothing.
@@ -162,7 +163,9 @@ struct Discovery::Shared {
   }
 
   [[nodiscard]] bool is_own(const quic::Address& address) const {
-    return address.port() == own_port.load() && is_local(address);
+    const std::lock_guard lock(listening_mutex);
+    if (!listening || address.port() != listening->port()) return false;
+    return listening->is_unspecified() ? is_local(address) : address == *listening;
   }
 
   /// What the backends say.
@@ -205,7 +208,10 @@ Discovery::~Discovery() {
   shared_->pool.join();
 }
 
-void Discovery::set_own_port(std::uint16_t port) { shared_->own_port.store(port); }
+void Discovery::set_own(const quic::Address& listening) {
+  const std::lock_guard lock(shared_->listening_mutex);
+  shared_->listening = listening;
+}
 
 void Discovery::set_remembered(const std::map<std::string, std::string>& addresses) {
   std::map<std::string, quic::Address> parsed;

@@ -69,8 +69,9 @@ class Discovery {
   /// known is our own address.
   void resolve(const Atom& node, Callback callback);
 
-  /// Answers that name this port on an address of this machine are refused: nobody dials itself.
-  void set_own_port(std::uint16_t port);
+  /// Where this node listens. Answers that lead there are refused: nobody dials itself. With an unspecified address
+  /// these are its port on any address of this machine.
+  void set_own(const quic::Address& listening);
   /// Where nodes were met, as `host:port` by name, in place of what was remembered before. What is no address is left
   /// out.
   void set_remembered(const std::map<std::string, std::string>& addresses);

@@ -250,7 +250,7 @@ Result<void> Node::Parts::open_network() {
 }
 
 Result<void> Node::Parts::publish() {
-  discovery->set_own_port(port);
+  discovery->set_own(network->endpoint().local_address());
   if (!config.publish) return {};
   const std::uint16_t advertised = config.advertise_port != 0 ? config.advertise_port : port;
   const std::string host = config.advertise.empty() ? std::string(name.host()) : config.advertise;

@@ -145,10 +145,20 @@ TEST_F(Directory, our_own_address_is_nobody_elses) {
   config.backends = {"file"};
   Discovery discovery(config);
   EXPECT_TRUE(ask(discovery, "other@127.0.0.1").has_value());
-  discovery.set_own_port(9101);
+  discovery.set_own(*quic::Address::make("0.0.0.0", 9101));
   EXPECT_EQ(ask(discovery, "other@127.0.0.1").error(), Errc::cannot_connect_self);
   write("other@127.0.0.1", "{\"192.0.2.1\",9101}.\n");
   EXPECT_TRUE(ask(discovery, "other@127.0.0.1").has_value()) << "the same port on another machine";
+}
+
+TEST_F(Directory, two_nodes_of_one_machine_may_have_the_same_port_at_addresses_of_their_own) {
+  write("other@127.0.0.2", "{\"127.0.0.2\",9101}.\n");
+  config.backends = {"file"};
+  Discovery discovery(config);
+  discovery.set_own(*quic::Address::make("127.0.0.1", 9101));
+  EXPECT_TRUE(ask(discovery, "other@127.0.0.2").has_value());
+  write("other@127.0.0.2", "{\"127.0.0.1\",9101}.\n");
+  EXPECT_EQ(ask(discovery, "other@127.0.0.2").error(), Errc::cannot_connect_self);
 }
 
 }  // namespace
