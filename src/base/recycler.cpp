@@ -84,8 +84,11 @@ struct Hand {
 };
 
 struct Hands {
-  std::array<Hand, sizes> of{};
+  Hands() = default;
   ~Hands();
+  Hands(const Hands&) = delete;
+  Hands& operator=(const Hands&) = delete;
+  std::array<Hand, sizes> of{};
 };
 
 thread_local bool gone = false;  ///< The hands of this thread are: it ends.
