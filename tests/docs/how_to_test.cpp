@@ -4,6 +4,8 @@
 #include <barrel_p2p/await.hpp>
 #include <barrel_p2p/node.hpp>
 #include <chrono>
+#include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <future>
 #include <limits>
@@ -212,6 +214,44 @@ TEST(HowTo, a_slow_path_is_left_by_the_side_that_dialled) {
   EXPECT_EQ(leave_slow_path(b, a.name(), 0us), Result<bool>(false)) << "it was dialled";
   EXPECT_TRUE(becomes_true([&] { return leave_slow_path(a, b.name(), 0us) == Result<bool>(true); }));
   EXPECT_GE(a.path_stats(b.name()).value().migrations, 1U);
+}
+
+TEST(HowTo, a_node_has_the_port_that_its_configuration_names) {
+  Cluster cluster;
+  const auto listen = [](std::string address, std::uint16_t port) {
+    return [address = std::move(address), port](NodeConfig& config) {
+      config.listen = address;
+      config.port = port;
+    };
+  };
+  const std::uint16_t port = cluster.start("first", listen("127.0.0.7", 0)).port();
+  ASSERT_NE(port, 0);
+  cluster.stop("first");
+  EXPECT_EQ(cluster.start("second", listen("127.0.0.7", port)).port(), port);
+}
+
+TEST(HowTo, a_node_whose_keys_came_from_a_backup_is_the_one_that_peers_have_pinned) {
+  namespace fs = std::filesystem;
+  Cluster cluster;
+  Node& b = cluster.start("b");
+  Node* a = &cluster.start("a");
+  const std::string key = a->public_key();
+  ASSERT_TRUE(Cluster::connects(*a, b));
+  cluster.stop("a");
+  const fs::path backup = cluster.data("backup");
+  fs::copy(cluster.data("a") / "keys", backup, fs::copy_options::recursive);
+  fs::remove_all(cluster.data("a"));
+
+  a = &cluster.start("a");
+  EXPECT_NE(a->public_key(), key);
+  EXPECT_FALSE(a->connect(b.name())) << "another key is pinned for its name";
+  cluster.stop("a");
+  fs::remove_all(cluster.data("a"));
+  fs::create_directories(cluster.data("a"));
+  fs::copy(backup, cluster.data("a") / "keys", fs::copy_options::recursive);
+  a = &cluster.start("a");
+  EXPECT_EQ(a->public_key(), key);
+  EXPECT_TRUE(Cluster::connects(*a, b));
 }
 
 TEST(HowTo, what_a_reminder_asks_for_is_done_once_per_key_and_fence) {
