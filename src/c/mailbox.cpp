@@ -15,6 +15,16 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace c {
 
+namespace {
+
+/// What a message takes here: a peer may send many that are nearly empty.
+std::size_t cost(const Bytes& message) noexcept {
+  constexpr std::size_t overhead_bytes = 64;  // its place in the queue and its piece of memory
+  return message.size() + overhead_bytes;
+}
+
+}  // namespace
+
 Messages::Messages() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (fd_ < 0) refuse(Errc::io_error, std::string("eventfd: ") + std::strerror(errno));
 }
@@ -24,7 +34,7 @@ Messages::~Messages() { close(); }
 bool Messages::push(Bytes message, Resume resume) {
   const std::lock_guard lock(mutex_);
   if (closed_) return true;
-  bytes_ += message.size();
+  bytes_ += cost(message);
   messages_.push_back(std::move(message));
   if (messages_.size() == 1) ::eventfd_write(fd_, 1);
   changed_.notify_one();
@@ -54,7 +64,7 @@ Result<std::optional<Bytes>> Messages::pop(std::optional<std::chrono::millisecon
     if (messages_.empty()) return fail(Errc::closed, "the process of the mailbox has ended");
     message = std::move(messages_.front());
     messages_.pop_front();
-    bytes_ -= message.size();
+    bytes_ -= cost(message);
     eventfd_t count = 0;
     if (messages_.empty() && !ended_) ::eventfd_read(fd_, &count);
     if (bytes_ < bytes_max / 2) resume = std::exchange(resume_, nullptr);
