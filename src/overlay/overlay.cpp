@@ -87,7 +87,7 @@ void Overlay::connect_failed(const Atom& node, MonotonicTime now, Effects& out) 
 void Overlay::receive(const Atom& from, const Message& message, MonotonicTime now, Effects& out) {
   if (const auto* hyparview = std::get_if<HyParViewMessage>(&message)) {
     hyparview_.receive(from, *hyparview, now, from_hyparview_);
-    if (std::holds_alternative<Hello>(*hyparview) && hyparview_.is_native(from)) plumtree_.set_native(from);
+    if (std::holds_alternative<Hello>(*hyparview) && hyparview_.is_native(from)) plumtree_.set_native(from, now);
   } else {
     const auto& plumtree = std::get<PlumtreeMessage>(message);
     const bool neighbourly = std::holds_alternative<Gossip>(plumtree) || std::holds_alternative<IHave>(plumtree);

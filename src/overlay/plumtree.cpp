@@ -86,7 +86,8 @@ void Plumtree::on(const Atom& from, const Gossip& message, MonotonicTime now, Pl
 void Plumtree::on(const Atom& from, const IHave& message, MonotonicTime now, PlumtreeEffects& out) {
   for (const auto& announcement : message.announcements) {
     if (Received* const known = find_received(announcement.id)) {
-      lateness_.add({});
+      // A round is missing where the announcement is not of a message that just came.
+      if (announcement.round != 0 || !is_native(from)) lateness_.add({});
       optimise(*known, from, announcement.round, out);
     } else {
       await_message(from, announcement, now);
@@ -113,10 +114,13 @@ void Plumtree::on(const Atom& from, const Prune& /*message*/, MonotonicTime /*no
 
 // Peers.
 
-void Plumtree::peer_up(const Atom& node, NewPeer kind, MonotonicTime /*now*/, PlumtreeEffects& out) {
+void Plumtree::peer_up(const Atom& node, NewPeer kind, MonotonicTime now, PlumtreeEffects& out) {
   left_ = false;
   Peer* peer = find_peer(node);
-  if (peer == nullptr) peer = &peers_.emplace_back(Peer{.node = node, .native = is_native(node)});
+  if (peer == nullptr) {
+    peer = &peers_.emplace_back(Peer{.node = node, .native = is_native(node)});
+    if (peer->native) announce_recent(*peer, now);
+  }
   peer->guest = false;
   peer->eager = kind != NewPeer::spare || !has_eager_but(node) || is_idle();
   if (kind == NewPeer::unaware) graft({node, {introduction_id(random_)}}, out);
@@ -127,12 +131,13 @@ void Plumtree::peer_down(const Atom& node) {
   forget_announcer(node);
 }
 
-void Plumtree::set_native(const Atom& node) {
+void Plumtree::set_native(const Atom& node, MonotonicTime now) {
   natives_.insert(node);
   Peer* const peer = find_peer(node);
-  if (peer == nullptr) return;
+  if (peer == nullptr || peer->native) return;
   peer->native = true;
-  if (peer->guest) remove_peer(node);
+  if (peer->guest) return remove_peer(node);
+  announce_recent(*peer, now);
 }
 
 void Plumtree::link_down(const Atom& node) {
@@ -381,8 +386,20 @@ void Plumtree::push_refused(const Atom& to, const MessageId& id, MonotonicTime n
 }
 
 void Plumtree::announce(Peer& to, const Received& message, MonotonicTime now) {
+  queue_announcement(to, message, to.native ? next_round(message.round) : 0, now);
+}
+
+void Plumtree::announce_recent(Peer& to, MonotonicTime now) {
+  std::size_t at = std::max(bare_, received_.size() - std::min(received_.size(), config_.catch_up_max));
+  while (at < received_.size() && now - received_[at].at > config_.catch_up_age) ++at;
+  for (; at < received_.size(); ++at) {
+    if (received_[at].bringer != to.node) queue_announcement(to, received_[at], 0, now);
+  }
+}
+
+void Plumtree::queue_announcement(Peer& to, const Received& message, std::uint32_t round, MonotonicTime now) {
   auto& queue = is_library_tag(message.tag) ? to.library : to.application;
-  queue.push_back({message.id, to.native ? next_round(message.round) : 0});
+  queue.push_back({message.id, round});
   if (to.library.size() + to.application.size() > config_.queue_max) {
     (to.library.size() > to.application.size() ? to.library : to.application).pop_front();
     ++counters_.dropped;

@@ -11,6 +11,9 @@
 //                        `optimisation_threshold`: graft to the announcer, prune to the bringer (C++ nodes only: Erlang
 //                        nodes count no rounds)
 //   push not taken       the peer's queue is full: it gets an announcement instead and asks when it can
+//   new neighbour        gets announcements of what came in the last `catch_up_age`, without rounds (C++ nodes only):
+//   what
+//                        was sent while views changed comes to those that it missed
 //
 // A message is delivered once per node as long as its id is remembered: `id_age_max`, `ids_max`. Payloads are kept
 // shorter, bounded in bytes, for those who ask. No order is kept, not even between messages of one sender; a message is
@@ -56,11 +59,14 @@ struct PlumtreeConfig {
   std::size_t ids_max = 100'000;
   Milliseconds payload_age_max{60'000};
   std::size_t payload_bytes_max = 64UL * 1024 * 1024;  ///< In memory, estimated, of all payloads that are kept.
-  std::size_t missing_max = 10'000;                    ///< Announced messages that are waited for.
-  std::size_t missing_share_max = 2'500;               ///< Of these, so many that one announcer spoke of first.
-  std::size_t announcers_max = 8;                      ///< Announcers of one message that are remembered.
-  std::size_t queue_max = 10'000;                      ///< Announcements that wait for one peer.
-  std::size_t guests_max = 64;  ///< Erlang nodes that gossip to us without being neighbours, and get answers.
+  /// New neighbours hear of messages that are not older: longer than views take to mend themselves.
+  Milliseconds catch_up_age{10'000};
+  std::size_t catch_up_max = 500;         ///< And of so many, the newest: some 20 KiB.
+  std::size_t missing_max = 10'000;       ///< Announced messages that are waited for.
+  std::size_t missing_share_max = 2'500;  ///< Of these, so many that one announcer spoke of first.
+  std::size_t announcers_max = 8;         ///< Announcers of one message that are remembered.
+  std::size_t queue_max = 10'000;         ///< Announcements that wait for one peer.
+  std::size_t guests_max = 64;            ///< Erlang nodes that gossip to us without being neighbours, and get answers.
 };
 
 struct PlumtreeSend {
@@ -123,7 +129,7 @@ class Plumtree {
   /// No neighbour any more, for whatever reason. An Erlang node that gossips on becomes a guest.
   void peer_down(const Atom& node);
   /// The node said hello: it takes batches and rounds. May come before `peer_up`; lasts until `link_down`.
-  void set_native(const Atom& node);
+  void set_native(const Atom& node, MonotonicTime now);
   /// Its channel ended.
   void link_down(const Atom& node);
   /// A gossip could not be queued for the peer.
@@ -227,6 +233,8 @@ class Plumtree {
   // What is sent.
   void push(const Atom& to, bool native, const Received& message, PlumtreeEffects& out);
   void announce(Peer& to, const Received& message, MonotonicTime now);
+  void announce_recent(Peer& to, MonotonicTime now);
+  void queue_announcement(Peer& to, const Received& message, std::uint32_t round, MonotonicTime now);
   void flush(Peer& peer, PlumtreeEffects& out);
   void prune(const Atom& to, PlumtreeEffects& out);
 

@@ -62,7 +62,7 @@ class World {
     }
     for (const auto& [left, right] : edges_) {
       for (const auto& [own, other] : {Edge(left, right), Edge(right, left)}) {
-        if (own < natives && other < natives) machines_[own].set_native(names_[other]);
+        if (own < natives && other < natives) machines_[own].set_native(names_[other], now);
         machines_[own].peer_up(names_[other], NewPeer::eager, now, effects_);
       }
     }

@@ -69,7 +69,7 @@ class Node {
     return *this;
   }
   void say_hello(const Atom& node) {
-    if (!node.text().starts_with('e')) machine.set_native(node);
+    if (!node.text().starts_with('e')) machine.set_native(node, now);
   }
   Lines broadcast(int id, Atom tag = "tag") {
     machine.broadcast(tag, id, id, now, effects);
@@ -383,7 +383,7 @@ TEST(Plumtree, guests_go_with_a_prune_their_channel_their_neighbourhood_or_a_hel
   node.prune("e1");
   node.machine.link_down("e2");
   node.machine.peer_down("e3");
-  node.machine.set_native("e4");
+  node.machine.set_native("e4", node.now);
   EXPECT_EQ(node.eager() + node.lazy(), "");
 }
 
@@ -426,6 +426,36 @@ TEST(Plumtree, a_neighbour_that_comes_again_is_eager_again) {
   node.neighbours({"a"}).prune("a");
   node.neighbours({"a"});
   EXPECT_EQ(node.eager(), "a");
+}
+
+TEST(Plumtree, a_new_neighbour_hears_of_what_came_lately_but_not_of_what_it_brought) {
+  Node node;
+  node.neighbours({"a"});
+  node.broadcast(1);
+  node.pass(Milliseconds(5'000));
+  node.gossip("a", 2);
+  node.gossip("b", 3);
+  node.pass(Milliseconds(6'000));
+  EXPECT_EQ(node.neighbours({"b"}).pass(Milliseconds(20)), (Lines{"b: ihave 2@0"}));
+}
+
+TEST(Plumtree, an_erlang_neighbour_hears_of_nothing_until_it_turns_out_to_be_a_cpp_node) {
+  Node node;
+  node.broadcast(1);
+  node.machine.peer_up("e", NewPeer::eager, node.now, node.effects);
+  EXPECT_EQ(node.pass(Milliseconds(20)), nothing);
+  node.machine.set_native("e", node.now);
+  EXPECT_EQ(node.pass(Milliseconds(20)), (Lines{"e: ihave 1@0"}));
+  node.machine.set_native("e", node.now);
+  EXPECT_EQ(node.pass(Milliseconds(20)), nothing) << "who says hello again was told";
+}
+
+TEST(Plumtree, a_new_neighbour_hears_of_a_bounded_number_of_messages) {
+  PlumtreeConfig config;
+  config.catch_up_max = 2;
+  Node node(config);
+  for (int id = 1; id <= 3; ++id) node.broadcast(id);
+  EXPECT_EQ(node.neighbours({"a"}).pass(Milliseconds(20)), (Lines{"a: ihave 2@0 3@0"}));
 }
 
 TEST(Plumtree, a_neighbour_in_a_spare_place_is_lazy_unless_nobody_is_eager) {
