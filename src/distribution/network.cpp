@@ -95,6 +95,10 @@ Result<std::unique_ptr<Network>> Network::open(asio::io_context& context, Networ
     raw->accept(std::move(connection));
   };
   endpoint_events.on_warning = [log = network->logger_](const std::string& text) { log->warn("{}", text); };
+  endpoint_events.on_batch = [raw = network.get()] {
+    if (raw->events_.delivered) raw->events_.delivered();
+    raw->empty_outboxes();
+  };
   endpoint_config.owner_admits = true;
   auto endpoint = quic::Endpoint::open(context, std::move(endpoint_config), std::move(endpoint_events));
   if (!endpoint) return std::unexpected(endpoint.error());
@@ -173,7 +177,7 @@ SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_k
       if (!may_leave(signal, node, snapshot.peer_creation, snapshot.flags)) return SendOutcome::accepted;
       auto message = encode_message(signal, snapshot.flags, stream_key, outbox->next_sequence());
       pushed = outbox->push(snapshot.epoch, std::move(message), must);
-      if (pushed.wake) post([this, node, outbox] { flush(node, outbox); });
+      if (pushed.wake) wake(node, outbox);
     } else {
       const std::size_t bytes = weight(signal);
       pushed = outbox->push_waiting(std::move(signal), stream_key, bytes, must, config_.auto_connect, monotonic_now());
@@ -202,7 +206,7 @@ SendOutcome Network::send_on(const Atom& node, std::uint64_t epoch, Signal&& sig
   if (!may_leave(signal, node, snapshot.peer_creation, snapshot.flags)) return SendOutcome::accepted;
   auto message = encode_message(signal, snapshot.flags, stream_key, outbox->next_sequence());
   const auto pushed = outbox->push(epoch, std::move(message), essential(signal.control));
-  if (pushed.wake) post([this, node, outbox] { flush(node, outbox); });
+  if (pushed.wake) wake(node, outbox);
   switch (pushed.outcome) {
     case Outbox::Pushed::accepted: return SendOutcome::accepted;
     case Outbox::Pushed::busy: return SendOutcome::busy;
@@ -211,6 +215,29 @@ SendOutcome Network::send_on(const Atom& node, std::uint64_t epoch, Signal&& sig
     case Outbox::Pushed::refused: break;
   }
   return SendOutcome::refused;
+}
+
+void Network::wake(const Atom& node, const std::shared_ptr<Outbox>& outbox) {
+  const std::lock_guard lock(woken_mutex_);
+  woken_.emplace_back(node, outbox);
+  if (emptying_posted_ || (events_.empties_outboxes && events_.empties_outboxes())) return;
+  emptying_posted_ = true;
+  post([this] {
+    {
+      const std::lock_guard posted_lock(woken_mutex_);
+      emptying_posted_ = false;
+    }
+    empty_outboxes();
+  });
+}
+
+void Network::empty_outboxes() {
+  std::vector<std::pair<Atom, std::shared_ptr<Outbox>>> woken;
+  {
+    const std::lock_guard lock(woken_mutex_);
+    woken.swap(woken_);
+  }
+  for (const auto& [node, outbox] : woken) flush(node, outbox);
 }
 
 void Network::flush(const Atom& node, const std::shared_ptr<Outbox>& outbox) {

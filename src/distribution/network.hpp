@@ -13,9 +13,11 @@
 #include <barrel_p2p/operations.hpp>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/log.hpp"
@@ -67,6 +69,10 @@ struct NetworkEvents {
   std::function<void(const PathEvent&)> path;
   /// This process did not run for a while.
   std::function<void(Milliseconds paused)> paused;
+  /// Signals of some datagrams are delivered, see `quic::EndpointEvents::on_batch`. Outboxes are emptied after it.
+  std::function<void()> delivered;
+  /// Whether `empty_outboxes` will be called by itself, after the process that the caller runs. Any thread.
+  std::function<bool()> empties_outboxes;
   /// Something was decided about a peer, or about an address that has told no name yet.
   std::function<void(FlightEntry::Kind kind, std::string_view peer, std::string_view reason)> decided;
 };
@@ -161,6 +167,8 @@ class Network {
   [[nodiscard]] const NetworkCounters& counters() const noexcept { return counters_; }
 
   // Transport thread.
+  /// Hands on what waits in outboxes.
+  void empty_outboxes();
   [[nodiscard]] quic::Endpoint& endpoint() noexcept { return *endpoint_; }
   /// Closes the channels of peers that have proven a key which is revoked.
   void close_revoked();
@@ -177,6 +185,7 @@ class Network {
 
   std::shared_ptr<Outbox> outbox_of(const Atom& node);
   bool may_leave(const Signal& signal, const Atom& node, std::uint32_t peer_creation, Flags flags);
+  void wake(const Atom& node, const std::shared_ptr<Outbox>& outbox);
   void flush(const Atom& node, const std::shared_ptr<Outbox>& outbox);
   Peer& peer_of(const Atom& node);
 
@@ -244,6 +253,10 @@ class Network {
   mutable std::shared_mutex table_mutex_;  ///< Guards outboxes_ and up_.
   std::unordered_map<Atom, std::shared_ptr<Outbox>> outboxes_;
   std::unordered_map<Atom, PeerInfo> up_;
+
+  std::mutex woken_mutex_;  ///< Guards the next two.
+  std::vector<std::pair<Atom, std::shared_ptr<Outbox>>> woken_;
+  bool emptying_posted_ = false;
 
   struct Timer;
   std::unique_ptr<Timer> timer_;

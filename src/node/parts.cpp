@@ -7,7 +7,6 @@
 
 #include "base/json_log.hpp"
 #include "base/random.hpp"
-#include "base/this_thread.hpp"
 #include "distribution/auth/reset_secret.hpp"
 #include "node/exports.hpp"
 #include "node/validate.hpp"
@@ -161,6 +160,10 @@ void Node::Parts::start_system() {
   settings.log_crash = [log = logger](const std::string& text) { log->error("{}", text); };
   settings.log_output = [log = logger](const std::string& text) { log->info("output: {}", text); };
   system = std::make_unique<process::System>(std::move(settings));
+  transport_.emplace(context, system->scheduler(), [this] {
+    network->empty_outboxes();
+    network->endpoint().flush_soon();
+  });
 }
 
 distribution::NetworkEvents Node::Parts::network_events() {
@@ -178,8 +181,10 @@ distribution::NetworkEvents Node::Parts::network_events() {
   };
   network_events.unreachable = [this](const Atom& node, const Error& /*error*/) { system->unreachable(node); };
   network_events.deliver = [this](const Atom& node, std::uint64_t epoch, distribution::Signal&& signal) {
-    return system->deliver(node, epoch, std::move(signal));
+    return transport_->deliver([&] { return system->deliver(node, epoch, std::move(signal)); });
   };
+  network_events.delivered = [this] { transport_->run_taken(); };
+  network_events.empties_outboxes = [this] { return transport_->hosts_caller(); };
   network_events.writable = [this](const Atom& node) { system->node_writable(node); };
   network_events.decided = [this](FlightEntry::Kind kind, std::string_view peer, std::string_view reason) {
     recorder.record(kind, peer, reason);
@@ -440,11 +445,7 @@ Result<void> Node::Parts::start() {
   if (overlay) cluster.start();
   // From here on the network belongs to its thread.
   work_.emplace(context.get_executor());
-  transport_ = std::thread([this] {
-    name_this_thread("bp2p-network");
-    prefer_short_turns();
-    context.run();
-  });
+  transport_->start();
   keys->start(key_events());
   if (auto opened = open_maps(); !opened) return opened;
   start_admin();
@@ -459,12 +460,13 @@ void Node::Parts::stop() {
   if (std::exchange(stopped_, true)) return;
   if (discovery) discovery->unpublish();
   if (receiver) receiver->stop();
-  if (services && transport_.joinable()) services->say_goodbye();
+  const bool started = transport_ && transport_->running();
+  if (services && started) services->say_goodbye();
   if (overlay) overlay->stop();
   if (services) services->stop();
   // What the processes say when they end goes out before the channels close: both pass through the same thread.
   if (system) system->stop();
-  if (transport_.joinable()) {
+  if (started) {
     std::promise<void> closed;
     boost::asio::post(context, [&] {
       network->stop();
@@ -473,18 +475,14 @@ void Node::Parts::stop() {
     });
     closed.get_future().wait();
     work_.reset();
-    context.stop();
-    transport_.join();
+    transport_->stop();
   }
   discovery.reset();  // its threads must not call a network that is gone
   if (network) logger->info("stopped");
 }
 
 bool Node::Parts::on_transport(const std::function<void()>& work) {
-  if (context.get_executor().running_in_this_thread()) {
-    work();
-    return true;
-  }
+  if (transport_ && transport_->run_if_leading(work)) return true;
   const std::lock_guard lock(stop_mutex_);
   if (stopped_) return false;
   std::promise<void> done;

@@ -1,8 +1,8 @@
 // The parts of a node, and how they are put together. Private to the node room.
 //
-// Threads: the transport thread runs the io_context with the network; the cluster thread runs the overlay; the workers
-// run processes. Parts are stopped in the order in which they depend on each other: the overlay, processes, channels,
-// the thread, and then everything is let go.
+// Threads: the transport thread (one of two at a time) runs the io_context with the network; the cluster thread runs
+// the overlay; the workers run processes. Parts are stopped in the order in which they depend on each other: the
+// overlay, processes, channels, the thread, and then everything is let go.
 #pragma once
 
 #include <barrel_p2p/node.hpp>
@@ -27,6 +27,7 @@
 #include "node/service_bridge.hpp"
 #include "node/services_runner.hpp"
 #include "node/subscribers.hpp"
+#include "node/transport_threads.hpp"
 #include "process/system.hpp"
 
 namespace barrel_p2p {
@@ -66,7 +67,7 @@ class Node::Parts {
     }
   }
 
-  boost::asio::io_context context{1};  ///< Before everything that lives on it.
+  boost::asio::io_context context;  ///< Before everything that lives on it.
   const NodeConfig config;
   const NodeName name;
   Logger logger;
@@ -104,7 +105,7 @@ class Node::Parts {
   void describe() const;
 
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
-  std::thread transport_;
+  std::optional<node::TransportThreads> transport_;
   std::mutex stop_mutex_;
   bool stopped_ = false;
   std::string admin_token_;

@@ -10,6 +10,7 @@ inline namespace v0 {
 namespace process {
 
 thread_local Scheduler::Place Scheduler::place;
+thread_local Scheduler::Offer Scheduler::offer;
 
 Scheduler::Scheduler(unsigned workers) {
   for (unsigned queue = 0; queue <= workers; ++queue) queues_.push_back(std::make_unique<Queue>());
@@ -38,7 +39,8 @@ void Scheduler::stop() {
 }
 
 void Scheduler::schedule(State& state) {
-  const bool own = on_worker();
+  if (offer.scheduler == this && offer_to_host(state)) return;
+  const bool own = on_worker() && place.queue != nullptr;
   Queue& queue = own ? *place.queue : *queues_.back();
   std::size_t size = 0;
   {
@@ -52,6 +54,33 @@ void Scheduler::schedule(State& state) {
     return;
   }
   wake_one();
+}
+
+bool Scheduler::offer_to_host(State& state) {
+  hosted_.fetch_add(1);
+  if (!stopping_.load() && offer.host->take(state)) return true;
+  end_hosting();
+  return false;
+}
+
+void Scheduler::run_here(State& state) {
+  place = {this, nullptr};
+  state.run();
+  place = {};
+  end_hosting();
+}
+
+void Scheduler::give_to_worker(State& state) {
+  schedule(state);
+  end_hosting();
+}
+
+void Scheduler::end_hosting() {
+  if (hosted_.fetch_sub(1) != 1 || !stopping_.load()) return;
+  {
+    const std::lock_guard lock(rest_mutex_);
+  }
+  rest_.notify_all();
 }
 
 void Scheduler::wake_one() {
@@ -112,8 +141,10 @@ State* Scheduler::rest(Queue& own, bool& stopped) {
   idle_.fetch_sub(1);
   if (wake_ups_ > 0) --wake_ups_;
   if (found == nullptr && stopping_) {
+    // What a host runs may make others runnable.
+    const bool alone = rest_.wait_for(lock, look_around_every, [&] { return hosted_.load() == 0; });
     found = steal(own);
-    stopped = found == nullptr;
+    stopped = alone && found == nullptr;
   }
   return found;
 }

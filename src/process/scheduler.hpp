@@ -26,6 +26,17 @@ namespace process {
 
 class State;
 
+/// A thread that makes processes runnable, and can run one itself.
+class Host {
+ public:
+  /// The process became runnable on this thread. True: `run_here` or `give_to_worker` follow, soon and on whatever
+  /// thread.
+  virtual bool take(State& state) = 0;
+
+ protected:
+  ~Host() = default;
+};
+
 /// Thread safe.
 class Scheduler {
  public:
@@ -39,7 +50,20 @@ class Scheduler {
   void stop();
   /// The process must live until it has run.
   void schedule(State& state);
+  /// The caller runs a process.
   [[nodiscard]] bool on_worker() const noexcept;
+
+  /// While it lives, what this thread makes runnable is offered to the host first.
+  class Hosted {
+   public:
+    Hosted(Scheduler& scheduler, Host& host) noexcept { offer = {&scheduler, &host}; }
+    ~Hosted() { offer = {}; }
+    Hosted(const Hosted&) = delete;
+    Hosted& operator=(const Hosted&) = delete;
+  };
+  /// A turn of a process that a host took. What the process makes runnable is for the workers.
+  void run_here(State& state);
+  void give_to_worker(State& state);
 
  private:
   static constexpr std::chrono::milliseconds look_around_every{1};
@@ -55,7 +79,15 @@ class Scheduler {
     const Scheduler* scheduler = nullptr;
     Queue* queue = nullptr;
   };
+  struct Offer {
+    const Scheduler* scheduler = nullptr;
+    Host* host = nullptr;
+  };
   static thread_local Place place;
+  static thread_local Offer offer;
+
+  bool offer_to_host(State& state);
+  void end_hosting();
 
   void work(Queue& own);
   State* next(Queue& own);
@@ -75,6 +107,7 @@ class Scheduler {
   std::condition_variable rest_;
   int wake_ups_ = 0;  ///< Guarded by rest_mutex_.
   std::atomic<bool> stopping_{false};
+  std::atomic<int> hosted_{0};  ///< Processes that hosts have taken.
 };
 
 }  // namespace process

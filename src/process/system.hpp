@@ -154,6 +154,7 @@ class System {
   std::shared_ptr<State> make_for_peer(ProcessFunction function);
   void begin(State& state);
   void schedule(State& state) { scheduler_.schedule(state); }
+  [[nodiscard]] Scheduler& scheduler() noexcept { return scheduler_; }
   [[nodiscard]] Timers& timers() noexcept { return timers_; }
   [[nodiscard]] Peers& peers() noexcept { return peers_; }
   [[nodiscard]] const RemotePort& remote() const noexcept { return remote_; }

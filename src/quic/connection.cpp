@@ -512,8 +512,13 @@ void Connection::Native::write_packets(ngtcp2_tstamp now) {
     if (total >= quantum * 2) break;
   }
   send_batch();
-  // Pacing by the initial guess of a third of a second would spread the handshake over tens of milliseconds.
-  if (established) ngtcp2_conn_update_pkt_tx_time(connection, now);
+  // Pacing by the initial guess of a third of a second would spread the handshake over tens of milliseconds. A burst of
+  // an initial window needs none (RFC 9002, section 7.7), nor a timer for the end of its pause.
+  constexpr std::size_t burst_bytes_max = 14'720;
+  unpaced_bytes += total;
+  if (!established || unpaced_bytes <= burst_bytes_max) return;
+  unpaced_bytes = 0;
+  ngtcp2_conn_update_pkt_tx_time(connection, now);
 }
 
 void Connection::Native::flush() {

@@ -116,13 +116,25 @@ Result<std::shared_ptr<Socket>> Endpoint::Native::path_socket(const std::string&
 // Receiving.
 
 void Endpoint::Native::read_from(const std::shared_ptr<Socket>& from) {
-  from->when_readable([this, weak = std::weak_ptr<int>(alive)](Socket& at) {
-    if (weak.expired()) return;
-    at.receive(
-        receive_buffer, [this](Socket& by, const Address& sender, ByteView bytes) { datagram(by, sender, bytes); },
-        weak);
-    if (!weak.expired()) flush_all();
-  });
+  const std::weak_ptr<int> weak(alive);
+  from->read_with(
+      [this, weak](Socket& at) {
+        if (weak.expired()) return;
+        reading = true;
+        at.receive(
+            receive_buffer, [this](Socket& by, const Address& sender, ByteView bytes) { datagram(by, sender, bytes); },
+            weak);
+        if (!weak.expired()) reading = false;
+      },
+      [this, weak] {
+        if (!weak.expired()) end_batch();
+      });
+}
+
+void Endpoint::Native::end_batch() {
+  const std::weak_ptr<int> weak(alive);
+  if (events.on_batch) events.on_batch();
+  if (!weak.expired()) flush_all();
 }
 
 void Endpoint::Native::datagram(Socket& at, const Address& from, ByteView bytes) {
@@ -370,7 +382,7 @@ bool Endpoint::Native::send(Socket& by, const Address& to, ByteView bytes, std::
 }
 
 void Endpoint::Native::flush_soon() {
-  if (std::exchange(flush_posted, true)) return;
+  if (reading || std::exchange(flush_posted, true)) return;
   boost::asio::post(context, [this, weak = std::weak_ptr<int>(alive)] {
     if (weak.expired()) return;
     flush_posted = false;
@@ -486,7 +498,7 @@ Result<std::shared_ptr<Connection>> Endpoint::connect(const Address& address, co
           if (!alive.expired()) raw->datagram(at, from, bytes);
         },
         [raw = native_.get(), alive] {
-          if (!alive.expired()) raw->flush_all();
+          if (!alive.expired()) raw->end_batch();
         });
     if (!adapter) return std::unexpected(adapter.error());
     native.socket = std::move(*adapter);
@@ -501,6 +513,8 @@ Result<std::shared_ptr<Connection>> Endpoint::connect(const Address& address, co
 void Endpoint::set_credentials(std::shared_ptr<const Credentials> credentials) {
   native_->config.credentials = std::move(credentials);
 }
+
+void Endpoint::flush_soon() { native_->flush_soon(); }
 
 EndpointStatistics Endpoint::statistics() const {
   EndpointStatistics statistics = native_->counters;

@@ -66,6 +66,9 @@ struct EndpointConfig {
 struct EndpointEvents {
   /// The QUIC handshake of an incoming connection is complete. Its events must be set before the call returns.
   std::function<void(std::shared_ptr<Connection>)> on_accept;
+  /// Some datagrams are done, and what answers them has not been written: whatever is given to connections in this call
+  /// goes out with it. It may take long, if another thread runs the io_context meanwhile; see `flush_soon`.
+  std::function<void()> on_batch;
   /// Something that a person should know about the machine's settings.
   std::function<void(const std::string&)> on_warning;
 };
@@ -102,6 +105,8 @@ class Endpoint {
   /// For handshakes that begin from now on.
   void set_credentials(std::shared_ptr<const Credentials> credentials);
   [[nodiscard]] EndpointStatistics statistics() const;
+  /// What connections have to say is written soon, even when a call of `on_batch` does not return.
+  void flush_soon();
   /// Closes every connection with application code 0 and takes no new ones.
   void close_all();
 

@@ -121,6 +121,7 @@ struct Connection::Native {
   bool admitted = false;
   SendQueue sending;
   std::uint64_t bulk_reserve = 0;
+  std::size_t unpaced_bytes = 0;                  ///< Sent since ngtcp2 was told when.
   std::vector<StreamId> stopped;                  ///< Not told yet.
   std::unordered_set<StreamId> replaced_credits;  ///< Streams of the peer that count no more and are not over.
   bool drained = false;
@@ -174,6 +175,8 @@ struct Endpoint::Native {
   bool send(Socket& by, const Address& to, ByteView bytes, std::size_t segment);
   void flush_soon();
   void flush_all();
+  /// Datagrams were taken from a socket: their events are out, what answers them is not.
+  void end_batch();
   void forget(Connection::Native& connection);
   void leave_half_open(Connection::Native& connection);
   /// It is the connection of a peer, and no longer half-open.
@@ -186,6 +189,7 @@ struct Endpoint::Native {
   std::shared_ptr<Socket> socket;                   ///< The one that listens.
   std::vector<std::weak_ptr<Socket>> path_sockets;  ///< Others, the newest last; the connections on them own them.
   bool flush_posted = false;
+  bool reading = false;  ///< `end_batch` follows.
   bool closing = false;
   std::array<std::uint8_t, 32> reset_secret{};
   std::array<std::uint8_t, 32> token_secret{};

@@ -76,14 +76,14 @@ Result<std::shared_ptr<Socket>> Socket::open(boost::asio::io_context& context, c
 }
 
 Result<std::shared_ptr<Socket>> Socket::adapt(boost::asio::io_context& context, const DatagramPathFactory& factory,
-                                              const Address& remote, Receive receive, std::function<void()> flush) {
+                                              const Address& remote, Receive receive, std::function<void()> taken) {
   auto socket = std::make_shared<Socket>(context);
   socket->inbox_ = std::make_shared<Inbox>();
   socket->inbox_->context = &context;
   socket->local_ = adapter_address();
   socket->remote_ = remote;
   socket->receive_ = std::move(receive);
-  socket->flush_ = std::move(flush);
+  socket->taken_ = std::move(taken);
   auto adapter = factory([inbox = socket->inbox_, weak = std::weak_ptr<Socket>(socket)](ByteView datagram) {
     put(inbox, weak, datagram);
   });
@@ -165,14 +165,20 @@ Address Socket::path_address(const Address& address) const {
 
 // Receiving.
 
-void Socket::when_readable(std::function<void(Socket&)> readable) {
-  stream_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                     [weak = weak_from_this(), readable = std::move(readable)](auto error) mutable {
-                       const auto self = weak.lock();
-                       if (error || !self) return;
-                       readable(*self);
-                       self->when_readable(std::move(readable));
-                     });
+void Socket::read_with(std::function<void(Socket&)> readable, std::function<void()> taken) {
+  readable_ = std::move(readable);
+  taken_ = std::move(taken);
+  await_readable();
+}
+
+void Socket::await_readable() {
+  stream_.async_wait(boost::asio::posix::stream_descriptor::wait_read, [weak = weak_from_this()](auto error) {
+    const auto self = weak.lock();
+    if (error || !self) return;
+    self->readable_(*self);
+    self->await_readable();
+    self->taken_();
+  });
 }
 
 void Socket::receive(Bytes& buffer, const Receive& datagram, const std::weak_ptr<int>& alive) {
@@ -242,7 +248,7 @@ void Socket::empty_inbox() {
   }
   const auto keep = shared_from_this();
   for (const auto& datagram : datagrams) receive_(*this, remote_, datagram);
-  flush_();
+  taken_();
 }
 
 // Sending.

@@ -38,9 +38,9 @@ class Socket : public std::enable_shared_from_this<Socket> {
   /// Errors: `io_error` (address in use, not permitted, not of this machine).
   static Result<std::shared_ptr<Socket>> open(boost::asio::io_context& context, const Address& bind,
                                               const Settings& settings);
-  /// An adapter that reaches `remote`, which may be made up. What comes goes to `receive`, then `flush` is called.
+  /// An adapter that reaches `remote`, which may be made up. What comes goes to `receive`, then `taken` is called.
   static Result<std::shared_ptr<Socket>> adapt(boost::asio::io_context& context, const DatagramPathFactory& factory,
-                                               const Address& remote, Receive receive, std::function<void()> flush);
+                                               const Address& remote, Receive receive, std::function<void()> taken);
   explicit Socket(boost::asio::io_context& context) : stream_(context) {}
   ~Socket();
   Socket(const Socket&) = delete;
@@ -51,8 +51,9 @@ class Socket : public std::enable_shared_from_this<Socket> {
   bool set_filter(std::span<const sock_filter> program);
   /// Nothing comes any more, and what is sent is lost.
   void close();
-  /// Calls it whenever there is something to read, as long as the socket lives.
-  void when_readable(std::function<void(Socket&)> readable);
+  /// Calls `readable` whenever there is something to read, as long as the socket lives, and then `taken`, which may
+  /// take long: others can read meanwhile. Once.
+  void read_with(std::function<void(Socket&)> readable, std::function<void()> taken);
   /// Reads what is there, up to a bound that gives others on the thread their turn. `buffer` has `read_bytes`. Stops
   /// when `alive` has expired.
   void receive(Bytes& buffer, const Receive& datagram, const std::weak_ptr<int>& alive);
@@ -89,6 +90,7 @@ class Socket : public std::enable_shared_from_this<Socket> {
   void set_buffers(const Settings& settings);
   static void put(const std::shared_ptr<Inbox>& inbox, const std::weak_ptr<Socket>& socket, ByteView datagram);
   void empty_inbox();
+  void await_readable();
 
   boost::asio::posix::stream_descriptor stream_;
   int fd_ = -1;
@@ -99,7 +101,8 @@ class Socket : public std::enable_shared_from_this<Socket> {
   std::shared_ptr<DatagramPath> adapter_;
   std::shared_ptr<Inbox> inbox_;
   Receive receive_;
-  std::function<void()> flush_;
+  std::function<void(Socket&)> readable_;
+  std::function<void()> taken_;
 };
 
 /// From which address of this machine the kernel sends to `remote`, with port 0. Error: `unreachable`.
