@@ -96,8 +96,9 @@ Result<std::unique_ptr<Network>> Network::open(asio::io_context& context, Networ
   };
   endpoint_events.on_warning = [log = network->logger_](const std::string& text) { log->warn("{}", text); };
   endpoint_events.on_batch = [raw = network.get()] {
-    if (raw->events_.delivered) raw->events_.delivered();
+    if (raw->events_.delivered && !raw->events_.delivered()) return false;
     raw->empty_outboxes();
+    return true;
   };
   endpoint_config.owner_admits = true;
   auto endpoint = quic::Endpoint::open(context, std::move(endpoint_config), std::move(endpoint_events));

@@ -70,7 +70,7 @@ struct NetworkEvents {
   /// This process did not run for a while.
   std::function<void(Milliseconds paused)> paused;
   /// Signals of some datagrams are delivered, see `quic::EndpointEvents::on_batch`. Outboxes are emptied after it.
-  std::function<void()> delivered;
+  std::function<bool()> delivered;
   /// Whether `empty_outboxes` will be called by itself, after the process that the caller runs. Any thread.
   std::function<bool()> empties_outboxes;
   /// Something was decided about a peer, or about an address that has told no name yet.

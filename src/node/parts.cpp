@@ -183,7 +183,7 @@ distribution::NetworkEvents Node::Parts::network_events() {
   network_events.deliver = [this](const Atom& node, std::uint64_t epoch, distribution::Signal&& signal) {
     return transport_->deliver([&] { return system->deliver(node, epoch, std::move(signal)); });
   };
-  network_events.delivered = [this] { transport_->run_taken(); };
+  network_events.delivered = [this] { return transport_->run_taken(); };
   network_events.empties_outboxes = [this] { return transport_->hosts_caller(); };
   network_events.writable = [this](const Atom& node) { system->node_writable(node); };
   network_events.decided = [this](FlightEntry::Kind kind, std::string_view peer, std::string_view reason) {

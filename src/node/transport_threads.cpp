@@ -15,12 +15,8 @@ void TransportThreads::start() {
   const auto begin = [this](bool leader) {
     name_this_thread("bp2p-network");
     prefer_short_turns();
-    if (leader) {
-      leading = this;
-    } else {
-      watch();
-    }
-    context_.run();
+    if (leader) leading = this;
+    if (leader || watch()) context_.run();
     leading = nullptr;
   };
   threads_[0] = std::thread(begin, true);
@@ -57,15 +53,18 @@ bool TransportThreads::take(process::State& state) {
   return true;
 }
 
-void TransportThreads::run_taken() {
-  if (taken_ == nullptr) return;
+bool TransportThreads::run_taken() {
+  if (taken_ == nullptr) return true;
   process::State& state = *std::exchange(taken_, nullptr);
-  if (signals_ > signals_max) return scheduler_.give_to_worker(state);
+  if (signals_ > signals_max) {
+    scheduler_.give_to_worker(state);
+    return true;
+  }
   hosting = this;
   open_lead();
   scheduler_.run_here(state);
   hosting = nullptr;
-  if (!close_lead()) watch();
+  return close_lead() || watch();
 }
 
 void TransportThreads::open_lead() {
@@ -87,7 +86,7 @@ bool TransportThreads::close_lead() noexcept {
   return true;
 }
 
-void TransportThreads::watch() {
+bool TransportThreads::watch() {
   std::unique_lock lock(mutex_);
   std::uint64_t seen = turns_.load();
   int quiet = 0;
@@ -104,10 +103,12 @@ void TransportThreads::watch() {
     const bool same = std::exchange(seen, turns) == turns;
     if (same && !stopping_ && close_lead()) {
       lock.unlock();
-      return lead_taken_();
+      lead_taken_();
+      return true;
     }
     quiet = same ? quiet + 1 : 0;
   }
+  return false;
 }
 
 }  // namespace node

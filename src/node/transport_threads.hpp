@@ -51,8 +51,8 @@ class TransportThreads final : private process::Host {
   }
 
   /// On the leader, outside of all else that is under way: runs the process that was kept for it. Another thread may
-  /// run handlers meanwhile; in the end the caller leads.
-  void run_taken();
+  /// run handlers meanwhile; in the end the caller leads. False: it does not, and the threads are stopped.
+  bool run_taken();
   /// The caller is a process that runs here, and `run_taken` or `lead_taken` follow. Any thread.
   [[nodiscard]] bool hosts_caller() const noexcept { return hosting == this && lead_.load() == Lead::open; }
   /// Runs the work, if the caller leads, or can lead again at once. False: it has to be posted.
@@ -67,8 +67,8 @@ class TransportThreads final : private process::Host {
   static constexpr unsigned signals_max = 8;
 
   bool take(process::State& state) override;
-  /// Returns with the lead, or when the threads are stopped.
-  void watch();
+  /// Returns with the lead, or false when the threads are stopped.
+  bool watch();
   void open_lead();
   bool close_lead() noexcept;
   [[nodiscard]] bool leads() const noexcept { return leading == this; }

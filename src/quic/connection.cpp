@@ -404,13 +404,8 @@ ngtcp2_ssize Connection::Native::offer(SendStream* stream, StreamId id, std::uin
   std::uint64_t offered = 0;
   std::uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
   if (stream != nullptr) {
-    std::uint64_t limit = stream->end - stream->sent;
-    if (!stream->own_packets.empty()) {
-      const auto [from, to] = stream->own_packets.front();
-      limit = stream->sent < from ? from - stream->sent : to - stream->sent;
-    }
     constexpr std::uint64_t packet_room = 2048;  // more than a packet takes
-    limit = std::min(limit, packet_room);
+    const std::uint64_t limit = std::min(stream->together(), packet_room);
     std::size_t chunk = stream->sent_chunk;
     std::uint64_t offset = stream->sent_chunk_offset;
     while (offered < limit && count < vectors.size() && chunk < stream->chunks.size()) {
@@ -613,6 +608,9 @@ void Connection::set_urgency(StreamId stream, Urgency urgency) {
   if (!native_->is_closed) native_->sending.set_urgency(stream, urgency);
 }
 
+void Connection::bulk_from_here(StreamId stream) {
+  if (!native_->is_closed) native_->sending.bulk_from_here(stream);
+}
 void Connection::set_bulk_reserve(std::uint64_t bytes) noexcept { native_->bulk_reserve = bytes; }
 
 void Connection::write(StreamId stream, SharedBytes bytes, WriteOptions options) {

@@ -103,6 +103,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Streams are control (0, 2 and 3) or signals unless something else is said. Bytes of bulk count towards no
   /// `queued_bytes`, and their acknowledgement is told stream by stream only.
   void set_urgency(StreamId stream, Urgency urgency);
+  /// What was written to the stream before goes out in the class that it has, what is written from now on is bulk.
+  void bulk_from_here(StreamId stream);
   /// Bulk leaves so much of the window of the connection to the other streams.
   void set_bulk_reserve(std::uint64_t bytes) noexcept;
   /// Queues bytes. Ignored for streams that do not exist or were reset.

@@ -133,7 +133,7 @@ void Endpoint::Native::read_from(const std::shared_ptr<Socket>& from) {
 
 void Endpoint::Native::end_batch() {
   const std::weak_ptr<int> weak(alive);
-  if (events.on_batch) events.on_batch();
+  if (events.on_batch && !events.on_batch()) return;
   if (!weak.expired()) flush_all();
 }
 

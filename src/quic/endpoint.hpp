@@ -67,8 +67,9 @@ struct EndpointEvents {
   /// The QUIC handshake of an incoming connection is complete. Its events must be set before the call returns.
   std::function<void(std::shared_ptr<Connection>)> on_accept;
   /// Some datagrams are done, and what answers them has not been written: whatever is given to connections in this call
-  /// goes out with it. It may take long, if another thread runs the io_context meanwhile; see `flush_soon`.
-  std::function<void()> on_batch;
+  /// goes out with it. It may take long, if another thread runs the io_context meanwhile; see `flush_soon`. False: the
+  /// caller may not touch the endpoint any more, for another thread runs it.
+  std::function<bool()> on_batch;
   /// Something that a person should know about the machine's settings.
   std::function<void(const std::string&)> on_warning;
 };

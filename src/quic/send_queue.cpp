@@ -37,6 +37,12 @@ void SendQueue::set_urgency(StreamId id, Urgency urgency) {
   list(id, stream);
 }
 
+void SendQueue::bulk_from_here(StreamId id) {
+  SendStream& stream = of(id);
+  if (stream.sent == stream.end) return set_urgency(id, Urgency::bulk);
+  stream.bulk_from = stream.end;
+}
+
 void SendQueue::push(StreamId id, SharedBytes&& bytes, const WriteOptions& options) {
   SendStream& stream = of(id);
   if (stream.fin || stream.abandoned) return;
@@ -167,6 +173,9 @@ void SendQueue::sent(StreamId id, std::uint64_t bytes, bool fin) {
   unlist(id, stream);
   stream.served += bytes;
   list(id, stream);
+  if (!stream.bulk_from || stream.sent < *stream.bulk_from) return;
+  stream.bulk_from.reset();
+  set_urgency(id, Urgency::bulk);
 }
 
 void SendQueue::block(StreamId id) {

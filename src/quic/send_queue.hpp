@@ -7,11 +7,13 @@
 // A pure object: no clock, no socket. Transport thread only.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <set>
 #include <unordered_map>
 #include <utility>
@@ -43,9 +45,19 @@ struct SendStream {
   bool abandoned = false;  ///< Nothing more goes out, whatever is written.
 
   Urgency urgency = Urgency::signals;
-  std::uint64_t served = 0;  ///< Bytes, on the scale of its class.
-  bool ready = false;        ///< Listed as one that may be next.
+  std::optional<std::uint64_t> bulk_from;  ///< The stream is bulk once so much was sent.
+  std::uint64_t served = 0;                ///< Bytes, on the scale of its class.
+  bool ready = false;                      ///< Listed as one that may be next.
 
+  /// Bytes that may be in one packet: what is a frame of its own, or of another class, is not merged with what follows.
+  [[nodiscard]] std::uint64_t together() const noexcept {
+    std::uint64_t until = end;
+    if (!own_packets.empty()) {
+      const auto [from, to] = own_packets.front();
+      until = sent < from ? from : to;
+    }
+    return (bulk_from ? std::min(until, *bulk_from) : until) - sent;
+  }
   [[nodiscard]] bool has_work() const noexcept { return !blocked && !abandoned && (sent < end || (fin && !fin_sent)); }
 };
 
@@ -59,6 +71,8 @@ class SendQueue {
   SendStream& of(StreamId id);
   [[nodiscard]] SendStream* find(StreamId id);
   void set_urgency(StreamId id, Urgency urgency);
+  /// What was written to it goes out in the class that it has now, what comes later is bulk.
+  void bulk_from_here(StreamId id);
   void push(StreamId id, SharedBytes&& bytes, const WriteOptions& options);
   /// Bytes up to this offset have arrived.
   void acknowledge(StreamId id, std::uint64_t up_to);

@@ -26,7 +26,7 @@ class Turns : public testing::Test {
     StreamId id = -1;
     SendStream* const stream = queue.next(id, bulk);
     if (stream == nullptr) return -1;
-    const auto bytes = std::min<std::uint64_t>(room, stream->end - stream->sent);
+    const auto bytes = std::min<std::uint64_t>(room, stream->together());
     queue.sent(id, bytes, stream->fin && stream->sent + bytes == stream->end);
     return id;
   }
@@ -125,6 +125,19 @@ TEST_F(Turns, a_blocked_stream_is_left_out_until_it_has_room) {
   EXPECT_EQ(packet(), 68);
 }
 
+TEST_F(Turns, the_beginning_of_a_bulk_stream_can_go_with_the_signals) {
+  write_bulk(68, 5000);
+  write(72, 10);
+  queue.bulk_from_here(72);
+  write(72, 90);
+  EXPECT_EQ(packet(1200, false), 72);
+  EXPECT_EQ(queue.find(72)->sent, 10U) << "what follows is not in the same packet";
+  EXPECT_EQ(packet(1200, false), -1) << "it is bulk, as the other stream";
+  EXPECT_EQ(queue.queued_bytes(), 0U);
+  EXPECT_EQ(packet(), 68);
+  EXPECT_EQ(packet(), 72);
+}
+
 TEST_F(Turns, bulk_is_held_while_the_window_is_for_signals) {
   write_bulk(68, 5000);
   EXPECT_EQ(packet(1200, false), -1);
@@ -163,7 +176,7 @@ TEST_F(Turns, a_frame_of_its_own_is_not_merged_with_what_follows) {
   write(0, 40, {.fin = true, .own_packet = false});
   StreamId id = -1;
   const SendStream* const stream = queue.next(id, true);
-  EXPECT_EQ(stream->own_packets.front().second, 30U);
+  EXPECT_EQ(stream->together(), 30U);
   queue.sent(0, 30, false);
   EXPECT_TRUE(queue.find(0)->own_packets.empty());
   EXPECT_EQ(packet(), 0);

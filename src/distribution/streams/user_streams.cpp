@@ -64,7 +64,7 @@ UserStreams::Entry& UserStreams::add(StreamId id, std::string tag, bool opened_h
   entry.counted = true;
   ++open_;
   shared_->counters.open += 1;
-  connection_->set_urgency(id, quic::Urgency::bulk);
+  if (!opened_here) connection_->set_urgency(id, quic::Urgency::bulk);
   return entry;
 }
 
@@ -89,6 +89,7 @@ void UserStreams::attempt(const std::shared_ptr<Opening>& opening) {
   Bytes first = preamble(opening->tag);
   entry.preamble_bytes = first.size();
   connection_->write(*id, SharedBytes(std::move(first)), {.fin = false, .own_packet = peer_.erlang});
+  connection_->bulk_from_here(*id);  // the tag passes what waits for readers of other streams
   if (peer_.erlang && after_) {
     entry.opening = opening;
   } else {
