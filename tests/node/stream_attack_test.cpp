@@ -46,7 +46,7 @@ class StreamAttack : public testing::Test {
   }
   LinePtr enter() {
     const auto line = attacker.dial(*victim);
-    line->play(mask(name), Step::authenticated);
+    line->play(own, Step::authenticated);
     EXPECT_EQ(line->shake_hands(name, "test"), "up");
     return line;
   }
@@ -66,6 +66,7 @@ class StreamAttack : public testing::Test {
   }
   test::Cluster cluster;
   Attacker attacker;
+  const test::Mask own = mask(name);  ///< It is pinned by the first victim that lets it in.
   Node* victim = nullptr;
   StreamAcceptor acceptor;
 };
@@ -121,22 +122,29 @@ TEST_F(StreamAttack, what_follows_a_refused_tag_never_begins_a_stream_of_another
 
 TEST_F(StreamAttack, streams_without_their_tag_are_accepted_when_it_comes_capped_and_given_up_in_time) {
   start([](NodeConfig& config) {
-    config.limits.stream_tag_timeout = 2s;
+    config.limits.stream_tag_timeout = 2 * test::patience;
     config.limits.streams_awaiting_tag_max = 8;
   });
-  const auto line = enter();
+  auto line = enter();
   quic::StreamId id = first_stream;
   for (int number = 0; number < 12; ++number, id += 4) line->write(id, Bytes{1});
   ASSERT_TRUE(becomes([&] { return line->resets.size() == 4; })) << line->resets.size();
   EXPECT_EQ(counted().refused_waiting, 4U);
   line->write(first_stream, Bytes{'t'} + "late but there");
   ASSERT_TRUE(becomes([&] { return counted().accepted == 1; }));
-  auto stream = acceptor.next(30s).value();
-  EXPECT_EQ(as_text(stream.read(30s).value()), "late but there");
-  ASSERT_TRUE(becomes([&] { return line->resets.size() == 11; })) << line->resets.size();
-  EXPECT_EQ(counted().refused_late, 7U);
+  auto stream = acceptor.next(test::patience).value();
+  EXPECT_EQ(as_text(stream.read(test::patience).value()), "late but there");
   for (const auto& [refused, code] : line->resets) EXPECT_EQ(code, distribution::code_refused) << refused;
   stream.reset();
+  expect_unharmed(line, id);
+  // To a node with little time none of them comes in time, however busy the machine is.
+  start([](NodeConfig& config) { config.limits.stream_tag_timeout = 500ms; });
+  line = enter();
+  id = first_stream;
+  for (int number = 0; number < 12; ++number, id += 4) line->write(id, Bytes{1});
+  ASSERT_TRUE(becomes([&] { return line->resets.size() == 12; })) << line->resets.size();
+  EXPECT_EQ(counted().refused_late, 12U);
+  for (const auto& [refused, code] : line->resets) EXPECT_EQ(code, distribution::code_refused) << refused;
   expect_unharmed(line, id);
 }
 
@@ -144,19 +152,20 @@ TEST_F(StreamAttack, streams_that_are_never_ended_cost_a_bounded_number) {
   start([](NodeConfig& config) {
     config.limits.streams_per_peer_max = 100;
     config.limits.streams_awaiting_tag_max = 200;
+    config.limits.stream_tag_timeout = 2 * test::patience;  // what is given up makes room
   });
   const auto line = enter();
   int opened = 0;
-  EXPECT_FALSE(becomes(
-      [&] {
-        try {
-          line->write(first_stream + 4 * opened, Bytes{1});
-          ++opened;
-        } catch (const std::runtime_error&) {
-        }
-        return opened > 100;
-      },
-      1s));
+  const auto open_more = [&] {
+    try {
+      line->write(first_stream + 4 * opened, Bytes{1});
+      ++opened;
+    } catch (const std::runtime_error&) {
+    }
+    return opened;
+  };
+  ASSERT_TRUE(becomes([&] { return open_more() >= 100; })) << opened;
+  EXPECT_FALSE(becomes([&] { return open_more() > 100; }, 500ms));
   EXPECT_EQ(opened, 100);
   line->close();
   EXPECT_TRUE(becomes([&] { return counted().open == 0; }));
@@ -174,8 +183,11 @@ TEST_F(StreamAttack, a_peer_that_fills_more_than_may_be_unread_loses_the_stream_
   ASSERT_TRUE(becomes([&] { return counted().reset_unread > 0; }));
   ASSERT_TRUE(becomes([&] { return line->connection().queued_bytes() == 0; }));
   EXPECT_LE(victim->statistics().streams.open, 5U);
-  EXPECT_TRUE(std::ranges::any_of(line->resets,
-                                  [](const auto& one) { return one.second == distribution::code_too_much_unread; }));
+  // Word of it comes behind the last acknowledgement, maybe.
+  EXPECT_TRUE(becomes([&] {
+    return std::ranges::any_of(line->resets,
+                               [](const auto& one) { return one.second == distribution::code_too_much_unread; });
+  }));
   // What the attacker itself held of it is in this figure as well.
   EXPECT_LE(test::resources().heap_bytes - before.heap_bytes, static_cast<std::int64_t>(2 * 34 * mebibyte));
   EXPECT_FALSE(line->closed());
