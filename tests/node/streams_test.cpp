@@ -509,14 +509,16 @@ TEST_F(Streams, tell_a_writer_whose_reader_has_gone_after_its_request) {
 TEST_F(Streams, keep_their_connection_from_being_closed_as_idle) {
   const auto change = [](NodeConfig& config) {
     config.idle_sweep = 100ms;
-    config.idle_close_after = 300ms;
+    config.idle_close_after = 1s;
   };
   start(change);
   Node& c = cluster.start("c", change);
   test::EventLog log;
-  auto [here, there] = pair(*a, *b);
-  ASSERT_TRUE(test::Cluster::connects(*a, c));
   const auto watching = a->monitor_nodes([&](const NodeEvent& event) { log.add(event); });
+  auto [here, there] = pair(*a, *b);
+  EXPECT_EQ(log.next(), "up b@127.0.0.1");
+  ASSERT_TRUE(test::Cluster::connects(*a, c));
+  EXPECT_EQ(log.next(), "up c@127.0.0.1");
   // Either end may find it idle first, and tells the other.
   EXPECT_TRUE(log.next().starts_with("down c@127.0.0.1")) << "nothing uses it";
   ASSERT_EQ(word_of(here.write(bytes_of("still here"), patience)), "ok");
