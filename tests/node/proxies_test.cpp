@@ -149,7 +149,7 @@ TEST(RoutedLookups, a_request_to_the_router_is_answered) {
 /// A node that hears no broadcasts any more still finds out that a process has ended, when it handed it out.
 TEST(RoutedLookups, a_process_that_ended_is_not_handed_out_again) {
   Cluster cluster;
-  const auto nodes = start_cluster(cluster, 2);
+  const auto nodes = start_cluster(cluster, 2, test::long_leases);
   const Pid pid = spawn_idle(*nodes[0]);
   ASSERT_TRUE(nodes[0]->register_service("svc", pid).has_value());
   ASSERT_TRUE(nodes[1]->resolve("svc", test::patience).has_value());
@@ -158,7 +158,7 @@ TEST(RoutedLookups, a_process_that_ended_is_not_handed_out_again) {
   nodes[1]->block_peers({nodes[0]->name()});
   const auto apart = [&] { return nodes[0]->active_view().empty() && nodes[1]->active_view().empty(); };
   ASSERT_TRUE(test::eventually(nodes, apart));
-  ASSERT_TRUE(nodes[1]->whereis_service("svc").has_value()) << "the lease lasts a while";
+  ASSERT_TRUE(nodes[1]->whereis_service("svc").has_value()) << "the lease goes on";
   nodes[0]->exit(pid, Atom("kill"));
   EXPECT_TRUE(test::becomes_true([&] { return !nodes[1]->whereis_service("svc").has_value(); }));
   EXPECT_EQ(nodes[1]->whereis_service("svc").error(), Errc::not_found);
