@@ -62,7 +62,7 @@ TEST(Node, large_messages_arrive_whole_in_both_directions) {
   for (const std::size_t size : {10UL, 65'000UL, 66'000UL, 1'000'000UL, 16'000'000UL}) {
     Bytes bytes(size);
     for (std::size_t at = 0; at < size; ++at) bytes[at] = static_cast<std::uint8_t>(at * 7 + at / 251);
-    const auto answer = a.call_function(b.name(), "test", "reverse", {Term::binary(bytes)}, 20s);
+    const auto answer = a.call_function(b.name(), "test", "reverse", {Term::binary(bytes)}, test::patience);
     ASSERT_TRUE(answer.has_value()) << size << ": " << answer.error().message();
     std::ranges::reverse(bytes);
     EXPECT_EQ(*answer, Term::binary(bytes)) << size;

@@ -213,7 +213,7 @@ TEST(Services, a_node_that_leaves_is_missed_at_once_and_welcome_when_it_joins_ag
 TEST(Services, resolve_waits_for_a_name_and_gives_up_in_time) {
   Cluster cluster;
   const auto nodes = start_cluster(cluster, 2);
-  auto waiting = std::async(std::launch::async, [&] { return nodes[1]->resolve("soon", 20s); });
+  auto waiting = std::async(std::launch::async, [&] { return nodes[1]->resolve("soon", test::patience); });
   EXPECT_EQ(nodes[1]->resolve("never", 50ms).error(), Errc::timeout);
   const Pid pid = spawn_idle(*nodes[0]);
   ASSERT_TRUE(nodes[0]->register_service("soon", pid).has_value());
