@@ -101,6 +101,10 @@ class PageTest(unittest.TestCase):
         self.browser.emulate("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
         self.browser.console()
 
+    def tearDown(self):
+        # Before its node ends: a page that looks for a node that is gone would complain in the next test.
+        self.browser.open("about:blank")
+
     def serve(self, cluster, tick_seconds=1.0):
         server = mock_cluster.Server(cluster, options.page).start(tick_seconds)
         self.addCleanup(server.stop)

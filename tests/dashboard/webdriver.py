@@ -3,6 +3,7 @@ import base64
 import http.client
 import json
 import pathlib
+import random
 import shutil
 import socket
 import subprocess
@@ -25,9 +26,15 @@ def available():
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that stays free: none of those that systems give to whoever connects somewhere."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class Browser:
