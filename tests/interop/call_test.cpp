@@ -113,17 +113,17 @@ TEST_P(ErlangCalls, gen_server_calls_and_casts_our_server) {
             Term::list({0, 5, Term::tuple({Atom("later"), ours()}), Atom("unknown")}));
   EXPECT_EQ(eval("ok = gen_server:cast(hd(Args), {add, 2}), gen_server:call(hd(Args), get)", pid), Term(7));
   EXPECT_EQ(eval("gen_server:abcast([hd(Args)], counter, {add, 3}), "
-                 "gen_server:multi_call([hd(Args)], counter, get, 4000)",
+                 "gen_server:multi_call([hd(Args)], counter, get, 30000)",
                  ours()),
             Term::tuple({Term::list({Term::tuple({ours(), 10})}), Term()}));
-  EXPECT_EQ(eval("Req = gen_server:send_request(hd(Args), get), gen_server:receive_response(Req, 4000)", pid),
+  EXPECT_EQ(eval("Req = gen_server:send_request(hd(Args), get), gen_server:receive_response(Req, 30000)", pid),
             term("{reply, 10}"));
-  EXPECT_EQ(eval("hd(Args) ! {tell, self()}, receive {state, S} -> S after 4000 -> timeout end", pid), Term(10));
+  EXPECT_EQ(eval("hd(Args) ! {tell, self()}, receive {state, S} -> S after 30000 -> timeout end", pid), Term(10));
   EXPECT_EQ(eval("catch gen_server:call(hd(Args), never, 50)", pid)[1][0], Term(Atom("timeout")));
   EXPECT_EQ(eval("catch gen_server:call(hd(Args), {stop, {no, more}})", pid)[1][0], term("{no, more}"));
   EXPECT_EQ(eval("catch gen_server:call(hd(Args), get)", pid)[1][0], Term(Atom("noproc")));
   EXPECT_EQ(eval("catch gen_server:call({counter, hd(Args)}, get)", ours())[1][0], Term(Atom("noproc")));
-  EXPECT_EQ(eval("gen_server:multi_call([hd(Args)], counter, get, 4000)", ours()),
+  EXPECT_EQ(eval("gen_server:multi_call([hd(Args)], counter, get, 30000)", ours()),
             Term::tuple({Term(), Term::list({Term(ours())})}));
 }
 
@@ -137,8 +137,8 @@ TEST_P(ErlangCalls, sys_and_gen_server_stop_work_on_our_server) {
                  "{element(1, element(2, T)), gen_server:call(P, {add, 1})}",
                  pid),
             term("{timeout, 1}"));
-  EXPECT_EQ(eval("P = hd(Args), Mon = monitor(process, P), ok = gen_server:stop(P, shutdown, 4000), "
-                 "receive {'DOWN', Mon, process, P, R} -> R after 4000 -> timeout end",
+  EXPECT_EQ(eval("P = hd(Args), Mon = monitor(process, P), ok = gen_server:stop(P, shutdown, 30000), "
+                 "receive {'DOWN', Mon, process, P, R} -> R after 30000 -> timeout end",
                  pid),
             Term(Atom("shutdown")));
 }
@@ -178,7 +178,7 @@ TEST_P(ErlangCalls, net_adm_ping_works_from_both_sides) {
 
 TEST_P(ErlangCalls, the_capability_probe_is_answered_on_both_sides) {
   EXPECT_EQ(eval("{rex, hd(Args)} ! {self(), features_request}, "
-                 "receive {features_reply, Node, Features} -> {Node, Features} after 4000 -> timeout end",
+                 "receive {features_reply, Node, Features} -> {Node, Features} after 30000 -> timeout end",
                  ours()),
             Term::tuple({ours(), Term::list({Term(Atom("erpc"))})}));
   Puppet puppet(system());
@@ -205,7 +205,7 @@ TEST_P(ErlangCalls, rpc_runs_our_functions) {
   EXPECT_EQ(eval("rpc:multicall([hd(Args), node()], erlang, node, [])", ours()),
             Term::tuple({Term::list({Term(ours()), Term(theirs().atom())}), Term()}));
   EXPECT_EQ(
-      eval("rpc:cast(hd(Args), ours, tells, [self(), {cast, 1}]), receive {cast, N} -> N after 4000 -> timeout end",
+      eval("rpc:cast(hd(Args), ours, tells, [self(), {cast, 1}]), receive {cast, N} -> N after 30000 -> timeout end",
            ours()),
       Term(1));
   EXPECT_EQ(eval("rpc:call(hd(Args), erlang, node, [])", ours()), Term(ours()));
@@ -215,7 +215,7 @@ TEST_P(ErlangCalls, erpc_runs_our_functions) {
   export_ends();
   const auto erpc = [&](const char* function, const char* argument) {
     return eval(
-        "[N, F | A] = Args, try {returned, erpc:call(N, ours, F, A, 4000)} "
+        "[N, F | A] = Args, try {returned, erpc:call(N, ours, F, A, 30000)} "
         "catch error:{exception, R, [_ | _]} -> {error, R, stack}; error:{exception, R, _} -> {error, R}; C:R -> {C, "
         "R} end",
         ours(), Atom(function), term(argument));
@@ -228,16 +228,16 @@ TEST_P(ErlangCalls, erpc_runs_our_functions) {
   EXPECT_EQ(eval("try erpc:call(hd(Args), ours, waits, [], 50) catch C:R -> {C, R} end", ours()),
             term("{error, {erpc, timeout}}"));
   EXPECT_EQ(
-      eval("erpc:cast(hd(Args), ours, tells, [self(), {cast, 2}]), receive {cast, N} -> N after 4000 -> timeout end",
+      eval("erpc:cast(hd(Args), ours, tells, [self(), {cast, 2}]), receive {cast, N} -> N after 30000 -> timeout end",
            ours()),
       Term(2));
-  EXPECT_EQ(eval("erpc:multicall([hd(Args)], ours, returns, [7], 4000)", ours()), term("[{ok, [7]}]"));
-  EXPECT_EQ(eval("erpc:receive_response(erpc:send_request(hd(Args), ours, returns, [8]), 4000)", ours()), term("[8]"));
-  EXPECT_EQ(eval("try erpc:call(hd(Args), fun() -> here end, 4000) catch error:{exception, R, _} -> R end", ours()),
+  EXPECT_EQ(eval("erpc:multicall([hd(Args)], ours, returns, [7], 30000)", ours()), term("[{ok, [7]}]"));
+  EXPECT_EQ(eval("erpc:receive_response(erpc:send_request(hd(Args), ours, returns, [8]), 30000)", ours()), term("[8]"));
+  EXPECT_EQ(eval("try erpc:call(hd(Args), fun() -> here end, 30000) catch error:{exception, R, _} -> R end", ours()),
             Term(Atom("undef")));
   // A long argument, and a long answer.
   EXPECT_EQ(
-      eval("B = binary:copy(<<\"0123\">>, 100000), erpc:call(hd(Args), ours, returns, [B], 4000) =:= [B]", ours()),
+      eval("B = binary:copy(<<\"0123\">>, 100000), erpc:call(hd(Args), ours, returns, [B], 30000) =:= [B]", ours()),
       Term(true));
 }
 
@@ -284,7 +284,7 @@ TEST_P(ErlangCalls, a_function_that_is_killed_while_it_runs_has_ended) {
     const Term message = co_await self.receive();
     co_return message;
   });
-  start("try erpc:call(hd(Args), ours, wait_as, tl(Args), 4000) catch C:R -> {C, R} end", ours(), puppet.pid());
+  start("try erpc:call(hd(Args), ours, wait_as, tl(Args), 30000) catch C:R -> {C, R} end", ours(), puppet.pid());
   system().exit(*puppet.next().as_pid(), Atom("kill"));
   EXPECT_EQ(erl().finish(), term("{exit, {signal, killed}}"));
 }
@@ -294,7 +294,7 @@ TEST_P(ErlangCalls, many_calls_at_once_find_their_answers) {
   const Pid pid = start_counter("counter");
   EXPECT_EQ(
       eval("S = self(), Ps = [spawn(fun() -> S ! {done, self(), gen_server:call(hd(Args), {add, 1})} end) || "
-           "_ <- lists:seq(1, 500)], lists:sort([receive {done, P, N} -> N after 4000 -> timeout end || P <- Ps]) "
+           "_ <- lists:seq(1, 500)], lists:sort([receive {done, P, N} -> N after 30000 -> timeout end || P <- Ps]) "
            "=:= lists:seq(1, 500)",
            pid),
       Term(true));

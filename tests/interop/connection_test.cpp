@@ -116,7 +116,7 @@ TEST_P(ErlangConnections, messages_calls_links_and_monitors_work_without_optiona
   EXPECT_EQ(answer, Term(3));
   EXPECT_EQ(pair.erl.eval("rpc:call(hd(Args), erlang, node, [])", arguments({Term(ours(pair))})), Term(ours(pair)));
   EXPECT_EQ(pair.erl.eval("M = monitor(process, hd(Args)), exit(hd(Args), kill), "
-                          "receive {'DOWN', M, process, _, R} -> R after 5000 -> timeout end",
+                          "receive {'DOWN', M, process, _, R} -> R after 30000 -> timeout end",
                           arguments({Term(puppet.pid())})),
             Term(Atom("killed")));
   EXPECT_TRUE(pair.carrier.view().refused.empty());
@@ -165,7 +165,7 @@ TEST_P(ErlangConnections, a_node_that_is_killed_takes_links_monitors_and_calls_w
     return run<Errc>(system, [server, to = tied.puppet.pid()](Process& self) -> Task<Errc> {
       const Term called(Atom("called"));
       co_await self.send(to, called);
-      const auto answer = co_await self.call(server, Atom("never"), 8s);
+      const auto answer = co_await self.call(server, Atom("never"), patience);
       co_return answer ? Errc::invalid_argument : answer.error().code();
     });
   });
@@ -173,7 +173,7 @@ TEST_P(ErlangConnections, a_node_that_is_killed_takes_links_monitors_and_calls_w
   auto function = std::async(std::launch::async, [&system, to = tied.puppet.pid()] {
     return run<CallOutcome::Kind>(system, [to](Process& self) -> Task<CallOutcome::Kind> {
       const RemoteFunction what("peer_driver", "wait_as", std::vector<Term>(1, Term(to)));
-      const CallOutcome outcome = co_await self.run_function(NodePair::erlang_name, what, 8s);
+      const CallOutcome outcome = co_await self.run_function(NodePair::erlang_name, what, patience);
       co_return outcome.kind;
     });
   });
@@ -204,9 +204,9 @@ TEST_P(ErlangPartings, a_link_that_we_drop_is_told_on_both_sides) {
   start(
       "process_flag(trap_exit, true), [Node, Pid] = Args, monitor_node(Node, true), link(Pid), "
       "Mon = monitor(process, Pid), Pid ! tied, "
-      "D = receive {'DOWN', Mon, process, Pid, R} -> R after 5000 -> timeout end, "
-      "E = receive {'EXIT', Pid, X} -> X after 5000 -> timeout end, "
-      "N = receive {nodedown, Node} -> nodedown after 5000 -> timeout end, process_flag(trap_exit, false), {D, E, N}",
+      "D = receive {'DOWN', Mon, process, Pid, R} -> R after 30000 -> timeout end, "
+      "E = receive {'EXIT', Pid, X} -> X after 30000 -> timeout end, "
+      "N = receive {nodedown, Node} -> nodedown after 30000 -> timeout end, process_flag(trap_exit, false), {D, E, N}",
       ours(), tied.puppet.pid());
   EXPECT_EQ(tied.puppet.next(), Term(Atom("tied")));
   carrier().drop(NodePair::erlang_name);
@@ -219,7 +219,7 @@ TEST_P(ErlangPartings, a_link_that_erlang_drops_is_told_on_both_sides) {
   Tied tied(carrier(), target);
   settle(tied.puppet);
   EXPECT_EQ(eval("Mon = monitor(process, hd(tl(Args))), true = erlang:disconnect_node(hd(Args)), "
-                 "receive {'DOWN', Mon, process, _, R} -> R after 5000 -> timeout end",
+                 "receive {'DOWN', Mon, process, _, R} -> R after 30000 -> timeout end",
                  ours(), tied.puppet.pid()),
             Term(Atom("noconnection")));
   tied.expect_parting();
@@ -263,17 +263,17 @@ TEST_P(ErlangPartings, pids_of_an_earlier_incarnation_reach_nobody) {
   eval("hd(Args) ! lost, hd(tl(Args)) ! found", old, puppet.pid());
   EXPECT_EQ(puppet.next(), Term(Atom("found")));
   EXPECT_EQ(
-      eval("M = monitor(process, hd(Args)), receive {'DOWN', M, process, _, R} -> R after 5000 -> timeout end", old),
+      eval("M = monitor(process, hd(Args)), receive {'DOWN', M, process, _, R} -> R after 30000 -> timeout end", old),
       Term(Atom("noproc")));
   EXPECT_GE(system().counters().dropped_stale_creation.load(), 1U);
 }
 
 TEST_P(ErlangConnections, ticks_keep_a_quiet_connection_up) {
-  NodePair pair({}, {"-kernel", "net_ticktime", "1"});
+  NodePair pair({}, {"-kernel", "net_ticktime", "2"});
   connect(pair, GetParam());
   const auto before = pair.carrier.view().ticks;
   // An Erlang node ticks four times in its net_ticktime, and gives up after five quarters of it without a byte.
-  EXPECT_TRUE(pair.carrier.await([&](const CarrierView& now) { return now.ticks >= before + 8; }));
+  EXPECT_TRUE(pair.carrier.await([&](const CarrierView& now) { return now.ticks >= before + 6; }));
   EXPECT_TRUE(pair.carrier.view().ends.empty());
   EXPECT_EQ(pair.carrier.view().ups, 1U);
 }
@@ -296,7 +296,7 @@ TEST_P(ErlangConnections, global_leaves_us_alone) {
   pair.erl.eval("monitor_node(hd(Args), true)", both);
   other.kill();
   EXPECT_EQ(puppet.next(), Term::tuple({Atom("nodedown"), Atom("other@127.0.0.3")}));
-  EXPECT_EQ(pair.erl.eval("receive {nodedown, N} -> N after 5000 -> timeout end"), Term(Atom("other@127.0.0.3")));
+  EXPECT_EQ(pair.erl.eval("receive {nodedown, N} -> N after 30000 -> timeout end"), Term(Atom("other@127.0.0.3")));
   EXPECT_EQ(pair.erl.eval("sys:get_state(global_name_server), nodes()"), arguments({Term(ours(pair))}));
   EXPECT_EQ(pair.erl.eval("net_adm:ping(hd(Args))", arguments({Term(ours(pair))})), Term(Atom("pong")));
   EXPECT_EQ(pair.carrier.view().ups, 2U);
@@ -331,7 +331,7 @@ TEST_P(ErlangPartings, a_sender_waits_for_a_slow_connection) {
     }
   });
   EXPECT_EQ(
-      eval("[receive {much, N, B} when byte_size(B) =:= 60000 -> N after 5000 -> lost end || _ <- lists:seq(1, 400)] "
+      eval("[receive {much, N, B} when byte_size(B) =:= 60000 -> N after 30000 -> lost end || _ <- lists:seq(1, 400)] "
            "=:= lists:seq(1, 400)"),
       Term(true));
   Puppet watcher(system());

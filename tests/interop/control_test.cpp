@@ -42,7 +42,7 @@ TEST_P(ErlangSignals, messages_by_pid_come_and_go) {
   ASSERT_TRUE(hello.is_tagged("hello", 2)) << to_text(hello);
   ASSERT_TRUE(hello[1].is_pid());
   puppet.send(*hello[1].as_pid(), Term::tuple({Atom("answer"), puppet.pid()}));
-  EXPECT_EQ(eval("receive {answer, P} -> P after 5000 -> timeout end"), Term(puppet.pid()));
+  EXPECT_EQ(eval("receive {answer, P} -> P after 30000 -> timeout end"), Term(puppet.pid()));
 }
 
 TEST_P(ErlangSignals, messages_by_name_come_and_go) {
@@ -51,7 +51,7 @@ TEST_P(ErlangSignals, messages_by_name_come_and_go) {
   eval("{puppet, hd(Args)} ! {by, name}", ours());
   EXPECT_EQ(puppet.next(), term("{by, name}"));
   puppet.send(RemoteName{"peer_driver", theirs()}, term("{by, name, too}"));
-  EXPECT_EQ(eval("receive {by, name, too} -> received after 5000 -> timeout end"), Term(Atom("received")));
+  EXPECT_EQ(eval("receive {by, name, too} -> received after 30000 -> timeout end"), Term(Atom("received")));
   // Nobody bears these names: nothing happens.
   eval("{nobody_here, hd(Args)} ! lost", ours());
   puppet.send(RemoteName{"nobody_there", theirs()}, Atom("lost"));
@@ -89,7 +89,7 @@ TEST_P(ErlangSignals, long_messages_travel_in_fragments) {
     const Term content = pattern(bytes);
     puppet.send(RemoteName{"peer_driver", theirs()}, Term::tuple({Atom("long"), content}));
     EXPECT_EQ(
-        eval("receive {long, Long} -> erlang:md5(Long) =:= erlang:md5(hd(Args)) after 5000 -> timeout end", content),
+        eval("receive {long, Long} -> erlang:md5(Long) =:= erlang:md5(hd(Args)) after 30000 -> timeout end", content),
         Term(true));
     puppet.send(echo, Term::tuple({puppet.pid(), content}));
     EXPECT_TRUE(puppet.next() == content) << bytes;
@@ -126,7 +126,7 @@ TEST_P(ErlangSignals, long_messages_of_many_processes_are_not_mixed_up) {
     });
   }
   EXPECT_EQ(eval("lists:sort([receive {mixed, N, B} when is_binary(B) -> {N, B =:= binary:copy(<<N>>, 400000 + N)} "
-                 "after 5000 -> timeout end || _ <- lists:seq(1, 12)]) =:= [{N, true} || N <- lists:seq(1, 12)]"),
+                 "after 30000 -> timeout end || _ <- lists:seq(1, 12)]) =:= [{N, true} || N <- lists:seq(1, 12)]"),
             Term(true));
 }
 
@@ -148,7 +148,7 @@ TEST_P(ErlangSignals, a_hundred_thousand_messages_keep_their_order) {
   EXPECT_EQ(future.get(), count);
   EXPECT_EQ(erl().finish(), Term(Atom("ok")));
 
-  start("peer_driver:in_order(1, 100000, 5000)");
+  start("peer_driver:in_order(1, 100000, 30000)");
   system().spawn([to = theirs()](Process& self) -> Task<> {
     const RemoteName driver("peer_driver", to);
     for (std::int64_t number = 1; number <= count; ++number) co_await self.send(driver, Term(number));
@@ -167,7 +167,7 @@ TEST_P(ErlangSignals, what_was_sent_under_pid_name_and_alias_arrives_in_order) {
       co_await self.send(*both[1].as_reference(), Term(number + 2));
     }
   });
-  EXPECT_EQ(eval("peer_driver:in_order(1, 3000, 5000)"), Term(Atom("ok")));
+  EXPECT_EQ(eval("peer_driver:in_order(1, 3000, 30000)"), Term(Atom("ok")));
   EXPECT_EQ(eval("unalias(hd(Args))", both[1]), Term(true));
 }
 
@@ -188,7 +188,7 @@ TEST_P(ErlangSignals, aliases_stand_for_processes_until_they_are_taken_back) {
   puppet.send(*theirs_alias.as_reference(), Atom("first"));
   puppet.send(*theirs_alias.as_reference(), Atom("second"));  // an alias for one reply is gone by now
   puppet.send(RemoteName{"peer_driver", theirs()}, Atom("third"));
-  EXPECT_EQ(eval("[receive M -> M after 5000 -> timeout end || _ <- [1, 2]]"), term("[first, third]"));
+  EXPECT_EQ(eval("[receive M -> M after 30000 -> timeout end || _ <- [1, 2]]"), term("[first, third]"));
 }
 
 // Monitors.
@@ -198,7 +198,7 @@ TEST_P(ErlangSignals, erlang_monitors_our_processes) {
     Puppet puppet(system());
     start(
         "Mon = monitor(process, hd(Args)), hd(Args) ! monitored, receive {'DOWN', Mon, process, P, R} -> "
-        "{P =:= hd(Args), R} after 5000 -> timeout end",
+        "{P =:= hd(Args), R} after 30000 -> timeout end",
         puppet.pid());
     EXPECT_EQ(puppet.next(), Term(Atom("monitored")));
     const Term why = term(reason);
@@ -210,7 +210,7 @@ TEST_P(ErlangSignals, erlang_monitors_our_processes) {
   named.register_name("watched");
   start(
       "Mon = monitor(process, {watched, hd(Args)}), {watched, hd(Args)} ! monitored, receive {'DOWN', Mon, process, "
-      "O, R} -> {O, R} after 5000 -> timeout end",
+      "O, R} -> {O, R} after 30000 -> timeout end",
       ours());
   EXPECT_EQ(named.next(), Term(Atom("monitored")));
   system().exit(named.pid(), Atom("over"));
@@ -220,7 +220,7 @@ TEST_P(ErlangSignals, erlang_monitors_our_processes) {
                  ours()),
             Term(Atom("noproc")));
   EXPECT_EQ(
-      eval("Mon = monitor(process, hd(Args)), receive {'DOWN', Mon, process, _, R} -> R after 5000 -> timeout end",
+      eval("Mon = monitor(process, hd(Args)), receive {'DOWN', Mon, process, _, R} -> R after 30000 -> timeout end",
            named.pid()),
       Term(Atom("noproc")));
 }
@@ -421,29 +421,29 @@ TEST_P(ErlangSignals, erlang_spawns_exported_functions_here) {
   puppet.send(plain, Atom("normal"));
 
   EXPECT_EQ(eval("{Pid, Mon} = spawn_monitor(hd(Args), ours, hello, tl(Args)), Pid ! {bye, 1}, "
-                 "receive {'DOWN', Mon, process, Pid, R} -> R after 5000 -> timeout end",
+                 "receive {'DOWN', Mon, process, Pid, R} -> R after 30000 -> timeout end",
                  ours(), puppet.pid()),
             term("{bye, 1}"));
   puppet.next();
   EXPECT_EQ(eval("process_flag(trap_exit, true), Pid = spawn_link(hd(Args), ours, hello, tl(Args)), Pid ! {bye, 2}, "
-                 "Got = receive {'EXIT', Pid, R} -> R after 5000 -> timeout end, process_flag(trap_exit, false), Got",
+                 "Got = receive {'EXIT', Pid, R} -> R after 30000 -> timeout end, process_flag(trap_exit, false), Got",
                  ours(), puppet.pid()),
             term("{bye, 2}"));
   puppet.next();
   EXPECT_EQ(
       eval("ReqId = spawn_request(hd(Args), ours, hello, tl(Args), [monitor, {priority, high}, {reply_tag, tag}]), "
-           "Pid = receive {tag, ReqId, ok, P} -> P after 5000 -> timeout end, Pid ! {bye, 3}, "
-           "receive {'DOWN', ReqId, process, Pid, R} -> R after 5000 -> timeout end",
+           "Pid = receive {tag, ReqId, ok, P} -> P after 30000 -> timeout end, Pid ! {bye, 3}, "
+           "receive {'DOWN', ReqId, process, Pid, R} -> R after 30000 -> timeout end",
            ours(), puppet.pid()),
       term("{bye, 3}"));
   puppet.next();
   // What is not exported.
   EXPECT_EQ(eval("{Pid, Mon} = spawn_monitor(hd(Args), ours, missing, [1]), "
-                 "receive {'DOWN', Mon, process, Pid, R} -> R after 5000 -> timeout end",
+                 "receive {'DOWN', Mon, process, Pid, R} -> R after 30000 -> timeout end",
                  ours()),
             term("{undef, [{ours, missing, [1], []}]}"));
   EXPECT_EQ(eval("Bad = spawn_request(hd(Args), ours, hello, [], [unheard_of]), receive {spawn_reply, Bad, E, W} -> "
-                 "{E, W} after 5000 -> timeout end",
+                 "{E, W} after 30000 -> timeout end",
                  ours()),
             term("{error, badopt}"));
 }

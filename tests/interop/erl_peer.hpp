@@ -41,7 +41,7 @@ struct ErlOptions {
 
 class ErlPeer {
  public:
-  static constexpr std::chrono::milliseconds answer_max{20'000};
+  static constexpr std::chrono::milliseconds answer_max{40'000};
 
   /// Starts it and waits until it answers. Throws ErlError with what it printed.
   explicit ErlPeer(const ErlOptions& options = {});

@@ -62,7 +62,7 @@ parse(Text) ->
 %% the connection was lost would connect it again.
 settled(Node) ->
     true = net_kernel:connect_node(Node),
-    observers_rest(in_five_seconds()).
+    observers_rest(in_time()).
 
 %% Everything that wants to know of nodes has done with the news that came so far.
 observers_rest(Deadline) ->
@@ -80,13 +80,13 @@ observers_rest(Deadline) ->
             ok
     end.
 
-in_five_seconds() ->
-    erlang:monotonic_time(millisecond) + 5000.
+in_time() ->
+    erlang:monotonic_time(millisecond) + 30000.
 
 %% Returns when this node has noted that no other node is connected. The list is what counts: the news of a nodedown
 %% may come before the list is shorter, so neither announces the other.
 alone() ->
-    alone(in_five_seconds()).
+    alone(in_time()).
 
 alone(Deadline) ->
     case {nodes(), erlang:monotonic_time(millisecond) < Deadline} of

@@ -58,7 +58,7 @@ TEST_P(ErlangServices, an_erlang_server_behind_our_proxy_is_called_from_both_sid
   EXPECT_EQ(call(proxy, Atom("get")), Term(5));
   EXPECT_EQ(eval("gen_server:call(hd(Args), {add, 2})", proxy), Term(7));
   EXPECT_EQ(eval("gen_server:cast(hd(Args), {add, 3}), gen_server:call(hd(Args), get)", proxy), Term(10));
-  EXPECT_EQ(eval("hd(Args) ! {tell, self()}, receive {state, S} -> S after 5000 -> lost end", proxy), Term(10));
+  EXPECT_EQ(eval("hd(Args) ! {tell, self()}, receive {state, S} -> S after 30000 -> lost end", proxy), Term(10));
   EXPECT_EQ(eval("gen_server:call(hd(Args), later)", proxy), term("{later, 'theirs@127.0.0.1'}"));
   EXPECT_EQ(eval("sys:get_state(hd(Args))", proxy), Term(10));
   EXPECT_EQ(eval("try gen_server:call(hd(Args), never, 50) catch exit:{Why, _} -> Why end", proxy),

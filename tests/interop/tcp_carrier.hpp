@@ -30,7 +30,7 @@ struct CarrierOptions {
   std::uint32_t creation = 1'000'003;
   distribution::Flags flags = distribution::offered_flags;
   distribution::Flags mandatory = distribution::mandatory_25;
-  std::chrono::milliseconds tick_every{250};  ///< Erlang nodes of a test may have a `net_ticktime` of a second.
+  std::chrono::milliseconds tick_every{250};  ///< Erlang nodes of a test may have a short `net_ticktime`.
 };
 
 /// What happened so far.
@@ -59,14 +59,14 @@ class TcpCarrier {
   [[nodiscard]] std::uint16_t port() const noexcept;
 
   /// Dials and waits until the link is up. Error: why it did not come up.
-  Result<void> connect(const std::string& node, std::chrono::milliseconds limit = std::chrono::seconds(8));
+  Result<void> connect(const std::string& node, std::chrono::milliseconds limit = std::chrono::seconds(30));
   /// Closes the TCP connection without a word.
   void drop(const std::string& node);
 
   [[nodiscard]] CarrierView view() const;
   /// Waits until `wanted` holds; false when `limit` passed first.
   bool await(const std::function<bool(const CarrierView&)>& wanted,
-             std::chrono::milliseconds limit = std::chrono::seconds(8));
+             std::chrono::milliseconds limit = std::chrono::seconds(30));
 
  private:
   class Impl;
