@@ -240,6 +240,10 @@ TEST(PlacementOfNodes, who_was_paused_beyond_its_lease_owns_nothing_at_once_and_
 TEST(PlacementOfNodes, processes_here_and_elsewhere_are_told_until_they_unsubscribe) {
   Cluster cluster;
   const auto nodes = start_cluster(cluster, 2, long_leases);
+  ShardLog log;
+  log.follow(*nodes[0]);
+  const auto share = owned(*nodes[0]);
+  ASSERT_TRUE(log.owns_exactly(*nodes[0], share)) << "what came before is told when it is";
   Collector here(*nodes[0]);
   Collector elsewhere(*nodes[1]);
   Collector no_more(*nodes[0]);
@@ -250,7 +254,6 @@ TEST(PlacementOfNodes, processes_here_and_elsewhere_are_told_until_they_unsubscr
   const auto subscribed =
       nodes[1]->call_function(nodes[0]->name(), "barrel_p2p", "subscribe_shard", {Term(elsewhere.pid)});
   ASSERT_TRUE(subscribed.has_value()) << subscribed.error().message();
-  const auto share = owned(*nodes[0]);
   nodes[0]->leave();
   for (const auto partition : share) {
     const std::string told = "{barrel_p2p_shard,{released," + std::to_string(partition) + "}}";
