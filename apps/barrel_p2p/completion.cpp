@@ -106,9 +106,10 @@ std::string shell_tables(const CLI::App& root) {
 
 /// Both shells: what to offer after the words that are there.
 constexpr const char* shell_logic = R"sh(
+# `path` would be zsh's list of directories of programs.
 # Sets what is offered for the last of the words: `offer` (words), or `files` (file, directory).
 _barrel_p2p_find() {
-  local cur=$1 path='' word='' previous='' kind='' kinds='' place=0 directory=${BARREL_P2P_DISC_DIR:-data/discovery}
+  local cur=$1 at='' word='' previous='' kind='' kinds='' place=0 directory=${BARREL_P2P_DISC_DIR:-data/discovery}
   shift
   offer='' files=''
   for word in "$@"; do
@@ -116,22 +117,22 @@ _barrel_p2p_find() {
       [[ $previous == --discovery-dir ]] && directory=$word
       kind=''
     elif [[ $word == -* ]]; then
-      kind=$(_barrel_p2p_values "$path" "$word")
-    elif [[ " $(_barrel_p2p_commands "$path") " == *" $word "* ]]; then
-      path="${path:+$path }$word"
+      kind=$(_barrel_p2p_values "$at" "$word")
+    elif [[ " $(_barrel_p2p_commands "$at") " == *" $word "* ]]; then
+      at="${at:+$at }$word"
     else
       place=$((place + 1))
     fi
     previous=$word
   done
   if [[ -z $kind && $cur == -* ]]; then
-    offer=$(_barrel_p2p_options "$path")
+    offer=$(_barrel_p2p_options "$at")
     return
   fi
   if [[ -z $kind ]]; then
-    offer=$(_barrel_p2p_commands "$path")
+    offer=$(_barrel_p2p_commands "$at")
     [[ -n $offer ]] && return
-    kinds=$(_barrel_p2p_arguments "$path")
+    kinds=$(_barrel_p2p_arguments "$at")
     while [[ $place -gt 0 && $kinds == *,* ]]; do
       kinds=${kinds#*,}
       place=$((place - 1))
@@ -265,6 +266,8 @@ std::string fish_completion(const CLI::App& root) {
       "function __barrel_p2p_nodes\n"
       "  set -l directory data/discovery\n"
       "  set -q BARREL_P2P_DISC_DIR; and set directory $BARREL_P2P_DISC_DIR\n"
+      "  set -l words (commandline -opc)\n"
+      "  set -l place (contains -i -- --discovery-dir $words); and set directory $words[(math $place + 1)]\n"
       "  command ls $directory 2>/dev/null | string replace -rf '\\.endpoint$' ''\n"
       "end\n"
       "complete -c barrel_p2p -f\n";

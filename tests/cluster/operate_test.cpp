@@ -289,24 +289,5 @@ TEST_F(Operate, a_node_says_as_json_that_it_is_ready_and_a_call_what_came_back) 
   EXPECT_FALSE(parse_json_lines(run({"store", "dump", path("a/store"), "--json"}).output).empty());
 }
 
-TEST_F(Operate, bash_completes_commands_options_values_and_nodes) {
-  std::filesystem::create_directories(root / "discovery");
-  std::ofstream(root / "discovery" / "a@127.0.0.1.endpoint") << "{\"127.0.0.1\",1}.\n";
-  const std::string script =
-      "source <('" BARREL_P2P_COMMAND
-      "' completion bash)\n"
-      "try() { COMP_WORDS=(barrel_p2p \"$@\"); COMP_CWORD=$#; COMPREPLY=(); _barrel_p2p; echo \"${COMPREPLY[*]}\"; }\n"
-      "try sta\ntry map g\ntry map get config --str\ntry node --log-level w\n"
-      "try status --discovery-dir " +
-      path("discovery") + " a\ntry map get --discovery-dir " + path("discovery") + " -N a@1\ntry keys --data " +
-      root.string().substr(0, root.string().size() - 1) + "\n";
-  Subprocess bash({"/bin/bash", "--norc", "-c", script});
-  EXPECT_EQ(bash.wait(), 0) << bash.errors();
-  EXPECT_EQ(bash.errors(), "");
-  const auto& said = bash.output();
-  EXPECT_TRUE(said.starts_with("status\nget\n--string\nwarning\na@127.0.0.1\na@127.0.0.1\n")) << said;
-  EXPECT_NE(said.find(root.string()), std::string::npos) << "directories: " << said;
-}
-
 }  // namespace
 }  // namespace barrel_p2p::test
