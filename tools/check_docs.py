@@ -31,7 +31,7 @@ import textwrap
 TEST_NAME = re.compile(r"`([A-Z]\w*)\.([a-z0-9]+(?:_[a-zA-Z0-9]+){2,})`")
 TEST_MACRO = re.compile(r"\bTEST(?:_F|_P)?\((\w+),\s*(\w+)\)")
 BLOCK = re.compile(r"(?:<!-- from (?P<source>\S+) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-FROM_FILE = ("cpp", "c", "python", "cmake", "toml", "erlang")
+FROM_FILE = ("cpp", "c", "python", "cmake", "toml", "erlang", "elixir")
 COMMAND_SECONDS_MAX = 60
 FENCED = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^()\s]+)\)")

@@ -76,5 +76,24 @@ TEST_F(MixedDocuments, say_what_an_erlang_node_gets_from_a_cpp_node) {
   }
 }
 
+TEST_F(MixedDocuments, say_what_elixir_gets_from_a_cpp_node) {
+  start_erlang("e1");
+  if (IsSkipped()) return;
+  if (erlang("e1").eval("code:which('Elixir.Code')").is_atom("non_existing")) {
+    GTEST_SKIP() << "the Erlang node has no Elixir on its code path";
+  }
+  start_cpp("c1");
+  ASSERT_TRUE(offer(cpp("c1")));
+  std::ifstream file(std::string(BARREL_P2P_UPSTREAM_TESTS_DIR) + "/elixir_examples.exs");
+  int evaluated = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line.starts_with('#')) continue;
+    const std::string text = to_text(Term(line));  // <<"...">>, quoted as Erlang reads it
+    EXPECT_TRUE(erlang("e1").becomes("is_tuple('Elixir.Code':eval_string(" + text + "))")) << line;
+    ++evaluated;
+  }
+  EXPECT_GT(evaluated, 8);
+}
+
 }  // namespace
 }  // namespace barrel_p2p
