@@ -85,12 +85,15 @@ TEST(Metrics, the_document_is_what_the_code_says) {
   EXPECT_EQ(read(file), admin::metrics_document()) << "renew it: BARREL_P2P_REWRITE=1 build/release/tests/test_admin";
 }
 
-TEST(Metrics, the_board_of_grafana_asks_for_metrics_that_there_are) {
+TEST(Metrics, the_board_and_the_alerts_ask_for_metrics_that_there_are) {
   const std::string board = read(BARREL_P2P_DOCS_DIR "/grafana/barrel_p2p.json");
+  const std::string alerts = read(BARREL_P2P_DOCS_DIR "/prometheus/alerts.yaml");
   ASSERT_FALSE(board.empty());
+  ASSERT_FALSE(alerts.empty());
+  const std::string asking = board + alerts;
   const std::regex name("barrel_p2p_[a-z0-9_]+");
   std::size_t asked = 0;
-  for (std::sregex_iterator at(board.begin(), board.end(), name), end; at != end; ++at, ++asked) {
+  for (std::sregex_iterator at(asking.begin(), asking.end(), name), end; at != end; ++at, ++asked) {
     EXPECT_TRUE(std::ranges::any_of(metrics(), [&](const Metric& metric) { return metric.name == at->str(); }))
         << at->str();
   }
