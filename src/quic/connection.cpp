@@ -504,7 +504,7 @@ void Connection::Native::write_packets(ngtcp2_tstamp now) {
     // What is larger than the path is known to carry goes alone: the kernel may refuse it, and all that came with it.
     const bool probe = size > ngtcp2_conn_get_path_max_tx_udp_payload_size(connection);
     if (probe || size < segment || used >= batch_max || segments >= segments_max || !from.offloads()) send_batch();
-    if (total >= quantum * 2) break;
+    if (total >= quantum) break;
   }
   send_batch();
   // Pacing by the initial guess of a third of a second would spread the handshake over tens of milliseconds. A burst of
