@@ -6,6 +6,7 @@
 
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/maps.hpp>
+#include <barrel_p2p/node_name.hpp>
 #include <barrel_p2p/reminders.hpp>
 #include <barrel_p2p/version.hpp>
 #include <chrono>
@@ -214,6 +215,12 @@ struct AdminConfig {
               ///< of the node's name and IP addresses. Others are refused: DNS could be lying.
 };
 
+/// A way of one's own to find nodes: where a node listens, as `host:port`, the host an IP address or a name that DNS
+/// knows. Whatever error it returns, or throws, the next way is tried. Called on threads of the node that are there for
+/// this, up to four at once: it may block, for a registry's answer for instance, but a dial waits for it no longer than
+/// `setup_timeout`, and the end of the node until it returns.
+using FindNode = std::function<Result<std::string>(const NodeName& node)>;
+
 /// A function that receives every log line. Called from any thread of the node, one at a time.
 using LogSink = std::function<void(LogLevel, std::string_view line)>;
 
@@ -234,9 +241,11 @@ struct NodeConfig {
   std::filesystem::path stateless_reset_key_file;
   std::filesystem::path discovery_dir;                                   ///< `discovery_dir`. Empty: DATA/discovery.
   std::vector<std::string> discovery_backends{"static", "file", "dns"};  ///< Asked in this order.
-  std::map<std::string, std::string> static_nodes;  ///< Node name to `host:port`, for the static backend.
-  std::uint16_t dns_port = 4433;                    ///< Port of nodes that only DNS knows.
-  std::string cookie = "barrel_p2p";                ///< `dist_cookie`. The default is public: set your own.
+  std::map<std::string, FindNode> discovery_functions;  ///< Ways of one's own, by the names that `discovery_backends`
+                                                        ///< gives them. `Node::port` is what to tell their registry.
+  std::map<std::string, std::string> static_nodes;      ///< Node name to `host:port`, for the static backend.
+  std::uint16_t dns_port = 4433;                        ///< Port of nodes that only DNS knows.
+  std::string cookie = "barrel_p2p";                    ///< `dist_cookie`. The default is public: set your own.
   AuthenticationConfig authentication;
   FailureDetectorConfig detector;
   LimitsConfig limits;

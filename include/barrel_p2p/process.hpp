@@ -134,8 +134,7 @@ class BARREL_P2P_API Sending {
 
  private:
   friend class Process;
-  Sending(process::State& state, Destination to, Term message)
-      : state_(state), to_(std::move(to)), message_(std::move(message)) {}
+  Sending(process::State& state, Destination to, Term message);
 
   process::State& state_;
   Destination to_;

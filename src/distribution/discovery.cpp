@@ -12,6 +12,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <cerrno>
 #include <charconv>
+#include <exception>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -159,7 +160,16 @@ struct Discovery::Shared {
       if (!content_now) return std::unexpected(content_now.error());
       return parse_endpoint(std::string(content_now->begin(), content_now->end()));
     }
-    return HostPort{std::string(node.host()), config.dns_port};
+    if (backend == "dns") return HostPort{std::string(node.host()), config.dns_port};
+    try {
+      const auto said = config.functions.at(backend)(node);
+      if (!said) return std::unexpected(said.error());
+      return parse_host_port(*said);
+    } catch (const std::exception& error) {
+      return fail(Errc::not_found, error.what());
+    } catch (...) {
+      return fail(Errc::not_found, "it threw something");
+    }
   }
 
   [[nodiscard]] bool is_own(const quic::Address& address) const {

@@ -2,14 +2,15 @@
 //
 // A chain of backends is asked in order, the first answer counts: `static` (a table in the configuration), `file`
 // (endpoint files in a directory that the nodes of a machine, or of a shared file system, have in common), `dns` (the
-// host part of the name, with a port that the configuration gives). Erlang nodes read and write the same files:
+// host part of the name, with a port that the configuration gives), and functions of the program under names of their
+// own. Erlang nodes read and write the same files:
 //
 //   DIRECTORY/NAME.endpoint   {"HOST",PORT}.
 //
 // Behind the answer of the chain comes the address where the node was met last, if that is remembered.
 //
-// Thread safe. Files and DNS are asked on threads of its own; callbacks come from there, or from the caller's. Source:
-// protocol document 01, sections 9 and 17.1 item 18.
+// Thread safe. Files, DNS and functions are asked on threads of its own; callbacks come from there, or from the
+// caller's. Source: protocol document 01, sections 9 and 17.1 item 18.
 #pragma once
 
 #include <barrel_p2p/error.hpp>
@@ -53,6 +54,8 @@ struct DiscoveryConfig {
   std::map<std::string, std::string> static_nodes;  ///< Node name to `host:port`.
   std::filesystem::path directory;
   std::uint16_t dns_port = 4433;
+  /// Backends of the program, by name: they answer `host:port`, and may block and throw.
+  std::map<std::string, std::function<Result<std::string>(const NodeName&)>> functions;
 };
 
 class Discovery {

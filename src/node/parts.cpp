@@ -414,6 +414,7 @@ Result<void> Node::Parts::start() {
   where.static_nodes = config.static_nodes;
   where.directory = directory_of(config, config.discovery_dir, "discovery");
   where.dns_port = config.dns_port;
+  where.functions = config.discovery_functions;
   discovery = std::make_unique<distribution::Discovery>(std::move(where));
   start_system();
   if (auto opened = open_network(); !opened) return opened;

@@ -36,8 +36,16 @@ Result<void> check_addresses(const NodeConfig& config) {
   }
   constexpr std::array known{"static", "file", "dns"};
   for (const auto& backend : config.discovery_backends) {
-    if (std::ranges::find(known, backend) == known.end()) {
+    if (std::ranges::find(known, backend) == known.end() && !config.discovery_functions.contains(backend)) {
       return bad("discovery_backends", "knows static, file and dns, not \"" + backend + "\"");
+    }
+  }
+  for (const auto& [backend, function] : config.discovery_functions) {
+    const std::string key = "discovery_functions." + backend;
+    if (std::ranges::find(known, backend) != known.end()) return bad(key, "has the name of a way that there is");
+    if (!function) return bad(key, "is empty");
+    if (std::ranges::find(config.discovery_backends, backend) == config.discovery_backends.end()) {
+      return bad(key, "is never asked: add its name to discovery_backends");
     }
   }
   for (const auto& [node, where] : config.static_nodes) {

@@ -97,6 +97,8 @@ void Receive::await_suspend(std::coroutine_handle<> handle) {
   state_.wait(handle, messages_ ? this : nullptr, limit_);
 }
 
+Sending::Sending(process::State& state, Destination to, Term message)
+    : state_(state), to_(std::move(to)), message_(std::move(message)) {}
 bool Sending::await_ready() {
   busy_ = state_.send(to_, std::move(message_));
   return !busy_ && !state_.turn_is_over();

@@ -129,6 +129,34 @@ TEST_F(Directory, the_first_backend_that_knows_the_node_counts) {
   EXPECT_EQ(by_name->at(0).server_name, "localhost");
 }
 
+TEST_F(Directory, functions_of_the_program_are_asked_in_their_turn_and_may_fail_and_throw) {
+  config.static_nodes["a@h"] = "127.0.0.1:1";
+  config.backends = {"static", "registry", "broken", "file"};
+  config.functions["registry"] = [](const NodeName& node) -> Result<std::string> {
+    if (node.host() == "h") return std::string("[::1]:2");
+    return fail(Errc::not_found, "no lease of " + node.string());
+  };
+  config.functions["broken"] = [](const NodeName& node) -> Result<std::string> {
+    if (node.host() == "i") return std::string("no address");
+    throw std::runtime_error("the registry is down");
+  };
+  write("c@j", "{\"127.0.0.1\",3}.\n");
+  Discovery discovery(config);
+  EXPECT_EQ(ask(discovery, "a@h")->at(0).address.port(), 1) << "the table comes first";
+  EXPECT_EQ(ask(discovery, "b@h")->at(0).address.to_string(), "[::1]:2");
+  EXPECT_EQ(ask(discovery, "c@j")->at(0).address.port(), 3);
+  const auto unknown = ask(discovery, "d@j");
+  ASSERT_FALSE(unknown.has_value());
+  EXPECT_EQ(unknown.error(), Errc::unreachable);
+  for (const char* part : {"registry: not_found: no lease of d@j", "the registry is down", ".endpoint"}) {
+    EXPECT_NE(unknown.error().context().find(part), std::string::npos) << unknown.error().context();
+  }
+  const auto no_address = ask(discovery, "d@i");
+  ASSERT_FALSE(no_address.has_value());
+  EXPECT_NE(no_address.error().context().find("not of the form host:port"), std::string::npos)
+      << no_address.error().context();
+}
+
 TEST_F(Directory, a_node_that_nobody_knows_is_an_error_that_says_what_was_tried) {
   config.backends = {"static", "file"};
   Discovery discovery(config);

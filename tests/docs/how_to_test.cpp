@@ -27,6 +27,34 @@ using test::becomes_true;
 using test::Cluster;
 using test::start_cluster;
 
+/// Where nodes are: a table of the program here, a client of etcd or Consul in earnest.
+class Registry {
+ public:
+  void put(const NodeName& node, std::string address) {
+    const std::lock_guard lock(mutex_);
+    addresses_[node] = std::move(address);
+  }
+  Result<std::string> find(const NodeName& node) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = addresses_.find(node);
+    if (found == addresses_.end()) return fail(Errc::not_found, "not in the registry");
+    return found->second;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<NodeName, std::string> addresses_;
+};
+
+/// A node that finds others by the registry, and is found by it.
+Result<Node> start_registered(NodeConfig config, Registry& registry) {
+  config.discovery_backends = {"registry", "dns"};
+  config.discovery_functions["registry"] = [&registry](const NodeName& node) { return registry.find(node); };
+  auto node = Node::start(std::move(config));
+  if (node) registry.put(node->name(), std::string(node->name().host()) + ":" + std::to_string(node->port()));
+  return node;
+}
+
 /// Tells of the services whose names begin so.
 Subscription watch_services(Node& node, std::string prefix, std::function<void(const ServiceEvent&)> tell) {
   return node.subscribe_services([prefix = std::move(prefix), tell = std::move(tell)](const ServiceEvent& event) {
@@ -252,6 +280,16 @@ TEST(HowTo, a_node_whose_keys_came_from_a_backup_is_the_one_that_peers_have_pinn
   a = &cluster.start("a");
   EXPECT_EQ(a->public_key(), key);
   EXPECT_TRUE(Cluster::connects(*a, b));
+}
+
+TEST(HowTo, nodes_find_each_other_by_a_registry_of_their_program) {
+  Cluster cluster;
+  Registry registry;
+  auto a = start_registered(cluster.config("a"), registry);
+  auto b = start_registered(cluster.config("b"), registry);
+  ASSERT_TRUE(a && b);
+  EXPECT_FALSE(std::filesystem::exists(cluster.config("a").discovery_dir)) << "no endpoint file is needed";
+  EXPECT_TRUE(Cluster::connects(*a, *b));
 }
 
 TEST(HowTo, what_a_reminder_asks_for_is_done_once_per_key_and_fence) {

@@ -263,6 +263,13 @@ TEST(Node, start_refuses_what_cannot_work) {
   config = cluster.config("x");
   config.detector.dead_after = 100ms;
   EXPECT_EQ(Node::start(config).error(), Errc::invalid_config);
+  config = cluster.config("x");
+  config.discovery_functions["registry"] = [](const NodeName& node) -> Result<std::string> {
+    return fail(Errc::not_found, node.string());
+  };
+  const auto not_asked = Node::start(config);
+  ASSERT_FALSE(not_asked.has_value());
+  EXPECT_NE(not_asked.error().context().find("is never asked"), std::string::npos) << not_asked.error().message();
   Node& taken = cluster.start("taken");
   config = cluster.config("y");
   config.listen = "127.0.0.1";
