@@ -76,7 +76,7 @@ def check_rooms(root):
             check_file(path, below, f"room '{room}' is below it")
     for room in rooms:
         for path in sources(root / "tests" / room):
-            check_file(path, rooms[: rooms.index(room) + 1], f"tests of room '{room}' stay at or below it", [root / "tests"])
+            check_file(path, rooms[: rooms.index(room) + 1], f"tests of room '{room}' stay at or below it", [root / "tests", root])
     for path in sources(root / "include"):
         check_file(path, [], "public headers include public headers only")
         for line, _, name in includes(path):
