@@ -66,7 +66,7 @@ services::ServicesConfig services_config(const NodeConfig& config) {
   services::ServicesConfig services;
   services.seed = random_uint64();
   services.clock.skew_max = replication.clock_skew_max;
-  // Beats alone would have it written every few seconds; stamps may be ahead of the time for so long after a restart.
+  // Beats alone would have it written every few seconds; stamps may be ahead of the time by so much after a restart.
   services.clock.mark_ahead = Milliseconds(60'000);
   services.members.heartbeat = replication.heartbeat;
   services.members.ttl = replication.lease;

@@ -67,6 +67,7 @@ Timestamp HybridClock::next(Timestamp stamp) noexcept {
 }
 
 Timestamp HybridClock::now(WallMilliseconds physical) noexcept {
+  physical_ = physical;
   last_ = last_.wall >= physical ? next(last_) : Timestamp{physical, 0};
   return last_;
 }
@@ -82,6 +83,7 @@ Result<void> HybridClock::check(const Timestamp& remote, WallMilliseconds physic
 
 Result<void> HybridClock::observe(const Timestamp& remote, WallMilliseconds physical) {
   if (auto checked = check(remote, physical); !checked) return checked;
+  physical_ = physical;
   if (physical > last_.wall && physical > remote.wall) {
     last_ = {physical, 0};
   } else {
@@ -93,10 +95,10 @@ Result<void> HybridClock::observe(const Timestamp& remote, WallMilliseconds phys
 std::optional<WallMilliseconds> HybridClock::take_mark() noexcept {
   if (last_ == Timestamp{config_.start, 0}) return std::nullopt;  // no stamp yet: the one before still holds
   const auto ahead = config_.mark_ahead.count();
-  if (last_.wall > std::numeric_limits<WallMilliseconds>::max() - ahead || last_.wall + ahead / 2 <= mark_) {
-    return std::nullopt;
-  }
-  mark_ = last_.wall + ahead;
+  if (last_.wall > std::numeric_limits<WallMilliseconds>::max() - ahead) return std::nullopt;
+  const auto step = last_.wall > physical_ ? std::min(ahead, config_.mark_step.count()) : ahead;
+  if (last_.wall + step / 2 <= mark_) return std::nullopt;
+  mark_ = std::max(last_.wall + step, std::min(physical_, last_.wall) + ahead);
   return mark_;
 }
 

@@ -48,7 +48,10 @@ struct HybridClockConfig {
   /// cluster differ. 0: nothing is refused.
   Milliseconds skew_max{3'600'000};
   WallMilliseconds start = 0;     ///< The mark that was written before the last stop: no stamp is below it.
-  Milliseconds mark_ahead{5000};  ///< How far ahead of the stamps a mark is written.
+  Milliseconds mark_ahead{5000};  ///< How far ahead of the time a mark is written.
+  /// How far ahead of the stamps, when these are ahead of the time themselves, as after a restart: so much more with
+  /// each further one before the time has caught up. In a loop of crashes it must not lead away from the others.
+  Milliseconds mark_step{1000};
 };
 
 class HybridClock {
@@ -75,6 +78,7 @@ class HybridClock {
   HybridClockConfig config_;
   Timestamp last_;
   WallMilliseconds mark_;
+  WallMilliseconds physical_ = 0;  ///< When the last stamp was given or seen.
 };
 
 }  // namespace replication

@@ -165,7 +165,35 @@ TEST(HybridClock, asks_for_no_mark_before_its_first_stamp) {
   HybridClock clock(config);
   EXPECT_FALSE(clock.take_mark());
   clock.now(1000);  // of a clock that was set back: the first stamp is the mark's own millisecond
-  EXPECT_EQ(clock.take_mark(), 55'000);
+  EXPECT_EQ(clock.take_mark(), 51'000);
+}
+
+TEST(HybridClock, does_not_run_away_from_the_time_in_a_loop_of_restarts) {
+  HybridClockConfig config;
+  config.mark_ahead = Milliseconds(60'000);
+  Timestamp last;
+  WallMilliseconds time = 1'000'000;
+  for (int life = 0; life < 1000; ++life, time += 1000) {
+    HybridClock clock(config);
+    const Timestamp first = clock.now(time);
+    ASSERT_GT(first, last) << "stamps never go back";
+    last = clock.now(time + 1);
+    config.start = clock.take_mark().value_or(config.start);
+    ASSERT_LE(last.wall, time + 61'000) << "in life " << life;
+  }
+}
+
+TEST(HybridClock, is_seldom_written_where_the_others_are_ahead) {
+  HybridClockConfig config;
+  config.mark_ahead = Milliseconds(60'000);
+  HybridClock clock(config);
+  int marks = 0;
+  for (WallMilliseconds time = 1'000'000; time < 1'600'000; time += 100) {
+    ASSERT_TRUE(clock.observe({time + 20'000, 0}, time));
+    clock.now(time);
+    if (clock.take_mark()) ++marks;
+  }
+  EXPECT_LE(marks, 20) << "in ten minutes";
 }
 
 TEST(HybridClock, asks_again_for_a_mark_that_could_not_be_written) {
