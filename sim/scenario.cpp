@@ -1,8 +1,6 @@
 // TOML to Scenario. Every table is read by a `Reader`, which refuses what nobody asked it for.
 #include "sim/scenario.hpp"
 
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -13,6 +11,8 @@
 #include <sstream>
 #include <system_error>
 #include <utility>
+
+#include "base/toml.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -440,21 +440,16 @@ bool needs_services(const Step& step) {
 }  // namespace
 
 Result<Scenario> parse_scenario(std::string_view text) {
-  try {
-    const toml::table table = toml::parse(text);
-    Scenario scenario;
-    if (auto read = read_scenario(table, scenario); !read) return std::unexpected(read.error());
-    if (std::ranges::any_of(scenario.steps, has_sweep) == scenario.sweep.empty())
-      return fail(Errc::invalid_config,
-                  "sweep: write both the list `sweep` and a step with `fraction = \"sweep\"`, or neither");
-    if (std::ranges::any_of(scenario.steps, needs_services) && !scenario.simulation.services.enabled)
-      return fail(Errc::invalid_config, "services: write the table [services], for a step uses services and maps");
-    return scenario;
-  } catch (const toml::parse_error& error) {
-    std::ostringstream message;
-    message << "line " << error.source().begin.line << ": not TOML: " << error.description();
-    return fail(Errc::invalid_config, message.str());
-  }
+  const auto table = parse_toml(text);
+  if (!table) return std::unexpected(table.error());
+  Scenario scenario;
+  if (auto read = read_scenario(*table, scenario); !read) return std::unexpected(read.error());
+  if (std::ranges::any_of(scenario.steps, has_sweep) == scenario.sweep.empty())
+    return fail(Errc::invalid_config,
+                "sweep: write both the list `sweep` and a step with `fraction = \"sweep\"`, or neither");
+  if (std::ranges::any_of(scenario.steps, needs_services) && !scenario.simulation.services.enabled)
+    return fail(Errc::invalid_config, "services: write the table [services], for a step uses services and maps");
+  return scenario;
 }
 
 Result<Scenario> load_scenario(const std::filesystem::path& file) {

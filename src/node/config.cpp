@@ -1,5 +1,4 @@
 // TOML to NodeConfig. One table below names every key, its range and where it goes.
-#include <toml++/toml.h>
 #include <barrel_p2p/node_config.hpp>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include <system_error>
 #include <tuple>
 
+#include "base/toml.hpp"
 #include "node/config_keys.hpp"
 #include "services/placement.hpp"
 
@@ -432,13 +432,10 @@ Result<void> read_plain(const Field& field, const std::string& text, NodeConfig&
     for (std::string part; std::getline(parts, part, ',');) list.push_back(part);
     return field.read(list, config);
   }
-  try {
-    const toml::table table = toml::parse("value = " + text + "\n");
-    if (table.size() != 1) return bad("one value");
-    return field.read(*table.get("value"), config);
-  } catch (const toml::parse_error&) {
-    return bad("a value as it would stand in the file");
-  }
+  const auto table = parse_toml("value = " + text + "\n");
+  if (!table) return bad("a value as it would stand in the file");
+  if (table->size() != 1) return bad("one value");
+  return field.read(*table->get("value"), config);
 }
 
 std::unexpected<Error> refuse(const toml::node& value, std::string_view key, const std::string& text) {
@@ -507,15 +504,10 @@ Result<NodeConfig> override_config(NodeConfig config, const std::map<std::string
 }
 
 Result<NodeConfig> parse_config(std::string_view toml, NodeConfig defaults) {
-  try {
-    const toml::table table = toml::parse(toml);
-    if (auto read = read_table(table, "", defaults); !read) return std::unexpected(read.error());
-    return defaults;
-  } catch (const toml::parse_error& error) {
-    std::ostringstream text;
-    text << "line " << error.source().begin.line << ": not TOML: " << error.description();
-    return fail(Errc::invalid_config, text.str());
-  }
+  const auto table = parse_toml(toml);
+  if (!table) return std::unexpected(table.error());
+  if (auto read = read_table(*table, "", defaults); !read) return std::unexpected(read.error());
+  return defaults;
 }
 
 Result<NodeConfig> load_config(const std::filesystem::path& file, NodeConfig defaults) {
