@@ -2,6 +2,8 @@
 // listener of the loopback interface. It reads nothing of what it carries.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <barrel_p2p/version.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
@@ -35,31 +37,32 @@ struct UdpWeather {
 /// Stands between a dialler and a listener of IPv4 loopback, as a NAT does: the listener sees the relay's address. On
 /// the thread of its context, which must be run no more once the relay has gone.
 class UdpRelay {
- public:
-  using udp = boost::asio::ip::udp;
+  using Socket = boost::asio::ip::udp::socket;
+  using Endpoint = boost::asio::ip::udp::endpoint;
 
+ public:
   /// `listener`: its port; 0: not known yet, and what comes is dropped. Throws boost::system::system_error.
   UdpRelay(boost::asio::io_context& io, std::uint16_t listener, std::uint32_t seed = 4711)
-      : context(io), front(io, udp::endpoint(boost::asio::ip::address_v4::loopback(), 0)), dice(seed) {
+      : context_(io), front_(io, Endpoint(boost::asio::ip::address_v4::loopback(), 0)), dice_(seed) {
     aim(listener);
-    grow(front);
-    listen(front, true);
+    grow(front_);
+    listen(front_, true);
     move();
   }
 
   /// Where the dialler sends to.
-  [[nodiscard]] std::uint16_t port() const { return front.local_endpoint().port(); }
+  [[nodiscard]] std::uint16_t port() const { return front_.local_endpoint().port(); }
   /// Where the listener's datagrams come from, as it sees it.
-  [[nodiscard]] std::uint16_t outer_port() const { return backs.back()->local_endpoint().port(); }
+  [[nodiscard]] std::uint16_t outer_port() const { return backs_.back()->local_endpoint().port(); }
   /// From now on the listener is there.
-  void aim(std::uint16_t listener) { target = udp::endpoint(boost::asio::ip::address_v4::loopback(), listener); }
+  void aim(std::uint16_t listener) { target_ = Endpoint(boost::asio::ip::address_v4::loopback(), listener); }
 
   /// From now on the listener sees another port. What it sends to the old one is lost.
   void move() {
-    if (!backs.empty()) backs.back()->close();
-    backs.push_back(std::make_unique<udp::socket>(context, udp::endpoint(boost::asio::ip::address_v4::loopback(), 0)));
-    grow(*backs.back());
-    listen(*backs.back(), false);
+    if (!backs_.empty()) backs_.back()->close();
+    backs_.push_back(std::make_unique<Socket>(context_, Endpoint(boost::asio::ip::address_v4::loopback(), 0)));
+    grow(*backs_.back());
+    listen(*backs_.back(), false);
   }
 
   UdpWeather weather;
@@ -71,33 +74,33 @@ class UdpRelay {
  private:
   struct Packet {
     std::vector<std::uint8_t> bytes = std::vector<std::uint8_t>(65'536);
-    udp::endpoint from;
+    Endpoint from;
   };
 
-  static void grow(udp::socket& socket) {
+  static void grow(Socket& socket) {
     constexpr int bytes = 4 * 1024 * 1024;
-    boost::system::error_code ignored;
-    socket.set_option(boost::asio::socket_base::receive_buffer_size(bytes), ignored);
+    // Where the kernel gives less, more is lost: weather.
+    ::setsockopt(socket.native_handle(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
     socket.non_blocking(true);
   }
 
-  void listen(udp::socket& socket, bool outwards) {
-    socket.async_wait(udp::socket::wait_read, [this, &socket, outwards](auto error) {
+  void listen(Socket& socket, bool outwards) {
+    socket.async_wait(Socket::wait_read, [this, &socket, outwards](auto error) {
       if (error) return;
       boost::system::error_code empty;
       for (;;) {
-        const auto size = socket.receive_from(boost::asio::buffer(packet.bytes), packet.from, 0, empty);
+        const auto size = socket.receive_from(boost::asio::buffer(packet_.bytes), packet_.from, 0, empty);
         if (empty == boost::asio::error::connection_refused) continue;  // nobody is there at the moment
         if (empty) break;
-        if (outwards && keep_inner && packet.from != inner) continue;
-        if (outwards) inner = packet.from;
-        arrived({packet.bytes.begin(), packet.bytes.begin() + static_cast<std::ptrdiff_t>(size)}, outwards);
+        if (outwards && keep_inner && packet_.from != inner_) continue;
+        if (outwards) inner_ = packet_.from;
+        arrived({packet_.bytes.begin(), packet_.bytes.begin() + static_cast<std::ptrdiff_t>(size)}, outwards);
       }
       listen(socket, outwards);
     });
   }
 
-  bool chance(double part) { return part > 0 && std::uniform_real_distribution<double>(0, 1)(dice) < part; }
+  bool chance(double part) { return part > 0 && std::uniform_real_distribution<double>(0, 1)(dice_) < part; }
 
   [[nodiscard]] bool is_silent(bool outwards) const {
     return weather.silent || (outwards ? weather.outwards_silent : weather.inwards_silent);
@@ -110,29 +113,30 @@ class UdpRelay {
       return;
     }
     if (chance(weather.repeated)) send(bytes, outwards);
-    const auto delay = weather.every_for + (chance(weather.held_back) ? weather.held_for : std::chrono::milliseconds(0));
+    const auto delay =
+        weather.every_for + (chance(weather.held_back) ? weather.held_for : std::chrono::milliseconds(0));
     if (delay.count() == 0) return send(bytes, outwards);
-    auto timer = std::make_shared<boost::asio::steady_timer>(context, delay);
+    auto timer = std::make_shared<boost::asio::steady_timer>(context_, delay);
     timer->async_wait([this, timer, outwards, kept = std::move(bytes)](auto error) {
       if (!error) send(kept, outwards);
     });
   }
 
   void send(const std::vector<std::uint8_t>& bytes, bool outwards) {
-    const auto& to = outwards ? target : inner;
+    const auto& to = outwards ? target_ : inner_;
     if (to.port() == 0) return;
     boost::system::error_code ignored;
     ++passed;
-    (outwards ? *backs.back() : front).send_to(boost::asio::buffer(bytes), to, 0, ignored);
+    (outwards ? *backs_.back() : front_).send_to(boost::asio::buffer(bytes), to, 0, ignored);
   }
 
-  boost::asio::io_context& context;
-  udp::socket front;
-  std::vector<std::unique_ptr<udp::socket>> backs;
-  udp::endpoint target;
-  udp::endpoint inner;
-  Packet packet;
-  std::mt19937 dice;
+  boost::asio::io_context& context_;
+  Socket front_;
+  std::vector<std::unique_ptr<Socket>> backs_;
+  Endpoint target_;
+  Endpoint inner_;
+  Packet packet_;
+  std::mt19937 dice_;
 };
 
 }  // namespace sim

@@ -24,6 +24,7 @@ void add_subcommands(CLI::App& app, int& status);
 void add_node(CLI::App& app, int& status);
 void add_call(CLI::App& app, int& status);
 void add_cert(CLI::App& app, int& status);
+void add_chaos(CLI::App& app, int& status);
 void add_completion(CLI::App& app, int& status);
 void add_cp(CLI::App& app, int& status);
 void add_doctor(CLI::App& app, int& status);

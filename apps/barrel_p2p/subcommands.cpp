@@ -6,6 +6,7 @@ void add_subcommands(CLI::App& app, int& status) {
   add_node(app, status);
   add_call(app, status);
   add_cert(app, status);
+  add_chaos(app, status);
   add_completion(app, status);
   add_cp(app, status);
   add_doctor(app, status);

@@ -1,0 +1,102 @@
+// One run of `barrel_p2p chaos`, on one thread.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <fstream>
+#include <functional>
+#include <iosfwd>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/prng.hpp"
+#include "chaos_checker.hpp"
+#include "chaos_command.hpp"
+#include "chaos_history.hpp"
+#include "chaos_nodes.hpp"
+
+namespace barrel_p2p::command {
+
+struct ChaosFigures {
+  std::size_t rounds = 0;
+  std::map<std::string, std::size_t> faults;      ///< By word.
+  std::map<std::string, std::size_t> operations;  ///< That succeeded, by word of the event.
+  std::chrono::milliseconds settled_max{};        ///< The longest time until all was as promised.
+  std::size_t events = 0;
+  std::size_t datagrams = 0;  ///< Carried.
+  std::size_t datagrams_dropped = 0;
+  std::chrono::milliseconds stamps_ahead_max{};  ///< Of fences of reminders, beyond the time at which they were told.
+  std::size_t memory_kib_max = 0;                ///< Of a node, at the end.
+};
+
+class ChaosRun {
+ public:
+  /// `progress`: what happens, for a person; may be null. The directory exists.
+  ChaosRun(const ChaosCommand& command, std::filesystem::path directory, std::ostream* progress);
+
+  /// What is wrong; nothing: all promises were kept. Throws std::runtime_error when the run cannot go on.
+  std::vector<ChaosViolation> run();
+  [[nodiscard]] const ChaosFigures& figures() const noexcept { return figures_; }
+
+ private:
+  struct Member {
+    std::unique_ptr<ChaosProcess> process;
+    std::uint64_t life = 0;
+    bool ready = false;
+    bool killed = false;    ///< By us: its end is expected.
+    bool stopping = false;  ///< Likewise, with status 0.
+    bool rested = false;
+    std::optional<ChaosReport> coming;
+    std::optional<ChaosReport> report;
+  };
+
+  // Nodes.
+  void write_peers() const;
+  void start(std::size_t node);
+  void kill(std::size_t node);
+  void take(std::size_t node, const std::string& line);
+  void ended(std::size_t node, int status);
+  void note_stamp(const ChaosEvent& told);
+  void say(const std::string& line);
+  void note(std::size_t node, ChaosDid did, std::vector<std::string> arguments = {});
+  void record(ChaosEvent event);
+
+  // Time.
+  bool run_until(MonotonicTime end, const std::function<bool()>& done = nullptr);
+  void await(const char* what, const std::function<bool(const Member&)>& done);
+
+  // Phases.
+  std::vector<ChaosViolation> rounds();
+  void trouble(std::chrono::milliseconds length);
+  void begin(const ChaosFault& fault);
+  void finish(const ChaosFault& fault);
+  std::vector<ChaosViolation> settle();
+  std::vector<ChaosViolation> wait_for_promises(const char* what);
+  std::vector<ChaosReport> reports();
+  std::vector<ChaosViolation> stop();
+  void tell(const std::string& text) const;
+
+  const ChaosCommand& command_;
+  std::filesystem::path directory_;
+  std::ostream* progress_;
+  Prng random_;
+  boost::asio::io_context io_;
+  boost::asio::signal_set signals_;
+  bool interrupted_ = false;
+  bool working_ = false;  ///< Nodes that start now are to work.
+  ChaosNetwork network_;
+  std::vector<Member> members_;
+  std::vector<ChaosFault> active_;
+  std::vector<ChaosEvent> history_;
+  std::ofstream history_file_;
+  ChaosFigures figures_;
+};
+
+}  // namespace barrel_p2p::command

@@ -1,0 +1,137 @@
+#include "chaos_schedule.hpp"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+namespace barrel_p2p::command {
+namespace {
+
+using std::chrono::milliseconds;
+using Kind = ChaosFault::Kind;
+
+constexpr milliseconds pause_max{1500};  ///< Between the begins of two faults.
+constexpr milliseconds fault_min{200};
+constexpr milliseconds fault_max{8000};  ///< Longer than a lease: others take over what the node had.
+constexpr double all_share = 0.1;        ///< Of the kills, those of all nodes at once.
+constexpr double lost_max = 0.3;         ///< QUIC gets through, slowly.
+constexpr double repeated_max = 0.2;
+constexpr double held_back_max = 0.3;
+constexpr std::size_t delay_max_ms = 150;
+
+/// Nodes whose own fault is over at that time, in an order that is drawn.
+std::vector<std::size_t> free_nodes(Prng& random, const std::vector<milliseconds>& busy_until, milliseconds now) {
+  std::vector<std::size_t> free;
+  for (std::size_t node = 0; node < busy_until.size(); ++node) {
+    if (busy_until[node] <= now) free.push_back(node);
+  }
+  random.shuffle(free);
+  return free;
+}
+
+/// At least one node, and not all of them.
+std::vector<std::size_t> one_side(Prng& random, std::size_t nodes) {
+  std::vector<std::size_t> all(nodes);
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  random.shuffle(all);
+  all.resize(1 + random.below(nodes - 1));
+  std::ranges::sort(all);
+  return all;
+}
+
+void draw_links(Prng& random, ChaosFault& fault) {
+  fault.lost = random.unit() * lost_max;
+  fault.repeated = random.unit() * repeated_max;
+  fault.held_back = random.unit() * held_back_max;
+  fault.delay = milliseconds(random.below(delay_max_ms));
+}
+
+/// How often each kind is drawn.
+Kind draw_kind(Prng& random) {
+  constexpr std::array kinds{Kind::kill,  Kind::kill,  Kind::kill,    Kind::freeze,    Kind::freeze,
+                             Kind::split, Kind::split, Kind::one_way, Kind::bad_links, Kind::bad_links};
+  return kinds[random.below(kinds.size())];
+}
+
+class Plan {
+ public:
+  Plan(Prng& random, std::size_t nodes, milliseconds length)
+      : random_(random), length_(length), nodes_(nodes), node_busy_(nodes) {}
+
+  std::vector<ChaosFault> draw() {
+    milliseconds now{0};
+    for (;;) {
+      now += milliseconds(1 + random_.below(static_cast<std::size_t>(pause_max.count())));
+      if (now + fault_min >= length_) return std::move(faults_);
+      const auto room = std::min(fault_max, length_ - now) - fault_min;
+      ChaosFault fault{.kind = draw_kind(random_), .begin = now};
+      // Short ones are frequent.
+      fault.end =
+          now + fault_min +
+          milliseconds(static_cast<std::int64_t>(random_.unit() * random_.unit() * static_cast<double>(room.count())));
+      if (choose(fault)) faults_.push_back(std::move(fault));
+    }
+  }
+
+ private:
+  /// False: nobody is left for it now.
+  bool choose(ChaosFault& fault) {
+    auto& busy = network_busy_[static_cast<std::size_t>(fault.kind)];
+    switch (fault.kind) {
+      case Kind::kill:
+      case Kind::freeze: {
+        auto free = free_nodes(random_, node_busy_, fault.begin);
+        if (free.empty()) return false;
+        const bool all = fault.kind == Kind::kill && random_.chance(all_share);
+        if (!all) free.resize(1);
+        std::ranges::sort(free);
+        for (const auto node : free) node_busy_[node] = fault.end;
+        fault.nodes = std::move(free);
+        return true;
+      }
+      case Kind::split:
+      case Kind::one_way: fault.nodes = one_side(random_, nodes_); break;
+      case Kind::bad_links: draw_links(random_, fault); break;
+    }
+    if (busy > fault.begin) return false;
+    busy = fault.end;
+    return true;
+  }
+
+  Prng& random_;
+  milliseconds length_;
+  std::size_t nodes_;
+  std::vector<milliseconds> node_busy_;
+  std::array<milliseconds, chaos_fault_kinds> network_busy_{};
+  std::vector<ChaosFault> faults_;
+};
+
+}  // namespace
+
+std::string word_of(ChaosFault::Kind kind) {
+  switch (kind) {
+    case Kind::kill: return "kill";
+    case Kind::freeze: return "freeze";
+    case Kind::split: return "split";
+    case Kind::one_way: return "one_way";
+    case Kind::bad_links: return "bad_links";
+  }
+  return {};
+}
+
+std::string to_text(const ChaosFault& fault) {
+  std::string text = word_of(fault.kind);
+  for (const auto node : fault.nodes) text += " n" + std::to_string(node);
+  if (fault.kind == Kind::bad_links) {
+    const auto percent = [](double part) { return std::to_string(static_cast<int>(part * 100)) + "%"; };
+    text += " lost " + percent(fault.lost) + " repeated " + percent(fault.repeated) + " reordered " +
+            percent(fault.held_back) + " delay " + std::to_string(fault.delay.count()) + "ms";
+  }
+  return text + " for " + std::to_string((fault.end - fault.begin).count()) + "ms";
+}
+
+std::vector<ChaosFault> plan_chaos(Prng& random, std::size_t nodes, std::chrono::milliseconds length) {
+  return Plan(random, nodes, length).draw();
+}
+
+}  // namespace barrel_p2p::command

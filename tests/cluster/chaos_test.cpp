@@ -1,0 +1,56 @@
+// `barrel_p2p chaos` as its users run it, for a short while.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cluster/command_support.hpp"
+#include "support/json.hpp"
+#include "support/sanitized.hpp"
+
+namespace barrel_p2p::test {
+namespace {
+
+class Chaos : public Command {
+ protected:
+  /// A good run ends when all is well, however slow the machine is.
+  [[nodiscard]] Outcome torment(std::vector<std::string> more) const {
+    std::vector<std::string> arguments{BARREL_P2P_COMMAND, "chaos",      "--dir", path("run"),
+                                       "--json",           "--patience", "2min"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    Subprocess process(std::move(arguments));
+    const int status = process.wait(std::chrono::seconds(280));
+    return {status, process.output(), process.errors()};
+  }
+};
+
+TEST_F(Chaos, five_nodes_that_are_tormented_for_a_while_keep_every_promise) {
+  const auto outcome =
+      torment({"--duration", sanitized ? "10s" : "20s", "--nodes", sanitized ? "3" : "5", "--seed", "7"});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const auto told = parse_json(outcome.output);
+  EXPECT_TRUE(told["violations"].items.empty());
+  EXPECT_GT(told["faults"]["kill"].number(), 0);
+  for (const auto* operation : {"put", "enlist", "elected", "remind", "told", "send", "heard"}) {
+    EXPECT_GT(told["operations"][operation].number(), 0) << operation;
+  }
+  EXPECT_FALSE(std::filesystem::exists(path("run"))) << "nothing is kept of a good run";
+}
+
+TEST_F(Chaos, a_directory_that_holds_something_is_refused) {
+  std::filesystem::create_directories(path("run"));
+  std::ofstream(path("run") + "/mine") << "precious";
+  const auto outcome = torment({});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_NE(outcome.errors.find("is not empty"), std::string::npos) << outcome.errors;
+  EXPECT_TRUE(std::filesystem::exists(path("run") + "/mine"));
+}
+
+TEST_F(Chaos, a_duration_that_is_none_is_refused) { EXPECT_EQ(torment({"--duration", "soon"}).status, 2); }
+
+}  // namespace
+}  // namespace barrel_p2p::test
