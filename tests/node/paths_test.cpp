@@ -118,6 +118,7 @@ TEST_F(Paths, messages_links_monitors_and_streams_ride_through_migrations) {
     if (read > (migrations + 1) * 4 * piece && migrations < 4) {
       ASSERT_EQ(word_of(a->migrate_peer(b->name(), patiently)), "ok");
       ++migrations;
+      ASSERT_TRUE(becomes_true([&] { return b->statistics().peer_moves == migrations; }));
       ASSERT_EQ(word_of(a->send(echo, Term::tuple({watcher, Atom("again")}))), "ok");
       EXPECT_EQ(told.next(), "again");
     }

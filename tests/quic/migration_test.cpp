@@ -75,8 +75,9 @@ TEST_F(Migrate, in_the_middle_of_a_transfer_loses_nothing) {
   write(10UL * 1024 * 1024);
   for (std::uint64_t round = 1; round <= 5; ++round) {
     ASSERT_TRUE(run_until([&] { return received >= round * written / 6; })) << received;
-    const auto moved = move();
+    const auto moved = move({patience, ""});
     ASSERT_TRUE(moved) << round << ": " << moved.error().message();
+    ASSERT_TRUE(run_until([&] { return accepted->statistics().peer_moves == round; })) << round;
   }
   EXPECT_TRUE(run_until([&] { return received == written; }, 2 * patience)) << received;
   EXPECT_TRUE(in_order);
