@@ -67,6 +67,7 @@ OverlayRunner::OverlayRunner(OverlayRunnerConfig config, SerialExecutor& executo
       discovery_(discovery),
       logger_(std::move(logger)),
       log_limit_(20, Milliseconds(1000)),
+      strange_limit_(1, Milliseconds(10'000)),
       queue_(config_.queue_bytes_max),
       rates_(config_.messages_per_second_max),
       event_pids_(system),
@@ -306,7 +307,9 @@ void OverlayRunner::handle(Received&& input) {
       machine_.receive(input.node, *message, monotonic_now(), effects_);
     } else {
       malformed_ += 1;
-      logger_->debug("a message of {} is ignored: {}", input.node.text(), message.error().message());
+      if (strange_limit_.pass(monotonic_now()))
+        logger_->warn("a message of {} is ignored, the {}th of all nodes: {}", input.node.text(), malformed_,
+                      message.error().message());
     }
   };
   if (input.gossip) {

@@ -206,6 +206,7 @@ class OverlayRunner {
   distribution::Discovery& discovery_;
   Logger logger_;
   RateLimit log_limit_;
+  RateLimit strange_limit_;  ///< Of messages that cannot be understood: a node of another version sends them on and on.
   Queue queue_;
   PeerRates rates_;
   OverlayListener listener_;
