@@ -422,8 +422,8 @@ void Endpoint::Native::fill_settings(ngtcp2_settings& settings, ngtcp2_transport
   params.initial_max_streams_bidi = config.streams_bidi_max;
   params.initial_max_streams_uni = config.streams_uni_max;
   params.disable_active_migration = config.nobody_moves ? 1 : 0;
-  // One is in use, one for each path that is being validated, and some to spare when a peer moves several times in a row:
-  // ngtcp2 0.12 counts those of a move that another one overtook as well.
+  // One is in use, one for each path that is being validated, and some to spare when a peer moves several times in a
+  // row: ngtcp2 0.12 counts those of a move that another one overtook as well.
   params.active_connection_id_limit = 8;
 }
 
