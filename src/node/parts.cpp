@@ -181,7 +181,9 @@ distribution::NetworkEvents Node::Parts::network_events() {
   };
   network_events.unreachable = [this](const Atom& node, const Error& /*error*/) { system->unreachable(node); };
   network_events.deliver = [this](const Atom& node, std::uint64_t epoch, distribution::Signal&& signal) {
-    return transport_->deliver([&] { return system->deliver(node, epoch, std::move(signal)); });
+    const auto deliver = [&] { return system->deliver(node, epoch, std::move(signal)); };
+    // What a channel held back comes at other times, and no `delivered` follows on it.
+    return network->endpoint().reading() ? transport_->deliver(deliver) : deliver();
   };
   network_events.delivered = [this] { return transport_->run_taken(); };
   network_events.empties_outboxes = [this] { return transport_->hosts_caller(); };

@@ -42,7 +42,7 @@ class TransportThreads final : private process::Host {
   void stop();
   [[nodiscard]] bool running() const noexcept { return threads_.front().joinable(); }
 
-  /// On the leader, around what hands signals to processes.
+  /// On the leader, around what hands signals to processes. `run_taken` follows.
   template <class Deliver>
   auto deliver(const Deliver& signal) {
     ++signals_;

@@ -515,6 +515,8 @@ void Endpoint::set_credentials(std::shared_ptr<const Credentials> credentials) {
   native_->config.credentials = std::move(credentials);
 }
 
+bool Endpoint::reading() const noexcept { return native_->reading; }
+
 void Endpoint::flush_soon() { native_->flush_soon(); }
 
 EndpointStatistics Endpoint::statistics() const {

@@ -106,6 +106,8 @@ class Endpoint {
   /// For handshakes that begin from now on.
   void set_credentials(std::shared_ptr<const Credentials> credentials);
   [[nodiscard]] EndpointStatistics statistics() const;
+  /// Datagrams are being taken from a socket, and `on_batch` follows.
+  [[nodiscard]] bool reading() const noexcept;
   /// What connections have to say is written soon, even when a call of `on_batch` does not return.
   void flush_soon();
   /// Closes every connection with application code 0 and takes no new ones.
