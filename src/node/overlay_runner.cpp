@@ -308,7 +308,7 @@ void OverlayRunner::handle(Received&& input) {
     } else {
       malformed_ += 1;
       if (strange_limit_.pass(monotonic_now()))
-        logger_->warn("a message of {} is ignored, the {}th of all nodes: {}", input.node.text(), malformed_,
+        logger_->warn("a message of {} is ignored ({} so far, of all nodes): {}", input.node.text(), malformed_,
                       message.error().message());
     }
   };

@@ -47,7 +47,7 @@ bool TransportThreads::run_if_leading(const std::function<void()>& work) {
 }
 
 bool TransportThreads::take(process::State& state) {
-  if (taken_ != nullptr) return false;
+  if (taken_ != nullptr || !watched_.load()) return false;
   taken_ = &state;
   signals_ = 1;
   return true;
@@ -90,6 +90,7 @@ bool TransportThreads::watch() {
   std::unique_lock lock(mutex_);
   std::uint64_t seen = turns_.load();
   int quiet = 0;
+  watched_ = true;
   while (!stopping_) {
     if (quiet == quiet_rounds_max) {
       asleep_ = true;
@@ -102,6 +103,7 @@ bool TransportThreads::watch() {
     const std::uint64_t turns = turns_.load();
     const bool same = std::exchange(seen, turns) == turns;
     if (same && !stopping_ && close_lead()) {
+      watched_ = false;
       lock.unlock();
       lead_taken_();
       return true;

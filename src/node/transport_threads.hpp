@@ -3,7 +3,8 @@
 // The leader runs the io_context: sockets, QUIC, channels, timers. A process that a message made runnable it runs by
 // itself: to wake a worker, and be woken by it for the answer, would cost more than most processes do with a message.
 // Meanwhile the lead is open. The other thread watches, and takes a lead that has been open for `watch_every`: a
-// process that computes, or waits for a lock, holds up the network no longer than that. Then both have changed roles.
+// process that computes, or waits for a lock, holds up the network no longer than that. Then both have changed roles,
+// and until the first one is done with its process the new leader runs none: nobody watches it.
 //
 // Only the leader runs handlers, and it sees all that leaders did before it: for them nothing differs from one thread.
 //
@@ -88,6 +89,7 @@ class TransportThreads final : private process::Host {
 
   std::atomic<Lead> lead_{Lead::held};
   std::atomic<std::uint64_t> turns_{0};  ///< How often the lead was opened.
+  std::atomic<bool> watched_{false};     ///< By the other thread, which does not run a process itself.
   std::atomic<bool> asleep_{false};      ///< The watcher.
   std::mutex mutex_;
   std::condition_variable wake_;

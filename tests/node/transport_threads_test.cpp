@@ -81,6 +81,33 @@ TEST_F(Hosted, who_blocks_there_gets_what_the_network_brings_meanwhile) {
   EXPECT_TRUE(all.get());
 }
 
+TEST(HostedTwice, a_second_one_that_blocks_does_not_stop_the_network_either) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+  ASSERT_TRUE(Cluster::connects(a, b));
+  std::promise<void> word;
+  const auto said = word.get_future().share();
+  Lines lines;
+  const auto block = [&](Process& self) -> Task<> {
+    (void)co_await self.receive();
+    lines.add("begins");
+    lines.add(said.wait_for(test::patience) == std::future_status::ready ? "heard" : "deaf");
+  };
+  // One after the other, so that the second one comes while the first one holds its thread.
+  for (int number = 0; number < 2; ++number) {
+    ASSERT_TRUE(a.send(b.spawn(block), Atom("block")).has_value());
+    ASSERT_EQ(lines.next(), "begins");
+  }
+  const Pid teller = b.spawn([&](Process& self) -> Task<> {
+    (void)co_await self.receive();
+    word.set_value();
+  });
+  ASSERT_TRUE(a.send(teller, Atom("word")).has_value());
+  EXPECT_EQ(lines.next(2 * test::patience), "heard");
+  EXPECT_EQ(lines.next(2 * test::patience), "heard");
+}
+
 TEST_F(Hosted, what_waits_for_the_network_may_be_called_there) {
   Lines threads;
   const Pid pid = b.spawn([&](Process& self) -> Task<> {
