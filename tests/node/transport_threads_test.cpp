@@ -127,12 +127,9 @@ TEST_F(Hosted, what_waits_for_the_network_may_be_called_there) {
 TEST_F(Hosted, the_network_goes_on_while_each_of_many_computes_for_longer_than_it_is_watched) {
   constexpr int count = 20;
   std::promise<void> all;
-  int answered = 0;
   const Pid asker = a.spawn([&](Process& self) -> Task<> {
-    while (answered < count) {
-      (void)co_await self.receive();
-      if (++answered == count) all.set_value();
-    }
+    for (int answered = 0; answered < count; ++answered) (void)co_await self.receive();
+    all.set_value();
   });
   const auto compute = [asker](Process& self) -> Task<> {
     (void)co_await self.receive();
