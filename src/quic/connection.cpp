@@ -52,6 +52,7 @@ int on_acked(ngtcp2_conn* /*connection*/, std::int64_t stream, std::uint64_t off
   auto& native = of(user);
   const SendStream* const found = native.sending.find(stream);
   if (found == nullptr) return 0;
+  native.wide.acknowledged();
   if (found->urgency != Urgency::bulk) native.drained = true;
   native.sending.acknowledge(stream, offset + size);
   if (native.events.on_stream_acked) native.events.on_stream_acked(stream, offset + size);
@@ -404,8 +405,7 @@ ngtcp2_ssize Connection::Native::offer(SendStream* stream, StreamId id, std::uin
   std::uint64_t offered = 0;
   std::uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
   if (stream != nullptr) {
-    constexpr std::uint64_t packet_room = 2048;  // more than a packet takes
-    const std::uint64_t limit = std::min(stream->together(), packet_room);
+    const std::uint64_t limit = std::min<std::uint64_t>(stream->together(), size);
     std::size_t chunk = stream->sent_chunk;
     std::uint64_t offset = stream->sent_chunk_offset;
     while (offered < limit && count < vectors.size() && chunk < stream->chunks.size()) {
@@ -463,11 +463,25 @@ void Connection::Native::sent(std::size_t bytes) {
   if (established && bytes >= full_bytes && payload < bytes / 2) bytes_repeated += bytes - payload;
 }
 
+std::size_t Connection::Native::packet_bytes() const {
+  if (!within_machine) return payload_bytes_max;  // ngtcp2 finds out what the path carries
+  return established && wide.carried(monotonic_now()) ? payload_bytes_within_machine : payload_bytes_anywhere;
+}
+
+std::size_t Connection::Native::carried_bytes() const {
+  if (connection == nullptr) return 0;
+  const auto* peer = ngtcp2_conn_get_remote_transport_params(connection);
+  const std::size_t ours = within_machine ? packet_bytes() : ngtcp2_conn_get_path_max_tx_udp_payload_size(connection);
+  return peer == nullptr ? ours : static_cast<std::size_t>(std::min<std::uint64_t>(ours, peer->max_udp_payload_size));
+}
+
 void Connection::Native::write_packets(ngtcp2_tstamp now) {
-  const std::size_t quantum = std::max<std::size_t>(ngtcp2_conn_get_send_quantum(connection), payload_bytes_max);
-  constexpr std::size_t batch_max = 62'000;  // what one UDP_SEGMENT call takes, less a packet
+  const std::size_t packet_max = packet_bytes();
+  constexpr std::size_t quantum_max = 65'536;
+  const std::size_t quantum = std::clamp(ngtcp2_conn_get_send_quantum(connection), packet_max, quantum_max);
   constexpr std::size_t segments_max = 60;
   Bytes& buffer = endpoint.send_buffer;
+  std::uint8_t* const scratch = buffer.data() + segmented_bytes_max + payload_bytes_within_machine;
   std::size_t total = 0;
   std::size_t used = 0;
   std::size_t segment = 0;
@@ -481,7 +495,7 @@ void Connection::Native::write_packets(ngtcp2_tstamp now) {
     used = segment = segments = 0;
   };
   for (;;) {
-    const auto written = write_one(buffer.data() + used, payload_bytes_max, now, path.path);
+    const auto written = write_one(buffer.data() + used, packet_max, now, path.path);
     if (written < 0) {
       send_batch();
       return library_error(static_cast<int>(written));
@@ -494,16 +508,18 @@ void Connection::Native::write_packets(ngtcp2_tstamp now) {
     Socket& from = socket_at(path.path.local);
     // Only the last packet of a batch may differ, and only by being smaller.
     if (used > 0 && (size > segment || !(to == target) || &from != by)) {
-      std::memmove(buffer.data() + payload_bytes_max * 64, buffer.data() + used, size);
+      std::memmove(scratch, buffer.data() + used, size);
       send_batch();
-      std::memmove(buffer.data(), buffer.data() + payload_bytes_max * 64, size);
+      std::memmove(buffer.data(), scratch, size);
     }
     if (used == 0) segment = size, target = to, by = &from;
     used += size;
     ++segments;
     // What is larger than the path is known to carry goes alone: the kernel may refuse it, and all that came with it.
-    const bool probe = size > ngtcp2_conn_get_path_max_tx_udp_payload_size(connection);
-    if (probe || size < segment || used >= batch_max || segments >= segments_max || !from.offloads()) send_batch();
+    const bool probe = !within_machine && size > ngtcp2_conn_get_path_max_tx_udp_payload_size(connection);
+    if (probe || size < segment || used + packet_max > segmented_bytes_max || segments >= segments_max ||
+        !from.offloads())
+      send_batch();
     if (total >= quantum) break;
   }
   send_batch();
@@ -542,6 +558,9 @@ void Connection::Native::arm_timer() {
 
 void Connection::Native::on_timer() {
   armed = UINT64_MAX;
+  if (within_machine && established && statistics_of_path().bytes_in_flight > 0) {
+    wide.waits(monotonic_now(), std::chrono::nanoseconds(3 * ngtcp2_conn_get_pto(connection)));
+  }
   const int result = ngtcp2_conn_handle_expiry(connection, time());
   if (result != 0) return library_error(result);
   watch_congestion();
@@ -688,8 +707,7 @@ PathStatistics Connection::statistics() const {
   all.bytes_sent = native_->bytes_sent;
   all.bytes_received = native_->bytes_received;
   all.bytes_repeated = native_->bytes_repeated;
-  if (native_->connection != nullptr)
-    all.datagram_bytes = ngtcp2_conn_get_path_max_tx_udp_payload_size(native_->connection);
+  all.datagram_bytes = native_->carried_bytes();
   all.migrations = native_->migrations;
   all.migrations_failed = native_->migrations_failed;
   all.peer_moves = native_->peer_moves;

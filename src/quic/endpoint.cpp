@@ -44,7 +44,7 @@ Endpoint::Native::Native(boost::asio::io_context& io, EndpointConfig configurati
            monotonic_now()),
       gate_timer(io),
       receive_buffer(Socket::read_bytes),
-      send_buffer(payload_bytes_max * 66) {
+      send_buffer(segmented_bytes_max + 2 * payload_bytes_within_machine) {
   if (config.stateless_reset_secret) {
     reset_secret = *config.stateless_reset_secret;
   } else {
@@ -219,6 +219,12 @@ bool Endpoint::Native::take_stateless_reset(Socket& at, const Address& from, Byt
   return true;
 }
 
+/// The way to it is the loopback interface, the only one that wide.
+bool Endpoint::Native::is_within_machine(const Address& peer) const {
+  constexpr std::size_t headers_bytes = 48;
+  return config.wide_within_machine && route_mtu(peer) >= segmented_bytes_max + headers_bytes;
+}
+
 bool Endpoint::Native::admit(const Address& from) {
   const std::string host = from.host();
   const auto found = half_open_by_host.find(host);
@@ -261,9 +267,10 @@ void Endpoint::Native::accept(const Address& from, ByteView bytes, const ngtcp2_
   native.self = connection;
   native.remote = native.validated_remote = from;
   native.socket = socket;
+  native.within_machine = is_within_machine(from);
   ngtcp2_settings settings{};
   ngtcp2_transport_params params{};
-  fill_settings(settings, params);
+  fill_settings(settings, params, native.within_machine);
   set_original_dcid(params, original);
   if (proven) {
     set_token(settings, token, token_size);
@@ -399,18 +406,20 @@ void Endpoint::Native::flush_all() {
   }
 }
 
-void Endpoint::Native::fill_settings(ngtcp2_settings& settings, ngtcp2_transport_params& params) const {
+void Endpoint::Native::fill_settings(ngtcp2_settings& settings, ngtcp2_transport_params& params,
+                                     bool within_machine) const {
   ngtcp2_settings_default(&settings);
   settings.initial_ts = timestamp();
   settings.cc_algo = config.congestion == Congestion::bbr ? NGTCP2_CC_ALGO_BBR : NGTCP2_CC_ALGO_CUBIC;
-  settings.max_tx_udp_payload_size = payload_bytes_max;
+  settings.max_tx_udp_payload_size = within_machine ? payload_bytes_within_machine : payload_bytes_max;
+  if (within_machine) settings.no_tx_udp_payload_size_shaping = settings.no_pmtud = 1;  // see `packet_bytes`
   settings.handshake_timeout = static_cast<ngtcp2_duration>(config.handshake_timeout.count()) * NGTCP2_MILLISECONDS;
   // 0: ngtcp2 grows no window by itself, `Connection::admit` does.
   settings.max_window = config.owner_admits ? 0 : config.connection_window_bytes;
   settings.max_stream_window = config.stream_window_bytes;
   ngtcp2_transport_params_default(&params);
   params.max_idle_timeout = static_cast<ngtcp2_duration>(config.idle_timeout.count()) * NGTCP2_MILLISECONDS;
-  params.max_udp_payload_size = payload_bytes_max;
+  params.max_udp_payload_size = settings.max_tx_udp_payload_size;
   params.max_ack_delay = ack_delay;
   params.initial_max_data = config.connection_window_bytes;
   if (config.owner_admits) {
@@ -453,9 +462,10 @@ Address Endpoint::local_address() const { return native_->socket->local(); }
 
 Result<void> Endpoint::Native::dial(const std::shared_ptr<Connection>& connection, const std::string& server_name) {
   auto& native = *connection->native_;
+  native.within_machine = !native.socket->is_adapter() && is_within_machine(native.remote);
   ngtcp2_settings settings{};
   ngtcp2_transport_params params{};
-  fill_settings(settings, params);
+  fill_settings(settings, params, native.within_machine);
   const ngtcp2_cid dcid = random_id();
   const ngtcp2_cid scid = own_ids.make();
   const auto calls = Connection::Native::callbacks(true);

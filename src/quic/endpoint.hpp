@@ -58,6 +58,7 @@ struct EndpointConfig {
   double initials_per_second_max = 2000;
   double handshakes_per_second_max = 200;
   bool segmentation_offload = true;   ///< UDP_SEGMENT and UDP_GRO, where the kernel has them.
+  bool wide_within_machine = true;    ///< Packets of up to 16 KiB to peers in this machine.
   bool nobody_moves = false;          ///< Peers are asked not to move (`disable_active_migration`).
   std::size_t path_sockets_max = 64;  ///< Of connections that moved; beyond it they share. A descriptor each.
   std::optional<std::array<std::uint8_t, 32>> stateless_reset_secret;  ///< Drawn at random when absent.

@@ -16,6 +16,7 @@
 #include "quic/send_queue.hpp"
 #include "quic/socket.hpp"
 #include "quic/stranger_gate.hpp"
+#include "quic/wide_packets.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -23,6 +24,12 @@ namespace quic {
 
 constexpr std::size_t payload_bytes_max =
     1452;  ///< Largest UDP payload that we announce and send: Ethernet less IPv6 and UDP headers.
+/// The same between two programs of one machine, where no network is in the way: four of them fill a datagram that the
+/// kernel takes in pieces (UDP_SEGMENT).
+constexpr std::size_t payload_bytes_within_machine = 16'368;
+/// What a path carries by which QUIC works at all (RFC 9000, section 14).
+constexpr std::size_t payload_bytes_anywhere = 1200;
+constexpr std::size_t segmented_bytes_max = 65'487;  ///< A UDP datagram over IPv6, that the kernel takes in pieces.
 
 ngtcp2_tstamp timestamp() noexcept;
 
@@ -63,6 +70,10 @@ struct Connection::Native {
   void write_packets(ngtcp2_tstamp now);
   /// The time for ngtcp2, which takes none that is before one that it had: version 1 ends the program then.
   ngtcp2_tstamp time(ngtcp2_tstamp ahead = 0) noexcept { return latest = std::max(latest, timestamp() + ahead); }
+  /// Bytes of the largest packet that may be written now.
+  [[nodiscard]] std::size_t packet_bytes() const;
+  /// What the path is known to carry, and the peer takes.
+  [[nodiscard]] std::size_t carried_bytes() const;
   ngtcp2_ssize write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, ngtcp2_path& path);
   void follow(const Socket& at, const Address& from);
   /// That of ours which has the address.
@@ -121,6 +132,8 @@ struct Connection::Native {
   bool admitted = false;
   SendQueue sending;
   std::uint64_t bulk_reserve = 0;
+  bool within_machine = false;  ///< The peer is in this machine: packets may be wide.
+  WidePackets wide;
   std::size_t unpaced_bytes = 0;                  ///< Sent since ngtcp2 was told when.
   std::vector<StreamId> stopped;                  ///< Not told yet.
   std::unordered_set<StreamId> replaced_credits;  ///< Streams of the peer that count no more and are not over.
@@ -167,6 +180,7 @@ struct Endpoint::Native {
   void count_stranger(MonotonicTime now);
   void filter_strangers();
   void refresh_filter_later();
+  [[nodiscard]] bool is_within_machine(const Address& peer) const;
   bool admit(const Address& from);
   bool take_stateless_reset(Socket& at, const Address& from, ByteView bytes);
   bool send_retry(const Address& to, const ngtcp2_pkt_hd& header);
@@ -181,7 +195,7 @@ struct Endpoint::Native {
   void leave_half_open(Connection::Native& connection);
   /// It is the connection of a peer, and no longer half-open.
   void let_in(Connection::Native& connection);
-  void fill_settings(ngtcp2_settings& settings, ngtcp2_transport_params& params) const;
+  void fill_settings(ngtcp2_settings& settings, ngtcp2_transport_params& params, bool within_machine) const;
 
   boost::asio::io_context& context;
   EndpointConfig config;

@@ -306,6 +306,16 @@ Result<Address> source_for(const Address& remote) {
   return Address::make(bound_address(probe.fd()).host(), 0);
 }
 
+std::size_t route_mtu(const Address& remote) {
+  const Probe probe(remote.family());
+  if (probe.fd() < 0 || ::connect(probe.fd(), remote.data(), remote.size()) != 0) return 0;
+  int mtu = 0;
+  socklen_t size = sizeof(mtu);
+  const bool known = getsockopt(probe.fd(), IPPROTO_IP, IP_MTU, &mtu, &size) == 0 ||
+                     getsockopt(probe.fd(), IPPROTO_IPV6, IPV6_MTU, &mtu, &size) == 0;
+  return known && mtu > 0 ? static_cast<std::size_t>(mtu) : 0;
+}
+
 bool is_local(const Address& address) {
   if (address.is_unspecified()) return true;
   const auto any_port = Address::make(address.host(), 0);

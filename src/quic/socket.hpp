@@ -107,6 +107,8 @@ class Socket : public std::enable_shared_from_this<Socket> {
 
 /// From which address of this machine the kernel sends to `remote`, with port 0. Error: `unreachable`.
 Result<Address> source_for(const Address& remote);
+/// The widest IP packet that the first hop on the way to `remote` takes, in bytes; 0: no way there, or nobody knows.
+std::size_t route_mtu(const Address& remote);
 /// Whether it is an address of this machine; the unspecified one is.
 bool is_local(const Address& address);
 

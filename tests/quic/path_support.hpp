@@ -35,6 +35,7 @@ class Path : public testing::Test {
     EndpointConfig config;
     config.listen = *Address::make(host, port);
     config.credentials = test::credentials();
+    config.wide_within_machine = false;  // loopback stands for a network here
     return config;
   }
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "quic/path_support.hpp"
+#include "quic/wide_packets.hpp"
 
 namespace barrel_p2p::quic {
 namespace {
@@ -71,6 +72,84 @@ TEST_F(Path, a_path_that_drops_large_datagrams_is_not_broken_by_discovery) {
   EXPECT_LE(dialled->statistics().datagram_bytes, 1300U);
   EXPECT_LE(accepted->statistics().datagram_bytes, 1300U);
   EXPECT_FALSE(dialled_closed.has_value());
+}
+
+/// Two programs of one machine.
+class WidePath : public Path {
+ protected:
+  static EndpointConfig wide(const char* host = "127.0.0.1") {
+    auto wide = config(host);
+    wide.wide_within_machine = true;
+    return wide;
+  }
+};
+
+TEST_F(WidePath, packets_are_wide) {
+  open(wide(), wide());
+  connect(server->local_address());
+  EXPECT_TRUE(transfer(ten_megabytes)) << received;
+  const auto path = dialled->statistics();
+  EXPECT_GT(path.datagram_bytes, 16'000U);
+  EXPECT_EQ(accepted->statistics().datagram_bytes, path.datagram_bytes);
+  EXPECT_LT(path.packets_sent, ten_megabytes / 8'000);
+}
+
+TEST_F(WidePath, packets_are_wide_between_sockets_of_both_families) {
+  open(wide("::"), wide("::"));
+  connect(*Address::make("127.0.0.1", server->local_address().port()));
+  EXPECT_TRUE(transfer(ten_megabytes)) << received;
+  EXPECT_GT(dialled->statistics().datagram_bytes, 16'000U);
+  EXPECT_GT(accepted->statistics().datagram_bytes, 16'000U);
+}
+
+TEST_F(WidePath, packets_are_no_wider_than_the_peer_takes) {
+  open(config(), wide());
+  connect(server->local_address());
+  EXPECT_TRUE(transfer(ten_megabytes)) << received;
+  EXPECT_EQ(dialled->statistics().datagram_bytes, 1452U);
+  EXPECT_GT(dialled->statistics().packets_sent, ten_megabytes / 1452);
+}
+
+TEST_F(WidePath, a_forwarder_whose_path_is_narrow_gets_narrow_packets) {
+  open(wide(), wide());
+  relay->weather.largest = 1400;
+  connect(relay->address());
+  EXPECT_TRUE(transfer(ten_megabytes)) << received;
+  EXPECT_GT(relay->too_large, 0U) << "wide ones were tried";
+  EXPECT_FALSE(dialled_closed.has_value());
+  // A path that becomes wide is used as such after a while.
+  relay->weather.largest = 65'535;
+  EXPECT_TRUE(run_until([&] { return dialled->statistics().datagram_bytes > 16'000; }));
+  EXPECT_TRUE(transfer(ten_megabytes)) << received;
+}
+
+TEST(WidePackets, are_given_up_for_longer_each_time_nothing_is_acknowledged) {
+  using std::chrono::seconds;
+  WidePackets wide;
+  MonotonicTime now{seconds(100)};
+  const auto silent_for = [&](Milliseconds time) {
+    wide.waits(now, 50ms);
+    now += time;
+    wide.waits(now, 50ms);
+  };
+  EXPECT_TRUE(wide.carried(now));
+  silent_for(99ms);
+  EXPECT_TRUE(wide.carried(now)) << "however short a round trip is";
+  wide.acknowledged();
+  silent_for(99ms);
+  EXPECT_TRUE(wide.carried(now));
+  silent_for(1ms);
+  EXPECT_FALSE(wide.carried(now));
+  for (Milliseconds pause{500}; pause < seconds(3600); pause *= 2) {
+    now += pause - 1ms;
+    EXPECT_FALSE(wide.carried(now)) << pause.count();
+    now += 1ms;
+    EXPECT_TRUE(wide.carried(now)) << pause.count();
+    silent_for(100ms);
+    EXPECT_FALSE(wide.carried(now)) << pause.count();
+  }
+  now += seconds(3600);
+  EXPECT_TRUE(wide.carried(now)) << "the longest";
 }
 
 TEST_F(Path, the_idle_timeout_ends_a_connection_whose_path_fell_silent) {
