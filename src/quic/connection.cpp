@@ -426,15 +426,25 @@ ngtcp2_ssize Connection::Native::offer(SendStream* stream, StreamId id, std::uin
   if (stream != nullptr && taken >= 0) {
     const auto bytes = static_cast<std::uint64_t>(taken);
     payload = static_cast<std::size_t>(taken);
+    if (stream->urgency != Urgency::bulk) last_signal = now;
     sending.sent(id, bytes, bytes == offered && (flags & NGTCP2_WRITE_STREAM_FLAG_FIN) != 0);
   }
   return written;
 }
 
+/// Within the machine what is under way waits in the peer's socket, and signals stand behind it: while there are some,
+/// bulk leaves it short. (A window of BBR is three send quanta at least, of ten wide packets each.)
+bool Connection::Native::bulk_would_delay(ngtcp2_tstamp now) const {
+  constexpr ngtcp2_duration signals_last = 20 * NGTCP2_MILLISECONDS;
+  constexpr std::uint64_t under_way_max = 160UL * 1024;
+  return within_machine && now < last_signal + signals_last && statistics_of_path().bytes_in_flight >= under_way_max;
+}
+
 ngtcp2_ssize Connection::Native::write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, ngtcp2_path& path) {
   for (;;) {
     StreamId id = -1;
-    const bool bulk = bulk_reserve == 0 || ngtcp2_conn_get_max_data_left(connection) > bulk_reserve;
+    const bool bulk =
+        !bulk_would_delay(now) && (bulk_reserve == 0 || ngtcp2_conn_get_max_data_left(connection) > bulk_reserve);
     SendStream* const stream = established ? sending.next(id, bulk) : nullptr;
     const auto written = offer(stream, id, out, size, now, path);
     switch (written) {

@@ -70,6 +70,7 @@ struct Connection::Native {
   void write_packets(ngtcp2_tstamp now);
   /// The time for ngtcp2, which takes none that is before one that it had: version 1 ends the program then.
   ngtcp2_tstamp time(ngtcp2_tstamp ahead = 0) noexcept { return latest = std::max(latest, timestamp() + ahead); }
+  [[nodiscard]] bool bulk_would_delay(ngtcp2_tstamp now) const;
   /// Bytes of the largest packet that may be written now.
   [[nodiscard]] std::size_t packet_bytes() const;
   /// What the path is known to carry, and the peer takes.
@@ -134,6 +135,7 @@ struct Connection::Native {
   std::uint64_t bulk_reserve = 0;
   bool within_machine = false;  ///< The peer is in this machine: packets may be wide.
   WidePackets wide;
+  ngtcp2_tstamp last_signal = 0;                  ///< When a stream that is not bulk had something in a packet.
   std::size_t unpaced_bytes = 0;                  ///< Sent since ngtcp2 was told when.
   std::vector<StreamId> stopped;                  ///< Not told yet.
   std::unordered_set<StreamId> replaced_credits;  ///< Streams of the peer that count no more and are not over.
