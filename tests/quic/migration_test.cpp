@@ -22,6 +22,13 @@ class Migrate : public Path {
     EXPECT_TRUE(run_until([&] { return answer.has_value(); }));
     return answer.value_or(fail(Errc::cancelled));
   }
+  /// How the connection ended, if it did.
+  [[nodiscard]] std::string ends() const {
+    std::string text;
+    if (dialled_closed) text += "; the dialler's end: " + dialled_closed->text;
+    if (accepted_closed) text += "; the other end: " + accepted_closed->text;
+    return text;
+  }
   [[nodiscard]] std::string seen_at() const { return accepted->remote().to_string(); }
   void open_and_connect() {
     open();
@@ -74,10 +81,10 @@ TEST_F(Migrate, in_the_middle_of_a_transfer_loses_nothing) {
   open_and_connect();
   write(10UL * 1024 * 1024);
   for (std::uint64_t round = 1; round <= 5; ++round) {
-    ASSERT_TRUE(run_until([&] { return received >= round * written / 6; })) << received;
+    ASSERT_TRUE(run_until([&] { return received >= round * written / 6; })) << received << ends();
     const auto moved = move({patience, ""});
     ASSERT_TRUE(moved) << round << ": " << moved.error().message();
-    ASSERT_TRUE(run_until([&] { return accepted->statistics().peer_moves == round; })) << round;
+    ASSERT_TRUE(run_until([&] { return accepted->statistics().peer_moves == round; })) << round << ends();
   }
   EXPECT_TRUE(run_until([&] { return received == written; }, 2 * patience)) << received;
   EXPECT_TRUE(in_order);
