@@ -245,6 +245,13 @@ void Connection::Native::read(Socket& at, const Address& from, ByteView datagram
   const bool alias = (old_is_alias && &at == old_socket.get()) || (migration && migration->rebound && !by_new);
   const Address path_local = !alias ? at.local() : migration ? migration->socket->local() : socket->local();
   const auto path = path_of(path_local, path_remote);
+  const Address peer_at = initiator ? path_remote : peer_of_path();
+  const bool elsewhere = !(path_remote == peer_at);
+  if (elsewhere) {
+    if (ngtcp2_conn_get_expiry(connection) <= time()) on_timer();  // paths that are looked at no more are forgotten
+    if (is_closed || !peer_places.may_come_from(path_remote, peer_at, pto(), monotonic_now())) return;
+  }
+  const ngtcp2_cid id_there = *ngtcp2_conn_get_dcid(connection);
   ngtcp2_pkt_info info{};
   ++packets_received;
   bytes_received += datagram.size();
@@ -260,6 +267,12 @@ void Connection::Native::read(Socket& at, const Address& from, ByteView datagram
   if (result == 0) {
     last_receive = monotonic_now();
     if (is_closed) return;
+    if (elsewhere && !(peer_of_path() == peer_at)) {
+      const bool new_id = ngtcp2_cid_eq(&id_there, ngtcp2_conn_get_dcid(connection)) == 0;
+      peer_places.moved(peer_at, new_id, pto(), last_receive);
+    } else if (!initiator) {
+      peer_places.see(pto());
+    }
     watch_congestion();
     if (by_new && migration && migration->rebound && answered_there(in_flight)) migrated();
     if (!(path_remote == at.path_address(remote))) follow(at, path_remote);
@@ -277,8 +290,16 @@ void Connection::Native::read(Socket& at, const Address& from, ByteView datagram
 /// ngtcp2 decides whether the peer moved to where a packet came from.
 void Connection::Native::follow(const Socket& at, const Address& from) {
   if (is_closed || connection == nullptr || &at != socket.get()) return;
-  const auto& now = ngtcp2_conn_get_path(connection)->remote;
-  if (Address(now.addr, now.addrlen) == from) remote = from;
+  if (peer_of_path() == from) remote = from;
+}
+
+Address Connection::Native::peer_of_path() const {
+  const auto& peer = ngtcp2_conn_get_path(connection)->remote;
+  return {peer.addr, peer.addrlen};
+}
+
+std::chrono::nanoseconds Connection::Native::pto() const {
+  return std::chrono::nanoseconds(ngtcp2_conn_get_pto(connection));
 }
 
 NgConnectionInfo Connection::Native::statistics_of_path() const {
@@ -364,8 +385,7 @@ void Connection::Native::closed(const CloseReason& reason, bool tell) {
     endpoint.forget(*this);
   } else {
     // Late packets of the peer are answered with the same word for three PTO, or one second at least.
-    const auto wait = std::max<std::chrono::nanoseconds>(std::chrono::nanoseconds(3 * ngtcp2_conn_get_pto(connection)),
-                                                         std::chrono::seconds(1));
+    const auto wait = std::max<std::chrono::nanoseconds>(3 * pto(), std::chrono::seconds(1));
     timer.expires_after(std::min<std::chrono::nanoseconds>(wait, std::chrono::seconds(3)));
     timer.async_wait([keep, alive = std::weak_ptr<int>(endpoint.alive)](auto error) {
       if (!error && !alive.expired()) keep->native_->endpoint.forget(*keep->native_);
@@ -569,7 +589,7 @@ void Connection::Native::arm_timer() {
 void Connection::Native::on_timer() {
   armed = UINT64_MAX;
   if (within_machine && established && statistics_of_path().bytes_in_flight > 0) {
-    wide.waits(monotonic_now(), std::chrono::nanoseconds(3 * ngtcp2_conn_get_pto(connection)));
+    wide.waits(monotonic_now(), 3 * pto());
   }
   const int result = ngtcp2_conn_handle_expiry(connection, time());
   if (result != 0) return library_error(result);

@@ -72,8 +72,8 @@ void Connection::Native::migrate(const MigrateOptions& options, std::function<vo
   migration->socket = std::move(*to);
   migration->waiters.push_back(std::move(done));
   migration->deadline = now + options.timeout;
-  const auto pto = std::chrono::duration_cast<Milliseconds>(std::chrono::nanoseconds(ngtcp2_conn_get_pto(connection)));
-  migration->ids_awaited_until = now + std::min(options.timeout / 2, std::max(ids_wait_min, 3 * pto));
+  const auto ids_wait = std::max<std::chrono::nanoseconds>(ids_wait_min, 3 * pto());
+  migration->ids_awaited_until = now + std::min<std::chrono::nanoseconds>(options.timeout / 2, ids_wait);
   arm_migration(now);  // not now: ngtcp2 may be among our callers
 }
 
@@ -137,8 +137,8 @@ void Connection::Native::path_validated(const ngtcp2_path& path, ngtcp2_path_val
     return arm_migration(monotonic_now());
   }
   const Address to(path.remote.addr, path.remote.addrlen);
-  const auto& now = ngtcp2_conn_get_path(connection)->remote;
-  if (!success || !(Address(now.addr, now.addrlen) == to)) return;
+  if (!success || !(peer_of_path() == to)) return;
+  peer_places.validated(pto(), monotonic_now());
   if (to == socket->path_address(validated_remote)) return;
   remote = validated_remote = to;
   ++peer_moves;
@@ -161,8 +161,7 @@ void Connection::Native::migrated() {
   // Datagrams that are under way to the old socket are as good as others.
   constexpr std::chrono::seconds least(1);
   constexpr std::chrono::seconds most(3);
-  const std::chrono::nanoseconds late(3 * ngtcp2_conn_get_pto(connection));
-  retire_timer.expires_after(std::clamp<std::chrono::nanoseconds>(late, least, most));
+  retire_timer.expires_after(std::clamp<std::chrono::nanoseconds>(3 * pto(), least, most));
   retire_timer.async_wait([weak = self](auto error) {
     const auto still = weak.lock();
     if (!error && still) still->native_->old_socket.reset();

@@ -13,6 +13,7 @@
 #include "quic/connection_memory.hpp"
 #include "quic/endpoint.hpp"
 #include "quic/ngtcp2_compat.hpp"
+#include "quic/peer_moves.hpp"
 #include "quic/send_queue.hpp"
 #include "quic/socket.hpp"
 #include "quic/stranger_gate.hpp"
@@ -77,6 +78,9 @@ struct Connection::Native {
   [[nodiscard]] std::size_t carried_bytes() const;
   ngtcp2_ssize write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, ngtcp2_path& path);
   void follow(const Socket& at, const Address& from);
+  /// Where ngtcp2 has the peer.
+  [[nodiscard]] Address peer_of_path() const;
+  [[nodiscard]] std::chrono::nanoseconds pto() const;
   /// That of ours which has the address.
   [[nodiscard]] Socket& socket_at(const ngtcp2_addr& local_address) const;
   [[nodiscard]] NgConnectionInfo statistics_of_path() const;
@@ -122,7 +126,8 @@ struct Connection::Native {
   std::unique_ptr<Migration> migration;
   boost::asio::steady_timer retire_timer;  ///< Of the old socket.
   std::string source;                      ///< The local address, without port, when the path began.
-  Address validated_remote;                ///< Where the peer was when its path was validated last.
+  PeerMoves peer_places;
+  Address validated_remote;  ///< Where the peer was when its path was validated last.
   bool established = false;
   bool is_closed = false;
   bool dirty = false;

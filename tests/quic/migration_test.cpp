@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "quic/path_support.hpp"
+#include "quic/peer_moves.hpp"
 
 namespace barrel_p2p::quic {
 namespace {
@@ -66,13 +68,11 @@ TEST_F(Migrate, to_another_address_sends_from_there) {
 TEST_F(Migrate, by_sockets_of_both_families) {
   open(config("::"), config("::"));
   connect(*Address::make("127.0.0.1", server->local_address().port()));
-  ASSERT_TRUE(move());
-  MigrateOptions options;
-  options.local_address = "127.0.0.2";
-  ASSERT_TRUE(move(options));
+  ASSERT_TRUE(move({patience, ""}));
+  ASSERT_TRUE(move({patience, "127.0.0.2"}));
   EXPECT_TRUE(transfer(100'000));
   EXPECT_TRUE(run_until([&] { return accepted->remote().host() == "127.0.0.2"; }));
-  ASSERT_TRUE(move()) << "and back to a socket for both families";
+  ASSERT_TRUE(move({patience, ""})) << "and back to a socket for both families";
   EXPECT_TRUE(transfer(100'000));
   EXPECT_TRUE(run_until([&] { return accepted->remote().host() == "127.0.0.1"; }));
 }
@@ -219,6 +219,72 @@ TEST_F(Migrate, a_nat_that_binds_anew_is_counted_and_told_where_the_peer_is) {
   EXPECT_EQ(told, std::vector{PathEvent::Kind::peer_moved});
   EXPECT_EQ(accepted->statistics().peer_moves, 1U);
   EXPECT_EQ(accepted->remote().port(), relay->outer_port());
+}
+
+// See peer_moves.hpp: without it the second move ends the connection.
+TEST_F(Migrate, after_one_that_the_peer_saw_late_keeps_the_connection) {
+  open_and_connect();
+  for (std::uint64_t round = 0; round < 2; ++round) {
+    SCOPED_TRACE(round);
+    // The peer sees the new path, and then nothing there until it has given up the id that it kept for it.
+    while (context.run_one_for(20ms) != 0) {  // until nothing is under way
+    }
+    const auto before = accepted->statistics().packets_received;
+    std::optional<Result<void>> answer;
+    dialled->migrate({patience, ""}, [&](Result<void> result) { answer = std::move(result); });
+    ASSERT_TRUE(run_until([&] { return accepted->statistics().packets_received > before; })) << ends();
+    std::this_thread::sleep_for(300ms);
+    ASSERT_TRUE(run_until([&] { return answer.has_value(); })) << ends();
+    ASSERT_TRUE(*answer) << answer->error().message();
+    ASSERT_TRUE(transfer(1000)) << ends();
+    ASSERT_TRUE(run_until([&] { return accepted->statistics().peer_moves == 2 * round + 1; })) << ends();
+    const auto moved = move({patience, ""});
+    ASSERT_TRUE(moved) << moved.error().message() << ends();
+    ASSERT_TRUE(transfer(1000)) << ends();
+    ASSERT_TRUE(run_until([&] { return accepted->statistics().peer_moves == 2 * round + 2; })) << ends();
+  }
+  EXPECT_TRUE(transfer(100'000)) << ends();
+}
+
+/// A peer that was at port 1, and moved to port 2 at the time 0.
+class Moved : public testing::Test {
+ protected:
+  static Address at(std::uint16_t port) { return *Address::make("192.0.2.1", port); }
+  bool may_come_from(std::uint16_t port, Milliseconds now, Milliseconds pto = 20ms) {
+    return places.may_come_from(at(port), at(2), pto, MonotonicTime(now));
+  }
+  PeerMoves places;
+};
+
+TEST_F(Moved, with_a_new_id_may_move_at_once) {
+  EXPECT_TRUE(may_come_from(1, 0ms));
+  places.moved(at(1), true, 20ms, MonotonicTime(0ms));
+  EXPECT_TRUE(may_come_from(3, 0ms));
+}
+
+TEST_F(Moved, without_one_comes_from_two_places_until_it_has_answered) {
+  places.moved(at(1), false, 20ms, MonotonicTime(0ms));
+  EXPECT_TRUE(may_come_from(1, 7000ms));
+  EXPECT_TRUE(may_come_from(2, 7000ms));
+  EXPECT_FALSE(may_come_from(3, 7000ms));
+  EXPECT_TRUE(may_come_from(3, 8000ms)) << "it never answered, and nobody asks any more";
+}
+
+TEST_F(Moved, and_answered_comes_from_there_until_the_old_place_is_forgotten) {
+  places.moved(at(1), false, 20ms, MonotonicTime(0ms));
+  places.validated(20ms, MonotonicTime(100ms));
+  EXPECT_TRUE(may_come_from(2, 101ms));
+  EXPECT_FALSE(may_come_from(1, 101ms));
+  EXPECT_FALSE(may_come_from(3, 1149ms));
+  EXPECT_TRUE(may_come_from(3, 1150ms)) << "a second, and a moment";
+}
+
+TEST_F(Moved, and_slow_waits_as_its_slowest_moment_wants) {
+  places.moved(at(1), false, 20ms, MonotonicTime(0ms));
+  places.validated(20ms, MonotonicTime(0ms));
+  EXPECT_FALSE(may_come_from(3, 500ms, 2000ms));
+  EXPECT_FALSE(may_come_from(3, 14'000ms)) << "though it is fast again";
+  EXPECT_TRUE(may_come_from(3, 15'000ms));
 }
 
 TEST_F(Migrate, figures_of_the_path_show_its_delay) {
