@@ -5,6 +5,7 @@
 
 #include "base/random.hpp"
 #include "distribution/auth/certificate.hpp"
+#include "term/box.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -361,6 +362,9 @@ void Channel::go_up(const HandshakeUp& up) {
   limits.open_bytes_max = 2 * settings_.message_bytes_max;
   messages_ = std::make_unique<MessageReader>(ChannelNodes{settings_.name, peer_, settings_.creation, peer_creation_},
                                               flags_, limits);
+  // They are in every message, which one thread decodes and another one destroys.
+  detail::keep_atom(settings_.name);
+  detail::keep_atom(peer_);
   stage_ = ChannelStage::up;
   last_signal_ = monotonic_now();
   authentication_.reset();
