@@ -245,7 +245,14 @@ void Network::flush(const Atom& node, const std::shared_ptr<Outbox>& outbox) {
   const auto found = peers_.find(node);
   if (found == peers_.end() || !found->second->up) return;
   const auto channel = found->second->up;
-  for (auto& message : outbox->take()) channel->send(std::move(message));
+  outbox->take(taken_);
+  for (auto& message : taken_) channel->send(std::move(message));
+  // The memory is for the next ones, of whichever peer, as long as they are about as many.
+  constexpr std::size_t kept_max = 4096;
+  constexpr std::size_t kept_always = 64;
+  const bool keeps = taken_.capacity() <= std::min(kept_max, kept_always + 8 * taken_.size());
+  taken_.clear();
+  if (!keeps) taken_.shrink_to_fit();
   if (outbox->set_transport_queue(channel->queued_bytes()) && events_.writable) events_.writable(node);
 }
 

@@ -252,6 +252,7 @@ class Network {
 
   mutable std::shared_mutex table_mutex_;  ///< Guards outboxes_ and up_.
   std::unordered_map<Atom, std::shared_ptr<Outbox>> outboxes_;
+  std::vector<OutgoingMessage> taken_;
   std::unordered_map<Atom, PeerInfo> up_;
 
   std::mutex woken_mutex_;  ///< Guards the next two.

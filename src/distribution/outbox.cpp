@@ -75,13 +75,14 @@ std::size_t Outbox::set_down(MonotonicTime retry_at) {
   return dropped;
 }
 
-std::vector<OutgoingMessage> Outbox::take() {
+void Outbox::take(std::vector<OutgoingMessage>& into) {
+  into.clear();
   const std::lock_guard lock(mutex_);
   std::size_t bytes = 0;
   for (const auto& message : messages_) bytes += message.bytes;
   bytes_ -= bytes;
   transport_bytes_ += bytes;
-  return std::exchange(messages_, {});
+  messages_.swap(into);
 }
 
 bool Outbox::set_transport_queue(std::size_t bytes) {

@@ -93,8 +93,8 @@ class Outbox {
   std::deque<WaitingSignal> set_up(std::uint64_t epoch, std::uint64_t flags, std::uint32_t peer_creation);
   /// Drops everything. Returns how many messages were dropped. No send asks for a dial before `retry_at`.
   std::size_t set_down(MonotonicTime retry_at);
-  /// Takes all messages of the channel that is up.
-  std::vector<OutgoingMessage> take();
+  /// Takes all messages of the channel that is up. What `into` held is gone, its memory is used for those to come.
+  void take(std::vector<OutgoingMessage>& into);
   /// What the QUIC send queue of this peer holds; counts towards the bounds. Returns true when senders that wait may go
   /// on.
   bool set_transport_queue(std::size_t bytes);
