@@ -469,6 +469,10 @@ void Node::Parts::stop() {
   if (services) services->stop();
   // What the processes say when they end goes out before the channels close: both pass through the same thread.
   if (system) system->stop();
+  {
+    const std::lock_guard posting(posting_mutex_);
+    posting_closed_ = true;
+  }
   if (started) {
     std::promise<void> closed;
     boost::asio::post(context, [&] {
@@ -486,13 +490,18 @@ void Node::Parts::stop() {
 
 bool Node::Parts::on_transport(const std::function<void()>& work) {
   if (transport_ && transport_->run_if_leading(work)) return true;
-  const std::lock_guard lock(stop_mutex_);
-  if (stopped_) return false;
   std::promise<void> done;
+  std::unique_lock posting(posting_mutex_);
+  if (posting_closed_) {
+    posting.unlock();
+    const std::lock_guard until_stopped(stop_mutex_);
+    return false;
+  }
   boost::asio::post(context, [&] {
     work();
     done.set_value();
   });
+  posting.unlock();
   done.get_future().wait();
   return true;
 }

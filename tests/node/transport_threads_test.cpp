@@ -146,6 +146,22 @@ TEST_F(Hosted, the_network_goes_on_while_each_of_many_computes_for_longer_than_i
   EXPECT_EQ(all.get_future().wait_for(test::patience), std::future_status::ready);
 }
 
+TEST_F(Hosted, a_node_stops_while_a_process_asks_it_for_what_the_network_knows) {
+  std::promise<void> begun;
+  b.spawn([this, &begun](Process& self) -> Task<> {
+    Node& node = b;
+    for (int round = 0;; ++round) {
+      (void)node.statistics();
+      if (round == 10) begun.set_value();
+      Term word = Atom("on");
+      co_await self.send(self.pid(), std::move(word));
+      (void)co_await self.receive();
+    }
+  });
+  ASSERT_EQ(begun.get_future().wait_for(test::patience), std::future_status::ready);
+  b.stop();
+}
+
 TEST_F(Hosted, a_node_stops_while_processes_run_there) {
   const Pid busy = b.spawn([&](Process& self) -> Task<> {
     for (;;) {
