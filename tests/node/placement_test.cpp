@@ -288,8 +288,8 @@ TEST(PlacementOfNodes, other_nodes_may_ask_what_the_program_may) {
 }
 
 TEST(PlacementOfNodes, nodes_that_cannot_agree_are_warned_of) {
-  Cluster cluster;
   Lines warnings;
+  Cluster cluster;
   const auto watch = [&](NodeConfig& config) {
     config.log_sink = [&](LogLevel level, std::string_view line) {
       if (level == LogLevel::warning && line.find("placement") != std::string_view::npos)
