@@ -3,7 +3,9 @@
 // 11; what the node answers: sections 6 and 15.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <limits>
+#include <memory>
 #include <ostream>
 #include <set>
 
@@ -428,11 +430,11 @@ TEST_F(Attack, an_exchange_byte_by_byte_is_understood_and_one_that_ends_early_is
 // Streams and order.
 
 TEST_F(Attack, before_authentication_nothing_but_its_own_stream_is_heard) {
-  std::atomic<int> received{0};
-  const Pid target = victim->spawn([&](Process& self) -> Task<> {
+  const auto received = std::make_shared<std::atomic<int>>(0);
+  const Pid target = victim->spawn([received](Process& self) -> Task<> {
     for (;;) {
       co_await self.receive();
-      ++received;
+      ++*received;
     }
   });
   ASSERT_TRUE(victim->register_process("target", target).has_value());
@@ -460,7 +462,7 @@ TEST_F(Attack, before_authentication_nothing_but_its_own_stream_is_heard) {
   early->play(own, Step::authenticated);
   early->write(4, frame);
   EXPECT_EQ(early->shake_hands(own.name.string(), "guessed"), "closed");
-  EXPECT_EQ(received, 0);
+  EXPECT_EQ(*received, 0);
 }
 
 TEST_F(Attack, data_before_the_handshake_is_done_is_bounded) {

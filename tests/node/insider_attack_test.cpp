@@ -202,12 +202,12 @@ TEST_F(Insider, who_opens_fragments_without_end_is_cut_off_at_the_bound) {
 }
 
 TEST_F(Insider, who_speaks_for_others_or_to_nobody_is_not_heard) {
-  std::atomic<int> received{0};
-  const Pid target = victim.spawn([&](Process& self) -> Task<> {
+  const auto received = std::make_shared<std::atomic<int>>(0);
+  const Pid target = victim.spawn([received](Process& self) -> Task<> {
     self.trap_exit(true);
     for (;;) {
       co_await self.receive();
-      ++received;
+      ++*received;
     }
   });
   const Pid foreign{honest.name().atom(), 5, 0, honest.creation()};
@@ -247,7 +247,7 @@ TEST_F(Insider, who_speaks_for_others_or_to_nobody_is_not_heard) {
     expect_unharmed(what);
     EXPECT_TRUE(victim.is_alive(target)) << what;
   }
-  EXPECT_EQ(received, 0);
+  EXPECT_EQ(*received, 0);
 }
 
 /// What is in the place of every part of every message once.

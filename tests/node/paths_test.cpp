@@ -82,18 +82,18 @@ TEST_F(Paths, messages_links_monitors_and_streams_ride_through_migrations) {
       co_await self.send(*message[0].as_pid(), message[1]);
     }
   });
-  Lines told;
-  const Pid watcher = a->spawn([&](Process& self) -> Task<> {
+  const auto told = std::make_shared<Lines>();
+  const Pid watcher = a->spawn([told, echo](Process& self) -> Task<> {
     self.trap_exit(true);
     self.monitor(echo);
     self.link(echo);
     co_await self.send(echo, Term::tuple_of(self.pid(), Atom("ready")));
     for (;;) {
       const Term message = co_await self.receive();
-      told.add(message.is_tuple() ? to_text(message[0]) : to_text(message));
+      told->add(message.is_tuple() ? to_text(message[0]) : to_text(message));
     }
   });
-  ASSERT_EQ(told.next(), "ready");
+  ASSERT_EQ(told->next(), "ready");
   auto acceptor = b->accept_streams("sink").value();
   auto out = a->open_stream(b->name(), "sink", patience).value();
   auto in = acceptor.next(patience).value();
@@ -120,7 +120,7 @@ TEST_F(Paths, messages_links_monitors_and_streams_ride_through_migrations) {
       ++migrations;
       ASSERT_TRUE(becomes_true([&] { return b->statistics().peer_moves == migrations; }));
       ASSERT_EQ(word_of(a->send(echo, Term::tuple({watcher, Atom("again")}))), "ok");
-      EXPECT_EQ(told.next(), "again");
+      EXPECT_EQ(told->next(), "again");
     }
   }
   writer.join();
@@ -130,8 +130,8 @@ TEST_F(Paths, messages_links_monitors_and_streams_ride_through_migrations) {
   EXPECT_EQ(a->statistics().migrations, 4U);
   EXPECT_EQ(a->statistics().migrations_failed, 0U);
   ASSERT_EQ(word_of(a->send(echo, Atom("end"))), "ok");
-  const std::string first = told.next();
-  const std::string second = told.next();
+  const std::string first = told->next();
+  const std::string second = told->next();
   EXPECT_TRUE((first == "'DOWN'" && second == "'EXIT'") || (first == "'EXIT'" && second == "'DOWN'"))
       << first << " " << second;
   a->disconnect(b->name());

@@ -86,9 +86,9 @@ TEST(Reminders, an_event_says_how_late_it_is_and_has_the_fence_that_all_nodes_kn
 }
 
 TEST(Reminders, a_process_gets_them_as_messages_until_it_unsubscribes) {
+  Lines lines;
   Cluster cluster;
   Node& node = cluster.start("n0", short_leases);
-  Lines lines;
   const Pid process = node.spawn([&](Process& self) -> Task<> {
     for (;;) {
       const Term message = co_await self.receive();
@@ -178,9 +178,9 @@ TEST(Reminders, a_subscription_that_was_cancelled_hears_nothing_and_what_is_due_
 }
 
 TEST(Reminders, all_functions_may_be_called_from_a_callback_without_blocking) {
+  Lines lines;
   Cluster cluster;
   Node& node = cluster.start("n0", short_leases);
-  Lines lines;
   const auto subscription = node.subscribe_reminders([&](const ReminderEvent& event) {
     lines.add(to_text(event.key));
     EXPECT_EQ(node.remind_after("blocking", 0ms, Term(1)).error(), Errc::invalid_argument);
@@ -200,6 +200,7 @@ TEST(Reminders, all_functions_may_be_called_from_a_callback_without_blocking) {
 }
 
 TEST(Reminders, other_nodes_reach_them_by_remote_calls) {
+  Lines lines;
   Cluster cluster;
   Node& node = cluster.start("n0", short_leases);
   Node& asker = cluster.start("asker", [](NodeConfig& config) { config.hidden = true; });
@@ -208,7 +209,6 @@ TEST(Reminders, other_nodes_reach_them_by_remote_calls) {
     const auto answer = asker.call_function(node.name(), facade, function, std::move(arguments));
     return answer ? to_text(*answer) : answer.error().message();
   };
-  Lines lines;
   const Pid process = asker.spawn([&](Process& self) -> Task<> {
     for (;;) {
       const Term message = co_await self.receive();

@@ -33,24 +33,24 @@ class Hosted : public testing::Test {
   static void one_worker(NodeConfig& config) { config.workers = 1; }
   /// Sends `message` to the process, again and again until its process was run by the network's thread: a message that
   /// comes with others, in one batch, is left to the workers.
-  bool runs_there(const Pid& pid, Lines& threads) {
+  bool runs_there(const Pid& pid) {
     return test::becomes_true(
         [&] { return a.send(pid, Atom("where")).has_value() && threads.next() == "bp2p-network"; });
   }
+  Lines threads;  ///< What processes said that go on until their node stops.
   Cluster cluster;
   Node& a = cluster.start("a", one_worker);
   Node& b = cluster.start("b", one_worker);
 };
 
 TEST_F(Hosted, a_process_runs_on_the_thread_that_read_its_message) {
-  Lines threads;
   const Pid pid = b.spawn([&](Process& self) -> Task<> {
     for (;;) {
       (void)co_await self.receive();
       threads.add(name_of_this_thread());
     }
   });
-  EXPECT_TRUE(runs_there(pid, threads));
+  EXPECT_TRUE(runs_there(pid));
   b.exit(pid, Atom("kill"));
   EXPECT_TRUE(test::becomes_true([&] { return !b.is_alive(pid); }));
 }
@@ -82,13 +82,13 @@ TEST_F(Hosted, who_blocks_there_gets_what_the_network_brings_meanwhile) {
 }
 
 TEST(HostedTwice, a_second_one_that_blocks_does_not_stop_the_network_either) {
+  std::promise<void> word;
+  const auto said = word.get_future().share();
+  Lines lines;
   Cluster cluster;
   Node& a = cluster.start("a");
   Node& b = cluster.start("b");
   ASSERT_TRUE(Cluster::connects(a, b));
-  std::promise<void> word;
-  const auto said = word.get_future().share();
-  Lines lines;
   const auto block = [&](Process& self) -> Task<> {
     (void)co_await self.receive();
     lines.add("begins");
@@ -109,7 +109,6 @@ TEST(HostedTwice, a_second_one_that_blocks_does_not_stop_the_network_either) {
 }
 
 TEST_F(Hosted, what_waits_for_the_network_may_be_called_there) {
-  Lines threads;
   const Pid pid = b.spawn([&](Process& self) -> Task<> {
     for (;;) {
       (void)co_await self.receive();
@@ -119,7 +118,7 @@ TEST_F(Hosted, what_waits_for_the_network_may_be_called_there) {
       threads.add(good ? thread : "refused");
     }
   });
-  EXPECT_TRUE(runs_there(pid, threads));
+  EXPECT_TRUE(runs_there(pid));
   b.exit(pid, Atom("kill"));
   EXPECT_TRUE(test::becomes_true([&] { return !b.is_alive(pid); }));
 }
@@ -163,14 +162,14 @@ TEST_F(Hosted, a_node_stops_while_a_process_asks_it_for_what_the_network_knows) 
 }
 
 TEST_F(Hosted, a_node_stops_while_processes_run_there) {
-  const Pid busy = b.spawn([&](Process& self) -> Task<> {
+  const Pid busy = b.spawn([](Process& self) -> Task<> {
     for (;;) {
       const Term message = co_await self.receive();
       co_await self.send(*message.as_pid(), self.pid());
     }
   });
   std::promise<void> begun;
-  a.spawn([&](Process& self) -> Task<> {
+  a.spawn([&begun, busy](Process& self) -> Task<> {
     for (int round = 0;; ++round) {
       co_await self.send(busy, self.pid());
       (void)co_await self.receive();
