@@ -97,7 +97,8 @@ TEST_F(AdminServer, who_sends_its_request_slowly_is_given_up) {
   HttpClient client(port);
   // Bytes that drip in do not prolong the time for the whole.
   while (client.send("x")) std::this_thread::sleep_for(5ms);
-  EXPECT_EQ(status_of(http_get(port, "/health/live")), 200);
+  // This thread itself may take longer on a busy machine, once.
+  EXPECT_TRUE(test::becomes_true([&] { return status_of(http_get(port, "/health/live")) == 200; }));
 }
 
 TEST_F(AdminServer, many_idle_connections_lock_nobody_out) {
