@@ -361,7 +361,10 @@ TEST_F(Insider, floods_of_announcements_and_requests_keep_others_served_and_memo
 }
 
 TEST_F(Insider, what_it_tells_the_services_in_wrong_types_for_others_and_with_absurd_stamps_changes_nothing) {
-  const Pid pid = victim.spawn([](Process& self) -> Task<> { co_await self.receive(); });
+  // It goes on whatever it is told: that it leads no more, for instance, when all of this process stood still for long.
+  const Pid pid = victim.spawn([](Process& self) -> Task<> {
+    for (;;) co_await self.receive();
+  });
   ASSERT_TRUE(victim.register_service("web", pid).has_value());
   ASSERT_TRUE(victim.remind_after("later", 1h, "payload").has_value());
   ASSERT_TRUE(victim.lead(Atom("job"), pid).has_value());
