@@ -7,6 +7,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
+#include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -33,7 +35,7 @@ class HttpClient {
     std::string text;
     char part[16'384];
     for (;;) {
-      const auto count = ::recv(socket_.native_handle(), static_cast<void*>(part), sizeof part, 0);
+      const auto count = receive(part);
       if (count <= 0) return text;
       text.append(static_cast<const char*>(part), static_cast<std::size_t>(count));
     }
@@ -47,13 +49,22 @@ class HttpClient {
         return text;
       }
       char part[16'384];
-      const auto count = ::recv(socket_.native_handle(), static_cast<void*>(part), sizeof part, 0);
+      const auto count = receive(part);
       if (count <= 0) return {};
       read_.append(static_cast<const char*>(part), static_cast<std::size_t>(count));
     }
   }
 
  private:
+  template <std::size_t size>
+  ssize_t receive(char (&part)[size]) {
+    for (;;) {
+      const auto count = ::recv(socket_.native_handle(), static_cast<void*>(part), size, 0);
+      // A time limit is no cause of this, but that the process was stopped and goes on.
+      if (count >= 0 || errno != EINTR) return count;
+    }
+  }
+
   boost::asio::io_context context_;
   boost::asio::ip::tcp::socket socket_{context_};
   std::string read_;
