@@ -4,7 +4,7 @@ PRESET ?= release
 JOBS ?= $(shell nproc)
 BUILD := build/$(PRESET)
 
-.PHONY: help setup packages configure build cluster docs demo test bench format lint deb
+.PHONY: help setup packages configure build cluster docs demo test bench format lint valgrind deb
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,6 +45,9 @@ format: packages  ## Format all C++ files in place
 lint: packages  ## Check the format and run clang-tidy
 	@tools/format --check
 	@tools/lint
+
+valgrind: build  ## Run unit tests under Valgrind, some ten minutes
+	@tools/valgrind $(BUILD)
 
 deb: packages  ## Make the Debian packages: build/packages
 	@cmake --preset deb --log-level=WARNING >/dev/null
