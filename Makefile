@@ -4,7 +4,7 @@ PRESET ?= release
 JOBS ?= $(shell nproc)
 BUILD := build/$(PRESET)
 
-.PHONY: help setup packages configure build cluster docs demo test bench format lint valgrind deb
+.PHONY: help setup packages configure build cluster docs demo test mixed bench format lint valgrind deb
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,6 +35,10 @@ demo: build  ## Show what it does, as a story; ends by itself
 
 test: build  ## Run all tests
 	@ctest --preset $(PRESET) -j $(JOBS)
+
+mixed: configure  ## Play scenarios on C++, Erlang and mixed clusters, and print a table (BARREL_P2P_UPSTREAM)
+	@cmake --build $(BUILD) -j $(JOBS) --target test_upstream
+	@tools/mixed $(BUILD)
 
 bench: build  ## Run the benchmarks
 	@tools/bench $(BUILD)

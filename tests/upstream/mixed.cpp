@@ -14,10 +14,11 @@ struct Crash {
   std::string text;
 
   /// The process of a connection ends with it, and with an error when its peer closes it, as of two connections that
-  /// were begun at once, or when nobody answers, as where a node was killed.
+  /// were begun at once, when nobody answers, as where a node was killed, or when a node cannot prove who it is.
   [[nodiscard]] bool is_end_of_connection() const {
     if (text.find("[quic_connection]") != std::string::npos)
-      return text.find("exit:connect_timeout") != std::string::npos;
+      return text.find("exit:connect_timeout") != std::string::npos ||
+             text.find("exit:{auth_failed,") != std::string::npos;
     return text.find("[quic_dist_controller]") != std::string::npos &&
            (text.find("exit:{connection_closed,") != std::string::npos ||
             text.find("error:{badmatch,{error,{invalid_state,draining}}}") != std::string::npos);

@@ -12,12 +12,13 @@ using namespace std::chrono_literals;
 
 /// An expression whose value is the term.
 std::string expression(const Term& term) {
-  std::string bytes;
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text;
   for (const auto byte : encode_term(term)) {
-    if (!bytes.empty()) bytes += ',';
-    bytes += std::to_string(byte);
+    text += digits[byte >> 4U];
+    text += digits[byte & 15U];
   }
-  return "binary_to_term(<<" + bytes + ">>)";
+  return "binary_to_term(binary:decode_hex(<<\"" + text + "\">>))";
 }
 
 std::string quoted(const std::string& name) { return "'" + name + "'"; }
@@ -216,6 +217,14 @@ void Member::send_by_name(const std::string& node, const Atom& process, const Te
   }
 }
 
+Pid Member::proxy_of(const Atom& service, const std::string& node) {
+  // The facade of the Erlang library makes none.
+  const Term made =
+      is_erlang() ? ask("barrel_p2p_registry", "ensure_proxy", {service, Atom(node)}) : ask("get_proxy", {service});
+  stage_->require(made.is_tagged("ok", 2) && made[1].is_pid(), name_ + " makes a proxy: " + to_text(made));
+  return *made[1].as_pid();
+}
+
 void Member::accept_streams(const std::string& tag) {
   if (is_erlang()) {
     stage_->require(erlang().eval("barrel_p2p_streams:register_acceptor(<<\"" + tag + "\">>, self())").is_atom("ok"),
@@ -267,8 +276,11 @@ std::set<std::string> Member::pinned() {
 // Stage
 
 void Stage::SetUp() {
-  settings = {{"member_heartbeat_ms", "500"}, {"member_ttl_ms", "3000"},   {"member_skew_ms", "60000"},
-              {"shuffle_period", "2000"},     {"reminder_scan_ms", "500"}, {"replica_anti_entropy_ms", "2000"}};
+  settings = {{"member_heartbeat_ms", "500"},
+              {"member_ttl_ms", "3000"},
+              {"member_skew_ms", "60000"},
+              {"shuffle_period", "2000"},
+              {"reminder_scan_ms", "500"}};
   if (make_up_ != MakeUp::cpp) Upstream::SetUp();  // skips where there are no Erlang nodes
   if (IsSkipped() || make_up_ == MakeUp::erlang) return;
   asker_ = &cluster_.start("asker", [](NodeConfig& config) { config.hidden = true; });
@@ -381,7 +393,7 @@ void Stage::join(const std::string& letter, const std::string& contact) {
   // Connected before: when two Erlang nodes dial each other at once, as newcomers make them do, one may never answer
   // again (protocol document 01, section 5.5).
   if (!programs_.contains(newcomer.name())) {
-    await([&] { return newcomer.connect(known.name()); }, newcomer.name() + " connects to " + known.name());
+    connect(newcomer, known.name());
   }
   newcomer.must("join", {known.atom()});
   await(
@@ -397,6 +409,12 @@ void Stage::form(const std::vector<std::string>& letters, const std::set<std::st
   join_all();
 }
 
+void Stage::connect(Member& dialling, const std::string& dialled) {
+  await([&] { return dialling.connect(dialled); }, dialling.name() + " connects to " + dialled);
+  Member& other = at(letter_of(dialled));
+  await([&] { return other.connected().contains(dialling.name()); }, dialled + " lists " + dialling.name());
+}
+
 void Stage::connect_all() {
   for (auto& [newcomer, member] : members_) {
     for (auto& [contact, other] : members_) {
@@ -404,7 +422,7 @@ void Stage::connect_all() {
       Member& dialling = programs_.contains(member.name()) ? other : member;
       const std::string& dialled = programs_.contains(member.name()) ? member.name() : other.name();
       if (programs_.contains(dialling.name())) continue;
-      await([&] { return dialling.connect(dialled); }, dialling.name() + " connects to " + dialled);
+      connect(dialling, dialled);
     }
   }
 }

@@ -102,6 +102,8 @@ class Member {
   /// `Pid ! Message` of a process here.
   void send(const Pid& to, const Term& message);
   void send_by_name(const std::string& node, const Atom& process, const Term& message);
+  /// The process here that stands for a service of another node.
+  Pid proxy_of(const Atom& service, const std::string& node);
   /// Takes streams with the tag, as long as the node lives.
   void accept_streams(const std::string& tag);
   /// Opens one that stays. False: it was refused.
@@ -141,11 +143,15 @@ class Stage : public MixedCluster {
   /// The same with members that run.
   void join_all();
   void connect_all();
+  /// Waits until both list each other.
+  void connect(Member& dialling, const std::string& dialled);
   void join(const std::string& letter, const std::string& contact);
   /// Goodbyes are said where the implementation says them.
   void stop(const std::string& letter);
   /// SIGKILL, and the survivors are told: the carrier of Erlang notices it a minute later only.
   void kill(const std::string& letter, bool tell_survivors = true);
+  /// Members lose a neighbour that could not prevent it: see mixed.hpp.
+  void neighbours_are_lost() { may_promote_each_other(); }
   std::string name_of(const std::string& letter) const;
   std::string letter_of(const std::string& name) const;
   /// The member with the smallest name, among these letters or all.
