@@ -1,19 +1,27 @@
 // Our side of the whole-process comparison: two nodes with authentication and encryption, as they are by default.
 //
-//   barrel_peer server DIRECTORY                        prints `ready PORT`, serves until it is killed
+//   barrel_peer server DIRECTORY [NAME]                 prints `ready PORT`, serves until it is killed
 //   barrel_peer client DIRECTORY PORT DIVISOR [ONLY]    runs the work against the server, prints one JSON line a figure
+//   barrel_peer maps DIRECTORY DIVISOR                  the same of a map of three nodes: this, the server, and the
+//                                                       server called third@127.0.0.1
 //
-// DIRECTORY is empty at first: keys and certificates are made in it. DIVISOR makes the work smaller. ONLY, for
-// profiles: round_trip, one_way_64, one_way_1024, one_way_65536, one_way_1048576, bulk, local_send, spawns or connects.
+// DIRECTORY is empty at first: keys and certificates are made in it, and nodes are found beside it. DIVISOR makes the
+// work smaller. ONLY, for profiles: round_trip, one_way_64, one_way_1024, one_way_65536, one_way_1048576, bulk,
+// local_send, spawns or connects.
 #include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
 #include <barrel_p2p/node.hpp>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <future>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -25,6 +33,7 @@ using namespace barrel_p2p;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* server_name = "server@127.0.0.1";
+constexpr const char* third_name = "third@127.0.0.1";
 constexpr std::uint64_t bulk_bytes = 1024UL * 1024 * 1024;
 constexpr std::size_t bulk_message_bytes = 65'536;
 
@@ -271,19 +280,77 @@ NodeConfig config_of(const std::string& name, const std::string& directory) {
   config.listen = "127.0.0.1";
   config.cookie = "bench";
   config.data_dir = directory;
-  config.discovery_backends = {"static"};
+  config.discovery_dir = std::filesystem::path(directory).parent_path() / "found";
+  config.discovery_backends = {"static", "file"};
   config.log_level = LogLevel::error;
   return config;
 }
 
-int serve_until_killed(const std::string& directory) {
-  auto node = Node::start(config_of(server_name, directory));
+/// Tells the client when so many puts of a round were seen; values are `{Round, Count, Client}`.
+Result<Subscription> count_puts(Node& node) {
+  const Atom map = words().bench;
+  if (const auto opened = node.new_map(map); !opened) return std::unexpected(opened.error());
+  auto seen = std::make_shared<std::map<std::string, std::uint64_t>>();
+  return node.subscribe_map(map, [&node, seen](const MapEvent& event) {
+    if (event.kind != MapEvent::Kind::put || !event.value.is_tuple(3)) return;
+    if (++(*seen)[to_text(event.value[0])] != event.value[1].as_uint64()) return;
+    (void)node.send(*event.value[2].as_pid(), Term::tuple_of(Atom("seen"), event.value[0]));
+  });
+}
+
+int serve_until_killed(const std::string& directory, const std::string& name) {
+  auto node = Node::start(config_of(name, directory));
   if (!node) return std::fprintf(stderr, "%s\n", node.error().message().c_str()), 1;
   const Pid server = node->spawn(serve);
   if (!node->register_process(words().bench, server)) return 1;
+  const auto counting = count_puts(*node);
+  if (!counting) return 1;
   std::printf("ready %d\n", node->port());
   std::fflush(stdout);
   for (;;) pause();
+}
+
+/// Counts the words of the other nodes.
+struct Heard {
+  std::mutex mutex;
+  std::condition_variable more;
+  int words = 0;
+  bool await(int wanted) {
+    std::unique_lock lock(mutex);
+    return more.wait_for(lock, std::chrono::seconds(60), [&] { return words >= wanted; });
+  }
+};
+
+int maps(const std::string& directory, std::uint64_t divisor) {
+  auto node = Node::start(config_of("client@127.0.0.1", directory));
+  if (!node) return std::fprintf(stderr, "%s\n", node.error().message().c_str()), 1;
+  for (const auto* other : {server_name, third_name}) {
+    if (!node->connect(NodeName(other)) || !node->join(NodeName(other))) return 1;
+  }
+  if (!node->new_map(words().bench) || !node->joined(3)) return 1;
+  Heard heard;
+  const Pid listener = node->spawn([&heard](Process& self) -> Task<> {
+    for (;;) {
+      (void)co_await self.receive();
+      const std::lock_guard lock(heard.mutex);
+      ++heard.words;
+      heard.more.notify_all();
+    }
+  });
+  const auto put_all = [&](const Atom& round, std::uint64_t count) {
+    const Term value = Term::tuple_of(round, count, listener);
+    for (std::uint64_t key = 0; key < count; ++key) {
+      if (!node->map_put(words().bench, Term::tuple_of(round, key), value)) return false;
+    }
+    return true;
+  };
+  if (!put_all(Atom("warm"), 10) || !heard.await(2)) return 1;
+  const std::uint64_t count = 50'000 / divisor;
+  const auto start = Clock::now();
+  if (!put_all(Atom("counted"), count) || !heard.await(4)) return 1;
+  figure("map_puts", static_cast<double>(count) / (nanoseconds_since(start) / 1e9), "1/s");
+  node->stop();
+  return 0;
 }
 
 int work(const std::string& directory, const std::string& port, const Work& all) {
@@ -311,11 +378,16 @@ int work(const std::string& directory, const std::string& port, const Work& all)
 
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
-  if (arguments.size() == 2 && arguments[0] == "server") return serve_until_killed(arguments[1]);
+  if ((arguments.size() == 2 || arguments.size() == 3) && arguments[0] == "server") {
+    return serve_until_killed(arguments[1], arguments.size() == 3 ? arguments[2] : server_name);
+  }
+  if (arguments.size() == 3 && arguments[0] == "maps") return maps(arguments[1], std::stoull(arguments[2]));
   if (arguments.size() >= 4 && arguments.size() <= 5 && arguments[0] == "client") {
     const Work all(std::stoull(arguments[3]), arguments.size() == 5 ? arguments[4] : "");
     return work(arguments[1], arguments[2], all);
   }
-  std::fputs("usage: barrel_peer server DIRECTORY | client DIRECTORY PORT DIVISOR [ONLY]\n", stderr);
+  std::fputs(
+      "usage: barrel_peer server DIRECTORY [NAME] | client DIRECTORY PORT DIVISOR [ONLY] | maps DIRECTORY DIVISOR\n",
+      stderr);
   return 2;
 }

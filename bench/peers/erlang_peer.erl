@@ -3,8 +3,13 @@
 %%   erl ... -run erlang_peer main server                    prints `ready`, serves until it is killed
 %%   erl ... -run erlang_peer main client SERVER DIVISOR     runs the work against SERVER, prints one JSON line a figure
 %%   erl ... -run erlang_peer main credentials DIRECTORY     writes certificates for TLS into DIRECTORY
+%%
+%% With nodes of the Erlang library barrel_p2p, which are told on their standard input:
+%%
+%%   erlang_peer:start()                                     serves from now on, with an open map
+%%   erlang_peer:library(SERVER, THIRD, DIVISOR)             runs part of the work, less of it, and prints the same lines
 -module(erlang_peer).
--export([main/1]).
+-export([main/1, start/0, library/3]).
 
 -define(BULK_BYTES, (1024 * 1024 * 1024)).
 -define(BULK_MESSAGE_BYTES, 65536).
@@ -34,6 +39,21 @@ work(Server, Divisor) ->
     local_send(1000000 div Divisor),
     spawns(100000 div Divisor),
     connects(Server, max(200 div Divisor, 20)).
+
+start() ->
+    register(bench, spawn(fun serve/0)),
+    {ok, _} = barrel_p2p:new_map(bench, #{}),
+    ok = barrel_p2p:subscribe_map(bench, spawn(fun() -> count_puts(#{}) end)),
+    ok.
+
+library(Server, Third, Divisor) ->
+    connected = connect(Server, 50),
+    Peer = {bench, Server},
+    round_trip(Peer, 5000 div Divisor),
+    [one_way(Peer, Size, Count div Divisor) || {Size, Count} <- [{64, 40000}, {1024, 20000}]],
+    map_puts([Server, Third], 5000 div Divisor),
+    connects(Server, 20),
+    done.
 
 connect(_, 0) -> no_connection;
 connect(Server, Tries) ->
@@ -112,6 +132,35 @@ one_way(Peer, Size, Count) ->
 
 send_all(_, _, 0) -> ok;
 send_all(To, Message, Count) -> To ! Message, send_all(To, Message, Count - 1).
+
+%% Values are `{Round, Count, Client}`: a node tells the client when it has seen so many of the round.
+count_puts(Seen) ->
+    receive {barrel_p2p_map, bench, {put, _, {Round, Count, Client}}} ->
+        Now = maps:get(Round, Seen, 0) + 1,
+        _ = [Client ! {seen, Round, node()} || Now =:= Count],
+        count_puts(Seen#{Round => Now})
+    end.
+
+%% Seen on this node and two others.
+map_puts(Others, Count) ->
+    {ok, _} = barrel_p2p:new_map(bench, #{}),
+    [ok = barrel_p2p:join(Other) || Other <- Others],
+    ok = await_neighbours(length(Others), 500),
+    put_all(Others, warm, 10),
+    Start = erlang:monotonic_time(nanosecond),
+    put_all(Others, counted, Count),
+    figure("map_puts", Count * 1.0e9 / (erlang:monotonic_time(nanosecond) - Start), "1/s").
+
+put_all(Others, Round, Count) ->
+    [ok = barrel_p2p:map_put(bench, {Round, Key}, {Round, Count, self()}) || Key <- lists:seq(1, Count)],
+    [receive {seen, Round, Other} -> ok end || Other <- Others].
+
+await_neighbours(_, 0) -> no_neighbours;
+await_neighbours(Count, Tries) ->
+    case length(barrel_p2p:active_view()) >= Count of
+        true -> ok;
+        false -> receive after 20 -> await_neighbours(Count, Tries - 1) end
+    end.
 
 %% A 64-byte ping while 64 KiB messages flow to another process of the same node.
 bulk_and_ping(Peer, Divisor) ->

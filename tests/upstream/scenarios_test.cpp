@@ -43,9 +43,19 @@ Term value_of(Member& member, const Term& key) {
 }
 
 void all_hold(Stage& stage, const Term& key, const Term& value) {
+  std::string seen;
   stage.await(
-      [&] { return std::ranges::all_of(stage.all(), [&](Member* member) { return value_of(*member, key) == value; }); },
-      to_text(key) + " is " + to_text(value) + " on all nodes");
+      [&] {
+        seen.clear();
+        bool all = true;
+        for (Member* member : stage.all()) {
+          const Term has = value_of(*member, key);
+          seen.append(member->name()).append(" has ").append(to_text(has).substr(0, 100)).append("; ");
+          all = all && has == value;
+        }
+        return all;
+      },
+      [&] { return to_text(key) + " is " + to_text(value) + " on all nodes: " + seen; });
 }
 
 void put_converges(Stage& stage) {

@@ -489,10 +489,15 @@ void Stage::require(bool condition, const std::string& what) {
 }
 
 void Stage::await(const std::function<bool()>& condition, const std::string& what, std::chrono::milliseconds limit) {
+  await(condition, [&] { return what; }, limit);
+}
+
+void Stage::await(const std::function<bool()>& condition, const std::function<std::string()>& what,
+                  std::chrono::milliseconds limit) {
   constexpr auto pause = 50ms;
   const auto end = std::chrono::steady_clock::now() + limit;
   while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) throw ScenarioFailed("did not come: " + what + ". " + picture());
+    if (std::chrono::steady_clock::now() > end) throw ScenarioFailed("did not come: " + what() + ". " + picture());
     std::this_thread::sleep_for(pause);
   }
 }

@@ -159,6 +159,9 @@ class Stage : public MixedCluster {
 
   void require(bool condition, const std::string& what);
   void await(const std::function<bool()>& condition, const std::string& what, std::chrono::milliseconds limit = soon);
+  /// The same with a report that tells of the last look.
+  void await(const std::function<bool()>& condition, const std::function<std::string()>& what,
+             std::chrono::milliseconds limit = soon);
   /// It holds now and goes on to hold.
   void stays(const std::function<bool()>& condition, const std::string& what, std::chrono::milliseconds time);
 
