@@ -197,8 +197,15 @@ Pid Member::start_echo() {
       (void)co_await self.send(*message[0].as_pid(), std::move(answer));
     }
   });
-  stage_->require(in_process()->register_process(Atom("echo"), pid).has_value(), "echo is registered");
+  name_process(Atom("echo"), pid);
   return pid;
+}
+
+void Member::name_process(const Atom& process, const Pid& pid) {
+  const bool named =
+      is_erlang() ? erlang().eval("register(" + quoted(process.string()) + ", " + expression(pid) + ")").is_atom("true")
+                  : in_process()->register_process(process, pid).has_value();
+  stage_->require(named, process.string() + " is registered");
 }
 
 void Member::send(const Pid& to, const Term& message) {
@@ -238,9 +245,11 @@ void Member::accept_streams(const std::string& tag) {
 
 bool Member::open_stream(const std::string& node, const std::string& tag) {
   if (is_erlang()) {
+    // The refusal comes some 10 ms later, and always for a moment after connecting (protocol document 07, 1.8).
     return erlang()
         .eval("(fun() -> try barrel_p2p_streams:open(<<\"" + tag + "\">>, " + quoted(node) +
-              ") of {ok, _} -> true; _ -> false catch _:_ -> false end end)()")
+              ") of {ok, S} -> receive {quic_dist_stream, S, {reset, _}} -> false after 300 -> true end;"
+              " _ -> false catch _:_ -> false end end)()")
         .is_atom("true");
   }
   auto stream = in_process()->open_stream(NodeName(node), tag);

@@ -99,6 +99,8 @@ class Member {
   Probe probe(const char* subscribe, std::vector<Term> arguments = {});
   /// A process that answers `{From, Message}` with `{echo, Message}`, registered as `echo`.
   Pid start_echo();
+  /// The process of this member bears the name here.
+  void name_process(const Atom& process, const Pid& pid);
   /// `Pid ! Message` of a process here.
   void send(const Pid& to, const Term& message);
   void send_by_name(const std::string& node, const Atom& process, const Term& message);
