@@ -76,15 +76,23 @@ Node* Member::in_process() const {
   return found == stage_->cpp_.end() ? nullptr : found->second;
 }
 
+Term Member::evaluate(const std::string& expressions) {
+  try {
+    return erlang().eval(expressions);
+  } catch (const ErlangError& error) {
+    constexpr std::size_t shown_max = 200;
+    throw ScenarioFailed(name_ + " is told " + expressions.substr(0, shown_max) + ": " + error.what());
+  }
+}
+
 Term Member::ask(const char* function, std::vector<Term> arguments) {
   return ask("barrel_p2p", function, std::move(arguments));
 }
 
 Term Member::ask(const char* module, const char* function, std::vector<Term> arguments) {
   if (!is_erlang()) return stage_->ask(name_, module, function, std::move(arguments));
-  return erlang().eval("(fun() -> try apply(" + std::string(module) + ", " + function + ", " +
-                       expression(Term::list(std::move(arguments))) +
-                       ") catch _:Reason -> {exception, Reason} end end)()");
+  return evaluate("(fun() -> try apply(" + std::string(module) + ", " + function + ", " +
+                  expression(Term::list(std::move(arguments))) + ") catch _:Reason -> {exception, Reason} end end)()");
 }
 
 Term Member::must(const char* function, std::vector<Term> arguments) {
@@ -101,9 +109,9 @@ std::set<std::string> Member::connected() { return texts_in(ask("erlang", "nodes
 
 Term Member::call(const std::string& node, const char* module, const char* function, std::vector<Term> arguments) {
   if (is_erlang()) {
-    return erlang().eval("(fun() -> try erpc:call(" + quoted(node) + ", " + module + ", " + function + ", " +
-                         expression(Term::list(std::move(arguments))) +
-                         ") catch _:Reason -> {exception, Reason} end end)()");
+    return evaluate("(fun() -> try erpc:call(" + quoted(node) + ", " + module + ", " + function + ", " +
+                    expression(Term::list(std::move(arguments))) +
+                    ") catch _:Reason -> {exception, Reason} end end)()");
   }
   auto answer = in_process()->call_function(NodeName(node), Atom(module), Atom(function), std::move(arguments));
   return answer ? *answer : Term(Atom(answer.error().message()));
@@ -123,18 +131,18 @@ std::string Member::leader(const Term& name) {
 
 bool Member::connect(const std::string& node) {
   if (Node* ours = in_process()) return ours->connect(NodeName(node)).has_value();
-  if (is_erlang()) return erlang().eval("net_kernel:connect_node(" + quoted(node) + ")").is_atom("true");
+  if (is_erlang()) return evaluate("net_kernel:connect_node(" + quoted(node) + ")").is_atom("true");
   throw ScenarioFailed("a program is not told to connect");
 }
 
 void Member::disconnect(const std::string& node) {
   if (Node* ours = in_process()) ours->disconnect(NodeName(node));
-  if (is_erlang()) erlang().eval("erlang:disconnect_node(" + quoted(node) + ")");
+  if (is_erlang()) evaluate("erlang:disconnect_node(" + quoted(node) + ")");
 }
 
 void Member::block(const std::vector<std::string>& nodes) {
   if (is_erlang()) {
-    erlang().eval("barrel_p2p_hyparview:block_peers(" + quoted_list(nodes) + ")");
+    evaluate("barrel_p2p_hyparview:block_peers(" + quoted_list(nodes) + ")");
     return;
   }
   std::vector<NodeName> blocked;
@@ -144,7 +152,7 @@ void Member::block(const std::vector<std::string>& nodes) {
 
 void Member::unblock() {
   if (is_erlang()) {
-    erlang().eval("barrel_p2p_hyparview:unblock_peers()");
+    evaluate("barrel_p2p_hyparview:unblock_peers()");
   } else {
     in_process()->unblock_peers();
   }
@@ -155,10 +163,9 @@ Probe Member::probe() {
   if (is_erlang()) {
     probe.erlang_ = &erlang();
     probe.variable_ = "Probe" + std::to_string(++stage_->variables_);
-    probe.pid = *erlang()
-                     .eval(probe.variable_ +
-                           " = spawn(fun() -> (fun Keep(L) -> receive {get, From} -> From ! {kept, lists:reverse(L)}, "
-                           "Keep(L); M -> Keep([M | L]) end end)([]) end)")
+    probe.pid = *evaluate(probe.variable_ +
+                          " = spawn(fun() -> (fun Keep(L) -> receive {get, From} -> From ! {kept, lists:reverse(L)}, "
+                          "Keep(L); M -> Keep([M | L]) end end)([]) end)")
                      .as_pid();
     return probe;
   }
@@ -183,10 +190,9 @@ Probe Member::probe(const char* subscribe, std::vector<Term> arguments) {
 
 Pid Member::start_echo() {
   if (is_erlang()) {
-    return *erlang()
-                .eval(
-                    "(fun() -> P = spawn(fun() -> (fun Echo() -> receive {From, M} -> From ! {echo, M}, Echo() end "
-                    "end)() end), register(echo, P), P end)()")
+    return *evaluate(
+                "(fun() -> P = spawn(fun() -> (fun Echo() -> receive {From, M} -> From ! {echo, M}, Echo() end "
+                "end)() end), register(echo, P), P end)()")
                 .as_pid();
   }
   const Pid pid = in_process()->spawn([](Process& self) -> Task<> {
@@ -203,14 +209,14 @@ Pid Member::start_echo() {
 
 void Member::name_process(const Atom& process, const Pid& pid) {
   const bool named =
-      is_erlang() ? erlang().eval("register(" + quoted(process.string()) + ", " + expression(pid) + ")").is_atom("true")
+      is_erlang() ? evaluate("register(" + quoted(process.string()) + ", " + expression(pid) + ")").is_atom("true")
                   : in_process()->register_process(process, pid).has_value();
   stage_->require(named, process.string() + " is registered");
 }
 
 void Member::send(const Pid& to, const Term& message) {
   if (is_erlang()) {
-    erlang().eval(expression(to) + " ! " + expression(message));
+    evaluate(expression(to) + " ! " + expression(message));
   } else {
     (void)in_process()->send(to, message);
   }
@@ -218,7 +224,7 @@ void Member::send(const Pid& to, const Term& message) {
 
 void Member::send_by_name(const std::string& node, const Atom& process, const Term& message) {
   if (is_erlang()) {
-    erlang().eval("{" + quoted(process.string()) + ", " + quoted(node) + "} ! " + expression(message));
+    evaluate("{" + quoted(process.string()) + ", " + quoted(node) + "} ! " + expression(message));
   } else {
     (void)in_process()->send(RemoteName(process, NodeName(node)), message);
   }
@@ -234,7 +240,7 @@ Pid Member::proxy_of(const Atom& service, const std::string& node) {
 
 void Member::accept_streams(const std::string& tag) {
   if (is_erlang()) {
-    stage_->require(erlang().eval("barrel_p2p_streams:register_acceptor(<<\"" + tag + "\">>, self())").is_atom("ok"),
+    stage_->require(evaluate("barrel_p2p_streams:register_acceptor(<<\"" + tag + "\">>, self())").is_atom("ok"),
                     "an acceptor");
     return;
   }
@@ -246,10 +252,9 @@ void Member::accept_streams(const std::string& tag) {
 bool Member::open_stream(const std::string& node, const std::string& tag) {
   if (is_erlang()) {
     // The refusal comes some 10 ms later, and always for a moment after connecting (protocol document 07, 1.8).
-    return erlang()
-        .eval("(fun() -> try barrel_p2p_streams:open(<<\"" + tag + "\">>, " + quoted(node) +
-              ") of {ok, S} -> receive {quic_dist_stream, S, {reset, _}} -> false after 300 -> true end;"
-              " _ -> false catch _:_ -> false end end)()")
+    return evaluate("(fun() -> try barrel_p2p_streams:open(<<\"" + tag + "\">>, " + quoted(node) +
+                    ") of {ok, S} -> receive {quic_dist_stream, S, {reset, _}} -> false after 300 -> true end;"
+                    " _ -> false catch _:_ -> false end end)()")
         .is_atom("true");
   }
   auto stream = in_process()->open_stream(NodeName(node), tag);
@@ -261,9 +266,8 @@ bool Member::open_stream(const std::string& node, const std::string& tag) {
 void Member::lose_map(const Atom& map) {
   if (is_erlang()) {
     const std::string owner = "barrel_p2p_map:owner_name(" + quoted(map.string()) + ")";
-    erlang().eval("(fun() -> Old = whereis(" + owner +
-                  "), exit(Old, kill), (fun Wait(0) -> none; Wait(N) -> case whereis(" + owner +
-                  ") of P when is_pid(P), P =/= Old -> P; _ -> timer:sleep(20), Wait(N - 1) end end)(500) end)()");
+    evaluate("(fun() -> Old = whereis(" + owner + "), exit(Old, kill), (fun Wait(0) -> none; Wait(N) -> case whereis(" +
+             owner + ") of P when is_pid(P), P =/= Old -> P; _ -> timer:sleep(20), Wait(N - 1) end end)(500) end)()");
     stage_->forget_ended_processes(short_name_);
     return;
   }

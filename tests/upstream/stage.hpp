@@ -123,6 +123,8 @@ class Member {
   std::string short_name_;  ///< `c1`
   std::string name_;
   Node* in_process() const;  ///< Or nothing.
+  /// Of an Erlang node; what fails says what it was told.
+  Term evaluate(const std::string& expressions);
   ErlangNode& erlang() const;
 };
 
