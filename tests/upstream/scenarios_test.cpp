@@ -489,10 +489,17 @@ void rpc_all_pairs(Stage& stage) {
 void large_message(Stage& stage) {
   for (const auto* letter : {"a", "b"}) stage.start(letter).start_echo();
   stage.connect_all();
-  std::string megabyte(1024UL * 1024, '\0');
-  for (std::size_t at = 0; at < megabyte.size(); ++at) megabyte[at] = static_cast<char>('a' + at * 131 / 7 % 26);
-  echoes(stage, stage.at("a"), stage.at("b"), megabyte);
-  echoes(stage, stage.at("b"), stage.at("a"), megabyte);
+  constexpr std::size_t copies = 64UL * 1024;
+  const std::string piece = "sixteen letters.";
+  std::string megabyte;
+  for (std::size_t copy = 0; copy < copies; ++copy) megabyte += piece;
+  const Term wanted = Term::tuple({Atom("echo"), megabyte});
+  for (const auto& [from, to] : {std::pair("a", "b"), std::pair("b", "a")}) {
+    Probe probe = stage.at(from).probe();
+    stage.at(from).send_copies(stage.name_of(to), Atom("echo"), probe.pid, piece, copies);
+    stage.await([&] { return probe.count([&](const Term& answer) { return answer == wanted; }) == 1; },
+                std::string("a megabyte comes back from ") + to);
+  }
 }
 
 void live_streams_are_kept(Stage& stage) {

@@ -230,6 +230,18 @@ void Member::send_by_name(const std::string& node, const Atom& process, const Te
   }
 }
 
+void Member::send_copies(const std::string& node, const Atom& process, const Pid& from, const std::string& piece,
+                         std::size_t copies) {
+  if (is_erlang()) {
+    evaluate("(fun() -> {" + quoted(process.string()) + ", " + quoted(node) + "} ! {" + expression(from) +
+             ", binary:copy(" + expression(piece) + ", " + std::to_string(copies) + ")}, ok end)()");
+    return;
+  }
+  std::string whole;
+  for (std::size_t copy = 0; copy < copies; ++copy) whole += piece;
+  (void)in_process()->send(RemoteName(process, NodeName(node)), Term::tuple({from, whole}));
+}
+
 Pid Member::proxy_of(const Atom& service, const std::string& node) {
   // The facade of the Erlang library makes none.
   const Term made =

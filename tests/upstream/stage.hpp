@@ -106,6 +106,9 @@ class Member {
   void send_by_name(const std::string& node, const Atom& process, const Term& message);
   /// The process here that stands for a service of another node.
   Pid proxy_of(const Atom& service, const std::string& node);
+  /// The same of `{From, Binary}`, the binary made there of so many copies.
+  void send_copies(const std::string& node, const Atom& process, const Pid& from, const std::string& piece,
+                   std::size_t copies);
   /// Takes streams with the tag, as long as the node lives.
   void accept_streams(const std::string& tag);
   /// Opens one that stays. False: it was refused.
