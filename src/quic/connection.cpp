@@ -1,6 +1,7 @@
 #include "quic/connection.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <boost/asio/post.hpp>
 #include <cstring>
 #include <utility>
@@ -460,13 +461,22 @@ bool Connection::Native::bulk_would_delay(ngtcp2_tstamp now) const {
   return within_machine && now < last_signal + signals_last && statistics_of_path().bytes_in_flight >= under_way_max;
 }
 
+/// Of a packet of the stream. A round of all that wait is a mebibyte at most, so that a thousand have narrow packets.
+std::size_t Connection::Native::turn_bytes(const SendStream& stream, std::size_t packet_max) const {
+  constexpr std::size_t round_bytes = 1024UL * 1024;
+  constexpr std::size_t least = payload_bytes_max;
+  // Packets of one size leave with one system call.
+  const std::size_t share = std::bit_floor(round_bytes / std::max<std::size_t>(sending.waiting(stream), 1));
+  return std::min(packet_max, std::max(share, least));
+}
+
 ngtcp2_ssize Connection::Native::write_one(std::uint8_t* out, std::size_t size, ngtcp2_tstamp now, ngtcp2_path& path) {
   for (;;) {
     StreamId id = -1;
     const bool bulk =
         !bulk_would_delay(now) && (bulk_reserve == 0 || ngtcp2_conn_get_max_data_left(connection) > bulk_reserve);
     SendStream* const stream = established ? sending.next(id, bulk) : nullptr;
-    const auto written = offer(stream, id, out, size, now, path);
+    const auto written = offer(stream, id, out, stream == nullptr ? size : turn_bytes(*stream, size), now, path);
     switch (written) {
       case NGTCP2_ERR_STREAM_DATA_BLOCKED: sending.block(id); continue;
       case NGTCP2_ERR_STREAM_NOT_FOUND: sending.erase(id); continue;

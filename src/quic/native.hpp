@@ -71,6 +71,7 @@ struct Connection::Native {
   void write_packets(ngtcp2_tstamp now);
   /// The time for ngtcp2, which takes none that is before one that it had: version 1 ends the program then.
   ngtcp2_tstamp time(ngtcp2_tstamp ahead = 0) noexcept { return latest = std::max(latest, timestamp() + ahead); }
+  [[nodiscard]] std::size_t turn_bytes(const SendStream& stream, std::size_t packet_max) const;
   [[nodiscard]] bool bulk_would_delay(ngtcp2_tstamp now) const;
   /// Bytes of the largest packet that may be written now.
   [[nodiscard]] std::size_t packet_bytes() const;

@@ -84,6 +84,8 @@ class SendQueue {
 
   /// The stream that is next, if any has work. Without `bulk` none of that class.
   [[nodiscard]] SendStream* next(StreamId& id, bool bulk);
+  /// How many of its class have work.
+  [[nodiscard]] std::size_t waiting(const SendStream& stream) const noexcept { return turns_[index(stream)].size(); }
   /// So many bytes of it went into a packet.
   void sent(StreamId id, std::uint64_t bytes, bool fin);
   void block(StreamId id);
