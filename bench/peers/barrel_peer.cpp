@@ -7,7 +7,7 @@
 //
 // DIRECTORY is empty at first: keys and certificates are made in it, and nodes are found beside it. DIVISOR makes the
 // work smaller. ONLY, for profiles: round_trip, one_way_64, one_way_1024, one_way_65536, one_way_1048576, bulk,
-// local_send, spawns or connects.
+// stream, local_send, spawns or connects.
 #include <unistd.h>
 #include <zlib.h>
 
@@ -36,6 +36,8 @@ constexpr const char* server_name = "server@127.0.0.1";
 constexpr const char* third_name = "third@127.0.0.1";
 constexpr std::uint64_t bulk_bytes = 1024UL * 1024 * 1024;
 constexpr std::size_t bulk_message_bytes = 65'536;
+constexpr std::size_t stream_block_bytes = 262'144;
+constexpr std::chrono::seconds patience(60);
 
 /// Atoms are looked up once, as a program would.
 struct Words {
@@ -298,16 +300,58 @@ Result<Subscription> count_puts(Node& node) {
   });
 }
 
+/// Reads the stream to its end and answers with the number of bytes that were right.
+void drain(Stream stream) {
+  const Bytes block = pattern(stream_block_bytes);
+  std::uint64_t right = 0;
+  for (;;) {
+    const auto bytes = stream.read(patience);
+    if (!bytes) return;
+    if (bytes->empty()) break;
+    ByteView rest(*bytes);
+    while (!rest.empty()) {
+      const ByteView wanted = ByteView(block).subspan(right % block.size());
+      const auto part = rest.first(std::min(rest.size(), wanted.size()));
+      if (!std::ranges::equal(part, wanted.first(part.size()))) return;
+      right += part.size();
+      rest = rest.subspan(part.size());
+    }
+  }
+  Bytes answer;
+  for (const char digit : std::to_string(right)) answer.push_back(static_cast<std::uint8_t>(digit));
+  if (stream.write(std::move(answer), patience)) (void)stream.finish();
+}
+
+/// One stream of the same amount as one transfer of ngtcp2's example.
+bool stream(Node& node, std::uint64_t divisor) {
+  const std::uint64_t blocks = bulk_bytes / stream_block_bytes / divisor;
+  const Bytes block = pattern(stream_block_bytes);
+  auto opened = node.open_stream(NodeName(server_name), "bench", patience);
+  if (!opened) return false;
+  const auto start = Clock::now();
+  for (std::uint64_t number = 0; number < blocks; ++number) {
+    if (!opened->write(block, patience)) return false;
+  }
+  if (!opened->finish()) return false;
+  const auto answer = opened->read(patience);
+  if (!answer || std::stoull(std::string(as_text(*answer))) != blocks * block.size()) return false;
+  figure("stream_bytes", static_cast<double>(blocks * block.size()) / (nanoseconds_since(start) / 1e9) / 1e6, "MB/s");
+  return true;
+}
+
 int serve_until_killed(const std::string& directory, const std::string& name) {
   auto node = Node::start(config_of(name, directory));
   if (!node) return std::fprintf(stderr, "%s\n", node.error().message().c_str()), 1;
   const Pid server = node->spawn(serve);
   if (!node->register_process(words().bench, server)) return 1;
   const auto counting = count_puts(*node);
-  if (!counting) return 1;
+  auto streams = node->accept_streams("bench");
+  if (!counting || !streams) return 1;
   std::printf("ready %d\n", node->port());
   std::fflush(stdout);
-  for (;;) pause();
+  for (;;) {
+    if (auto next = streams->next(patience)) drain(std::move(*next));
+  }
 }
 
 /// Counts the words of the other nodes.
@@ -371,6 +415,7 @@ int work(const std::string& directory, const std::string& port, const Work& all)
     ended.set_value(good);
   });
   if (!ended.get_future().get()) return 1;
+  if (all.has("stream") && !stream(*node, all.divisor)) return 1;
   return !all.has("connects") || connects(*node, all.divisor) ? 0 : 1;
 }
 
