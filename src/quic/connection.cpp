@@ -457,7 +457,7 @@ ngtcp2_ssize Connection::Native::offer(SendStream* stream, StreamId id, std::uin
 /// bulk leaves it short. (A window of BBR is three send quanta at least, of ten wide packets each.)
 bool Connection::Native::bulk_would_delay(ngtcp2_tstamp now) const {
   constexpr ngtcp2_duration signals_last = 20 * NGTCP2_MILLISECONDS;
-  constexpr std::uint64_t under_way_max = 160UL * 1024;
+  constexpr std::uint64_t under_way_max = 64UL * 1024;
   return within_machine && now < last_signal + signals_last && statistics_of_path().bytes_in_flight >= under_way_max;
 }
 
