@@ -144,7 +144,10 @@ struct ReplicationConfig {
       1024UL * 1024;  ///< `map_entry_bytes_max`, 1 KiB to 16 MiB: key and value of one
                       ///< put, key and payload of a reminder. Larger things are for streams.
   std::size_t service_meta_bytes_max = 16UL * 1024;  ///< `service_meta_bytes_max`, 64 to 1 MiB.
-  std::vector<MapAtStart> maps;                      ///< `replicated_maps`
+  std::chrono::milliseconds service_tombstone_ttl{
+      3'600'000};  ///< `service_tombstone_ttl_ms`, from 1000: how long registrations and campaigns that ended, and
+                   ///< those of nodes that are gone, are remembered. Longer than any split, or it may bring some back.
+  std::vector<MapAtStart> maps;  ///< `replicated_maps`
   ReminderConfig reminders;
 };
 

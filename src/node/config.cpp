@@ -303,6 +303,7 @@ std::vector<Key> replication_keys() {
       {"", "map_tombstone_hold_ms", milliseconds(0, 12 * month_ms, in(&Config::map_tombstone_hold))},
       {"", "map_entry_bytes_max", integer(kib, 16 * kib * kib, in(&Config::map_entry_bytes_max))},
       {"", "service_meta_bytes_max", integer(64, kib * kib, in(&Config::service_meta_bytes_max))},
+      {"", "service_tombstone_ttl_ms", milliseconds(1000, month_ms, in(&Config::service_tombstone_ttl))},
       {"", "replicated_maps", {Field::Form::toml, read_maps, same_maps}},
   };
 }

@@ -81,6 +81,8 @@ services::ServicesConfig services_config(const NodeConfig& config) {
   services.leader.anti_entropy_period = replication.anti_entropy;
   services.leader.vouch_for = services.leader.expect_for = replication.lease;
   services.leader.lease = replication.lease - replication.heartbeat;
+  services.registry.tombstone_age = services.registry.forget_after = replication.service_tombstone_ttl;
+  services.leader.tombstone_age = services.leader.forget_after = replication.service_tombstone_ttl;
   services.maps.anti_entropy_period = replication.anti_entropy;
   services.types.anti_entropy_period = replication.anti_entropy;
   services.maps.scan_period = replication.map_scan;

@@ -242,6 +242,9 @@ Result<void> check_replication(const NodeConfig& config) {
   if (replication.service_meta_bytes_max < 64 || replication.service_meta_bytes_max > kib * kib) {
     return bad("service_meta_bytes_max", "must be between 64 and 1048576");
   }
+  if (!between(replication.service_tombstone_ttl, 1000ms)) {
+    return bad("service_tombstone_ttl_ms", "must be at least 1000 (milliseconds)");
+  }
   if (config.hidden && !replication.maps.empty()) {
     return bad("replicated_maps", "are of no use to a hidden node, which is no member: leave out one of them");
   }

@@ -244,6 +244,7 @@ INSTANTIATE_TEST_SUITE_P(
                     std::pair("[[replicated_maps]]\nname = \"m\"\ntombstone_ttl_ms = 5", "tombstone_ttl_ms"),
                     std::pair("hidden = true\n[[replicated_maps]]\nname = \"m\"", "hidden"),
                     std::pair("map_entry_bytes_max = 1", "line 1"), std::pair("service_meta_bytes_max = 1", "line 1"),
+                    std::pair("service_tombstone_ttl_ms = 10", "service_tombstone_ttl_ms"),
                     std::pair("ring_size = 0", "ring_size"), std::pair("ring_size = 1048577", "ring_size"),
                     std::pair("placement_min_members = 0", "placement_min_members"),
                     std::pair("reminder_scan_ms = 10", "reminder_scan_ms"),
