@@ -249,12 +249,18 @@ double heap_mebibytes() {
 struct Gauge {
   const char* name;
   double slack;
+  std::size_t chart;
 };
+constexpr std::array charts{"MiB", "atoms", "what lives", "what is over and remembered", "the rest"};
 constexpr std::array gauges{
-    Gauge{"memory, MiB", 2}, Gauge{"heap in use, MiB", 1},   Gauge{"descriptors", 3},   Gauge{"threads", 1},
-    Gauge{"atoms", 100},     Gauge{"processes", 20},         Gauge{"connections", 5},   Gauge{"members", 1},
-    Gauge{"services", 20},   Gauge{"services removed", 100}, Gauge{"map entries", 100}, Gauge{"map tombstones", 500},
-    Gauge{"reminders", 50},  Gauge{"reminders over", 500},   Gauge{"passive view", 5},
+    Gauge{"memory, MiB", 2, 0},   Gauge{"heap in use, MiB", 1, 0},
+    Gauge{"descriptors", 3, 4},   Gauge{"threads", 1, 4},
+    Gauge{"atoms", 100, 1},       Gauge{"processes", 20, 4},
+    Gauge{"connections", 5, 4},   Gauge{"members", 1, 4},
+    Gauge{"services", 20, 2},     Gauge{"services removed", 100, 3},
+    Gauge{"map entries", 100, 2}, Gauge{"map tombstones", 500, 3},
+    Gauge{"reminders", 50, 2},    Gauge{"reminders over", 500, 3},
+    Gauge{"passive view", 5, 4},
 };
 using Sample = std::array<double, gauges.size()>;
 
@@ -330,6 +336,19 @@ struct Options {
   std::string svg, csv;
 };
 
+/// Of at most a hundred samples.
+std::vector<sim::Chart> charts_of(const std::vector<sim::Series>& history) {
+  std::vector<sim::Chart> drawn;
+  for (const char* title : charts) drawn.push_back({title, "minutes", "", {}});
+  for (std::size_t gauge = 0; gauge < gauges.size(); ++gauge) {
+    const auto& points = history[gauge].points;
+    sim::Series thinned{gauges[gauge].name, {}};
+    for (std::size_t at = 0; at < points.size(); at += 1 + points.size() / 100) thinned.points.push_back(points[at]);
+    drawn[gauges[gauge].chart].series.push_back(std::move(thinned));
+  }
+  return drawn;
+}
+
 /// False when something grew.
 bool report(const std::vector<sim::Series>& history, const std::string& title, const Options& options) {
   sim::Report report;
@@ -343,9 +362,9 @@ bool report(const std::vector<sim::Series>& history, const std::string& title, c
     std::snprintf(more.data(), more.size(), "%+.1f %%", before > 0 ? 100 * (after / before - 1) : 0.0);
     table.rows.push_back({gauges[gauge].name, sim::number_text(points.front().second), sim::number_text(before),
                           sim::number_text(after), more.data()});
-    report.charts.push_back({gauges[gauge].name, "minutes", gauges[gauge].name, {history[gauge]}});
   }
   report.tables.push_back(std::move(table));
+  report.charts = charts_of(history);
   sim::write_text(report, std::cout);
   if (!options.svg.empty()) {
     std::ofstream file(options.svg);

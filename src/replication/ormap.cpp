@@ -316,11 +316,13 @@ std::vector<Term> OrMap::retire_tombstones(WallMilliseconds cutoff, std::size_t 
   return keys;
 }
 
-std::vector<Term> OrMap::collect_tombstones(WallMilliseconds cutoff, std::size_t count_max) {
+std::vector<Term> OrMap::collect_tombstones(WallMilliseconds cutoff, std::size_t count_max,
+                                            const std::function<void(const Term& key)>& leaving) {
   std::vector<Term> keys;
   while (keys.size() < count_max && !retired_.empty() && retired_.front().since < cutoff) {
     Grave grave = pop(retired_, oldest_since);
     if (!is_valid(grave)) continue;
+    if (leaving) leaving(grave.key);
     erase(grave.key);
     keys.push_back(std::move(grave.key));
   }

@@ -127,8 +127,10 @@ class OrMap {
   /// Tombstones whose wall time is below `cutoff`, the oldest first, each only once and at most `count_max`: they stay.
   std::vector<Term> retire_tombstones(WallMilliseconds cutoff, std::size_t count_max = no_limit);
   /// Removes retired tombstones whose wall time is below `cutoff`, but for those that came at or after `cutoff` to
-  /// remove a value here: other nodes may still have the value then. At most `count_max`; returns their keys.
-  std::vector<Term> collect_tombstones(WallMilliseconds cutoff, std::size_t count_max = no_limit);
+  /// remove a value here: other nodes may still have the value then. At most `count_max`; returns their keys. `leaving`
+  /// is told of each before it goes.
+  std::vector<Term> collect_tombstones(WallMilliseconds cutoff, std::size_t count_max = no_limit,
+                                       const std::function<void(const Term& key)>& leaving = {});
 
   /// A key that Erlang nodes take for the same one, though it is another: `1` and `1.0`, at any depth. They lose one of
   /// the two at the next merge, so such a key must not be put.

@@ -87,7 +87,8 @@ void OrMapState::erase(const Term& key) {
 
 std::vector<Term> OrMapState::collect_tombstones(WallMilliseconds cutoff, std::size_t count_max) {
   retire_before(cutoff, count_max);
-  return map_.collect_tombstones(cutoff, count_max);
+  // One that was erased and came anew since it retired is in the digests, which look at its key.
+  return map_.collect_tombstones(cutoff, count_max, [this](const Term& key) { digests_.erase(key, key_hash(key)); });
 }
 
 void OrMapState::retire_tombstones(WallMilliseconds cutoff, std::size_t count_max) {
@@ -97,6 +98,7 @@ void OrMapState::retire_tombstones(WallMilliseconds cutoff, std::size_t count_ma
 }
 
 void OrMapState::retire_before(WallMilliseconds cutoff, std::size_t count_max) {
+  reviewed_from_ = std::max(reviewed_from_, cutoff);
   for (const auto& key : map_.retire_tombstones(cutoff, count_max)) digests_.erase(key, key_hash(key));
 }
 
@@ -115,7 +117,7 @@ const Entry& OrMapState::note(const OrMap::Record& record) {
 void OrMapState::review(const Term& key) {
   const auto* record = map_.record(key);
   assert(record != nullptr);
-  note(*record);
+  if (record->second.is_live() || record->second.stamp().wall >= reviewed_from_) note(*record);
 }
 
 bool OrMapState::merge(const Atom& from, const Term& entries) {
@@ -151,7 +153,13 @@ bool OrMapState::merge(const Atom& from, const Term& entries) {
 std::optional<Term> OrMapState::snapshot() const {
   // Tombstones alone are sent as well: who does not hear of them keeps what was removed.
   if (map_.size() == 0) return std::nullopt;
-  return map_.to_term();
+  if (!config_.in_snapshots) return map_.to_term();
+  std::vector<TermPair> pairs;
+  for (const auto& [key, entry] : map_.entries()) {
+    if (config_.in_snapshots(entry)) pairs.emplace_back(key, to_term(entry));
+  }
+  if (pairs.empty()) return std::nullopt;
+  return Term::map(std::move(pairs));
 }
 
 Term OrMapState::entry(const Term& key) const {

@@ -29,6 +29,7 @@ struct OrMapStateConfig {
   EntryCheck check{};                    ///< Which entries of peers are taken; empty: all that are well-formed.
   /// Which entries peers are told of when digests are compared; empty: all. See `OrMapState::review`.
   std::function<bool(const Term& key)> offered{};
+  std::function<bool(const Entry& entry)> in_snapshots{};  ///< Which entries whole snapshots have; empty: all.
 };
 
 struct OrMapStateCounters {
@@ -62,7 +63,7 @@ class OrMapState final : public ReplicatedState {
   void settle() { digests_.settle(); }
   /// Forgets an entry without a trace.
   void erase(const Term& key);
-  /// `offered` may say something else than before of the key, which is present.
+  /// `offered` may say something else than before of the key, which is present. Retired tombstones stay so.
   void review(const Term& key);
   /// Forgets tombstones that were stamped before `cutoff`, at most `count_max`; returns their keys.
   std::vector<Term> collect_tombstones(WallMilliseconds cutoff, std::size_t count_max = OrMap::no_limit);
@@ -101,6 +102,7 @@ class OrMapState final : public ReplicatedState {
   OrMap map_;
   DigestTree digests_;
   WallMilliseconds retired_before_ = std::numeric_limits<WallMilliseconds>::min();
+  WallMilliseconds reviewed_from_ = std::numeric_limits<WallMilliseconds>::min();  ///< Older tombstones have retired.
   std::vector<TermPair> overruled_;
   OrMapStateCounters counters_;
 };

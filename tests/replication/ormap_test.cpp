@@ -414,6 +414,45 @@ TEST(OrMapState, a_retired_tombstone_answers_older_values_though_the_clock_was_s
   EXPECT_EQ(overruled.front().first, Term("key"));
 }
 
+namespace {
+
+/// A value of a peer and, right behind it, its removal at that time.
+void merge_removed(OrMapState& state, const char* key, WallMilliseconds at) {
+  const Atom peer("b@h");
+  ASSERT_TRUE(state.merge(peer, Term::map({{key, to_term(Entry::value("v", {{1000, 0}, peer}))}})));
+  ASSERT_TRUE(state.merge(peer, Term::map({{key, to_term(Entry::tombstone({at, 0}))}})));
+}
+
+}  // namespace
+
+TEST(OrMapState, a_tombstone_that_is_reviewed_after_it_has_retired_stays_out_of_the_digests) {
+  HybridClock clock;
+  WallMilliseconds wall = 1'000'000;
+  OrMapState state({.own = Atom("a@h")}, clock, [&] { return wall; }, {});
+  merge_removed(state, "key", 2000);
+  ASSERT_TRUE(state.collect_tombstones(5000).empty()) << "it removed something here just now";
+  ASSERT_EQ(state.digests()->summary().count, 0U);
+  state.review("key");
+  EXPECT_EQ(state.digests()->summary().count, 0U);
+  wall += 60'000;
+  EXPECT_EQ(state.collect_tombstones(wall), std::vector<Term>{Term("key")});
+}
+
+TEST(OrMapState, a_tombstone_that_came_anew_leaves_the_digests_when_it_is_collected) {
+  HybridClock clock;
+  WallMilliseconds wall = 1'000'000;
+  OrMapState state({.own = Atom("a@h")}, clock, [&] { return wall; }, {});
+  merge_removed(state, "key", 5000);
+  ASSERT_TRUE(state.collect_tombstones(6000).empty()) << "it has retired";
+  state.erase("key");
+  wall += 10;
+  merge_removed(state, "older", 2000);
+  merge_removed(state, "key", 5000);
+  ASSERT_EQ(state.digests()->summary().count, 2U);
+  EXPECT_EQ(state.collect_tombstones(wall - 5, 1), std::vector<Term>{Term("key")}) << "it retired first, the other now";
+  EXPECT_EQ(state.digests()->summary().count, 0U);
+}
+
 // The laws.
 
 namespace {
