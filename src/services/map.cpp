@@ -25,11 +25,13 @@ std::uint64_t seed_of(const MapsConfig& config, const Atom& map) {
 }
 
 replication::OrMapStateConfig state_config(const MapsConfig& config, const MapOptions& options,
-                                           replication::EntryCheck check) {
+                                           replication::EntryCheck check,
+                                           std::function<bool(const Entry&)> in_snapshots) {
   replication::OrMapStateConfig state;
   state.own = config.own;
   state.entries_max = options.entries_max;
   state.check = std::move(check);
+  if (options.prune_on_node_down) state.in_snapshots = std::move(in_snapshots);
   return state;
 }
 
@@ -58,8 +60,9 @@ Map::Map(Atom name, MapOptions options, MapSurroundings& around, const Now& now)
       around_(around),
       now_(now),
       state_(
-          state_config(around.config, options_,
-                       [this](const Term& /*key*/, const Entry& entry) { return accepts(entry); }),
+          state_config(
+              around.config, options_, [this](const Term& /*key*/, const Entry& entry) { return accepts(entry); },
+              [this](const Entry& entry) { return has_recent_author(entry); }),
           around.clock, [this] { return now_.wall; },
           [this](const Term& key, Change change, const Entry& entry, const Atom& from) {
             changed(key, change, entry, from);
@@ -225,6 +228,14 @@ bool Map::accepts(const Entry& entry) const {
     if (departed != around_.departed.end() && entry.stamp() <= departed->second) return false;
   }
   return is_valid(entry.value());
+}
+
+/// Erlang nodes forget such entries as soon as they lose the author as a neighbour, and would take them back from a
+/// snapshot and keep them. So it has none of an author that has missed a beat; in the next one they are again.
+bool Map::has_recent_author(const Entry& entry) const {
+  if (!entry.is_live() || !entry.only_by(entry.writer())) return true;
+  const auto silence = around_.members.silent_for(entry.writer(), now_.monotonic);
+  return !silence || 2 * *silence <= 3 * around_.members.heartbeat();
 }
 
 void Map::deliver(const Term& payload, const Now& now, Effects& out) {

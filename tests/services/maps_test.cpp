@@ -772,6 +772,24 @@ TEST(Maps, entries_of_a_node_that_was_only_cut_off_come_back_with_it) {
   EXPECT_EQ(world.get(world.b, flags, "key"), "1");
 }
 
+TEST(Maps, erlang_nodes_are_not_given_entries_of_a_node_that_has_missed_a_beat) {
+  Pair world(presence());
+  world.put(world.b, flags, "key", 1);
+  world.pass(5s);
+  const auto given = [&](const char* name) {
+    const Atom erlang = world.add(name, MapsWorld::Kind::erlang);
+    world.link(world.a, erlang);
+    EXPECT_TRUE(world.open(erlang, flags));
+    world.pass(500ms);
+    return world.get(erlang, flags, "key");
+  };
+  EXPECT_EQ(given("before@h"), "1");
+  world.stop(world.b);
+  world.pass(3500ms);
+  EXPECT_EQ(given("after@h"), std::nullopt);
+  EXPECT_EQ(world.get(world.a, flags, "key"), "1") << "its lease still runs";
+}
+
 TEST(Maps, entries_of_a_node_that_nobody_has_heard_of_are_forgotten_after_a_minute) {
   Pair world(presence());
   const Atom ghost("ghost@h");

@@ -675,9 +675,9 @@ constexpr Scenario scenarios[] = {
     {"map_owner_restart_full_sync", owner_restart},
     {"map_created_after_formation", created_after_formation},
     {"map_presence_prunes", presence_prunes, nullptr, false,
-     "Erlang nodes forget the entries at once, C++ nodes when the lease is over: an Erlang node that asks in between "
-     "is "
-     "given them again, and keeps them (docs/mixed.md)"},
+     "Erlang nodes forget the entries at once, C++ nodes when the lease is over: an Erlang node that asks within a "
+     "beat "
+     "and a half is given them again, and keeps them (docs/mixed.md)"},
     {"map_persist_full_restart", persist_full_restart},
     {"shard_converge_and_agree", placement_converges},
     {"shard_node_death_reassigns", node_death_reassigns},
