@@ -29,6 +29,9 @@ std::optional<WallMilliseconds> emit_of(const Term& value) {
   return value.is_tagged("alive", 2) ? value[1].as_int64() : std::nullopt;
 }
 
+/// Of the clock by more than is taken.
+bool is_ahead(WallMilliseconds emit, WallMilliseconds wall, Milliseconds skew) { return emit > wall + skew.count(); }
+
 }  // namespace
 
 Members::Members(MembersConfig config, replication::HybridClock& clock, const Now& now)
@@ -68,7 +71,7 @@ void Members::set_native(const Atom& node) { replica_.set_native(node); }
 void Members::leave(const Now& now, Effects& out) {
   if (std::exchange(left_, true)) return;
   now_ = now;
-  own_emit_ = std::max(own_emit_ + 1, now.wall);
+  own_emit_ = is_ahead(own_emit_, now.wall, config_.skew) ? now.wall : std::max(own_emit_ + 1, now.wall);
   replica_.broadcast_custom(Term::tuple({Atom("goodbye"), own_emit_}), from_replica_);
   set_own(false);
   finish(out);
@@ -112,8 +115,8 @@ MonotonicTime Members::deadline() const noexcept {
 }
 
 void Members::beat(const Now& now) {
-  // Beats of a clock that was set back are beats all the same.
-  own_emit_ = std::max(own_emit_, now.wall);
+  // Beats of a clock that was set back are beats all the same; but those from farther ahead than the skew nobody takes.
+  own_emit_ = is_ahead(own_emit_, now.wall, config_.skew) ? now.wall : std::max(own_emit_, now.wall);
   set_own(true);
   last_beat_ = now.monotonic;
   next_beat_ = now.monotonic + config_.heartbeat;
@@ -153,11 +156,12 @@ bool Members::is_fresh(WallMilliseconds emit) const noexcept {
 }
 
 bool Members::renew(const Atom& node, Lease& lease, WallMilliseconds emit) {
-  if (emit > now_.wall + config_.skew.count()) {
+  if (is_ahead(emit, now_.wall, config_.skew)) {
     ++counters_.rejected_in_future;
     return false;
   }
-  if (emit <= lease.emit) return false;
+  // What is ahead by now was taken before our clock was set back, and says nothing of the order.
+  if (emit <= lease.emit && !is_ahead(lease.emit, now_.wall, config_.skew)) return false;
   lease.emit = emit;
   const bool fresh = is_fresh(emit);
   if (fresh) {
@@ -300,12 +304,14 @@ void Members::merge_custom(const Atom& from, const Term& payload) {
 
 void Members::said_goodbye(const Atom& node, const Term& emit) {
   const auto said = emit.as_int64();
-  if (!said || *said > now_.wall + config_.skew.count()) {
+  if (!said || is_ahead(*said, now_.wall, config_.skew)) {
     ++counters_.rejected;
     return;
   }
   const auto found = leases_.find(node);
-  if (found == leases_.end() || *said < found->second.emit) return;  // it said something since
+  if (found == leases_.end()) return;
+  if (*said < found->second.emit && !is_ahead(found->second.emit, now_.wall, config_.skew))
+    return;  // it said something since
   found->second.emit = *said;
   set_member(node, found->second, false);
   end(node, found->second);

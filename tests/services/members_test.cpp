@@ -94,6 +94,14 @@ class Machine {
   }
 };
 
+/// What a beat of the node says of itself.
+std::optional<WallMilliseconds> emit_in(const Term& delta, const Atom& node) {
+  const Term* const entry = delta.is_tagged("delta", 3) ? delta[2].find(node) : nullptr;
+  if (entry == nullptr) return std::nullopt;
+  const auto beat = replication::entry_of(*entry);
+  return beat && beat->is_live() ? beat->value()[1].as_int64() : std::nullopt;
+}
+
 TEST(Members, a_node_alone_is_its_own_member_and_beats_in_its_period) {
   Machine node;
   EXPECT_EQ(node.list(), "a@h");
@@ -162,6 +170,41 @@ TEST(Members, a_wall_clock_that_jumps_ends_no_lease) {
   node.pass(1s);
   EXPECT_EQ(node.list(), "a@h b@h");
   EXPECT_TRUE(node.members->is_alive(Atom("b@h")));
+}
+
+// Others refuse what is ahead of their clocks by more than the skew.
+TEST(Members, a_node_whose_clock_was_far_ahead_and_is_right_again_says_so_with_its_next_beat) {
+  Machine node;
+  node.now.wall += 3'600'000;
+  node.pass(2s);
+  EXPECT_EQ(emit_in(node.broadcasts().back(), node.own), start_wall + 3'602'000);
+  node.now.wall -= 3'600'000;
+  node.pass(2s);
+  EXPECT_EQ(emit_in(node.broadcasts().back(), node.own), start_wall + 4000);
+}
+
+TEST(Members, beats_of_a_clock_that_is_set_back_by_less_than_the_skew_do_not_fall) {
+  Machine node;
+  node.pass(2s);
+  node.now.wall -= 4000;
+  node.pass(2s);
+  EXPECT_EQ(emit_in(node.broadcasts().back(), node.own), start_wall + 2000);
+  node.pass(4s);
+  EXPECT_EQ(emit_in(node.broadcasts().back(), node.own), start_wall + 4000);
+}
+
+TEST(Members, what_was_heard_of_a_clock_that_was_far_ahead_like_ours_does_not_hide_what_comes_later) {
+  Machine node;
+  node.now.wall += 3'600'000;
+  node.hear("b@h", start_wall + 3'600'000);
+  node.now.wall -= 3'600'000;
+  for (int beat = 1; beat < 10; ++beat) {
+    node.pass(2s);
+    node.hear("b@h", start_wall + beat * 2000, 3);
+    EXPECT_EQ(node.list(), "a@h b@h") << beat;
+  }
+  node.pass(7s);
+  EXPECT_EQ(node.list(), "a@h");
 }
 
 TEST(Members, who_was_paused_longer_than_its_lease_is_no_member_until_its_next_beat) {
