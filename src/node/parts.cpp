@@ -299,6 +299,7 @@ Result<void> Node::Parts::make_services() {
   if (config.hidden) return {};
   replication::StoreConfig where;
   where.directory = directory_of(config, config.replication.store_dir, "store");
+  where.mark = services::clock_mark_name;
   auto store = replication::DurableStore::open(where);
   if (!store) return std::unexpected(store.error());
   if (const auto& damage = (*store)->damage()) logger->error("{}", damage->error(where.directory).message());

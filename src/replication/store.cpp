@@ -110,21 +110,26 @@ Result<std::unique_ptr<DurableStore>> DurableStore::open(StoreConfig config) {
   if (!opened) return std::unexpected(opened.error());
   auto table = store::RecordTable::open(opened->database);
   if (!table) return std::unexpected(table.error());
-  std::unique_ptr<DurableStore> durable(new DurableStore(std::move(config), std::move(*lock),
-                                                         std::move(opened->database), std::move(*table),
-                                                         std::move(opened->contents)));
+  // Where it cannot be made, as on a disk that is full already, the value is in the database alone until the next
+  // start.
+  auto mark = config.mark.empty() ? Result<store::MarkFile>(store::MarkFile())
+                                  : store::MarkFile::open(directory.mark(), writable);
+  std::unique_ptr<DurableStore> durable(
+      new DurableStore(std::move(config), std::move(*lock), std::move(opened->database), std::move(*table),
+                       std::move(opened->contents), mark ? std::move(*mark) : store::MarkFile()));
   durable->damage_ = std::move(opened->damage);
   durable->created_ = opened->created;
   return durable;
 }
 
 DurableStore::DurableStore(StoreConfig config, store::StoreLock lock, sqlite::Database database,
-                           store::RecordTable table, store::Contents contents)
+                           store::RecordTable table, store::Contents contents, store::MarkFile mark)
     : config_(std::move(config)),
       lock_(std::move(lock)),
       database_(std::move(database)),
       table_(std::move(table)),
-      contents_(std::move(contents)) {
+      contents_(std::move(contents)),
+      mark_(std::move(mark)) {
   if (config_.access == StoreConfig::Access::read_write) {
     thread_ = std::thread([this] {
       name_this_thread("bp2p-store");
@@ -180,11 +185,13 @@ void DurableStore::run() {
     lock.unlock();
 
     const auto start = Clock::now();
+    const bool marked = write_mark(group);
     const auto written = commit(group);
     const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
     note(group, written.has_value(), took);
     for (const auto& [batch, done] : group) {
-      if (done) done(written);
+      const bool only_mark = marked && batch.changes_.size() == 1 && mark_in(batch) != nullptr;
+      if (done) done(only_mark ? Result<void>() : written);
     }
     const auto reported = group.size();
     group.clear();
@@ -206,6 +213,30 @@ void DurableStore::note(const std::vector<Queued>& group, bool written, std::chr
   } else {
     ++statistics_.failures;
   }
+}
+
+/// The last change of the value that is written when there is no room; nullptr: there is none.
+const WriteBatch::Change* DurableStore::mark_in(const WriteBatch& batch) const {
+  if (config_.mark.empty()) return nullptr;
+  const auto found = std::ranges::find_if(batch.changes_.rbegin(), batch.changes_.rend(), [&](const auto& change) {
+    return change.kind == WriteBatch::Kind::put && change.collection == store::values_collection &&
+           change.key == encode_term(Term(config_.mark));
+  });
+  return found == batch.changes_.rend() ? nullptr : &*found;
+}
+
+/// Whether those of the group are on disk.
+bool DurableStore::write_mark(const std::vector<Queued>& group) {
+  bool written = true;
+  for (const auto& queued : group) {
+    const auto* const change = mark_in(queued.batch);
+    if (change == nullptr) continue;
+    const auto value = decode_term(change->entry);
+    const auto number = value ? value->term.as_int64() : std::nullopt;
+    const std::lock_guard lock(database_mutex_);
+    written = number && mark_.write(*number) && written;
+  }
+  return written;
 }
 
 /// Changes of one transaction, and the totals as they will be.
@@ -342,6 +373,11 @@ Result<Term> DurableStore::value(std::string_view name) const {
     if (other == name) found = std::move(value);
   });
   if (!loaded) return std::unexpected(loaded.error());
+  if (name == config_.mark) {
+    const std::lock_guard lock(database_mutex_);
+    const auto number = mark_.number();
+    if (number > (found ? found->as_int64().value_or(0) : 0)) return Term(number);
+  }
   if (!found) return fail(Errc::not_found, "the store holds no value " + std::string(name));
   return std::move(*found);
 }

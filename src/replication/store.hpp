@@ -11,7 +11,7 @@
 //   One kind cannot be told from a crash: when the last transactions are missing from the end of the log, or the file
 //   itself was taken away.
 // - A full disk fails the writes that find it full; nothing that was there is lost, and writes succeed again when there
-//   is room.
+//   is room. One number has its room from the start.
 //
 // Layout of the file: store_format.hpp. Files of the directory: store_directory.hpp. Source of the requirements:
 // protocol document 04, section 8, rows 7 and 19 to 22.
@@ -38,6 +38,7 @@
 #include "replication/sqlite.hpp"
 #include "replication/store_directory.hpp"
 #include "replication/store_format.hpp"
+#include "replication/store_mark.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -89,6 +90,9 @@ struct StoreConfig {
   std::filesystem::path directory;
   Access access = Access::read_write;
   std::size_t queue_bytes_max = 64UL * 1024 * 1024;  ///< Of batches that are not on disk yet: a second of a slow disk.
+  /// Name of a value that is a number above 0 and only rises: it has its room from the start, so that a batch with it
+  /// alone succeeds when the disk is full. Empty: none is.
+  std::string mark{};
 };
 
 /// What was found to be damaged, and what became of it.
@@ -173,8 +177,10 @@ class DurableStore {
   class Transaction;
 
   DurableStore(StoreConfig config, store::StoreLock lock, sqlite::Database database, store::RecordTable table,
-               store::Contents contents);
+               store::Contents contents, store::MarkFile mark);
   void run();
+  [[nodiscard]] const WriteBatch::Change* mark_in(const WriteBatch& batch) const;
+  bool write_mark(const std::vector<Queued>& group);
   Result<void> commit(const std::vector<Queued>& group);
   void note(const std::vector<Queued>& group, bool written, std::chrono::microseconds took);
 
@@ -187,6 +193,7 @@ class DurableStore {
   mutable sqlite::Database database_;
   store::RecordTable table_;
   store::Contents contents_;
+  store::MarkFile mark_;
 
   mutable std::mutex mutex_;
   std::condition_variable work_;

@@ -2,6 +2,7 @@
 //
 //   DIR/store.lock               locked (flock) as long as a process uses the store; holds its pid
 //   DIR/store.db, store.db-wal   the database and its write-ahead log
+//   DIR/store.mark               a number that can be written when the disk is full (store_mark.hpp)
 //   DIR/store.db.new             a database that is being made; thrown away when that was interrupted
 //   DIR/store.db.salvaged        a complete database that is to replace a damaged one
 //   DIR/store.db.migrated        a complete database that is to replace one of an older version
@@ -26,6 +27,7 @@ class StoreDirectory {
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return directory_; }
   [[nodiscard]] std::filesystem::path database() const { return directory_ / "store.db"; }
   [[nodiscard]] std::filesystem::path log() const { return directory_ / "store.db-wal"; }
+  [[nodiscard]] std::filesystem::path mark() const { return directory_ / "store.mark"; }
   [[nodiscard]] std::filesystem::path fresh() const { return directory_ / "store.db.new"; }
 
   /// Makes it with mode 0700, durably.

@@ -1,0 +1,150 @@
+// The number that is written when there is no room.
+#include "replication/store_mark.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "replication/store_support.hpp"
+
+namespace barrel_p2p::replication {
+namespace {
+
+store::MarkFile open_mark(const std::filesystem::path& file) {
+  auto mark = store::MarkFile::open(file, true);
+  if (!mark) throw std::runtime_error(mark.error().message());
+  return std::move(*mark);
+}
+
+void overwrite(const std::filesystem::path& file, std::streamoff at) {
+  std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
+  bytes.seekp(at);
+  bytes.put('\x55');
+}
+
+TEST(MarkFile, the_last_number_is_there_after_a_restart) {
+  const Scratch scratch;
+  const auto file = scratch / "mark";
+  EXPECT_EQ(open_mark(file).number(), 0);
+  for (std::int64_t number = 1; number < 6; ++number) {
+    EXPECT_TRUE(open_mark(file).write(1'764'000'000'000 + number).has_value());
+    EXPECT_EQ(open_mark(file).number(), 1'764'000'000'000 + number);
+  }
+}
+
+TEST(MarkFile, a_number_that_is_not_greater_changes_nothing) {
+  const Scratch scratch;
+  auto mark = open_mark(scratch / "mark");
+  EXPECT_TRUE(mark.write(7).has_value());
+  EXPECT_TRUE(mark.write(6).has_value());
+  EXPECT_EQ(mark.number(), 7);
+  EXPECT_EQ(open_mark(scratch / "mark").number(), 7);
+}
+
+TEST(MarkFile, of_a_torn_write_the_number_before_is_left) {
+  const Scratch scratch;
+  const auto file = scratch / "mark";
+  {
+    auto mark = open_mark(file);
+    EXPECT_TRUE(mark.write(7).has_value());
+    EXPECT_TRUE(mark.write(8).has_value());
+    EXPECT_TRUE(mark.write(9).has_value());
+  }
+  overwrite(file, 7);
+  EXPECT_EQ(open_mark(file).number(), 8) << "9 is in the first place";
+  EXPECT_TRUE(open_mark(file).write(10).has_value());
+  overwrite(file, 512 + 7);
+  EXPECT_EQ(open_mark(file).number(), 10);
+}
+
+TEST(MarkFile, has_its_room_from_the_start) {
+  const Scratch scratch;
+  const auto file = scratch / "mark";
+  (void)open_mark(file);
+  EXPECT_EQ(std::filesystem::file_size(file), 4096U);
+}
+
+TEST(MarkFile, one_that_is_not_there_is_not_made_by_readers) {
+  const Scratch scratch;
+  const auto mark = store::MarkFile::open(scratch / "mark", false);
+  ASSERT_FALSE(mark.has_value());
+  EXPECT_EQ(mark.error(), Errc::not_found);
+  EXPECT_FALSE(store::MarkFile().write(1).has_value());
+}
+
+// Of the store.
+
+Result<std::unique_ptr<DurableStore>> open_marked(const std::filesystem::path& directory) {
+  return DurableStore::open({.directory = directory, .mark = "clock"});
+}
+Result<void> set_mark(DurableStore& store, std::int64_t number) {
+  WriteBatch batch;
+  batch.set("clock", Term(number));
+  return write_now(store, std::move(batch));
+}
+
+/// Files of this process do not grow beyond 64 KiB: as if the disk were full for what is larger.
+class NoRoom {
+ public:
+  NoRoom() {
+    struct sigaction ignore{};
+    ignore.sa_handler = SIG_IGN;
+    ::sigaction(SIGXFSZ, &ignore, &before_);
+    ::getrlimit(RLIMIT_FSIZE, &limit_);
+    const rlimit small{64UL * 1024, limit_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+  }
+  ~NoRoom() {
+    ::setrlimit(RLIMIT_FSIZE, &limit_);
+    ::sigaction(SIGXFSZ, &before_, nullptr);
+  }
+  NoRoom(const NoRoom&) = delete;
+  NoRoom& operator=(const NoRoom&) = delete;
+
+ private:
+  struct sigaction before_{};
+  rlimit limit_{};
+};
+
+TEST(StoreMark, is_written_when_there_is_no_room_for_anything_else) {
+  const Scratch scratch;
+  {
+    auto store = open_marked(scratch / "s");
+    ASSERT_TRUE(store.has_value()) << store.error().message();
+    EXPECT_TRUE(set_mark(**store, 1000).has_value());
+    const NoRoom no_room;
+    for (int key = 0; put_now(**store, "m", key, Term::binary(Bytes(10'000, 1))); ++key) ASSERT_LT(key, 1000);
+    EXPECT_TRUE(set_mark(**store, 2000).has_value());
+    WriteBatch more;
+    more.set("clock", 3000);
+    more.set("other", Term::binary(Bytes(100'000, 1)));
+    EXPECT_FALSE(write_now(**store, std::move(more)).has_value()) << "with something else in its batch";
+  }
+  auto store = open_marked(scratch / "s");
+  ASSERT_TRUE(store.has_value()) << store.error().message();
+  EXPECT_EQ(*(*store)->value("clock"), Term(3000)) << "ahead is harmless";
+  EXPECT_EQ((*store)->value("other").error(), Errc::not_found);
+}
+
+TEST(StoreMark, of_a_store_that_had_none_in_a_file_is_found) {
+  const Scratch scratch;
+  {
+    const auto store = open_store(scratch / "s");
+    EXPECT_TRUE(set_mark(*store, 1000).has_value());
+  }
+  auto store = open_marked(scratch / "s");
+  ASSERT_TRUE(store.has_value()) << store.error().message();
+  EXPECT_EQ(*(*store)->value("clock"), Term(1000));
+}
+
+TEST(StoreMark, is_not_found_before_it_is_written) {
+  const Scratch scratch;
+  auto store = open_marked(scratch / "s");
+  ASSERT_TRUE(store.has_value()) << store.error().message();
+  EXPECT_EQ((*store)->value("clock").error(), Errc::not_found);
+}
+
+}  // namespace
+}  // namespace barrel_p2p::replication
