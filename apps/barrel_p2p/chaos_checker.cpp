@@ -16,6 +16,8 @@ using std::chrono::microseconds;
 using Violations = std::vector<ChaosViolation>;
 
 constexpr std::string_view removal = "-";
+/// Between the look at the clock that finds a reminder due, and the moment at which it is told.
+constexpr std::chrono::seconds tell_max{1};
 
 std::string name_of(std::size_t node) { return "n" + std::to_string(node); }
 
@@ -285,6 +287,7 @@ struct Told {
   microseconds time{};
   std::size_t node = 0;
   std::int64_t now = 0;
+  std::int64_t set_back = 0;  ///< By which the clock of the node was set back just before, in milliseconds.
   std::string fence;
 };
 struct Set {
@@ -297,9 +300,37 @@ struct Set {
 };
 using Reminders = std::map<std::string, Set>;
 
+/// What the wall clocks of nodes did, read from a history in its order.
+class ClockReader {
+ public:
+  void read(const ChaosEvent& event) {
+    auto& clock = clocks_[life_of(event)];
+    const auto offset = milliseconds_in(event.arguments[0]).value_or(0);
+    if (offset < clock.offset) clock.back.emplace_back(event.time, clock.offset - offset);
+    clock.offset = offset;
+  }
+  /// By how much it was set back in the `tell_max` before.
+  [[nodiscard]] std::int64_t set_back(const Life& life, microseconds time) const {
+    const auto clock = clocks_.find(life);
+    std::int64_t sum = 0;
+    if (clock == clocks_.end()) return sum;
+    for (const auto& [when, step] : clock->second.back) sum += when + tell_max >= time ? step : 0;
+    return sum;
+  }
+
+ private:
+  struct Clock {
+    std::int64_t offset = 0;
+    std::vector<std::pair<microseconds, std::int64_t>> back;
+  };
+  std::map<Life, Clock> clocks_;
+};
+
 Reminders reminders_of(const std::vector<ChaosEvent>& events) {
   Reminders reminders;
+  ClockReader clocks;
   for (const auto& event : events) {
+    if (event.did == ChaosDid::clock) clocks.read(event);
     if (event.did == ChaosDid::remind) {
       auto& set = reminders[event.arguments[0]];
       set.begin = event.time;
@@ -310,7 +341,8 @@ Reminders reminders_of(const std::vector<ChaosEvent>& events) {
       reminders[event.arguments[0]].acknowledged = true;
     } else if (event.did == ChaosDid::told) {
       const auto now = milliseconds_in(event.arguments[2]).value_or(0);
-      reminders[event.arguments[0]].told.push_back({event.time, event.node, now, event.arguments[1]});
+      const auto set_back = clocks.set_back(life_of(event), event.time);
+      reminders[event.arguments[0]].told.push_back({event.time, event.node, now, set_back, event.arguments[1]});
     }
   }
   return reminders;
@@ -321,7 +353,7 @@ void check_told(const std::string& key, const Set& set, const std::vector<Calm>&
     const std::string who = joined(name_of(told.node), " tells of ", key);
     if (!set.known) {
       violations.push_back({"reminders", who + ", which nobody set"});
-    } else if (told.now < set.due) {
+    } else if (told.now + told.set_back < set.due) {
       violations.push_back({"reminders", joined(who, " ", std::to_string(set.due - told.now), " ms before its time")});
     }
     if (told.fence != set.told.front().fence)
@@ -333,6 +365,19 @@ void check_told(const std::string& key, const Set& set, const std::vector<Calm>&
   const auto count = std::ranges::count_if(set.told, [&](const Told& told) { return calm->contains(told.time); });
   if (count > 1)
     violations.push_back({"reminders", key + " was told " + std::to_string(count) + " times though no owner changed"});
+}
+
+// Operations.
+
+void check_operations(const std::vector<ChaosEvent>& events, const std::vector<Calm>& calms, Violations& violations) {
+  for (const auto& event : events) {
+    const auto word = word_of(event.did);
+    if (!word.ends_with("_failed") || calm_at(calms, event.time) == nullptr) continue;
+    std::string what = name_of(event.node);
+    what.append(" cannot ").append(word.substr(0, word.find('_')));
+    for (const auto& argument : event.arguments) what.append(" ").append(argument);
+    violations.push_back({"operations", what + " though all is well"});
+  }
 }
 
 // Broadcasts.
@@ -422,6 +467,7 @@ std::vector<ChaosViolation> check_always(const std::vector<ChaosEvent>& unordere
   check_fences(events, violations);
   const auto calms = calms_of(events);
   for (const auto& [key, set] : reminders_of(events)) check_told(key, set, calms, violations);
+  check_operations(events, calms, violations);
   for (const auto& [id, sent] : broadcasts_of(events)) {
     for (const auto& [life, count] : sent.heard) {
       if (!sent.known)

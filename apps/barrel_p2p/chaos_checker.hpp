@@ -1,18 +1,19 @@
 // What a history of `barrel_p2p chaos` proves of docs/guarantees.md. Pure: the same history gives the same answer.
 //
 // At any moment (`check_always`):
-//   reminders    none is told that nobody set, or before its time by the clock of its owner; every time that it is told
-//                it has the same fence; in a calm without a change of owners it is told once
+//   reminders    none is told that nobody set, or before its time by the clock of the node that tells it, as it was in
+//                the second before; every time that it is told it has the same fence; in a calm without a change of
+//                owners it is told once
 //   fences       those of a node rise, over its restarts; those given after all nodes agreed on one are greater
 //   broadcasts   a node gets each once in one life, and none that nobody sent
 //   processes    none ends by itself
+//   operations   none fails in a calm
 //
 // Once it is calm (`check_calm`), which takes its time:
 //   members      every node holds all nodes for alive, and nobody else
 //   views        from every node all others can be reached over neighbours
 //   durable      an acknowledged write of the persistent map is there on every node, it or a later one, and nothing
-//   that
-//                nobody wrote
+//                that nobody wrote
 //   convergence  all nodes have the same content of the map
 //   services     every registration of a process that lives is found on every node, and no other one
 //   leader       all nodes have the same leader; it alone leads, and no fence that was ever given is greater than its

@@ -53,11 +53,15 @@ void tell_figures(const ChaosFigures& figures, std::ostream& output) {
   for (const auto& [word, count] : figures.faults) output << ' ' << word << ' ' << count;
   output << "\noperations";
   for (const auto& [word, count] : figures.operations) output << ' ' << word << ' ' << count;
-  output << "\nnetwork    " << figures.datagrams << " datagrams, and " << figures.datagrams_dropped << " lost\n"
+  if (!figures.failed.empty()) output << "\nfailed    ";
+  for (const auto& [word, count] : figures.failed) output << ' ' << word << ' ' << count;
+  output << "\nprocesses   " << figures.starts << " starts\nnetwork    " << figures.datagrams << " datagrams, and "
+         << figures.datagrams_dropped << " lost\n"
          << "history    " << figures.events << " events, " << figures.rounds << " rounds; all was as promised after "
          << figures.settled_max.count() << " ms at most\nclocks     stamps were up to "
          << figures.stamps_ahead_max.count() << " ms ahead of the time\nmemory     " << figures.memory_kib_max
          << " KiB of a node at most\n";
+  if (!figures.disks_refused.empty()) output << "left out   disk_full, for " << figures.disks_refused << '\n';
 }
 
 class Chaos {
@@ -74,9 +78,11 @@ class Chaos {
     try {
       violations = run.run();
     } catch (const std::exception& error) {
+      run.close(true);
       return complaints_.tell(exit_failed, error.what() + kept());
     }
     const bool kept_anyway = command_.keep || !violations.empty();
+    run.close(kept_anyway);
     if (!command_.json) tell_figures(run.figures(), output_);
     if (command_.json) output_ << to_json(run.figures(), violations, kept_anyway).text() << '\n';
     if (violations.empty()) {
@@ -103,6 +109,8 @@ class Chaos {
         .set("rounds", figures.rounds)
         .set("faults", counts_json(figures.faults))
         .set("operations", counts_json(figures.operations))
+        .set("failed", counts_json(figures.failed))
+        .set("starts", figures.starts)
         .set("events", figures.events)
         .set("datagrams", figures.datagrams)
         .set("datagrams_dropped", figures.datagrams_dropped)
@@ -110,6 +118,7 @@ class Chaos {
         .set("stamps_ahead_ms_max", figures.stamps_ahead_max.count())
         .set("memory_kib_max", figures.memory_kib_max)
         .set("violations", violations_json(violations));
+    if (!figures.disks_refused.empty()) json.set("left_out", JsonObject().set("disk_full", figures.disks_refused));
     if (kept) json.set("directory", directory_.string());
     return json;
   }

@@ -7,6 +7,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <iosfwd>
+#include <vector>
+
+#include "chaos_schedule.hpp"
 
 namespace barrel_p2p::command {
 
@@ -15,6 +18,7 @@ struct ChaosCommand {
   std::chrono::milliseconds duration{60'000};   ///< No trouble begins after it.
   std::chrono::milliseconds patience{180'000};  ///< For what must come true once all is well.
   std::uint64_t seed = 1;
+  std::vector<ChaosFault::Kind> faults{chaos_fault_kinds.begin(), chaos_fault_kinds.end()};  ///< Each once.
   std::filesystem::path directory;   ///< Empty: a new one for temporary files.
   bool keep = false;                 ///< Of a run in which nothing is wrong too.
   bool json = false;                 ///< One object at the end.

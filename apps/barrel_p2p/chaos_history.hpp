@@ -28,8 +28,11 @@ enum class ChaosDid : std::uint8_t {
   calm,    ///< All is well from here on, until `trouble`: no faults, and the nodes agree.
   agreed,  ///< FENCE: the leader's, which all nodes know.
   trouble,
+  full,  ///< Its disk has no room from here on ...
+  room,  ///< ... and has again.
   // Of a node.
-  put,  ///< KEY VALUE; `-` for a removal.
+  clock,  ///< OFFSET (milliseconds): its wall clock is ahead by so much from here on; below 0, behind.
+  put,    ///< KEY VALUE; `-` for a removal.
   put_ok,
   put_failed,
   enlist,  ///< NAME PID: registers a service.
@@ -41,7 +44,7 @@ enum class ChaosDid : std::uint8_t {
   remind,  ///< KEY DUE (Unix milliseconds)
   remind_ok,
   remind_failed,
-  told,   ///< KEY FENCE NOW (Unix milliseconds)
+  told,   ///< KEY FENCE NOW (Unix milliseconds, by the clock of the node)
   shard,  ///< Partitions came or went.
   send,   ///< ID: a broadcast.
   send_ok,

@@ -54,7 +54,9 @@ bool cuts(const ChaosFault& fault, std::size_t from, std::size_t to) {
     case ChaosFault::Kind::one_way: return contains(fault, from) && !contains(fault, to);
     case ChaosFault::Kind::kill:
     case ChaosFault::Kind::freeze:
-    case ChaosFault::Kind::bad_links: return false;
+    case ChaosFault::Kind::bad_links:
+    case ChaosFault::Kind::clock:
+    case ChaosFault::Kind::disk_full: return false;
   }
   return false;
 }

@@ -17,7 +17,7 @@ using Violations = std::vector<ChaosViolation>;
 
 constexpr milliseconds trouble_max{12'000};  ///< Of one round: then all must be well again.
 constexpr milliseconds look_pause{250};      ///< Between two looks at what all nodes know.
-constexpr int calm_operations = 5;           ///< Broadcasts and reminders of each node in a calm.
+constexpr int calm_operations = 5;           ///< Broadcasts, reminders and writes of each node in a calm.
 
 std::string seconds_text(std::chrono::nanoseconds time) {
   const auto tenths = std::chrono::duration_cast<milliseconds>(time).count() / 100;
@@ -37,6 +37,7 @@ ChaosRun::ChaosRun(const ChaosCommand& command, std::filesystem::path directory,
       progress_(progress),
       random_(command.seed),
       signals_(io_, SIGINT, SIGTERM),
+      kinds_(command.faults),
       network_(io_, command.nodes, command.seed),
       members_(command.nodes),
       history_file_(directory_ / "history") {
@@ -44,6 +45,14 @@ ChaosRun::ChaosRun(const ChaosCommand& command, std::filesystem::path directory,
 }
 
 std::vector<ChaosViolation> ChaosRun::run() {
+  if (std::ranges::find(kinds_, ChaosFault::Kind::disk_full) != kinds_.end()) {
+    figures_.disks_refused = disks_.mount(directory_, members_.size());
+    if (!figures_.disks_refused.empty()) {
+      tell("disk_full is left out: " + figures_.disks_refused);
+      std::erase(kinds_, ChaosFault::Kind::disk_full);
+    }
+  }
+  if (kinds_.empty()) throw std::runtime_error("no faults are left: " + figures_.disks_refused);
   write_peers();
   for (std::size_t node = 0; node < members_.size(); ++node) start(node);
   Violations violations = rounds();
@@ -55,6 +64,11 @@ std::vector<ChaosViolation> ChaosRun::run() {
   figures_.datagrams = network_.passed();
   figures_.datagrams_dropped = network_.dropped();
   return violations;
+}
+
+void ChaosRun::close(bool keep) {
+  for (auto& member : members_) member.process.reset();
+  disks_.unmount(keep);
 }
 
 // Nodes.
@@ -73,14 +87,17 @@ void ChaosRun::write_peers() const {
 void ChaosRun::start(std::size_t node) {
   Member& member = members_[node];
   const auto life = member.life + 1;
+  const bool full = member.full;
   member = Member{};
   member.life = life;
+  member.full = full;
+  ++figures_.starts;
   note(node, ChaosDid::start);
   const std::string index = std::to_string(node);
   std::vector<std::string> arguments{command_.executable.string(),
                                      "chaos",
                                      "--worker",
-                                     index + "/" + std::to_string(life),
+                                     index + "/" + std::to_string(life) + "/" + std::to_string(clock_of(node).count()),
                                      "--nodes",
                                      std::to_string(command_.nodes),
                                      "--seed",
@@ -102,6 +119,14 @@ void ChaosRun::kill(std::size_t node) {
   if (!run_until(monotonic_now() + command_.patience, gone)) throw std::runtime_error("a killed process does not end");
 }
 
+/// It starts again when it has.
+void ChaosRun::stop(std::size_t node) {
+  Member& member = members_[node];
+  member.stopping = true;
+  member.restart = true;
+  if (member.process) member.process->end_input();
+}
+
 void ChaosRun::ended(std::size_t node, int status) {
   Member& member = members_[node];
   const bool expected = (member.killed && WIFSIGNALED(status)) || (member.stopping && status == 0);
@@ -113,6 +138,10 @@ void ChaosRun::ended(std::size_t node, int status) {
   network_.aim(node, 0);
   member.ready = false;
   boost::asio::post(io_, [dead = std::shared_ptr<ChaosProcess>(std::move(member.process))] {});
+  if (!expected || !member.restart) return;
+  const bool fill = member.fill;
+  start(node);
+  member.fill = fill;
 }
 
 void ChaosRun::take(std::size_t node, const std::string& line) {
@@ -122,12 +151,19 @@ void ChaosRun::take(std::size_t node, const std::string& line) {
     if (word.ends_with("_ok")) ++figures_.operations[word.substr(0, word.size() - 3)];
     if (event->did == ChaosDid::told || event->did == ChaosDid::heard || event->did == ChaosDid::elected)
       ++figures_.operations[word];
+    if (word.ends_with("_failed")) ++figures_.failed[word.substr(0, word.size() - 7)];
     if (event->did == ChaosDid::told) note_stamp(*event);
+    if (event->did == ChaosDid::clock) member.clock = milliseconds(std::stoll(event->arguments[0]));
     return record(std::move(*event));
   }
   if (line.starts_with("ready ")) {
     network_.aim(node, static_cast<std::uint16_t>(std::stoul(line.substr(6))));
     member.ready = true;
+    if (std::exchange(member.full, false)) make_room(node);
+    if (std::exchange(member.fill, false)) {
+      disks_.fill(node);
+      note(node, ChaosDid::full);
+    }
     if (working_) member.process->say("work");
   } else if (line == "rested") {
     member.rested = true;
@@ -144,7 +180,8 @@ void ChaosRun::take(std::size_t node, const std::string& line) {
 void ChaosRun::note_stamp(const ChaosEvent& told) {
   const auto fence = Fence::parse(told.arguments[1]);
   if (!fence) return;
-  const auto ahead = static_cast<std::int64_t>(fence->wall()) - std::stoll(told.arguments[2]);
+  const auto now = std::stoll(told.arguments[2]) - members_[told.node].clock.count();
+  const auto ahead = static_cast<std::int64_t>(fence->wall()) - now;
   figures_.stamps_ahead_max = std::max(figures_.stamps_ahead_max, milliseconds(ahead));
 }
 
@@ -206,7 +243,7 @@ void ChaosRun::trouble(milliseconds length) {
   note(0, ChaosDid::trouble);
   working_ = true;
   say("work");
-  const auto plan = plan_chaos(random_, members_.size(), length);
+  const auto plan = plan_chaos(random_, members_.size(), length, kinds_);
   const auto start = monotonic_now();
   auto next = plan.begin();
   while (next != plan.end() || !active_.empty()) {
@@ -229,18 +266,69 @@ void ChaosRun::begin(const ChaosFault& fault) {
   note(0, ChaosDid::fault, words_of(to_text(fault)));
   active_.push_back(fault);
   network_.set(active_);
-  for (const auto node : fault.nodes) {
-    if (fault.kind == ChaosFault::Kind::kill) kill(node);
-    if (fault.kind == ChaosFault::Kind::freeze && members_[node].process) members_[node].process->signal(SIGSTOP);
+  for (const auto node : fault.nodes) begin(fault, node);
+}
+
+void ChaosRun::begin(const ChaosFault& fault, std::size_t node) {
+  const auto& process = members_[node].process;
+  switch (fault.kind) {
+    case ChaosFault::Kind::kill: return kill(node);
+    case ChaosFault::Kind::freeze:
+      if (process) process->signal(SIGSTOP);
+      return;
+    case ChaosFault::Kind::clock:
+      if (process) process->say("clock " + std::to_string(fault.step.count()));
+      return;
+    case ChaosFault::Kind::disk_full:
+      // A log that was long already has room for much that is new; after a stop it is short.
+      stop(node);
+      members_[node].fill = true;
+      return;
+    case ChaosFault::Kind::split:
+    case ChaosFault::Kind::one_way:
+    case ChaosFault::Kind::bad_links: return;
   }
 }
 
 void ChaosRun::finish(const ChaosFault& fault) {
   network_.set(active_);
-  for (const auto node : fault.nodes) {
-    if (fault.kind == ChaosFault::Kind::kill) start(node);
-    if (fault.kind == ChaosFault::Kind::freeze && members_[node].process) members_[node].process->signal(SIGCONT);
+  for (const auto node : fault.nodes) finish(fault, node);
+}
+
+void ChaosRun::finish(const ChaosFault& fault, std::size_t node) {
+  const auto& process = members_[node].process;
+  switch (fault.kind) {
+    case ChaosFault::Kind::kill: return start(node);
+    case ChaosFault::Kind::freeze:
+      if (process) process->signal(SIGCONT);
+      return;
+    case ChaosFault::Kind::clock:
+      if (process) process->say("clock 0");
+      return;
+    case ChaosFault::Kind::disk_full:
+      if (std::exchange(members_[node].fill, false)) return;  // it was not ready in time
+      if (!fault.killed) return make_room(node);
+      kill(node);
+      start(node);
+      members_[node].full = true;
+      return;
+    case ChaosFault::Kind::split:
+    case ChaosFault::Kind::one_way:
+    case ChaosFault::Kind::bad_links: return;
   }
+}
+
+void ChaosRun::make_room(std::size_t node) {
+  disks_.make_room(node);
+  note(node, ChaosDid::room);
+}
+
+/// How far it is to be wrong now.
+milliseconds ChaosRun::clock_of(std::size_t node) const {
+  for (const auto& fault : active_) {
+    if (fault.kind == ChaosFault::Kind::clock && std::ranges::binary_search(fault.nodes, node)) return fault.step;
+  }
+  return milliseconds(0);
 }
 
 std::vector<ChaosReport> ChaosRun::reports() {

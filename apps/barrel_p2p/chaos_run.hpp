@@ -19,6 +19,7 @@
 #include "base/prng.hpp"
 #include "chaos_checker.hpp"
 #include "chaos_command.hpp"
+#include "chaos_disks.hpp"
 #include "chaos_history.hpp"
 #include "chaos_nodes.hpp"
 
@@ -28,6 +29,9 @@ struct ChaosFigures {
   std::size_t rounds = 0;
   std::map<std::string, std::size_t> faults;      ///< By word.
   std::map<std::string, std::size_t> operations;  ///< That succeeded, by word of the event.
+  std::map<std::string, std::size_t> failed;      ///< That did not, likewise.
+  std::size_t starts = 0;                         ///< Of processes, the first ones of the nodes included.
+  std::string disks_refused;                      ///< Why there are no disks that can be full; empty: there are.
   std::chrono::milliseconds settled_max{};        ///< The longest time until all was as promised.
   std::size_t events = 0;
   std::size_t datagrams = 0;  ///< Carried.
@@ -43,6 +47,8 @@ class ChaosRun {
 
   /// What is wrong; nothing: all promises were kept. Throws std::runtime_error when the run cannot go on.
   std::vector<ChaosViolation> run();
+  /// Ends the nodes. What they have on their disks is gone afterwards, unless it is to be kept.
+  void close(bool keep);
   [[nodiscard]] const ChaosFigures& figures() const noexcept { return figures_; }
 
  private:
@@ -50,8 +56,12 @@ class ChaosRun {
     std::unique_ptr<ChaosProcess> process;
     std::uint64_t life = 0;
     bool ready = false;
-    bool killed = false;    ///< By us: its end is expected.
-    bool stopping = false;  ///< Likewise, with status 0.
+    bool killed = false;                ///< By us: its end is expected.
+    bool stopping = false;              ///< Likewise, with status 0.
+    bool restart = false;               ///< When it has stopped.
+    bool fill = false;                  ///< Its disk, when it is ready.
+    bool full = false;                  ///< Its disk is, until it is ready.
+    std::chrono::milliseconds clock{};  ///< By which it says that its wall clock is ahead.
     bool rested = false;
     std::optional<ChaosReport> coming;
     std::optional<ChaosReport> report;
@@ -61,6 +71,7 @@ class ChaosRun {
   void write_peers() const;
   void start(std::size_t node);
   void kill(std::size_t node);
+  void stop(std::size_t node);
   void take(std::size_t node, const std::string& line);
   void ended(std::size_t node, int status);
   void note_stamp(const ChaosEvent& told);
@@ -76,7 +87,11 @@ class ChaosRun {
   std::vector<ChaosViolation> rounds();
   void trouble(std::chrono::milliseconds length);
   void begin(const ChaosFault& fault);
+  void begin(const ChaosFault& fault, std::size_t node);
   void finish(const ChaosFault& fault);
+  void finish(const ChaosFault& fault, std::size_t node);
+  void make_room(std::size_t node);
+  [[nodiscard]] std::chrono::milliseconds clock_of(std::size_t node) const;
   std::vector<ChaosViolation> settle();
   std::vector<ChaosViolation> wait_for_promises(const char* what);
   std::vector<ChaosReport> reports();
@@ -90,7 +105,9 @@ class ChaosRun {
   boost::asio::io_context io_;
   boost::asio::signal_set signals_;
   bool interrupted_ = false;
-  bool working_ = false;  ///< Nodes that start now are to work.
+  bool working_ = false;                 ///< Nodes that start now are to work.
+  std::vector<ChaosFault::Kind> kinds_;  ///< Of faults that come.
+  ChaosDisks disks_;                     ///< Before the nodes, which are to end first.
   ChaosNetwork network_;
   std::vector<Member> members_;
   std::vector<ChaosFault> active_;

@@ -55,15 +55,30 @@ class Teller {
 
   void tell(ChaosDid did, std::vector<std::string> arguments = {}) {
     const std::lock_guard lock(mutex_);
-    const auto now = std::chrono::duration_cast<std::chrono::microseconds>(monotonic_now().time_since_epoch());
-    write(to_text(ChaosEvent{now, node_, life_, did, std::move(arguments)}));
+    write_event(did, std::move(arguments));
   }
   void say(const std::string& line) {
     const std::lock_guard lock(mutex_);
     write(line);
   }
+  /// Tells with the wall clock behind the rest: with one of before or after a step, as the lines are.
+  void tell_time(ChaosDid did, std::vector<std::string> arguments) {
+    const std::lock_guard lock(mutex_);
+    arguments.push_back(std::to_string(wall_now()));
+    write_event(did, std::move(arguments));
+  }
+  /// Steps the wall clock.
+  void set_clock(milliseconds offset) {
+    const std::lock_guard lock(mutex_);
+    set_wall_offset(offset);
+    write_event(ChaosDid::clock, {std::to_string(offset.count())});
+  }
 
  private:
+  void write_event(ChaosDid did, std::vector<std::string> arguments) const {
+    const auto now = std::chrono::duration_cast<std::chrono::microseconds>(monotonic_now().time_since_epoch());
+    write(to_text(ChaosEvent{now, node_, life_, did, std::move(arguments)}));
+  }
   static void write(std::string line) {
     line += '\n';
     std::string_view left = line;
@@ -155,7 +170,7 @@ class Work {
         broadcasts_(
             node.subscribe_broadcast(tag_, [this](const Term& id) { teller_.tell(ChaosDid::heard, {text_in(id)}); })),
         reminders_(node.subscribe_reminders([this](const ReminderEvent& event) {
-          teller_.tell(ChaosDid::told, {text_in(event.key), event.fence.text(), std::to_string(wall_now())});
+          teller_.tell_time(ChaosDid::told, {text_in(event.key), event.fence.text()});
         })),
         calm_random_(worker.seed + 7 * worker.node + 13 * worker.life),
         writer_(seed_of(worker, 1), [this](Prng& random) { write(random); }),
@@ -176,6 +191,7 @@ class Work {
     for (std::size_t round = 0; round < count; ++round) {
       broadcast();
       remind(calm_random_, calm_due_max);
+      write(calm_random_);
     }
   }
   void report() {
@@ -245,6 +261,7 @@ class Work {
     services_.erase(found);
   }
 
+  /// By a right clock, whatever this node's is.
   void remind(Prng& random, milliseconds longest) {
     const std::string key = next_id();
     const auto due = std::chrono::time_point_cast<milliseconds>(std::chrono::system_clock::now()) +
@@ -298,6 +315,8 @@ void obey(std::istream& input, Work& work, Teller& teller) {
       work.report();
     } else if (words.size() == 2 && words[0] == "calm") {
       work.calm(std::stoul(words[1]));
+    } else if (words.size() == 2 && words[0] == "clock") {
+      teller.set_clock(milliseconds(std::stoll(words[1])));
     }
   }
 }
@@ -308,6 +327,7 @@ int run_chaos_worker(const ChaosWorker& worker, std::istream& input, std::ostrea
   // Whoever started this process kills it; should he be killed himself nobody is left behind.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   Teller teller(worker.node, worker.life);
+  if (worker.clock.count() != 0) teller.set_clock(worker.clock);
   auto node = Node::start(config_of(worker));
   if (!node) {
     errors << "barrel_p2p chaos: " << node.error().message() << '\n';

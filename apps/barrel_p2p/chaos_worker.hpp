@@ -3,12 +3,14 @@
 //
 //     work      begins to work
 //     rest      stops; `rested` when nothing is under way any more
-//     calm N    makes N broadcasts and N reminders
+//     calm N    makes N broadcasts, N reminders and N writes
 //     report    lines of a report after `= `, then `=`
+//     clock MS  its wall clock is ahead by so much from here on
 //
 // It ends when its standard input does.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -23,6 +25,7 @@ struct ChaosWorker {
   std::size_t node = 0;
   std::uint64_t life = 0;
   std::uint64_t seed = 0;
+  std::chrono::milliseconds clock{};  ///< By which the wall clock is ahead from the start.
 };
 
 /// Begins with `ready PORT` when others can connect. Returns exit_ok, exit_failed when the node cannot start.

@@ -6,8 +6,10 @@
 #include <memory>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "chaos_command.hpp"
+#include "chaos_schedule.hpp"
 #include "chaos_worker.hpp"
 #include "command_line.hpp"
 #include "complaint.hpp"
@@ -23,9 +25,10 @@ struct ChaosArguments {
   std::string patience = "3min";
   std::string directory;
   std::string worker;
+  std::vector<std::string> faults;
 };
 
-/// `NODE/LIFE`, as `ChaosRun` gives it.
+/// `NODE/LIFE/CLOCK`, as `ChaosRun` gives it.
 int work(const ChaosArguments& arguments) {
   ChaosWorker worker{.root = arguments.directory,
                      .nodes = arguments.command.nodes,
@@ -36,7 +39,11 @@ int work(const ChaosArguments& arguments) {
   const auto node = std::from_chars(arguments.worker.data(), end, worker.node);
   if (node.ec != std::errc() || node.ptr == end || *node.ptr != '/') return exit_usage;
   const auto life = std::from_chars(node.ptr + 1, end, worker.life);
-  if (life.ec != std::errc() || life.ptr != end) return exit_usage;
+  if (life.ec != std::errc() || life.ptr == end || *life.ptr != '/') return exit_usage;
+  std::chrono::milliseconds::rep clock = 0;
+  const auto rest = std::from_chars(life.ptr + 1, end, clock);
+  if (rest.ec != std::errc() || rest.ptr != end) return exit_usage;
+  worker.clock = std::chrono::milliseconds(clock);
   return run_chaos_worker(worker, std::cin, std::cerr);
 }
 
@@ -51,6 +58,8 @@ int run(ChaosArguments& arguments) {
   }
   arguments.command.duration = std::chrono::milliseconds(*duration);
   arguments.command.patience = std::chrono::milliseconds(*patience);
+  if (!arguments.faults.empty()) arguments.command.faults.clear();
+  for (const auto& word : arguments.faults) arguments.command.faults.push_back(*fault_kind_of(word));
   arguments.command.directory = arguments.directory;
   std::error_code error;
   arguments.command.executable = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -63,7 +72,7 @@ int run(ChaosArguments& arguments) {
 void add_chaos(CLI::App& app, int& status) {
   auto arguments = std::make_shared<ChaosArguments>();
   auto& command = arguments->command;
-  auto* chaos = app.add_subcommand("chaos", "Kill, freeze and cut off nodes while they work, and check every promise");
+  auto* chaos = app.add_subcommand("chaos", "Torment nodes while they work, and check every promise");
   chaos->footer(
       "Exit status: 0 every promise was kept, 1 one was broken or the run was not finished, 2 wrong usage.\n"
       "Example: barrel_p2p chaos --duration 10min --nodes 5 --seed 42");
@@ -82,9 +91,15 @@ void add_chaos(CLI::App& app, int& status) {
       ->add_option("--dir", arguments->directory,
                    "Directory of the nodes, their logs and the history, new or empty; a temporary one by default")
       ->type_name("DIR");
+  std::vector<std::string> words;
+  for (const auto kind : chaos_fault_kinds) words.push_back(word_of(kind));
+  chaos->add_option("--faults", arguments->faults, "Kinds of faults, all by default")
+      ->delimiter(',')
+      ->check(CLI::IsMember(words))
+      ->type_name("KIND,...");
   chaos->add_flag("--keep", command.keep, "Keep the directory even if every promise was kept");
   chaos->add_option("--worker", arguments->worker, "Be one of the nodes: the command gives it to itself")
-      ->type_name("NODE/LIFE");
+      ->type_name("NODE/LIFE/CLOCK");
   add_json_option(*chaos, command.json);
   chaos->callback([arguments, &status] { status = run(*arguments); });
 }

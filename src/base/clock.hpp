@@ -15,9 +15,14 @@ using Milliseconds = std::chrono::milliseconds;
 using WallMilliseconds = std::int64_t;
 
 inline MonotonicTime monotonic_now() noexcept { return std::chrono::steady_clock::now(); }
-inline WallMilliseconds wall_now() noexcept {
-  return std::chrono::duration_cast<Milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
+/// The system's clock, and what it is set wrong by. From any thread.
+WallMilliseconds wall_now() noexcept;
+
+/// Steps what `wall_now` tells in this whole process: it is ahead of the system's clock by `offset` (behind, below 0)
+/// from here on; 0, as from the start: right. For the process that plays a node with a wrong clock to the others, and
+/// nobody else: no setting, no variable of the environment and no peer reaches it, and no installed header has it.
+/// Times in logs stay right. From any thread.
+void set_wall_offset(Milliseconds offset) noexcept;
 
 }  // namespace v0
 }  // namespace barrel_p2p

@@ -60,7 +60,8 @@ std::vector<std::string> texts(const std::vector<ChaosViolation>& violations) {
 using Texts = std::vector<std::string>;
 
 TEST(ChaosHistory, an_event_is_read_as_it_was_written) {
-  for (const std::string line : {"42 n2 1 put own/2/7 2/1/40", "7 n0 3 killed", "1 n1 9 ended signal 11"}) {
+  for (const std::string line :
+       {"42 n2 1 put own/2/7 2/1/40", "7 n0 3 killed", "1 n1 9 ended signal 11", "1 n1 1 clock -70", "1 n1 1 full"}) {
     const auto event = parse_event(line);
     ASSERT_TRUE(event.has_value()) << line;
     EXPECT_EQ(to_text(*event), line);
@@ -269,6 +270,31 @@ TEST(ChaosChecker, a_reminder_is_told_once_in_a_calm_and_perhaps_again_in_troubl
   EXPECT_EQ(texts(check_always(history("1 n0 1 calm\n3 n1 1 shard\n" + twice))), Texts{}) << "an owner changed";
   EXPECT_EQ(texts(check_always(history("1 n0 1 calm\n3 n1 1 killed\n" + twice))), Texts{});
   EXPECT_EQ(texts(check_always(history("1 n0 1 calm\n4 n0 1 trouble\n" + twice))), Texts{}) << "the calm was over";
+}
+
+TEST(ChaosChecker, a_reminder_that_is_told_while_the_clock_is_set_back_was_due_before) {
+  const std::string told = "1 n0 1 remind r 5000\n2 n1 1 clock 20000\n";
+  EXPECT_EQ(texts(check_always(history(told + "3 n1 1 told r 7 5000\n"))), Texts{}) << "due by a clock that is ahead";
+  EXPECT_EQ(texts(check_always(history(told + "3 n1 1 told r 7 4990\n"))),
+            Texts{"reminders: n1 tells of r 10 ms before its time"});
+  const std::string back = told + "5 n1 1 clock 0\n";
+  EXPECT_EQ(texts(check_always(history(back + "6 n1 1 told r 7 4990\n"))), Texts{}) << "it was due a moment ago";
+  EXPECT_EQ(texts(check_always(history(back + "7 n1 1 told r 7 4990\n"))),
+            Texts{"reminders: n1 tells of r 10 ms before its time"});
+  EXPECT_EQ(check_always(history(told + "5 n1 1 clock 19995\n6 n1 1 told r 7 4990\n")).size(), 1U) << "not by so much";
+  EXPECT_EQ(check_always(history(told + "5 n0 1 clock -9000\n6 n1 1 told r 7 4990\n")).size(), 1U)
+      << "the clock of another node";
+}
+
+// Operations.
+
+TEST(ChaosChecker, an_operation_that_fails_in_a_calm_is_found) {
+  const std::string failed = "2 n0 1 put k a\n3 n0 1 put_failed k a\n4 n0 1 remind r 5\n4 n0 1 remind_failed r\n";
+  EXPECT_EQ(
+      texts(check_always(history("1 n0 1 calm\n" + failed))),
+      (Texts{"operations: n0 cannot put k a though all is well", "operations: n0 cannot remind r though all is well"}));
+  EXPECT_EQ(texts(check_always(history(failed))), Texts{}) << "in trouble it may";
+  EXPECT_EQ(texts(check_always(history("1 n0 1 calm\n2 n0 1 trouble\n" + failed))), Texts{});
 }
 
 // Broadcasts, members, owners, processes.

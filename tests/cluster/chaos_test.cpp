@@ -30,11 +30,16 @@ class Chaos : public Command {
 
 TEST_F(Chaos, five_nodes_that_are_tormented_for_a_while_keep_every_promise) {
   const auto outcome =
-      torment({"--duration", sanitized ? "10s" : "20s", "--nodes", sanitized ? "3" : "5", "--seed", "7"});
+      torment({"--duration", sanitized ? "10s" : "20s", "--nodes", sanitized ? "3" : "5", "--seed", "21"});
   ASSERT_EQ(outcome.status, 0) << outcome.errors;
   const auto told = parse_json(outcome.output);
   EXPECT_TRUE(told["violations"].items.empty());
   EXPECT_GT(told["faults"]["kill"].number(), 0);
+  EXPECT_GT(told["faults"]["clock"].number(), 0);
+  if (outcome.output.find("left_out") == std::string::npos) {
+    EXPECT_GT(told["faults"]["disk_full"].number(), 0);
+    EXPECT_GT(told["failed"]["put"].number(), 0);
+  }
   for (const auto* operation : {"put", "enlist", "elected", "remind", "told", "send", "heard"}) {
     EXPECT_GT(told["operations"][operation].number(), 0) << operation;
   }
@@ -49,6 +54,8 @@ TEST_F(Chaos, a_directory_that_holds_something_is_refused) {
   EXPECT_NE(outcome.errors.find("is not empty"), std::string::npos) << outcome.errors;
   EXPECT_TRUE(std::filesystem::exists(path("run") + "/mine"));
 }
+
+TEST_F(Chaos, a_fault_that_is_none_is_refused) { EXPECT_EQ(torment({"--faults", "kill,weather"}).status, 2); }
 
 TEST_F(Chaos, a_duration_that_is_none_is_refused) { EXPECT_EQ(torment({"--duration", "soon"}).status, 2); }
 
