@@ -28,9 +28,12 @@ std::string joined(const Part&... parts) {
   return text;
 }
 
-std::vector<ChaosEvent> in_order(std::vector<ChaosEvent> events) {
-  std::ranges::stable_sort(events, {}, &ChaosEvent::time);
-  return events;
+/// Themselves when they are in order, else a copy in `sorted`.
+const std::vector<ChaosEvent>& in_order(const std::vector<ChaosEvent>& events, std::vector<ChaosEvent>& sorted) {
+  if (std::ranges::is_sorted(events, {}, &ChaosEvent::time)) return events;
+  sorted = events;
+  std::ranges::stable_sort(sorted, {}, &ChaosEvent::time);
+  return sorted;
 }
 
 /// The life of a node: numbers of the node and of its start.
@@ -462,7 +465,8 @@ void check_placement(const std::vector<ChaosReport>& reports, Violations& violat
 }  // namespace
 
 std::vector<ChaosViolation> check_always(const std::vector<ChaosEvent>& unordered) {
-  const auto events = in_order(unordered);
+  std::vector<ChaosEvent> sorted;
+  const auto& events = in_order(unordered, sorted);
   Violations violations;
   check_fences(events, violations);
   const auto calms = calms_of(events);
@@ -489,7 +493,8 @@ std::vector<ChaosViolation> check_always(const std::vector<ChaosEvent>& unordere
 std::vector<ChaosViolation> check_calm(const std::vector<ChaosEvent>& unordered,
                                        const std::vector<ChaosReport>& reports) {
   if (reports.empty()) return {};
-  const auto events = in_order(unordered);
+  std::vector<ChaosEvent> sorted;
+  const auto& events = in_order(unordered, sorted);
   Violations violations;
   check_members(reports, violations);
   check_views(reports, violations);

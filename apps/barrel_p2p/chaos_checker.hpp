@@ -35,7 +35,7 @@ struct ChaosViolation {
   std::string text;
 };
 
-/// `events` in any order that keeps each node's own.
+/// `events` in any order that keeps each node's own; fastest in that of their times.
 std::vector<ChaosViolation> check_always(const std::vector<ChaosEvent>& events);
 /// `reports`: one of each node, made after all events but those that change nothing here.
 std::vector<ChaosViolation> check_calm(const std::vector<ChaosEvent>& events, const std::vector<ChaosReport>& reports);

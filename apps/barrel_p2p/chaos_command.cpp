@@ -61,7 +61,7 @@ void tell_figures(const ChaosFigures& figures, std::ostream& output) {
          << figures.settled_max.count() << " ms at most\nclocks     stamps were up to "
          << figures.stamps_ahead_max.count() << " ms ahead of the time\nmemory     " << figures.memory_kib_max
          << " KiB of a node at most\n";
-  if (!figures.disks_refused.empty()) output << "left out   disk_full, for " << figures.disks_refused << '\n';
+  if (!figures.disks_refused.empty()) output << "left out   disk_full: " << figures.disks_refused << '\n';
 }
 
 class Chaos {

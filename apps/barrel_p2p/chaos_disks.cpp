@@ -70,12 +70,13 @@ std::string ChaosDisks::mount(const fs::path& directory, std::size_t nodes) {
     unmount(false);
     return text;
   };
-  if (!enter_namespace()) return refused("no namespace for mounts");
+  if (!enter_namespace()) return refused("the machine permits no namespace for mounts");
   for (std::size_t node = 0; node < nodes; ++node) {
     if (!has_own_disk(node)) continue;
     const auto place = place_of(directory, node);
     fs::create_directory(place);
-    if (::mount("tmpfs", place.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, disk_options) != 0) return refused("no mount");
+    if (::mount("tmpfs", place.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, disk_options) != 0)
+      return refused("the machine permits no mount");
     mounted_.push_back(place);
   }
   return {};

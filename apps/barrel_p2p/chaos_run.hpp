@@ -78,6 +78,7 @@ class ChaosRun {
   void say(const std::string& line);
   void note(std::size_t node, ChaosDid did, std::vector<std::string> arguments = {});
   void record(ChaosEvent event);
+  void insert(ChaosEvent event);
 
   // Time.
   bool run_until(MonotonicTime end, const std::function<bool()>& done = nullptr);
@@ -93,6 +94,11 @@ class ChaosRun {
   void make_room(std::size_t node);
   [[nodiscard]] std::chrono::milliseconds clock_of(std::size_t node) const;
   std::vector<ChaosViolation> settle();
+  struct Checked {
+    std::vector<ChaosViolation> at_any_time;
+    std::vector<ChaosViolation> by_now;
+  };
+  Checked check(const std::vector<ChaosReport>& all);
   std::vector<ChaosViolation> wait_for_promises(const char* what);
   std::vector<ChaosReport> reports();
   std::vector<ChaosViolation> stop();
@@ -111,7 +117,9 @@ class ChaosRun {
   ChaosNetwork network_;
   std::vector<Member> members_;
   std::vector<ChaosFault> active_;
-  std::vector<ChaosEvent> history_;
+  std::vector<ChaosEvent> history_;  ///< In the order of their times.
+  bool checking_ = false;            ///< The history is being read: what comes waits.
+  std::vector<ChaosEvent> arrived_;  ///< Meanwhile.
   std::ofstream history_file_;
   ChaosFigures figures_;
 };

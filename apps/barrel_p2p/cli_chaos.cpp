@@ -92,6 +92,7 @@ void add_chaos(CLI::App& app, int& status) {
                    "Directory of the nodes, their logs and the history, new or empty; a temporary one by default")
       ->type_name("DIR");
   std::vector<std::string> words;
+  words.reserve(chaos_fault_kinds.size());
   for (const auto kind : chaos_fault_kinds) words.push_back(word_of(kind));
   chaos->add_option("--faults", arguments->faults, "Kinds of faults, all by default")
       ->delimiter(',')
