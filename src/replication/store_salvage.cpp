@@ -10,6 +10,7 @@
 #include <span>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -143,15 +144,24 @@ Result<void> LogFile::scan() {
 
 namespace {
 
-/// The newest images of all pages.
+/// The newest images of all pages. They are numbered from 1, and those that a log names need not be near to each other.
 class Pages {
  public:
-  Pages(const RandomReader& database, const LogFile& log) : database_(database), log_(log) {
-    count_ = (database.size() + page_size - 1) / page_size;
-    for (const auto& [number, offset] : log.pages()) count_ = std::max<std::uint64_t>(count_, number);
+  Pages(const RandomReader& database, const LogFile& log)
+      : database_(database), log_(log), in_database_((database.size() + page_size - 1) / page_size) {
+    for (const auto& [number, offset] : log.pages()) {
+      if (number > in_database_) beyond_.push_back(number);
+    }
+    std::ranges::sort(beyond_);
   }
-  /// Pages are numbered from 1.
-  [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+  [[nodiscard]] std::uint64_t in_database() const noexcept { return in_database_; }
+  /// Those that are in the log alone, behind all others.
+  [[nodiscard]] const std::vector<std::uint32_t>& beyond() const noexcept { return beyond_; }
+  [[nodiscard]] bool has(std::uint32_t number) const {
+    return number > 0 && (number <= in_database_ || log_.pages().contains(number));
+  }
+  /// More than a record can have.
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return (in_database_ + beyond_.size()) * page_size; }
   /// What is missing reads as zeros.
   Result<void> read(std::uint32_t number, Page& page) const {
     page.fill(0);
@@ -165,7 +175,8 @@ class Pages {
  private:
   const RandomReader& database_;
   const LogFile& log_;
-  std::uint64_t count_ = 0;
+  std::uint64_t in_database_ = 0;
+  std::vector<std::uint32_t> beyond_;
 };
 
 /// Reads numbers from the front of bytes; after one that is not whole everything is 0.
@@ -254,7 +265,7 @@ std::optional<RecordView> record_in(ByteView payload) noexcept {
 Result<Bytes> payload_of(const Pages& pages, const Page& page, std::size_t at) {
   Cursor cell(ByteView(page).subspan(at));
   const std::uint64_t size = cell.varint();
-  if (!cell.ok() || size == 0 || size > payload_max) return Bytes{};
+  if (!cell.ok() || size == 0 || size > std::min(payload_max, pages.bytes())) return Bytes{};
   const auto local = cell.take(bytes_on_page(size));
   Bytes payload(local.begin(), local.end());
   if (!cell.ok()) return Bytes{};
@@ -264,7 +275,7 @@ Result<Bytes> payload_of(const Pages& pages, const Page& page, std::size_t at) {
   Page overflow{};
   std::uint32_t next = word_at(link, 0);
   while (payload.size() < size) {
-    if (next == 0 || next > pages.count()) return Bytes{};
+    if (!pages.has(next)) return Bytes{};
     if (auto read = pages.read(next, overflow); !read) return std::unexpected(read.error());
     next = word_at(overflow, 0);
     const auto part = std::min<std::uint64_t>(size - payload.size(), page_size - 4);
@@ -302,10 +313,16 @@ Result<void> harvest(const std::filesystem::path& database, const LogFile& log,
   if (!file) return std::unexpected(file.error());
   const Pages pages(*file, log);
   Page page{};
+  const auto harvest_number = [&](std::uint32_t number) -> Result<void> {
+    if (auto read = pages.read(number, page); !read) return read;
+    return harvest_page(pages, page, visit);
+  };
   // The first page holds the schema only.
-  for (std::uint64_t number = 2; number <= pages.count(); ++number) {
-    if (auto read = pages.read(static_cast<std::uint32_t>(number), page); !read) return read;
-    if (auto visited = harvest_page(pages, page, visit); !visited) return visited;
+  for (std::uint64_t number = 2; number <= pages.in_database(); ++number) {
+    if (auto harvested = harvest_number(static_cast<std::uint32_t>(number)); !harvested) return harvested;
+  }
+  for (const auto number : pages.beyond()) {
+    if (auto harvested = harvest_number(number); !harvested) return harvested;
   }
   return {};
 }

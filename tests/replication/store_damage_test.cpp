@@ -15,6 +15,7 @@
 
 #include "base/clock.hpp"
 #include "replication/ormap_state.hpp"
+#include "replication/store_salvage.hpp"
 #include "replication/store_support.hpp"
 
 namespace barrel_p2p::replication {
@@ -303,6 +304,54 @@ TEST(StoreDamage, a_flipped_bit_in_the_log_is_noticed) {
       EXPECT_EQ(read_bytes(directory / "store.db.damaged-1-wal"), damaged);
     }
   }
+}
+
+/// Adds a frame to a log of this machine's byte order: a page of zeros that ends a transaction.
+void add_frame(Bytes& log, std::uint32_t page) {
+  const auto word = [&](std::size_t at) {
+    return std::uint32_t{log[at]} << 24U | std::uint32_t{log[at + 1]} << 16U | std::uint32_t{log[at + 2]} << 8U |
+           log[at + 3];
+  };
+  const auto put = [&](std::size_t at, std::uint32_t value) {
+    for (std::size_t byte = 0; byte < 4; ++byte) log[at + byte] = static_cast<std::uint8_t>(value >> (24 - (8 * byte)));
+  };
+  constexpr std::size_t head = 24;
+  constexpr std::size_t frame = store::page_size + head;
+  const std::size_t last = log.size() - frame;
+  const std::size_t at = log.size();
+  std::uint32_t first = word(last + 16);
+  std::uint32_t second = word(last + 20);
+  log.resize(at + frame);
+  put(at, page);
+  put(at + 4, 1);
+  std::copy_n(log.begin() + static_cast<std::ptrdiff_t>(last) + 8, 8,
+              log.begin() + static_cast<std::ptrdiff_t>(at) + 8);
+  const bool swapped = (word(0) & 1U) == 0;  // sums over little-endian words
+  const auto add = [&](std::size_t from) {
+    const auto left = word(from);
+    const auto right = word(from + 4);
+    first += (swapped ? __builtin_bswap32(left) : left) + second;
+    second += (swapped ? __builtin_bswap32(right) : right) + first;
+  };
+  add(at);
+  for (std::size_t byte = 0; byte < store::page_size; byte += 8) add(at + head + byte);
+  put(at + 16, first);
+  put(at + 20, second);
+}
+
+TEST(StoreDamage, a_page_number_out_of_all_proportion_costs_no_time) {
+  const Scratch scratch;
+  auto [database, log] = copy_with_log(scratch, 20);
+  add_frame(log, UINT32_MAX);
+  const auto directory = scratch / "s";
+  std::filesystem::create_directories(directory);
+  write_bytes(directory / "store.db-wal", log);
+  const auto file = store::LogFile::read(directory / "store.db-wal");
+  ASSERT_TRUE(file.has_value());
+  ASSERT_TRUE(file->pages().contains(UINT32_MAX)) << "the frame counts";
+  const auto store = open_store(directory);
+  ASSERT_TRUE(store->damage().has_value());
+  EXPECT_EQ(values_of(*store, "m").size(), 20U);
 }
 
 TEST(StoreDamage, a_log_without_its_database_is_salvaged) {
