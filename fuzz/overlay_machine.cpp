@@ -3,7 +3,9 @@
 // bounded.
 //
 //   input: steps of kind(1) peer(1) and what the kind takes
-//   kind:  0 a message of the membership, 1 one of gossip: a term, length(2) before it   2 a channel comes up  3 ends
+//   kind:  0 a message of the membership, 1 one of gossip: a term, length(2) before it; with bit 6 one that is made
+//   here:
+//          which(1) another peer(1) number(1)                                           2 a channel comes up  3 ends
 //          4 a dial failed   5 time passes: 100 ms(1)   6 this node broadcasts   7 joins, or leaves if bit 7 is set
 #include <algorithm>
 #include <array>
@@ -11,8 +13,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "input.hpp"
@@ -38,9 +42,10 @@ class Machine {
   void step() {
     const auto kind = input_.byte();
     const Atom& peer = peers[input_.byte() % peers.size()];
+    const bool made = (kind & 64U) != 0;
     switch (kind & 7U) {
-      case 0: receive(peer, decode_hyparview); break;
-      case 1: receive(peer, decode_plumtree); break;
+      case 0: made ? receive(peer, membership_message()) : receive_any(peer, decode_hyparview); break;
+      case 1: made ? receive(peer, gossip_message()) : receive_any(peer, decode_plumtree); break;
       case 2: up(peer); break;
       case 3:
         connected_.erase(peer);
@@ -76,10 +81,47 @@ class Machine {
     settle();
   }
   template <class Decode>
-  void receive(const Atom& from, Decode decode) {
+  void receive_any(const Atom& from, Decode decode) {
     const auto term = decode_term(input_.piece());
-    if (!term || !connected_.contains(from)) return;
-    if (const auto message = decode(term->term, from)) overlay_.receive(from, Message(*message), now_, effects_);
+    if (!term) return;
+    if (const auto message = decode(term->term, from)) receive(from, Message(*message));
+  }
+  void receive(const Atom& from, const Message& message) {
+    if (connected_.contains(from)) overlay_.receive(from, message, now_, effects_);
+  }
+  HyParViewMessage membership_message() {
+    const auto which = input_.byte();
+    const Atom& other = peers[input_.byte() % peers.size()];
+    const auto number = input_.byte();
+    const std::uint32_t ttl = number % (ttl_max + 1);
+    std::vector<Atom> sample(peers.begin(), peers.begin() + number % peers.size());
+    switch (which % 14U) {
+      case 0: return Join{};
+      case 1: return ForwardJoin{other, ttl};
+      case 2: return Disconnect{};
+      case 3: return Neighbor{(number & 1U) != 0};
+      case 4: return NeighborReply{(number & 1U) != 0};
+      case 5: return Shuffle{ttl, std::move(sample)};
+      case 6: return ShuffleReply{std::move(sample)};
+      case 7: return Hello{};
+      case 8: return Seek{other, ttl};
+      case 9: return Exchange{other};
+      case 10: return ExchangeReply{(number & 1U) != 0, (number & 2U) != 0 ? std::optional(other) : std::nullopt};
+      case 11: return Refer{other};
+      case 12: return Wander{other, ttl};
+      default: return Leave{other, ttl};
+    }
+  }
+  PlumtreeMessage gossip_message() {
+    const auto which = input_.byte();
+    const Term id(input_.byte() % 8);
+    const std::uint32_t number = input_.byte();
+    switch (which % 4U) {
+      case 0: return Gossip{id, Atom("tag"), Term(std::string(number, 'x')), number};
+      case 1: return IHave{{{id, number}, {Term(static_cast<int>(number % 8)), 1}}};
+      case 2: return Graft{{id}};
+      default: return Prune{};
+    }
   }
   void pass(Milliseconds time) {
     const auto end = now_ + time;

@@ -91,7 +91,7 @@ class Machine {
     effects_.clear();
   }
 
-  Now now_{MonotonicTime(std::chrono::hours(1)), 1'700'000'000'000};
+  Now now_{MonotonicTime(std::chrono::hours(1)), 1'795'387'000'000};
   Effects effects_;
   Services services_;
 };
