@@ -4,7 +4,7 @@ PRESET ?= release
 JOBS ?= $(shell nproc)
 BUILD := build/$(PRESET)
 
-.PHONY: help setup packages configure build cluster docs demo test mixed bench format lint valgrind deb
+.PHONY: help setup packages configure build cluster docs demo test mixed bench format lint valgrind coverage deb
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,6 +52,9 @@ lint: packages  ## Check the format and run clang-tidy
 
 valgrind: build  ## Run unit tests under Valgrind, some ten minutes
 	@tools/valgrind $(BUILD)
+
+coverage: packages  ## What fuzzing and unit tests reach of what reads bytes of peers and files, half an hour
+	@tools/coverage --jobs $(JOBS)
 
 deb: packages  ## Make the Debian packages: build/packages
 	@cmake --preset deb --log-level=WARNING >/dev/null

@@ -20,4 +20,7 @@ if(BARREL_P2P_FUZZ)
     message(FATAL_ERROR "BARREL_P2P_FUZZ needs clang (libFuzzer); use the preset 'fuzz' or 'asan'")
   endif()
   add_compile_options(-fsanitize=fuzzer-no-link)
+  if(NOT sanitizers)
+    add_link_options(-fsanitize=undefined)  # only its runtime: it has what the option above calls in programs without libFuzzer
+  endif()
 endif()
