@@ -116,6 +116,7 @@ void ChaosRun::kill(std::size_t node) {
   Member& member = members_[node];
   if (!member.process) return;
   member.killed = true;
+  member.restart = false;  // it may still be stopping
   member.process->signal(SIGKILL);
   const auto gone = [&] { return !member.process; };
   if (!run_until(monotonic_now() + command_.patience, gone)) throw std::runtime_error("a killed process does not end");
