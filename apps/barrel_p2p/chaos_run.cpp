@@ -358,7 +358,7 @@ std::vector<ChaosReport> ChaosRun::reports() {
 ChaosRun::Checked ChaosRun::check(const std::vector<ChaosReport>& all) {
   std::optional<Checked> checked;
   checking_ = true;
-  std::jthread checker([&] {
+  const std::jthread checker([&] {
     Checked found{check_always(history_), check_calm(history_, all)};
     boost::asio::post(io_, [&checked, found = std::move(found)]() mutable { checked = std::move(found); });
   });
