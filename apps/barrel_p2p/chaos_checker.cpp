@@ -28,12 +28,13 @@ std::string joined(const Part&... parts) {
   return text;
 }
 
-/// Themselves when they are in order, else a copy in `sorted`.
-const std::vector<ChaosEvent>& in_order(const std::vector<ChaosEvent>& events, std::vector<ChaosEvent>& sorted) {
-  if (std::ranges::is_sorted(events, {}, &ChaosEvent::time)) return events;
-  sorted = events;
-  std::ranges::stable_sort(sorted, {}, &ChaosEvent::time);
-  return sorted;
+bool is_in_order(const std::vector<ChaosEvent>& events) {
+  return std::ranges::is_sorted(events, {}, &ChaosEvent::time);
+}
+
+std::vector<ChaosEvent> in_order(std::vector<ChaosEvent> events) {
+  std::ranges::stable_sort(events, {}, &ChaosEvent::time);
+  return events;
 }
 
 /// The life of a node: numbers of the node and of its start.
@@ -466,7 +467,7 @@ void check_placement(const std::vector<ChaosReport>& reports, Violations& violat
 
 std::vector<ChaosViolation> check_always(const std::vector<ChaosEvent>& unordered) {
   std::vector<ChaosEvent> sorted;
-  const auto& events = in_order(unordered, sorted);
+  const auto& events = is_in_order(unordered) ? unordered : (sorted = in_order(unordered));
   Violations violations;
   check_fences(events, violations);
   const auto calms = calms_of(events);
@@ -494,7 +495,7 @@ std::vector<ChaosViolation> check_calm(const std::vector<ChaosEvent>& unordered,
                                        const std::vector<ChaosReport>& reports) {
   if (reports.empty()) return {};
   std::vector<ChaosEvent> sorted;
-  const auto& events = in_order(unordered, sorted);
+  const auto& events = is_in_order(unordered) ? unordered : (sorted = in_order(unordered));
   Violations violations;
   check_members(reports, violations);
   check_views(reports, violations);
