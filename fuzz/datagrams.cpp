@@ -6,8 +6,7 @@
 //   input: for one datagram after the other: what(1)
 //   what:  bit 7 adds one of our own, modulo 2 to whom: bytes, length(2) before them
 //          else modulo 8: 1 is dropped, 2 a byte is changed: where(2) by(1), 3 comes twice, 4 is cut: to(2),
-//          5 the first bytes are others: a piece of length(2), others pass. None comes from another port: ngtcp2 0.12
-//          ends the program for that at times, see docs/fuzzing.md
+//          5 the first bytes are others: a piece of length(2), 6 comes from another port, others pass
 #include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/udp.hpp>
@@ -45,8 +44,12 @@ std::uint8_t pattern(std::size_t at) { return static_cast<std::uint8_t>(at * 31 
 /// Two endpoints; datagrams of the one that dials go through `Hand`.
 class Pair {
  public:
-  Pair() : near_(context_, udp::endpoint(boost::asio::ip::address_v4::loopback(), 0)) {
+  Pair()
+      : near_(context_, udp::endpoint(boost::asio::ip::address_v4::loopback(), 0)),
+        other_(context_, near_.local_endpoint().protocol()) {
+    other_.bind(udp::endpoint(boost::asio::ip::address_v4::loopback(), 0));
     near_.non_blocking(true);
+    other_.non_blocking(true);
     EndpointEvents events;
     events.on_accept = [this](std::shared_ptr<Connection> connection) { accept(std::move(connection)); };
     auto opened = Endpoint::open(context_, config(), std::move(events));
@@ -132,7 +135,7 @@ class Pair {
   void poll() {
     for (int round = 0; round < 32; ++round) {
       context_.restart();
-      if (context_.poll() == 0 && !take(near_)) return;
+      if (context_.poll() == 0 && !take(near_) && !take(other_)) return;
     }
   }
   /// What the server sent.
@@ -145,10 +148,10 @@ class Pair {
     to_client_.emplace_back(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count));
     return true;
   }
-  void to_server(const Bytes& datagram) {
+  void to_server(const Bytes& datagram, bool elsewhere) {
     const udp::endpoint to(boost::asio::ip::address_v4::loopback(), server_->local_address().port());
     boost::system::error_code ignored;
-    near_.send_to(boost::asio::buffer(datagram), to, 0, ignored);
+    (elsewhere ? other_ : near_).send_to(boost::asio::buffer(datagram), to, 0, ignored);
   }
   void to_client(const Bytes& datagram) const {
     if (sink_) sink_(datagram);
@@ -160,13 +163,14 @@ class Pair {
       const auto bytes = input.piece();
       const Bytes own(bytes.begin(), bytes.end());
       if ((what & 1U) != 0) return to_client(own);
-      return to_server(own);
+      return to_server(own, false);
     }
     const bool up = !to_server_.empty();
     auto& queue = up ? to_server_ : to_client_;
     if (queue.empty()) return;
     Bytes datagram = std::move(queue.front());
     queue.pop_front();
+    bool elsewhere = false;
     int copies = 1;
     switch (what % 8U) {
       case 1: copies = 0; break;
@@ -182,13 +186,15 @@ class Pair {
         std::copy_n(bytes.begin(), std::min(bytes.size(), datagram.size()), datagram.begin());
         break;
       }
+      case 6: elsewhere = true; break;
       default: break;
     }
-    for (; copies > 0; --copies) up ? to_server(datagram) : to_client(datagram);
+    for (; copies > 0; --copies) up ? to_server(datagram, elsewhere) : to_client(datagram);
   }
 
   boost::asio::io_context context_{1};
   udp::socket near_;
+  udp::socket other_;
   std::deque<Bytes> to_server_;
   std::deque<Bytes> to_client_;
   DatagramSink sink_;

@@ -60,10 +60,16 @@ class UdpRelay {
   /// From now on the listener sees another port. What it sends to the old one is lost.
   void move() {
     if (!backs_.empty()) backs_.back()->close();
+    move_aside();
+  }
+  /// The same, but the old port stays open, for `move_back`.
+  void move_aside() {
     backs_.push_back(std::make_unique<Socket>(context_, Endpoint(boost::asio::ip::address_v4::loopback(), 0)));
     grow(*backs_.back());
     listen(*backs_.back(), false);
   }
+  /// To the port before the last `move_aside`, and back again.
+  void move_back() { std::swap(backs_.back(), *(backs_.end() - 2)); }
 
   UdpWeather weather;
   bool keep_inner = false;  ///< Datagrams of a dialler that moved are dropped.

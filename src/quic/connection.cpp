@@ -253,6 +253,7 @@ void Connection::Native::read(Socket& at, const Address& from, ByteView datagram
     if (is_closed || !peer_places.may_come_from(path_remote, peer_at, pto(), monotonic_now())) return;
   }
   const ngtcp2_cid id_there = *ngtcp2_conn_get_dcid(connection);
+  const auto pto_there = pto();
   ngtcp2_pkt_info info{};
   ++packets_received;
   bytes_received += datagram.size();
@@ -270,7 +271,7 @@ void Connection::Native::read(Socket& at, const Address& from, ByteView datagram
     if (is_closed) return;
     if (elsewhere && !(peer_of_path() == peer_at)) {
       const bool new_id = ngtcp2_cid_eq(&id_there, ngtcp2_conn_get_dcid(connection)) == 0;
-      peer_places.moved(peer_at, new_id, pto(), last_receive);
+      peer_places.moved(peer_at, new_id, pto_there, pto(), last_receive);
     } else if (!initiator) {
       peer_places.see(pto());
     }

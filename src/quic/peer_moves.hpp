@@ -1,14 +1,20 @@
-// Where a peer that we accepted may be seen after it moved without a new connection id, as behind a NAT that bound
-// anew.
+// Where a peer that we accepted may be seen after it moved.
 //
-// ngtcp2 to 1.23 loses count of ids when such a peer moves again, with a new id, while the path that it left is still
-// being looked at: it retires the old id twice, takes it for one in use meanwhile (CONNECTION_ID_LIMIT), and ends the
-// program when the first retirement was not acknowledged. So until nobody looks at that path any more, packets from
-// other places count as lost. A peer that really moves repeats its probes.
+// ngtcp2 looks at a path that such a peer has left for a while, and must not hear some things meanwhile:
+// - To 1.23 it loses count of ids when a peer that moved without a new one, as behind a NAT that bound anew, moves
+//   again with one: it retires the old id twice, takes it for one in use meanwhile (CONNECTION_ID_LIMIT), and ends the
+//   program when the first retirement was not acknowledged.
+// - 0.12 ends the program when the peer is back where it was while the new path is still being looked at and the size
+//   of packets there is looked for already, which a question at the new path that was smaller than it should be, and
+//   its answer, bring about; and when that size is not looked for at all.
+// So for that time packets from places that it left count as lost, and from all others too if it moved without a new
+// id. A peer that really moves repeats its probes.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cstddef>
 
 #include "base/clock.hpp"
 #include "quic/address.hpp"
@@ -25,13 +31,19 @@ class PeerMoves {
   [[nodiscard]] bool may_come_from(const Address& from, const Address& at, Nanoseconds pto,
                                    MonotonicTime now) noexcept {
     see(pto);
-    return from == at || !looks(now) || (!validated_ && from == left_);
+    if (from == at || !looks(now)) return true;
+    const auto end = left_.begin() + static_cast<std::ptrdiff_t>(left_count_);
+    return new_id_ && left_count_ < left_.size() && std::find(left_.begin(), end, from) == end;
   }
-  /// Packets came from another place than `left`, with a new connection id or without.
-  void moved(const Address& left, bool new_id, Nanoseconds pto, MonotonicTime now) noexcept {
-    looking_ = !new_id;
-    left_ = left;
+  /// Packets came from another place than `left`, with a new connection id or without. `pto`: that of the place that it
+  /// left, and that of now.
+  void moved(const Address& left, bool new_id, Nanoseconds pto_left, Nanoseconds pto, MonotonicTime now) noexcept {
+    if (!looks(now)) left_count_ = 0;
+    if (left_count_ < left_.size()) left_.at(left_count_++) = left;
+    looking_ = true;
+    new_id_ = new_id;
     pto_max_ = {};
+    see(pto_left);
     see(pto);
     validated_ = false;
     since_ = now;
@@ -60,8 +72,10 @@ class PeerMoves {
   }
 
   bool looking_ = false;
+  bool new_id_ = false;  ///< It moved with one.
   bool validated_ = false;
-  Address left_;
+  std::array<Address, 8> left_{};  ///< Since it is looked at what it left; when they are full, it may go nowhere else.
+  std::size_t left_count_ = 0;
   Nanoseconds pto_max_{0};
   MonotonicTime since_{};
 };

@@ -256,22 +256,33 @@ class Moved : public testing::Test {
   PeerMoves places;
 };
 
-TEST_F(Moved, with_a_new_id_may_move_at_once) {
-  EXPECT_TRUE(may_come_from(1, 0ms));
-  places.moved(at(1), true, 20ms, MonotonicTime(0ms));
+TEST_F(Moved, with_new_ids_may_move_on_but_not_back) {
+  places.moved(at(1), true, 20ms, 20ms, MonotonicTime(0ms));
+  EXPECT_FALSE(may_come_from(1, 0ms));
   EXPECT_TRUE(may_come_from(3, 0ms));
+  places.moved(at(3), true, 20ms, 20ms, MonotonicTime(1ms));
+  EXPECT_FALSE(may_come_from(1, 1ms));
+  EXPECT_FALSE(may_come_from(3, 1ms));
+  EXPECT_TRUE(may_come_from(4, 1ms));
+  for (std::uint16_t port = 4; port < 10; ++port) places.moved(at(port), true, 20ms, 20ms, MonotonicTime(2ms));
+  EXPECT_FALSE(may_come_from(10, 2ms)) << "too often";
+  EXPECT_TRUE(may_come_from(1, 8000ms)) << "all are forgotten";
+  places.moved(at(1), true, 20ms, 20ms, MonotonicTime(9000ms));
+  EXPECT_TRUE(may_come_from(3, 9000ms));
+  EXPECT_FALSE(may_come_from(1, 9000ms));
 }
 
-TEST_F(Moved, without_one_comes_from_two_places_until_it_has_answered) {
-  places.moved(at(1), false, 20ms, MonotonicTime(0ms));
-  EXPECT_TRUE(may_come_from(1, 7000ms));
+TEST_F(Moved, without_one_comes_from_nowhere_else_until_it_has_answered_or_was_given_up) {
+  EXPECT_TRUE(may_come_from(3, 0ms)) << "it has not moved";
+  places.moved(at(1), false, 20ms, 20ms, MonotonicTime(0ms));
   EXPECT_TRUE(may_come_from(2, 7000ms));
+  EXPECT_FALSE(may_come_from(1, 7000ms));
   EXPECT_FALSE(may_come_from(3, 7000ms));
   EXPECT_TRUE(may_come_from(3, 8000ms)) << "it never answered, and nobody asks any more";
 }
 
 TEST_F(Moved, and_answered_comes_from_there_until_the_old_place_is_forgotten) {
-  places.moved(at(1), false, 20ms, MonotonicTime(0ms));
+  places.moved(at(1), false, 20ms, 20ms, MonotonicTime(0ms));
   places.validated(20ms, MonotonicTime(100ms));
   EXPECT_TRUE(may_come_from(2, 101ms));
   EXPECT_FALSE(may_come_from(1, 101ms));
@@ -280,10 +291,17 @@ TEST_F(Moved, and_answered_comes_from_there_until_the_old_place_is_forgotten) {
 }
 
 TEST_F(Moved, and_slow_waits_as_its_slowest_moment_wants) {
-  places.moved(at(1), false, 20ms, MonotonicTime(0ms));
+  places.moved(at(1), false, 20ms, 20ms, MonotonicTime(0ms));
   places.validated(20ms, MonotonicTime(0ms));
   EXPECT_FALSE(may_come_from(3, 500ms, 2000ms));
   EXPECT_FALSE(may_come_from(3, 14'000ms)) << "though it is fast again";
+  EXPECT_TRUE(may_come_from(3, 15'000ms));
+}
+
+TEST_F(Moved, from_where_it_was_slow_waits_as_long_as_if_it_still_were) {
+  places.moved(at(1), false, 2000ms, 20ms, MonotonicTime(0ms));
+  places.validated(20ms, MonotonicTime(0ms));
+  EXPECT_FALSE(may_come_from(3, 14'000ms));
   EXPECT_TRUE(may_come_from(3, 15'000ms));
 }
 

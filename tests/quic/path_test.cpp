@@ -102,6 +102,22 @@ TEST_F(WidePath, packets_are_wide_between_sockets_of_both_families) {
   EXPECT_GT(accepted->statistics().datagram_bytes, 16'000U);
 }
 
+// See peer_moves.hpp: without it the first packet from the old place ends the program.
+TEST_F(WidePath, a_peer_that_is_back_before_it_answered_elsewhere_stays_connected) {
+  open(wide(), wide());
+  connect(relay->address());
+  ASSERT_TRUE(transfer(1000));
+  relay->weather.inwards_silent = true;  // it is asked in vain
+  relay->move_aside();
+  const auto before = accepted->statistics().packets_received;
+  write(1000);
+  ASSERT_TRUE(run_until([&] { return accepted->statistics().packets_received > before; }));
+  relay->move_back();
+  relay->weather.inwards_silent = false;
+  EXPECT_TRUE(transfer(1000));
+  EXPECT_FALSE(accepted_closed.has_value());
+}
+
 TEST_F(WidePath, packets_are_no_wider_than_the_peer_takes) {
   open(config(), wide());
   connect(server->local_address());
