@@ -36,7 +36,7 @@ using std::chrono::milliseconds;
 constexpr std::size_t own_keys = 20;     ///< That only this node writes.
 constexpr std::size_t shared_keys = 20;  ///< That all nodes write.
 constexpr std::size_t service_names = 5;
-constexpr milliseconds pause_max{60};  ///< Between two operations of a thread.
+constexpr milliseconds act_pause_max{60};  ///< Between two operations of a thread.
 constexpr milliseconds due_max{5000};  ///< Of reminders.
 constexpr milliseconds calm_due_max{1000};
 constexpr std::string_view host = "@127.0.0.1";
@@ -122,7 +122,7 @@ class Hand {
       lock.lock();
       acting_ = false;
       changed_.notify_all();
-      const milliseconds pause(random_.below(static_cast<std::size_t>(pause_max.count())));
+      const milliseconds pause(random_.below(static_cast<std::size_t>(act_pause_max.count())));
       changed_.wait_for(lock, stop, pause, [this] { return !wanted_; });
     }
   }
