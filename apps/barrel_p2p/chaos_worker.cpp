@@ -37,7 +37,7 @@ constexpr std::size_t own_keys = 20;     ///< That only this node writes.
 constexpr std::size_t shared_keys = 20;  ///< That all nodes write.
 constexpr std::size_t service_names = 5;
 constexpr milliseconds act_pause_max{60};  ///< Between two operations of a thread.
-constexpr milliseconds due_max{5000};  ///< Of reminders.
+constexpr milliseconds due_max{5000};      ///< Of reminders.
 constexpr milliseconds calm_due_max{1000};
 constexpr std::string_view host = "@127.0.0.1";
 
