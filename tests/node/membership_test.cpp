@@ -94,12 +94,13 @@ TEST(Membership, a_process_of_another_node_may_subscribe_until_it_ends) {
   Node& b = cluster.start("b");
   Node& c = cluster.start("c");
   Collector far(c);
+  const auto processes = a.statistics().processes;
   // As a program on `c` would ask, by rpc.
   ASSERT_TRUE(c.call_function(a.name(), "barrel_p2p", "subscribe", {far.pid}).has_value());
   ASSERT_TRUE(a.join(b.name()).has_value());
   EXPECT_EQ(far.next(), "{barrel_p2p_event,{peer_up,'b@127.0.0.1'}}");
   ASSERT_TRUE(c.call_function(a.name(), "barrel_p2p", "unsubscribe", {far.pid}).has_value());
-  const auto processes = a.statistics().processes;
+  EXPECT_TRUE(eventually({&a}, [&] { return a.statistics().processes == processes; })) << "nobody watches it any more";
   Collector other(c);
   ASSERT_TRUE(c.call_function(a.name(), "barrel_p2p", "subscribe", {other.pid}).has_value());
   EXPECT_TRUE(eventually({&a}, [&] { return a.statistics().processes == processes + 1; })) << "one that watches it";
