@@ -253,7 +253,7 @@ void Connection::Native::read(Socket& at, const Address& from, ByteView datagram
     if (is_closed || !peer_places.may_come_from(path_remote, peer_at, pto(), monotonic_now())) return;
   }
   const ngtcp2_cid id_there = *ngtcp2_conn_get_dcid(connection);
-  const auto pto_there = pto();
+  const auto pto_there = elsewhere ? pto() : std::chrono::nanoseconds(0);
   ngtcp2_pkt_info info{};
   ++packets_received;
   bytes_received += datagram.size();
