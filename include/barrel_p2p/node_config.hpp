@@ -268,10 +268,13 @@ struct NodeConfig {
       300'000};  ///< `dist_gc_min_age_ms`, from 100, or 0 for never: a channel between C++ nodes that no signal used
                  ///< for so long is closed, unless they are neighbours, or linked or monitoring processes depend on it.
                  ///< The next send makes it again.
-  bool migrate_on_network_change = true;  ///< `migrate_on_network_change`: connections that we dialled move by
-                                          ///< themselves when their local address has gone.
-  bool auto_connect = true;               ///< A send to a node that is not connected dials it.
-  unsigned workers = 0;                   ///< Threads that run processes. 0: one a core, at most 8.
+  bool migrate_on_network_change = true;     ///< `migrate_on_network_change`: connections that we dialled move by
+                                             ///< themselves when their local address has gone.
+  bool auto_connect = true;                  ///< A send to a node that is not connected dials it.
+  unsigned workers = 0;                      ///< Threads that run processes. 0: one a core, at most 8.
+  std::chrono::microseconds busy_poll{100};  ///< `busy_poll_us`, to 10,000: how long the network thread looks for more
+                                             ///< before it sleeps, where that has paid lately: answers come sooner, and
+                                             ///< a conversation keeps a core busy. 0: it sleeps at once.
   LogLevel log_level = LogLevel::info;
   LogFormat log_format = LogFormat::text;  ///< `log_format`: `text` or `json`.
   LogSink log_sink;                        ///< Empty: standard error.

@@ -83,16 +83,26 @@ Field integer(std::int64_t low, std::int64_t high, Access access) {
                });
 }
 
-template <class Access>
-Field milliseconds(std::int64_t low, std::int64_t high, Access access) {
+template <class Duration, class Access>
+Field duration(std::int64_t low, std::int64_t high, const char* unit, Access access) {
   return field(Field::Form::toml, access,
-               [low, high, access](const toml::node& value, NodeConfig& config) -> Result<void> {
+               [low, high, unit, access](const toml::node& value, NodeConfig& config) -> Result<void> {
                  const auto* number = value.as_integer();
                  if (number == nullptr || number->get() < low || number->get() > high)
-                   return bad(range_text(low, high) + " (milliseconds)");
-                 access(config) = std::chrono::milliseconds(number->get());
+                   return bad(range_text(low, high) + " (" + unit + ")");
+                 access(config) = Duration(number->get());
                  return {};
                });
+}
+
+template <class Access>
+Field milliseconds(std::int64_t low, std::int64_t high, Access access) {
+  return duration<std::chrono::milliseconds>(low, high, "milliseconds", access);
+}
+
+template <class Access>
+Field microseconds(std::int64_t low, std::int64_t high, Access access) {
+  return duration<std::chrono::microseconds>(low, high, "microseconds", access);
 }
 
 template <class Access>
@@ -214,6 +224,7 @@ std::vector<Key> top_level_keys() {
       {"", "migrate_on_network_change", boolean(at(&NodeConfig::migrate_on_network_change))},
       {"", "auto_connect", boolean(at(&NodeConfig::auto_connect))},
       {"", "workers", integer(0, 1024, at(&NodeConfig::workers))},
+      {"", "busy_poll_us", microseconds(0, 10'000, at(&NodeConfig::busy_poll))},
       {"", "dist_gc_sweep_period_ms", milliseconds(100, hour_ms, at(&NodeConfig::idle_sweep))},
       {"", "dist_gc_min_age_ms", milliseconds(0, 24 * hour_ms, at(&NodeConfig::idle_close_after))},
       {"", "log_level", choice(levels, at(&NodeConfig::log_level))},

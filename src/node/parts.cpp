@@ -162,7 +162,7 @@ void Node::Parts::start_system() {
   settings.log_crash = [log = logger](const std::string& text) { log->error("{}", text); };
   settings.log_output = [log = logger](const std::string& text) { log->info("output: {}", text); };
   system = std::make_unique<process::System>(std::move(settings));
-  transport_.emplace(context, system->scheduler(), [this] {
+  transport_.emplace(context, system->scheduler(), config.busy_poll, [this] {
     network->empty_outboxes();
     network->endpoint().flush_soon();
   });

@@ -16,11 +16,31 @@ void TransportThreads::start() {
     name_this_thread("bp2p-network");
     prefer_short_turns();
     if (leader) leading = this;
-    if (leader || watch()) context_.run();
+    if (leader || watch()) run();
     leading = nullptr;
   };
   threads_[0] = std::thread(begin, true);
   threads_[1] = std::thread(begin, false);
+}
+
+void TransportThreads::run() {
+  BusyPoll busy_poll(busy_poll_);
+  while (context_.run_one() > 0) {
+    if (busy_poll.begin()) poll(busy_poll);
+  }
+}
+
+void TransportThreads::poll(BusyPoll& busy_poll) {
+  busy_poll.wait_from(monotonic_now());
+  bool looking = true;
+  while (looking) {
+    if (context_.poll() > 0) {
+      busy_poll.found();
+      busy_poll.wait_from(monotonic_now());
+    } else {
+      looking = busy_poll.go_on(monotonic_now());
+    }
+  }
 }
 
 void TransportThreads::stop() {

@@ -6,6 +6,8 @@
 // process that computes, or waits for a lock, holds up the network no longer than that. Then both have changed roles,
 // and until the first one is done with its process the new leader runs none: nobody watches it.
 //
+// A leader that has nothing to do looks for more before it sleeps, while that pays (`BusyPoll`).
+//
 // Only the leader runs handlers, and it sees all that leaders did before it: for them nothing differs from one thread.
 //
 // Other designs: decision 0016.
@@ -22,6 +24,7 @@
 #include <thread>
 #include <utility>
 
+#include "node/busy_poll.hpp"
 #include "process/scheduler.hpp"
 
 namespace barrel_p2p {
@@ -30,10 +33,11 @@ namespace node {
 
 class TransportThreads final : private process::Host {
  public:
-  /// Both must outlive the threads. `lead_taken` runs on the new leader whenever a process has kept the lead open for
-  /// long: what would have followed its turn is to be done at once.
-  TransportThreads(boost::asio::io_context& context, process::Scheduler& scheduler, std::function<void()> lead_taken)
-      : context_(context), scheduler_(scheduler), lead_taken_(std::move(lead_taken)) {}
+  /// Context and scheduler must outlive the threads. `lead_taken` runs on the new leader whenever a process has kept
+  /// the lead open for long: what would have followed its turn is to be done at once.
+  TransportThreads(boost::asio::io_context& context, process::Scheduler& scheduler, std::chrono::microseconds busy_poll,
+                   std::function<void()> lead_taken)
+      : context_(context), scheduler_(scheduler), lead_taken_(std::move(lead_taken)), busy_poll_(busy_poll) {}
   ~TransportThreads() { stop(); }
   TransportThreads(const TransportThreads&) = delete;
   TransportThreads& operator=(const TransportThreads&) = delete;
@@ -67,6 +71,9 @@ class TransportThreads final : private process::Host {
   /// With more signals than that at once there is work for two threads.
   static constexpr unsigned signals_max = 8;
 
+  void run();
+  /// Runs what comes until it no longer pays to wait awake.
+  void poll(BusyPoll& busy_poll);
   bool take(process::State& state) override;
   /// Returns with the lead, or false when the threads are stopped.
   bool watch();
@@ -81,6 +88,7 @@ class TransportThreads final : private process::Host {
   boost::asio::io_context& context_;
   process::Scheduler& scheduler_;
   const std::function<void()> lead_taken_;
+  const std::chrono::microseconds busy_poll_;
   std::array<std::thread, 2> threads_;
 
   // The leader's.

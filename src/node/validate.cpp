@@ -132,6 +132,7 @@ Result<void> check_times(const NodeConfig& config) {
   if (config.authentication.key_watch != 0ms && config.authentication.key_watch < 50ms) {
     return bad("auth_key_watch_ms", "must be at least 50, or 0 for never");
   }
+  if (config.busy_poll < 0us || config.busy_poll > 10ms) return bad("busy_poll_us", "must be between 0 and 10000");
   return {};
 }
 

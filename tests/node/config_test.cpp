@@ -129,7 +129,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Bad{"detector = 3", "detector must be a table"}, Bad{"name = ", "line 1: not TOML"},
                     Bad{"[[%a]]", "not TOML"}, Bad{"\xEF\xBB\xBD", "line 1: a letter that is not ASCII"},
                     Bad{"cookie_only_nodes = [1]", "an array of strings"}, Bad{"auto_connect = 1", "true or false"},
-                    Bad{"setup_timeout_ms = 1", "milliseconds"}, Bad{"[nodes]\na = 1", "nodes must be a table"},
+                    Bad{"setup_timeout_ms = 1", "milliseconds"},
+                    Bad{"busy_poll_us = 10001", "busy_poll_us must be an integer from 0 to 10000 (microseconds)"},
+                    Bad{"[nodes]\na = 1", "nodes must be a table"},
                     Bad{"active_size = 1", "active_size must be an integer from 2"},
                     Bad{"contact_nodes = \"a@h\"", "contact_nodes must be an array"},
                     Bad{"shuffle_period = 99", "shuffle_period must be an integer from 100"},
@@ -192,6 +194,7 @@ INSTANTIATE_TEST_SUITE_P(
               "receive.transfers_max must"},
         Unfit{"impatient", [](NodeConfig& config) { config.receive.idle_timeout = 99ms; },
               "receive.idle_timeout_ms must"},
+        Unfit{"eager", [](NodeConfig& config) { config.busy_poll = 10'001us; }, "busy_poll_us must"},
         Unfit{"queue", [](NodeConfig& config) { config.limits.cluster_queue_bytes_max = 1; },
               "limits.cluster_queue_bytes_max must"}),
     [](const auto& unfit) { return std::string(unfit.param.name); });
