@@ -117,6 +117,12 @@ void ServiceNodes::neighbour_up(NodeIndex node, NodeIndex peer, bool native) {
   });
 }
 
+void ServiceNodes::gossip_lost(NodeIndex node, NodeIndex peer) {
+  act(node, [&](services::Services& machine, const services::Now& now, auto&) {
+    machine.gossip_lost(simulation_.name_of(peer), now);
+  });
+}
+
 void ServiceNodes::neighbour_down(NodeIndex node, NodeIndex peer) {
   act(node,
       [&](services::Services& machine, const auto&, auto&) { machine.neighbour_down(simulation_.name_of(peer)); });

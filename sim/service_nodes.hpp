@@ -61,6 +61,7 @@ class ServiceNodes {
   void end(NodeIndex node);
   void resumed(NodeIndex node);
   void neighbour_up(NodeIndex node, NodeIndex peer, bool native);
+  void gossip_lost(NodeIndex node, NodeIndex peer);
   void neighbour_down(NodeIndex node, NodeIndex peer);
   void set_native(NodeIndex node, NodeIndex peer);
   void leave(NodeIndex node);

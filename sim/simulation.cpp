@@ -311,6 +311,8 @@ void Simulation::apply(NodeIndex node, overlay::Effect& effect) {
     if (on_membership) on_membership(node, peer, false, overlay::name(down->reason));
   } else if (const auto* delivered = std::get_if<overlay::Deliver>(&effect)) {
     deliver(node, *delivered);
+  } else if (const auto* lost = std::get_if<overlay::GossipLost>(&effect)) {
+    if (services_) services_->gossip_lost(node, index_of(node, lost->node));
   } else if (auto* remember = std::get_if<overlay::Remember>(&effect)) {
     nodes_[node].disk = std::move(remember->nodes);
   }

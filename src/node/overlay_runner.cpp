@@ -453,6 +453,14 @@ void OverlayRunner::carry_out(overlay::Deliver& effect) {
   broadcast_pids_.tell(Term::tuple({Atom("plumtree_broadcast"), Term::tuple({effect.tag, effect.payload})}));
 }
 
+void OverlayRunner::carry_out(overlay::GossipLost& effect) {
+  if (log_limit_.pass(monotonic_now())) {
+    logger_->info("more is broadcast than comes through between here and {}: what was missed is looked for",
+                  effect.node.text());
+  }
+  if (listener_.gossip_lost) listener_.gossip_lost(effect.node);
+}
+
 void OverlayRunner::carry_out(overlay::Remember& effect) { remember(std::move(effect.nodes)); }
 
 void OverlayRunner::tell(const MembershipEvent& event, const Term& message) {

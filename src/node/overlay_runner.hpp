@@ -58,6 +58,8 @@ struct OverlayListener {
   std::function<void()> leaving;                 ///< The overlay is about to leave; neighbours are still there.
   /// True: the broadcast was for the listener.
   std::function<bool(const Term& tag, const Term& payload)> deliver;
+  /// A neighbour, or this node, has missed broadcasts.
+  std::function<void(const Atom& node)> gossip_lost;
 };
 
 struct OverlayRunnerConfig {
@@ -193,6 +195,7 @@ class OverlayRunner {
   void carry_out(overlay::MembershipDown& effect);
   void carry_out(overlay::MembershipLeft& effect);
   void carry_out(overlay::Deliver& effect);
+  void carry_out(overlay::GossipLost& effect);
   void carry_out(overlay::Remember& effect);
   void publish_views();
   void publish_statistics();

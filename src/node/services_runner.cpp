@@ -136,6 +136,10 @@ void ServicesRunner::listen() {
     settle();
     return taken;
   };
+  listener.gossip_lost = [this](const Atom& node) {
+    machine_.gossip_lost(node, now());
+    settle();
+  };
   overlay_.set_listener(std::move(listener));
 }
 

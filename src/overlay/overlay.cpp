@@ -164,6 +164,8 @@ void Overlay::absorb(MonotonicTime now, Effects& out) {
   for (auto& effect : from_plumtree_) {
     if (auto* send = std::get_if<PlumtreeSend>(&effect)) {
       out.emplace_back(SendMessage{std::move(send->to), std::move(send->message), send->native});
+    } else if (auto* lost = std::get_if<PlumtreeLost>(&effect)) {
+      out.emplace_back(GossipLost{std::move(lost->node)});
     } else {
       auto& deliver = std::get<PlumtreeDeliver>(effect);
       out.emplace_back(Deliver{std::move(deliver.tag), std::move(deliver.payload), deliver.round});

@@ -54,11 +54,16 @@ struct Deliver {
   Term payload;
   std::uint32_t round = 0;
 };
+/// Broadcasts of the last second or so were lost between us and this neighbour, as `PlumtreeLost`.
+struct GossipLost {
+  Atom node;
+};
 /// Write these names to disk, in place of what was written before; they come back as `OverlayConfig::contacts`.
 struct Remember {
   std::vector<Atom> nodes;
 };
-using Effect = std::variant<SendMessage, Connect, MembershipUp, MembershipDown, MembershipLeft, Deliver, Remember>;
+using Effect =
+    std::variant<SendMessage, Connect, MembershipUp, MembershipDown, MembershipLeft, Deliver, GossipLost, Remember>;
 using Effects = std::vector<Effect>;
 
 class Overlay {

@@ -95,11 +95,16 @@ void Plumtree::on(const Atom& from, const IHave& message, MonotonicTime now, Plu
   }
 }
 
-void Plumtree::on(const Atom& from, const Graft& message, MonotonicTime /*now*/, PlumtreeEffects& out) {
+void Plumtree::on(const Atom& from, const Graft& message, MonotonicTime now, PlumtreeEffects& out) {
   if (Peer* const peer = meet(from)) peer->eager = true;
   for (const auto& id : message.ids) {
     const Received* const known = find_received(id);
-    if (known != nullptr && known->payload_bytes > 0) push(from, is_native(from), *known, out);
+    if (known == nullptr) continue;
+    if (known->payload_bytes > 0) {
+      push(from, is_native(from), *known, out);
+    } else {
+      lost(from, now);
+    }
   }
 }
 
@@ -154,6 +159,7 @@ void Plumtree::leave() {
   awaited_.clear();
   asked_.clear();
   flush_at_.reset();
+  lost_at_.reset();
 }
 
 bool Plumtree::has_eager_but(const Atom& node) const noexcept {
@@ -287,6 +293,7 @@ void Plumtree::await_message(const Atom& announcer, const Announcement& announce
     const bool used_up = share != shares_.end() && share->second >= config_.missing_share_max;
     if (used_up || missing_.size() >= config_.missing_max) {
       ++counters_.dropped;
+      lost(announcer, now);
       return;
     }
     ++shares_[announcer];
@@ -337,6 +344,7 @@ void Plumtree::request(MissingList& waiting, MonotonicTime now, std::vector<Requ
     Missing& missing = waiting.front();
     if (missing.announcers.empty()) {
       ++counters_.missed;
+      lost(missing.first, now);
       give_back_share(missing.first);
       missing_.erase(missing.id);
       waiting.pop_front();
@@ -382,7 +390,12 @@ void Plumtree::push_refused(const Atom& to, const MessageId& id, MonotonicTime n
   ++counters_.congested;
   Peer* const peer = find_peer(to);
   const Received* const message = find_received(id);
-  if (peer != nullptr && message != nullptr && message->payload_bytes > 0) announce(*peer, *message, now);
+  if (peer == nullptr) return;
+  if (message != nullptr && message->payload_bytes > 0) {
+    announce(*peer, *message, now);
+  } else {
+    lost(to, now);
+  }
 }
 
 void Plumtree::announce(Peer& to, const Received& message, MonotonicTime now) {
@@ -403,8 +416,16 @@ void Plumtree::queue_announcement(Peer& to, const Received& message, std::uint32
   if (to.library.size() + to.application.size() > config_.queue_max) {
     (to.library.size() > to.application.size() ? to.library : to.application).pop_front();
     ++counters_.dropped;
+    lost(to.node, now);
   }
   if (!flush_at_) flush_at_ = now + config_.announce_delay;
+}
+
+void Plumtree::lost(const Atom& node, MonotonicTime now) noexcept {
+  Peer* const peer = find_peer(node);
+  if (peer == nullptr) return;
+  peer->lost = true;
+  if (!lost_at_) lost_at_ = now + config_.lost_delay;
 }
 
 void Plumtree::flush(Peer& peer, PlumtreeEffects& out) {
@@ -447,11 +468,18 @@ void Plumtree::tick(MonotonicTime now, PlumtreeEffects& out) {
     flush_at_.reset();
     for (auto& peer : peers_) flush(peer, out);
   }
+  if (lost_at_ && *lost_at_ <= now) {
+    lost_at_.reset();
+    for (auto& peer : peers_) {
+      if (std::exchange(peer.lost, false)) out.emplace_back(PlumtreeLost{peer.node});
+    }
+  }
 }
 
 std::optional<MonotonicTime> Plumtree::deadline() const noexcept {
   std::optional<MonotonicTime> first = flush_at_;
   const auto include = [&](MonotonicTime time) { first = first ? std::min(*first, time) : time; };
+  if (lost_at_) include(*lost_at_);
   if (!awaited_.empty()) include(awaited_.front().due);
   if (!asked_.empty()) include(asked_.front().due);
   if (!received_.empty()) include(received_.front().at + config_.id_age_max + expiry_delay);

@@ -11,6 +11,7 @@
 //                        `optimisation_threshold`: graft to the announcer, prune to the bringer (C++ nodes only: Erlang
 //                        nodes count no rounds)
 //   push not taken       the peer's queue is full: it gets an announcement instead and asks when it can
+//   bound reached        what an announcement is of is lost, to us or to the neighbour: the owner is told of whom
 //   new neighbour        gets announcements of what came in the last `catch_up_age`, without rounds (C++ nodes only):
 //   what
 //                        was sent while views changed comes to those that it missed
@@ -66,6 +67,7 @@ struct PlumtreeConfig {
   std::size_t missing_share_max = 2'500;  ///< Of these, so many that one announcer spoke of first.
   std::size_t announcers_max = 8;         ///< Announcers of one message that are remembered.
   std::size_t queue_max = 10'000;         ///< Announcements that wait for one peer.
+  Milliseconds lost_delay{1000};          ///< Losses are told so much later, those of the meantime together.
   std::size_t guests_max = 64;            ///< Erlang nodes that gossip to us without being neighbours, and get answers.
 };
 
@@ -79,7 +81,12 @@ struct PlumtreeDeliver {
   Term payload;
   std::uint32_t round = 0;  ///< 0: from this node, or unknown.
 };
-using PlumtreeEffect = std::variant<PlumtreeSend, PlumtreeDeliver>;
+/// Bounds were reached: one of us has missed messages that the neighbour, or this node, has or had. At most once per
+/// `lost_delay` for each neighbour, and once more after the last of them.
+struct PlumtreeLost {
+  Atom node;
+};
+using PlumtreeEffect = std::variant<PlumtreeSend, PlumtreeDeliver, PlumtreeLost>;
 using PlumtreeEffects = std::vector<PlumtreeEffect>;
 
 struct PlumtreeCounters {
@@ -155,6 +162,7 @@ class Plumtree {
     bool native = false;
     bool guest = false;
     bool eager = true;
+    bool lost = false;                       ///< To be told.
     std::deque<Announcement> library{};      ///< Announcements that wait: of messages with the library's own tags ...
     std::deque<Announcement> application{};  ///< ... and of all others. They take turns.
   };
@@ -236,6 +244,7 @@ class Plumtree {
   void announce_recent(Peer& to, MonotonicTime now);
   void queue_announcement(Peer& to, const Received& message, std::uint32_t round, MonotonicTime now);
   void flush(Peer& peer, PlumtreeEffects& out);
+  void lost(const Atom& node, MonotonicTime now) noexcept;
   void prune(const Atom& to, PlumtreeEffects& out);
 
   PlumtreeConfig config_;
@@ -259,6 +268,7 @@ class Plumtree {
 
   std::vector<Shortcut> shortcuts_;  ///< Between neighbours: at most their number squared.
   std::optional<MonotonicTime> flush_at_;
+  std::optional<MonotonicTime> lost_at_;
   PlumtreeCounters counters_;
 };
 

@@ -143,6 +143,7 @@ class Leader final : private replication::ReplicatedState {
 
   // What happens.
   void neighbour_up(const Atom& node, const Now& now, Effects& out);
+  void gossip_lost(const Atom& node, const Now& now) { replica_.suspect(node, now.monotonic); }
   void neighbour_down(const Atom& node);
   void set_native(const Atom& node);
   /// This node is about to leave: others elect at once, so nobody leads here until the next neighbour comes.

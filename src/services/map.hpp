@@ -69,6 +69,7 @@ class Map {
   Result<void> remove(const Term& key, Ticket ticket, const Now& now, Effects& out);
 
   void neighbour_up(const Atom& node, const Now& now) { replica_.peer_up(node, now.monotonic); }
+  void gossip_lost(const Atom& node, const Now& now) { replica_.suspect(node, now.monotonic); }
   void neighbour_down(const Atom& node) { replica_.peer_down(node); }
   void set_native(const Atom& node) { replica_.set_native(node); }
   void leave() { replica_.leave(); }

@@ -140,6 +140,13 @@ void Maps::neighbour_up(const Atom& node, const Now& now, Effects& /*out*/) {
   }
 }
 
+void Maps::gossip_lost(const Atom& node, const Now& now) {
+  for (const auto& [name, map] : maps_) {
+    map->gossip_lost(node, now);
+    schedule(*map);
+  }
+}
+
 void Maps::neighbour_down(const Atom& node) {
   std::erase_if(around_->neighbours, [&](const auto& neighbour) { return neighbour.node == node; });
   for (const auto& [name, map] : maps_) {

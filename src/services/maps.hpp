@@ -96,6 +96,7 @@ class Maps {
 
   // What happens.
   void neighbour_up(const Atom& node, const Now& now, Effects& out);
+  void gossip_lost(const Atom& node, const Now& now);
   void neighbour_down(const Atom& node);
   void set_native(const Atom& node);
   void leave();

@@ -113,6 +113,7 @@ class Registry final : private replication::ReplicatedState {
 
   // What happens.
   void neighbour_up(const Atom& node, const Now& now, Effects& out);
+  void gossip_lost(const Atom& node, const Now& now) { replica_.suspect(node, now.monotonic); }
   void neighbour_down(const Atom& node);
   void set_native(const Atom& node);
   void leave();

@@ -119,6 +119,7 @@ class Reminders {
 
   // What happens.
   void neighbour_up(const Atom& node, const Now& now);
+  void gossip_lost(const Atom& node, const Now& now) { replica_.suspect(node, now.monotonic); }
   void neighbour_down(const Atom& node);
   void set_native(const Atom& node);
   /// The next `neighbour_up` ends it; meanwhile nothing fires here.

@@ -64,6 +64,15 @@ void Services::neighbour_down(const Atom& node) {
   types_.neighbour_down(node);
 }
 
+void Services::gossip_lost(const Atom& node, const Now& now) {
+  members_.gossip_lost(node, now);
+  registry_.gossip_lost(node, now);
+  leader_.gossip_lost(node, now);
+  maps_.gossip_lost(node, now);
+  reminders_.gossip_lost(node, now);
+  types_.gossip_lost(node, now);
+}
+
 void Services::set_native(const Atom& node, Effects& out) {
   members_.set_native(node);
   placement_.set_native(node, out);

@@ -144,6 +144,7 @@ class World {
         note(node, 4, static_cast<std::size_t>(*deliver->payload.as_int64()));
         continue;
       }
+      if (std::holds_alternative<PlumtreeLost>(effect)) continue;
       auto& send = std::get<PlumtreeSend>(effect);
       const auto to = static_cast<std::size_t>(std::ranges::find(names_, send.to) - names_.begin());
       note(node, send.message.index(), to);

@@ -41,6 +41,8 @@ Lines lines_of(const PlumtreeEffects& effects) {
   for (const auto& effect : effects) {
     if (const auto* send = std::get_if<PlumtreeSend>(&effect)) {
       lines.push_back(send->to.string() + ": " + text_of(send->message));
+    } else if (const auto* lost = std::get_if<PlumtreeLost>(&effect)) {
+      lines.push_back("lost " + lost->node.string());
     } else {
       const auto& deliver = std::get<PlumtreeDeliver>(effect);
       lines.push_back("deliver " + to_text(deliver.payload) + " round " + std::to_string(deliver.round));
@@ -656,7 +658,7 @@ TEST(Plumtree, missing_messages_and_their_announcers_are_bounded) {
   }
   EXPECT_EQ(node.machine.missing(), 2U);
   EXPECT_EQ(node.counters().dropped, 3U);
-  EXPECT_EQ(node.pass(Milliseconds(5'000)), (Lines{"a: graft 1 2", "b: graft 1 2"}));
+  EXPECT_EQ(node.pass(Milliseconds(5'000)), (Lines{"a: graft 1 2", "b: graft 1 2", "lost a", "lost b", "lost c"}));
 }
 
 TEST(Plumtree, who_announces_what_nobody_has_keeps_nobody_else_from_announcing) {
@@ -695,6 +697,29 @@ TEST(Plumtree, a_full_queue_loses_the_oldest_of_the_class_that_has_more) {
   node.broadcast(12, "barrel_p2p_members_replica");
   EXPECT_EQ(node.counters().dropped, 4U);
   EXPECT_EQ(node.pass(Milliseconds(20)), (Lines{"a: ihave 11@1 5@1 12@1 6@1"}));
+}
+
+TEST(Plumtree, what_a_bound_lost_is_told_once_and_again_while_more_is_lost) {
+  Node node({.queue_max = 1});
+  node.neighbours({"a", "b"}).prune("a");
+  for (int id = 1; id <= 3; ++id) node.broadcast(id);
+  EXPECT_EQ(node.pass(Milliseconds(999)), (Lines{"a: ihave 3@1"}));
+  EXPECT_EQ(node.pass(Milliseconds(1)), (Lines{"lost a"}));
+  EXPECT_EQ(node.pass(Milliseconds(2'000)), nothing);
+  for (int id = 4; id <= 5; ++id) node.broadcast(id);
+  EXPECT_EQ(node.pass(Milliseconds(1'000)), (Lines{"a: ihave 5@1", "lost a"}));
+}
+
+TEST(Plumtree, a_message_that_nobody_has_any_more_is_told_of) {
+  Node node({.payload_bytes_max = 1});
+  node.neighbours({"a", "b"});
+  node.broadcast(1);
+  EXPECT_EQ(node.graft("a", {1}), nothing) << "its payload is gone";
+  node.machine.push_refused("b", 1, node.now);
+  EXPECT_EQ(node.pass(Milliseconds(1'000)), (Lines{"lost a", "lost b"}));
+  node.ihave("a", 2);
+  node.machine.peer_down("b");
+  EXPECT_EQ(node.pass(Milliseconds(3'000)), (Lines{"a: graft 2", "lost a"})) << "it did not come";
 }
 
 TEST(Plumtree, a_push_that_is_refused_becomes_an_announcement) {

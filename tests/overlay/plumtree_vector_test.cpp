@@ -111,7 +111,7 @@ class Replay {
       if (const auto* send = std::get_if<PlumtreeSend>(&effect)) {
         lines.push_back("send {barrel_p2p_plumtree," + to_text(send->to) + "} " +
                         to_text(encode_message(send->message, own_, false)));
-      } else {
+      } else if (std::holds_alternative<PlumtreeDeliver>(effect)) {
         const auto& deliver = std::get<PlumtreeDeliver>(effect);
         lines.push_back("deliver {plumtree_broadcast,{" + to_text(deliver.tag) + "," + to_text(deliver.payload) + "}}");
       }

@@ -289,6 +289,17 @@ TEST(Maps, what_was_lost_is_repaired_by_digests) {
   EXPECT_EQ(world.live(world.a, flags), world.live(world.b, flags));
 }
 
+TEST(Maps, what_is_known_to_be_lost_is_repaired_at_once) {
+  Pair world;
+  world.broadcasts_arrive = false;
+  world.put(world.a, flags, "of a", 1);
+  world.put(world.b, flags, "of b", 2);
+  world.lose_gossip(world.a, world.b);
+  world.pass(3s);
+  EXPECT_EQ(world.live(world.a, flags).size(), 2U);
+  EXPECT_EQ(world.live(world.a, flags), world.live(world.b, flags));
+}
+
 TEST(Maps, messages_of_strangers_and_in_other_names_do_no_harm) {
   Pair world;
   world.put(world.a, flags, "key", 1);
