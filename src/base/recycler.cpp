@@ -79,27 +79,74 @@ std::array<Shelf, sizes>& shelves() {
 /// What a thread has at hand of one size: a batch that is used up, and one that fills.
 struct Hand {
   Free* first = nullptr;
-  std::uint32_t count = 0;
+  std::uint32_t count =
+      batch_pieces;      ///< What hangs at `first`. A whole batch and no first: never used, or not any more.
   Free* full = nullptr;  ///< A whole batch, or nothing.
 };
 
-struct Hands {
-  Hands() = default;
-  ~Hands();
-  Hands(const Hands&) = delete;
-  Hands& operator=(const Hands&) = delete;
-  std::array<Hand, sizes> of{};
+/// Plain memory, so that the usual way is one look at it. Who fills it asks for `Cleaner`.
+constinit thread_local std::array<Hand, sizes> hands{};
+constinit thread_local bool gone = false;  ///< This thread ends, and has given up what it had at hand.
+
+struct Cleaner {
+  Cleaner() = default;
+  ~Cleaner();
+  Cleaner(const Cleaner&) = delete;
+  Cleaner& operator=(const Cleaner&) = delete;
+  void needed() noexcept { used = true; }
+  bool used = false;
 };
+thread_local Cleaner cleaner;
 
-thread_local bool gone = false;  ///< The hands of this thread are: it ends.
-thread_local Hands hands;
+void put_away(Free* batch, std::size_t index) noexcept {
+  if (batch != nullptr && !shelves()[index].put(batch, index)) free_list(batch);
+}
 
-Hands::~Hands() {
+Cleaner::~Cleaner() {
   gone = true;
   for (std::size_t index = 0; index < sizes; ++index) {
-    free_list(of[index].first);
-    if (of[index].full != nullptr && !shelves()[index].put(of[index].full, index)) free_list(of[index].full);
+    const Hand had = std::exchange(hands[index], Hand{});
+    free_list(had.first);
+    put_away(had.full, index);
   }
+}
+
+void* pop(Hand& hand) noexcept {
+  --hand.count;
+  Free* const piece = std::exchange(hand.first, hand.first->next);
+  __builtin_prefetch(hand.first);  // another core wrote it last, and the next call reads it
+  return piece;
+}
+
+void push(Hand& hand, void* piece) noexcept {
+  hand.first = new (piece) Free{hand.first, nullptr};
+  ++hand.count;
+}
+
+[[gnu::noinline]] void* allocate_from_shelf(std::size_t index) {
+  Hand& hand = hands[index];
+  if (!gone) {
+    Free* const batch = hand.full != nullptr ? std::exchange(hand.full, nullptr) : shelves()[index].take();
+    if (batch != nullptr) {
+      cleaner.needed();
+      hand.first = batch;
+      hand.count = batch_pieces;
+      return pop(hand);
+    }
+  }
+  return ::operator new(bytes_of(index));
+}
+
+[[gnu::noinline]] void deallocate_to_shelf(void* piece, std::size_t index) noexcept {
+  if (gone) return ::operator delete(piece);
+  cleaner.needed();
+  Hand& hand = hands[index];
+  if (hand.first != nullptr) {
+    put_away(hand.full, index);
+    hand.full = std::exchange(hand.first, nullptr);
+  }
+  hand.count = 0;
+  push(hand, piece);
 }
 
 }  // namespace
@@ -107,31 +154,16 @@ Hands::~Hands() {
 void* allocate(std::size_t bytes) {
   if (sanitized || bytes > piece_bytes_max) return ::operator new(bytes);
   const std::size_t index = index_of(bytes);
-  if (gone) return ::operator new(bytes_of(index));
-  Hand& hand = hands.of[index];
-  if (hand.first == nullptr) {
-    hand.first = std::exchange(hand.full, nullptr);
-    if (hand.first == nullptr) hand.first = shelves()[index].take();
-    if (hand.first == nullptr) return ::operator new(bytes_of(index));
-    hand.count = batch_pieces;
-  }
-  --hand.count;
-  Free* const piece = std::exchange(hand.first, hand.first->next);
-  __builtin_prefetch(hand.first);  // another core wrote it last, and the next call reads it
-  return piece;
+  Hand& hand = hands[index];
+  return hand.first != nullptr ? pop(hand) : allocate_from_shelf(index);
 }
 
 void deallocate(void* piece, std::size_t bytes) noexcept {
-  if (sanitized || bytes > piece_bytes_max || gone) return ::operator delete(piece);
+  if (sanitized || bytes > piece_bytes_max) return ::operator delete(piece);
   const std::size_t index = index_of(bytes);
-  Hand& hand = hands.of[index];
-  if (hand.count == batch_pieces) {
-    if (hand.full != nullptr && !shelves()[index].put(hand.full, index)) free_list(hand.full);
-    hand.full = std::exchange(hand.first, nullptr);
-    hand.count = 0;
-  }
-  hand.first = new (piece) Free{hand.first, nullptr};
-  ++hand.count;
+  Hand& hand = hands[index];
+  if (hand.count == batch_pieces) return deallocate_to_shelf(piece, index);
+  push(hand, piece);
 }
 
 std::size_t kept_bytes() noexcept {
