@@ -47,7 +47,7 @@ class BARREL_P2P_API Atom {
  public:
   static constexpr std::size_t code_points_max = 255;
 
-  Atom() noexcept;  ///< The empty atom `''`.
+  Atom() noexcept = default;  ///< The empty atom `''`.
   /// Throws std::invalid_argument when `utf8` is not valid UTF-8 or too long: use `make` for input that is not a
   /// literal.
   Atom(std::string_view utf8);                              // NOLINT(google-explicit-constructor)
@@ -55,10 +55,19 @@ class BARREL_P2P_API Atom {
   static Result<Atom> make(std::string_view utf8);
 
   Atom(const Atom& other) noexcept;
-  Atom(Atom&& other) noexcept;
-  Atom& operator=(const Atom& other) noexcept;
-  Atom& operator=(Atom&& other) noexcept;
-  ~Atom();
+  Atom(Atom&& other) noexcept : entry_(std::exchange(other.entry_, nullptr)) {}
+  Atom& operator=(const Atom& other) noexcept {
+    Atom copy(other);
+    std::swap(entry_, copy.entry_);
+    return *this;
+  }
+  Atom& operator=(Atom&& other) noexcept {
+    std::swap(entry_, other.entry_);
+    return *this;
+  }
+  ~Atom() {
+    if (entry_ != nullptr) release();
+  }
 
   [[nodiscard]] std::string_view text() const noexcept;
   [[nodiscard]] std::string string() const { return std::string(text()); }
@@ -77,7 +86,8 @@ class BARREL_P2P_API Atom {
  private:
   friend class Term;
   explicit Atom(Entry* entry) noexcept : entry_(entry) {}
-  Entry* entry_;
+  void release() noexcept;
+  Entry* entry_ = nullptr;  ///< Nothing: `''`.
 };
 
 /// How many atoms are in use in this process.

@@ -82,12 +82,14 @@ class AtomTable {
   static constexpr std::uint32_t shard_count = 64;
   /// Node names of a large cluster, or of a small one that changes: about 100 bytes each.
   static constexpr std::size_t kept_max = 10'000;
+  /// Tags of messages and keys of maps, of a program with many of them. Peers choose some of them, too.
+  static constexpr std::size_t busy_kept_max = 1'000;
 
   AtomTable() {
     for (const std::string_view text :
-         {"",       "ok",           "error",    "true",  "false",     "undefined", "nil",       "normal",
-          "noproc", "noconnection", "DOWN",     "EXIT",  "alias",     "$gen_call", "$gen_cast", "process",
-          "kill",   "killed",       "shutdown", "value", "tombstone", "timestamp"}) {
+         {"ok",      "error",        "true",   "false",    "undefined", "nil",       "normal",
+          "noproc",  "noconnection", "DOWN",   "EXIT",     "alias",     "$gen_call", "$gen_cast",
+          "process", "kill",         "killed", "shutdown", "value",     "tombstone", "timestamp"}) {
       intern(text, true);
     }
   }
@@ -123,6 +125,16 @@ class AtomTable {
     }
   }
 
+  /// The caller has a reference.
+  void keep_busy(Atom::Entry* entry) noexcept {
+    if (busy_kept_.fetch_add(1, std::memory_order_relaxed) < busy_kept_max) {
+      entry->references.fetch_add(1, std::memory_order_relaxed);
+      entry->immortal.store(true, std::memory_order_relaxed);
+    } else {
+      busy_kept_.fetch_sub(1, std::memory_order_relaxed);
+    }
+  }
+
   void release(Atom::Entry* entry) noexcept {
     std::uint32_t seen = entry->references.load(std::memory_order_relaxed);
     while (seen > 1) {
@@ -152,8 +164,7 @@ class AtomTable {
     Shard& shard = shards_[hash % shard_count];
     const std::lock_guard lock(shard.mutex);
     if (const auto found = shard.entries.find(text); found != shard.entries.end()) {
-      if (found->second->is_counted()) found->second->references.fetch_add(1, std::memory_order_relaxed);
-      return found->second.get();
+      return detail::retain(found->second.get());
     }
     if (count_.fetch_add(1, std::memory_order_relaxed) >= max_.load(std::memory_order_relaxed)) {
       count_.fetch_sub(1, std::memory_order_relaxed);
@@ -174,6 +185,7 @@ class AtomTable {
   std::atomic<std::size_t> max_{atoms_max_default};
   std::atomic<std::uint64_t> refused_{0};
   std::atomic<std::size_t> kept_{0};
+  std::atomic<std::size_t> busy_kept_{0};
 };
 
 /// Never destroyed: atoms in static objects of the program may outlive everything else.
@@ -182,22 +194,14 @@ AtomTable& table() {
   return *instance;
 }
 
-Atom::Entry* empty_entry() noexcept {
-  static Atom::Entry* const entry = table().intern("");
-  return entry;
-}
-
-Atom::Entry* retain(Atom::Entry* entry) noexcept {
-  if (entry->is_counted()) entry->references.fetch_add(1, std::memory_order_relaxed);
-  return entry;
-}
-
 }  // namespace
 
 namespace detail {
 void keep_atom(const Atom& atom) { table().keep(atom.text()); }
+void keep_busy_atom(Atom::Entry* entry) noexcept { table().keep_busy(entry); }
 
 std::optional<Atom> find_atom(std::string_view utf8) {
+  if (utf8.empty()) return Atom();
   auto* const entry = table().find(utf8);
   if (entry == nullptr) return std::nullopt;
   auto atom = Atom::make(utf8);
@@ -210,9 +214,8 @@ std::size_t atom_count() noexcept { return table().size(); }
 std::uint64_t atoms_refused() noexcept { return table().refused(); }
 void set_atoms_max(std::size_t count) noexcept { table().set_max(count); }
 
-Atom::Atom() noexcept : entry_(empty_entry()) {}
-
 Result<Atom> Atom::make(std::string_view utf8) {
+  if (utf8.empty()) return Atom();
   if (utf8.size() > code_points_max) {
     const auto length = detail::utf8_length(utf8);
     if (length && *length > code_points_max) return fail(Errc::limit_exceeded, "an atom has at most 255 characters");
@@ -223,27 +226,17 @@ Result<Atom> Atom::make(std::string_view utf8) {
   return Atom(entry);
 }
 
-Atom::Atom(std::string_view utf8) : entry_(empty_entry()) {
+Atom::Atom(std::string_view utf8) {
   auto atom = make(utf8);
   if (!atom) throw std::invalid_argument(atom.error().message());
   *this = std::move(*atom);
 }
 
-Atom::Atom(const Atom& other) noexcept : entry_(retain(other.entry_)) {}
-Atom::Atom(Atom&& other) noexcept : entry_(std::exchange(other.entry_, empty_entry())) {}
-Atom& Atom::operator=(const Atom& other) noexcept {
-  Atom copy(other);
-  std::swap(entry_, copy.entry_);
-  return *this;
-}
-Atom& Atom::operator=(Atom&& other) noexcept {
-  std::swap(entry_, other.entry_);
-  return *this;
-}
-Atom::~Atom() {
+Atom::Atom(const Atom& other) noexcept : entry_(detail::retain(other.entry_)) {}
+void Atom::release() noexcept {
   if (entry_->is_counted()) table().release(entry_);
 }
-std::string_view Atom::text() const noexcept { return entry_->text; }
+std::string_view Atom::text() const noexcept { return detail::text_of(entry_); }
 
 }  // namespace v0
 }  // namespace barrel_p2p

@@ -26,6 +26,23 @@ struct Atom::Entry {
 
 namespace detail {
 
+/// For the atom that has just got so many references, see `retain`.
+constexpr std::uint32_t busy_references = 256;
+void keep_busy_atom(Atom::Entry* entry) noexcept;
+/// One more reference. An atom that has very many at once is kept: it is in what threads pass on to each other, and
+/// over its count they would wait for each other.
+inline Atom::Entry* retain(Atom::Entry* entry) noexcept {
+  if (entry != nullptr && entry->is_counted() &&
+      entry->references.fetch_add(1, std::memory_order_relaxed) == busy_references) {
+    keep_busy_atom(entry);
+  }
+  return entry;
+}
+
+inline std::string_view text_of(const Atom::Entry* entry) noexcept {
+  return entry == nullptr ? std::string_view() : entry->text;
+}
+
 /// Values of the low byte of `Term::tag_`. Everything from `first_boxed` on owns a box.
 enum class Kind : std::uint8_t {
   nil,
@@ -63,7 +80,7 @@ struct Box : Recycled {
   static std::int64_t integer_of(const Term& term) noexcept { return term.integer_; }
   static double floating_of(const Term& term) noexcept { return term.floating_; }
   static const Atom::Entry* atom_of(const Term& term) noexcept { return term.atom_; }
-  static std::string_view atom_text(const Term& term) noexcept { return term.atom_->text; }
+  static std::string_view atom_text(const Term& term) noexcept { return text_of(term.atom_); }
   static std::uint32_t depth_of(const Term& term) noexcept {
     return kind_of(term) >= Kind::first_boxed ? term.box_->depth : 1;
   }

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 
 #include "term/box.hpp"
 
@@ -176,8 +177,8 @@ Term::Term(const Term& other) noexcept : tag_(other.tag_), integer_(0) {
   const Kind kind = kind_of(*this);
   if (kind >= Kind::first_boxed) {
     box_->references.fetch_add(1, std::memory_order_relaxed);
-  } else if (kind == Kind::atom && atom_->is_counted()) {
-    atom_->references.fetch_add(1, std::memory_order_relaxed);
+  } else if (kind == Kind::atom) {
+    detail::retain(atom_);
   }
 }
 
@@ -204,7 +205,7 @@ Term::~Term() {
   const Kind kind = kind_of(*this);
   if (kind >= Kind::first_boxed) {
     if (box_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) Box::destroy(box_);
-  } else if (kind == Kind::atom && atom_->is_counted()) {
+  } else if (kind == Kind::atom) {
     const Atom release(atom_);
   }
 }
@@ -215,10 +216,8 @@ Term::Term(double value) : tag_(static_cast<std::uint64_t>(Kind::floating)), flo
   if (!std::isfinite(value)) throw std::invalid_argument("a term holds finite floats only");
 }
 
-// NOLINTNEXTLINE(performance-unnecessary-value-param): the signature is for callers
-Term::Term(Atom atom) noexcept : tag_(static_cast<std::uint64_t>(Kind::atom)), atom_(atom.entry_) {
-  if (atom_->is_counted()) atom_->references.fetch_add(1, std::memory_order_relaxed);
-}
+Term::Term(Atom atom) noexcept
+    : tag_(static_cast<std::uint64_t>(Kind::atom)), atom_(std::exchange(atom.entry_, nullptr)) {}
 
 Term::Term(const Pid& pid) : Term(own(std::make_unique<detail::PidBox>(pid))) {}
 Term::Term(const Ref& reference) : Term() {
@@ -389,7 +388,7 @@ TermType Term::type() const noexcept {
   return TermType::nil;
 }
 
-bool Term::is_atom(std::string_view text) const noexcept { return is_atom() && atom_->text == text; }
+bool Term::is_atom(std::string_view text) const noexcept { return is_atom() && detail::text_of(atom_) == text; }
 bool Term::is_tagged(std::string_view tag, std::size_t arity) const noexcept {
   return is_tuple(arity) && elements().front().is_atom(tag);
 }
@@ -434,8 +433,7 @@ std::optional<bool> Term::as_bool() const noexcept {
 
 std::optional<Atom> Term::as_atom() const noexcept {
   if (!is_atom()) return std::nullopt;
-  if (atom_->is_counted()) atom_->references.fetch_add(1, std::memory_order_relaxed);
-  return Atom(atom_);
+  return Atom(detail::retain(atom_));
 }
 
 const Pid* Term::as_pid() const noexcept {

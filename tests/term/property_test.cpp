@@ -592,6 +592,38 @@ TEST(AtomTable, a_name_may_be_kept_while_other_threads_copy_it) {
   EXPECT_EQ(shared, Atom("shared@host"));
 }
 
+TEST(AtomTable, a_name_with_very_many_references_is_kept_and_so_are_a_bounded_number) {
+  const auto before = atom_count();
+  constexpr int names = 1'500;
+  constexpr int references = 300;
+  for (int name = 0; name < names; ++name) {
+    const Term tag(Atom("busy" + std::to_string(name)));
+    const std::vector<Term> messages(references, tag);
+    EXPECT_EQ(messages.back(), tag);
+  }
+  EXPECT_TRUE(detail::find_atom("busy0"));
+  EXPECT_FALSE(detail::find_atom("busy1499"));
+  EXPECT_LE(atom_count(), before + 1'000);
+  {
+    const std::vector<Term> few(references / 2, Term(Atom("not_busy")));
+  }
+  EXPECT_FALSE(detail::find_atom("not_busy"));
+}
+
+TEST(AtomTable, the_empty_name_is_what_an_atom_is_at_first_and_after_it_was_moved_away) {
+  Atom name("name");
+  const Atom moved(std::move(name));
+  EXPECT_EQ(moved, "name");
+  EXPECT_EQ(name, Atom());  // NOLINT(bugprone-use-after-move): what is tested
+  EXPECT_EQ(name, Atom(""));
+  EXPECT_EQ(Term(name), Term(Atom("")));
+  EXPECT_TRUE(Term(name).is_atom(""));
+  EXPECT_EQ(to_text(Term(name)), "''");
+  const auto bytes = encode_term(Term(name));
+  EXPECT_EQ(decode_term(bytes).value().term, Term(Atom()));
+  EXPECT_EQ(decode_term(bytes, {.existing_atoms_only = true}).value().term, Term(Atom()));
+}
+
 TEST(AtomTable, safe_decoding_makes_no_names) {
   const auto bytes = [] { return encode_term(Term::list_of(Atom("never_heard_of"))); }();
   const auto before = atom_count();
