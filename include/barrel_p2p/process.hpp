@@ -125,7 +125,8 @@ class BARREL_P2P_API Sleep : public Receive {
   using Receive::Receive;
 };
 
-/// What `co_await self.send(...)` waits on. The message leaves when it is awaited.
+/// What `co_await self.send(...)` waits on: the message has left, and its sender is held back while too much waits for
+/// the node that it goes to.
 class BARREL_P2P_API Sending {
  public:
   bool await_ready();
@@ -134,12 +135,10 @@ class BARREL_P2P_API Sending {
 
  private:
   friend class Process;
-  Sending(process::State& state, Destination to, Term message);
+  Sending(process::State& state, bool busy) noexcept : state_(state), busy_(busy) {}
 
   process::State& state_;
-  Destination to_;
-  Term message_;
-  bool busy_ = false;
+  bool busy_;
 };
 
 /// How a call to a server, or of a function on another node, ended.
@@ -198,7 +197,8 @@ class BARREL_P2P_API Process {
 
   /// Sends a message. Waits while more is queued for the target's node than the channel's bound. Never fails: a message
   /// to nobody is dropped, as on an Erlang node.
-  Sending send(Destination to, Term message);
+  [[nodiscard]] Sending send(const Destination& to, Term message);
+  [[nodiscard]] Sending send(const Pid& to, Term message);
 
   void link(const Pid& other);
   /// After it returns no exit signal of that link comes any more. (A message `{'EXIT', ...}` may have come before.)
@@ -254,7 +254,7 @@ class BARREL_P2P_API Process {
   /// `no_connection`, `timeout`.
   [[nodiscard]] Task<CallOutcome> run_call(Destination server, Term request, Duration limit = std::chrono::seconds(5));
   /// `gen_server:cast`.
-  Sending cast(Destination server, Term request);
+  [[nodiscard]] Sending cast(const Destination& server, Term request);
   /// Runs a function on a node (`erpc:call`). Errors: those of `CallOutcome::result`.
   [[nodiscard]] Task<Result<Term>> call_function(NodeName node, Atom module, Atom function, std::vector<Term> arguments,
                                                  Duration limit = std::chrono::seconds(5));

@@ -97,12 +97,7 @@ void Receive::await_suspend(std::coroutine_handle<> handle) {
   state_.wait(handle, messages_ ? this : nullptr, limit_);
 }
 
-Sending::Sending(process::State& state, Destination to, Term message)
-    : state_(state), to_(std::move(to)), message_(std::move(message)) {}
-bool Sending::await_ready() {
-  busy_ = state_.send(to_, std::move(message_));
-  return !busy_ && !state_.turn_is_over();
-}
+bool Sending::await_ready() { return !busy_ && !state_.turn_is_over(); }
 void Sending::await_suspend(std::coroutine_handle<> handle) {
   if (busy_) return state_.wait_writable(handle);
   state_.yield(handle);
@@ -122,7 +117,8 @@ Sleep Process::sleep(Duration duration) {
   sleep.messages_ = false;
   return sleep;
 }
-Sending Process::send(Destination to, Term message) { return {state_, std::move(to), std::move(message)}; }
+Sending Process::send(const Destination& to, Term message) { return {state_, state_.send(to, std::move(message))}; }
+Sending Process::send(const Pid& to, Term message) { return {state_, state_.send(to, std::move(message))}; }
 
 // What needs no waiting.
 
@@ -168,8 +164,8 @@ std::pair<Pid, Ref> Process::spawn_monitor(ProcessFunction function) {
   return {child->pid(), ref};
 }
 
-Sending Process::cast(Destination server, Term request) {
-  return send(std::move(server), Term::tuple({Atom("$gen_cast"), std::move(request)}));
+Sending Process::cast(const Destination& server, Term request) {
+  return send(server, Term::tuple({Atom("$gen_cast"), std::move(request)}));
 }
 
 void Process::cast_function(const NodeName& node, RemoteFunction what) {

@@ -45,8 +45,10 @@ void State::run() {
     if (ready_ || poll_) resume();
     if (over()) return finish(nullptr);
     const bool wants_more = ready_ || poll_;
+    const bool turn_over = turn_ > turn_max;
+    if (turn_over || !wants_more) addressee_.reset();
     if (!wants_more && inbox_.park()) return;
-    if (turn_ > turn_max) return system_.schedule(*this);
+    if (turn_over) return system_.schedule(*this);
   }
 }
 
@@ -56,7 +58,8 @@ bool State::handle_all(Node* list) {
     Node* node = std::exchange(list, list->next);
     bool alive = true;
     try {
-      ++turn_;
+      // A message counts when the process receives it: what many send to must not get less of a turn for it.
+      if (!node->is_message) ++turn_;
       alive = handle(node);
     } catch (...) {  // what a matcher threw
       exit_reason_ = reason_of_exception();
@@ -111,6 +114,7 @@ Term State::reason_of_exception() {
 
 void State::finish(Node* rest) {
   task_ = {};  // destroys what the coroutine holds, while the process can still send
+  addressee_.reset();
   ended_.store(true);
   Node* late = inbox_.close();
   const auto keep = system_.ended(*this);

@@ -126,6 +126,7 @@ class State : public std::enable_shared_from_this<State> {
   void expect_spawn(const Ref& request, const Atom& node, bool tell, const Process::SpawnOptions& options);
   /// Returns true when the sender must wait for the node.
   bool send(const Destination& to, Term&& message);
+  bool send(const Pid& to, Term&& message);
   bool trap_exit = false;
   Process process;
 
@@ -150,6 +151,7 @@ class State : public std::enable_shared_from_this<State> {
   void finish(Node* rest);
   void tell_relations(const Term& reason);
   void forget_peers();
+  bool send_away(const Atom& node, distribution::Signal&& signal);
 
   // Each returns false when the process dies of it.
   bool handle(Node* node);
@@ -194,6 +196,7 @@ class State : public std::enable_shared_from_this<State> {
   Waiting waiting_;
   std::uint64_t last_timer_ = 0;
   std::uint64_t last_unlink_ = 0;
+  std::shared_ptr<State> addressee_;  ///< The last one here, until the turn is over.
   Task<> task_;
   std::optional<Term> exit_reason_;
   std::unique_ptr<Relations> relations_;

@@ -142,25 +142,28 @@ void State::expect_spawn(const Ref& request, const Atom& node, bool tell, const 
 }
 
 bool State::send(const Destination& to, Term&& message) {
-  const Atom* node = &pid_.node;
-  distribution::Control control;
-  if (const auto* pid = std::get_if<Pid>(&to)) {
-    if (pid->node == pid_.node) return system_.send_local(*pid, std::move(message)), false;
-    node = &pid->node;
-    control = distribution::Send{pid_, *pid};
-  } else if (const auto* name = std::get_if<Atom>(&to)) {
-    return system_.send_name(*name, std::move(message)), false;
-  } else if (const auto* remote = std::get_if<RemoteName>(&to)) {
-    if (remote->node.atom() == pid_.node) return system_.send_name(remote->name, std::move(message)), false;
-    node = &remote->node.atom();
-    control = distribution::SendName{pid_, remote->name};
-  } else {
-    node = &std::get<Ref>(to).node;
-    control = distribution::SendAlias{pid_, std::get<Ref>(to)};
+  if (const auto* pid = std::get_if<Pid>(&to)) return send(*pid, std::move(message));
+  if (const auto* name = std::get_if<Atom>(&to)) return system_.send_name(*name, std::move(message)), false;
+  if (const auto* remote = std::get_if<RemoteName>(&to)) {
+    const Atom& node = remote->node.atom();
+    if (node == pid_.node) return system_.send_name(remote->name, std::move(message)), false;
+    return send_away(node, Signal{distribution::SendName{pid_, remote->name}, std::move(message)});
   }
+  const auto& alias = std::get<Ref>(to);
+  return send_away(alias.node, Signal{distribution::SendAlias{pid_, alias}, std::move(message)});
+}
+
+bool State::send(const Pid& to, Term&& message) {
+  if (to.node != pid_.node) return send_away(to.node, Signal{distribution::Send{pid_, to}, std::move(message)});
+  if (!addressee_ || addressee_->pid() != to) addressee_ = system_.find(to);
+  system_.send_to(addressee_.get(), std::move(message));
+  return false;
+}
+
+bool State::send_away(const Atom& node, Signal&& signal) {
   const std::uint64_t count = system_.peers().writable_count();
-  const auto outcome = system_.route(pid_, *node, Signal{std::move(control), std::move(message)});
-  return outcome == distribution::SendOutcome::busy && system_.peers().wait_writable(*node, pid_, count);
+  const auto outcome = system_.route(pid_, node, std::move(signal));
+  return outcome == distribution::SendOutcome::busy && system_.peers().wait_writable(node, pid_, count);
 }
 
 }  // namespace process

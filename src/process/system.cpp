@@ -311,9 +311,16 @@ void System::exit(const Pid& target, const Term& reason) {
   route(nobody(), target.node, Signal{distribution::Exit2{nobody(), target}, reason});
 }
 
-void System::send_local(const Pid& to, Term&& message) {
-  const auto state = find(to);
-  if (state) return state->tell(new Message(std::move(message)));
+void System::send_local(const Pid& to, Term&& message) { send_to(find(to).get(), std::move(message)); }
+
+void System::send_to(State* state, Term&& message) {
+  if (state != nullptr) {
+    auto made = std::make_unique<Message>(std::move(message));
+    if (state->push(made.get())) {
+      (void)made.release();
+      return;
+    }
+  }
   counters_.dropped_no_process.fetch_add(1, std::memory_order_relaxed);
 }
 

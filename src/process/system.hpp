@@ -147,6 +147,10 @@ class System {
   /// once.
   distribution::SendOutcome route(const Pid& from, const Atom& node, distribution::Signal&& signal);
   void send_local(const Pid& to, Term&& message);
+  /// To what `find` gave.
+  void send_to(State* state, Term&& message);
+  /// A process of this node, if it is there.
+  [[nodiscard]] std::shared_ptr<State> find(const Pid& pid) const;
   void send_name(const Atom& name, Term&& message);
   /// A process that does not run yet; `begin` starts it.
   std::shared_ptr<State> make(ProcessFunction function);
@@ -182,7 +186,6 @@ class System {
     std::uint64_t epoch = 0;
   };
 
-  [[nodiscard]] std::shared_ptr<State> find(const Pid& pid) const;
   distribution::DeliverOutcome deliver_local(distribution::Signal&& signal, const Origin& origin);
   distribution::DeliverOutcome note_congestion(State& state, const Origin& origin);
   void answer(distribution::Signal&& signal, const Term& reason);

@@ -109,6 +109,44 @@ TEST_F(Processes, send_and_receive_on_one_node) {
   EXPECT_EQ(answer, Term(42));
 }
 
+TEST(Turns, who_receives_keeps_up_with_who_sends_on_the_same_worker) {
+  SystemConfig config;
+  config.node = Atom("alone@test");
+  config.workers = 1;
+  System system(config);
+  system.start();
+  constexpr std::size_t count = 20'000;
+  std::promise<std::size_t> most;
+  const Pid taker = system.spawn([&most](Process& self) -> Task<> {
+    std::size_t longest = 0;
+    for (std::size_t number = 0; number < count; ++number) {
+      (void)co_await self.receive();
+      longest = std::max(longest, self.mailbox_size());
+    }
+    most.set_value(longest);
+  });
+  system.spawn([taker](Process& self) -> Task<> {
+    for (std::size_t number = 0; number < count; ++number) co_await self.send(taker, Term(number));
+  });
+  auto longest = most.get_future();
+  ASSERT_EQ(longest.wait_for(test::patience), std::future_status::ready);
+  EXPECT_LT(longest.get(), count / 10) << "a turn of the one sends what a turn of the other takes";
+  system.stop();
+}
+
+TEST_F(Processes, a_message_to_who_ended_in_the_same_turn_is_counted_as_dropped) {
+  const auto before = a.counters().dropped_no_process.load();
+  run<bool>(a, [](Process& self) -> Task<bool> {
+    const auto [pid, ref] = self.spawn_monitor([](Process& other) -> Task<> { (void)co_await other.receive(); });
+    co_await self.send(pid, Atom("end"));
+    (void)co_await self.receive([](const Term& message) { return message.is_tagged("DOWN", 5); });
+    co_await self.send(pid, Atom("too_late"));
+    co_await self.send(pid, Atom("too_late"));
+    co_return true;
+  });
+  EXPECT_EQ(a.counters().dropped_no_process.load(), before + 2);
+}
+
 TEST_F(Processes, send_and_receive_over_nodes) {
   const Pid server = b.spawn(echo);
   const auto answer = run<Term>(a, [server](Process& self) -> Task<Term> {
