@@ -26,7 +26,7 @@ add_library(barrel_p2p::barrel_p2p ALIAS barrel_p2p)
 if(BARREL_P2P_SHARED)
   # Hidden visibility does not reach inline code of other libraries; the version script exports our own names only.
   set(exports ${PROJECT_SOURCE_DIR}/cmake/exports.map)
-  target_link_options(barrel_p2p PRIVATE LINKER:--version-script=${exports})
+  target_link_options(barrel_p2p PRIVATE LINKER:--version-script=${exports} LINKER:-Bsymbolic-functions)
   if(NOT BARREL_P2P_SANITIZE)
     target_link_options(barrel_p2p PRIVATE LINKER:--no-undefined)
   endif()
