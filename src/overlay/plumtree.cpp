@@ -423,7 +423,8 @@ void Plumtree::queue_announcement(Peer& to, const Received& message, std::uint32
 
 void Plumtree::lost(const Atom& node, MonotonicTime now) noexcept {
   Peer* const peer = find_peer(node);
-  if (peer == nullptr) return;
+  // To compare with an Erlang node takes a snapshot of everything, when there is too much to send already.
+  if (peer == nullptr || !peer->native) return;
   peer->lost = true;
   if (!lost_at_) lost_at_ = now + config_.lost_delay;
 }

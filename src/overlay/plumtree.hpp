@@ -81,8 +81,8 @@ struct PlumtreeDeliver {
   Term payload;
   std::uint32_t round = 0;  ///< 0: from this node, or unknown.
 };
-/// Bounds were reached: one of us has missed messages that the neighbour, or this node, has or had. At most once per
-/// `lost_delay` for each neighbour, and once more after the last of them.
+/// Bounds were reached: one of us has missed messages that the neighbour, a C++ node, or this node has or had. At most
+/// once per `lost_delay` for each neighbour, and once more after the last of them.
 struct PlumtreeLost {
   Atom node;
 };

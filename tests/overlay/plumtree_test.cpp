@@ -710,6 +710,14 @@ TEST(Plumtree, what_a_bound_lost_is_told_once_and_again_while_more_is_lost) {
   EXPECT_EQ(node.pass(Milliseconds(1'000)), (Lines{"a: ihave 5@1", "lost a"}));
 }
 
+TEST(Plumtree, what_was_lost_to_an_erlang_node_is_not_told) {
+  Node node({.payload_bytes_max = 1});
+  node.neighbours({"e1"});
+  node.broadcast(1);
+  EXPECT_EQ(node.graft("e1", {1}), nothing);
+  EXPECT_EQ(node.pass(Milliseconds(2'000)), nothing);
+}
+
 TEST(Plumtree, a_message_that_nobody_has_any_more_is_told_of) {
   Node node({.payload_bytes_max = 1});
   node.neighbours({"a", "b"});
