@@ -126,19 +126,24 @@ class BARREL_P2P_API Sleep : public Receive {
 };
 
 /// What `co_await self.send(...)` waits on: the message has left, and its sender is held back while too much waits for
-/// the node that it goes to.
+/// the node that it goes to. Await it once.
 class BARREL_P2P_API Sending {
  public:
   bool await_ready();
   void await_suspend(std::coroutine_handle<> handle);
   void await_resume() const noexcept {}
+  Sending(const Sending&) = delete;
+  Sending& operator=(const Sending&) = delete;
 
  private:
   friend class Process;
-  Sending(process::State& state, bool busy) noexcept : state_(state), busy_(busy) {}
+  Sending(process::State& state, Atom busy_node, std::uint64_t writable_count) noexcept
+      : state_(state), busy_node_(std::move(busy_node)), writable_count_(writable_count) {}
 
   process::State& state_;
-  bool busy_;
+  Atom busy_node_;  ///< Nothing to wait for when it is `''`.
+  std::uint64_t writable_count_;
+  bool waits_ = false;
 };
 
 /// How a call to a server, or of a function on another node, ended.
@@ -199,6 +204,7 @@ class BARREL_P2P_API Process {
   /// to nobody is dropped, as on an Erlang node.
   [[nodiscard]] Sending send(const Destination& to, Term message);
   [[nodiscard]] Sending send(const Pid& to, Term message);
+  [[nodiscard]] Sending send(const Process& to, Term message) { return send(to.pid(), std::move(message)); }
 
   void link(const Pid& other);
   /// After it returns no exit signal of that link comes any more. (A message `{'EXIT', ...}` may have come before.)
@@ -283,7 +289,7 @@ BARREL_P2P_API std::optional<std::pair<CallFrom, Term>> as_call(const Term& mess
 /// Reads `{'$gen_cast', Request}`.
 BARREL_P2P_API std::optional<Term> as_cast(const Term& message);
 /// Answers a call, of C++ and Erlang clients alike: the tag as it came, to the alias in it, if there is one.
-BARREL_P2P_API Sending reply(Process& self, const CallFrom& from, Term answer);
+[[nodiscard]] BARREL_P2P_API Sending reply(Process& self, const CallFrom& from, Term answer);
 
 }  // namespace v0
 }  // namespace barrel_p2p

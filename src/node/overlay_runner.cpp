@@ -455,8 +455,7 @@ void OverlayRunner::carry_out(overlay::Deliver& effect) {
 
 void OverlayRunner::carry_out(overlay::GossipLost& effect) {
   if (log_limit_.pass(monotonic_now())) {
-    logger_->info("more is broadcast than comes through between here and {}: what was missed is looked for",
-                  effect.node.text());
+    logger_->info("broadcasts between here and {} were lost: what was missed is looked for", effect.node.text());
   }
   if (listener_.gossip_lost) listener_.gossip_lost(effect.node);
 }

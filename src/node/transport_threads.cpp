@@ -26,6 +26,7 @@ void TransportThreads::start() {
 void TransportThreads::run() {
   BusyPoll busy_poll(busy_poll_);
   while (context_.run_one() > 0) {
+    context_.poll();
     if (busy_poll.begin()) poll(busy_poll);
   }
 }

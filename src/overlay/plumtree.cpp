@@ -344,7 +344,7 @@ void Plumtree::request(MissingList& waiting, MonotonicTime now, std::vector<Requ
     Missing& missing = waiting.front();
     if (missing.announcers.empty()) {
       ++counters_.missed;
-      lost(missing.first, now);
+      lost(missing.asked ? missing.last : missing.first, now);
       give_back_share(missing.first);
       missing_.erase(missing.id);
       waiting.pop_front();
@@ -354,6 +354,7 @@ void Plumtree::request(MissingList& waiting, MonotonicTime now, std::vector<Requ
     auto request = std::ranges::find(requests, node, &Request::to);
     if (request == requests.end()) request = requests.insert(request, Request{node, {}});
     request->ids.push_back(missing.id);
+    missing.last = node;
     missing.announcers.erase(missing.announcers.begin());
     missing.due = now + config_.graft_timeout;
     missing.asked = true;
@@ -424,9 +425,26 @@ void Plumtree::queue_announcement(Peer& to, const Received& message, std::uint32
 void Plumtree::lost(const Atom& node, MonotonicTime now) noexcept {
   Peer* const peer = find_peer(node);
   // To compare with an Erlang node takes a snapshot of everything, when there is too much to send already.
-  if (peer == nullptr || !peer->native) return;
-  peer->lost = true;
-  if (!lost_at_) lost_at_ = now + config_.lost_delay;
+  if (peer == nullptr || !peer->native || peer->lost_due) return;
+  const bool goes_on = peer->lost_pause.count() > 0 && now - peer->lost_told < 2 * peer->lost_pause;
+  peer->lost_pause = goes_on ? std::min(2 * peer->lost_pause, config_.lost_delay_max) : config_.lost_delay;
+  peer->lost_due = now + peer->lost_pause;
+  lost_at_ = lost_at_ ? std::min(*lost_at_, *peer->lost_due) : *peer->lost_due;
+}
+
+void Plumtree::tell_losses(MonotonicTime now, PlumtreeEffects& out) {
+  if (!lost_at_ || *lost_at_ > now) return;
+  lost_at_.reset();
+  for (auto& peer : peers_) {
+    if (!peer.lost_due) continue;
+    if (*peer.lost_due <= now) {
+      peer.lost_due.reset();
+      peer.lost_told = now;
+      out.emplace_back(PlumtreeLost{peer.node});
+    } else {
+      lost_at_ = lost_at_ ? std::min(*lost_at_, *peer.lost_due) : *peer.lost_due;
+    }
+  }
 }
 
 void Plumtree::flush(Peer& peer, PlumtreeEffects& out) {
@@ -469,12 +487,7 @@ void Plumtree::tick(MonotonicTime now, PlumtreeEffects& out) {
     flush_at_.reset();
     for (auto& peer : peers_) flush(peer, out);
   }
-  if (lost_at_ && *lost_at_ <= now) {
-    lost_at_.reset();
-    for (auto& peer : peers_) {
-      if (std::exchange(peer.lost, false)) out.emplace_back(PlumtreeLost{peer.node});
-    }
-  }
+  tell_losses(now, out);
 }
 
 std::optional<MonotonicTime> Plumtree::deadline() const noexcept {

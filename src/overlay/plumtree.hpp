@@ -68,7 +68,8 @@ struct PlumtreeConfig {
   std::size_t announcers_max = 8;         ///< Announcers of one message that are remembered.
   std::size_t queue_max = 10'000;         ///< Announcements that wait for one peer.
   Milliseconds lost_delay{1000};          ///< Losses are told so much later, those of the meantime together.
-  std::size_t guests_max = 64;            ///< Erlang nodes that gossip to us without being neighbours, and get answers.
+  Milliseconds lost_delay_max{30'000};
+  std::size_t guests_max = 64;  ///< Erlang nodes that gossip to us without being neighbours, and get answers.
 };
 
 struct PlumtreeSend {
@@ -81,8 +82,8 @@ struct PlumtreeDeliver {
   Term payload;
   std::uint32_t round = 0;  ///< 0: from this node, or unknown.
 };
-/// Bounds were reached: one of us has missed messages that the neighbour, a C++ node, or this node has or had. At most
-/// once per `lost_delay` for each neighbour, and once more after the last of them.
+/// Bounds were reached: one of us has missed messages that the neighbour, a C++ node, or this node has or had. Told of
+/// each neighbour after `lost_delay`, and while more is lost after twice as long each time, up to `lost_delay_max`.
 struct PlumtreeLost {
   Atom node;
 };
@@ -162,7 +163,9 @@ class Plumtree {
     bool native = false;
     bool guest = false;
     bool eager = true;
-    bool lost = false;                       ///< To be told.
+    std::optional<MonotonicTime> lost_due{};  ///< Something was lost, which is to be told.
+    Milliseconds lost_pause{};                ///< The last time it was told so much later.
+    MonotonicTime lost_told{};
     std::deque<Announcement> library{};      ///< Announcements that wait: of messages with the library's own tags ...
     std::deque<Announcement> application{};  ///< ... and of all others. They take turns.
   };
@@ -191,6 +194,7 @@ class Plumtree {
     std::vector<Announcer> announcers;  ///< Not asked yet, in the order of their announcements.
     MonotonicTime since;
     MonotonicTime due;
+    Atom last{};  ///< Who was asked last.
     bool asked = false;
   };
   using MissingList = std::list<Missing>;  ///< Ordered by `due`.
@@ -245,6 +249,7 @@ class Plumtree {
   void queue_announcement(Peer& to, const Received& message, std::uint32_t round, MonotonicTime now);
   void flush(Peer& peer, PlumtreeEffects& out);
   void lost(const Atom& node, MonotonicTime now) noexcept;
+  void tell_losses(MonotonicTime now, PlumtreeEffects& out);
   void prune(const Atom& to, PlumtreeEffects& out);
 
   PlumtreeConfig config_;
@@ -268,7 +273,7 @@ class Plumtree {
 
   std::vector<Shortcut> shortcuts_;  ///< Between neighbours: at most their number squared.
   std::optional<MonotonicTime> flush_at_;
-  std::optional<MonotonicTime> lost_at_;
+  std::optional<MonotonicTime> lost_at_;  ///< The first `lost_due`.
   PlumtreeCounters counters_;
 };
 

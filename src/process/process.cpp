@@ -97,9 +97,13 @@ void Receive::await_suspend(std::coroutine_handle<> handle) {
   state_.wait(handle, messages_ ? this : nullptr, limit_);
 }
 
-bool Sending::await_ready() { return !busy_ && !state_.turn_is_over(); }
+bool Sending::await_ready() {
+  // Only who is about to wait is told that the node takes more: what comes to others is forgotten.
+  waits_ = busy_node_ != Atom() && state_.system().peers().wait_writable(busy_node_, state_.pid(), writable_count_);
+  return !waits_ && !state_.turn_is_over();
+}
 void Sending::await_suspend(std::coroutine_handle<> handle) {
-  if (busy_) return state_.wait_writable(handle);
+  if (waits_) return state_.wait_writable(handle);
   state_.yield(handle);
 }
 
@@ -117,8 +121,14 @@ Sleep Process::sleep(Duration duration) {
   sleep.messages_ = false;
   return sleep;
 }
-Sending Process::send(const Destination& to, Term message) { return {state_, state_.send(to, std::move(message))}; }
-Sending Process::send(const Pid& to, Term message) { return {state_, state_.send(to, std::move(message))}; }
+Sending Process::send(const Destination& to, Term message) {
+  auto held = state_.send(to, std::move(message));
+  return {state_, std::move(held.busy_node), held.writable_count};
+}
+Sending Process::send(const Pid& to, Term message) {
+  auto held = state_.send(to, std::move(message));
+  return {state_, std::move(held.busy_node), held.writable_count};
+}
 
 // What needs no waiting.
 

@@ -41,6 +41,7 @@ void State::consumed(std::size_t bytes) {
 void State::run() {
   turn_ = 0;
   for (;;) {
+    ++turn_;
     if (!handle_all(inbox_.take())) return;
     if (ready_ || poll_) resume();
     if (over()) return finish(nullptr);
@@ -58,7 +59,7 @@ bool State::handle_all(Node* list) {
     Node* node = std::exchange(list, list->next);
     bool alive = true;
     try {
-      // A message counts when the process receives it: what many send to must not get less of a turn for it.
+      // A message counts when the process looks at it: who gets many must not have less of a turn for it.
       if (!node->is_message) ++turn_;
       alive = handle(node);
     } catch (...) {  // what a matcher threw
@@ -233,6 +234,7 @@ bool State::on_message(Event& event, Signal& signal) {
 void State::deliver(Message* message) {
   Receive* receive = waiting_.receive;
   if (receive != nullptr && !ready_) {
+    ++turn_;
     bool wanted = false;
     try {
       wanted = !receive->matcher_ || receive->matcher_(message->term);

@@ -124,9 +124,13 @@ class State : public std::enable_shared_from_this<State> {
   Ref alias();
   bool unalias(const Ref& alias);
   void expect_spawn(const Ref& request, const Atom& node, bool tell, const Process::SpawnOptions& options);
-  /// Returns true when the sender must wait for the node.
-  bool send(const Destination& to, Term&& message);
-  bool send(const Pid& to, Term&& message);
+  /// The node that the sender must wait for, if any, and what `Peers::wait_writable` wants.
+  struct Held {
+    Atom busy_node{};
+    std::uint64_t writable_count = 0;
+  };
+  Held send(const Destination& to, Term&& message);
+  Held send(const Pid& to, Term&& message);
   bool trap_exit = false;
   Process process;
 
@@ -151,7 +155,7 @@ class State : public std::enable_shared_from_this<State> {
   void finish(Node* rest);
   void tell_relations(const Term& reason);
   void forget_peers();
-  bool send_away(const Atom& node, distribution::Signal&& signal);
+  Held send_away(Atom node, distribution::Signal&& signal);
 
   // Each returns false when the process dies of it.
   bool handle(Node* node);

@@ -141,29 +141,31 @@ void State::expect_spawn(const Ref& request, const Atom& node, bool tell, const 
   relations().monitors.emplace(request, std::move(monitored));
 }
 
-bool State::send(const Destination& to, Term&& message) {
+State::Held State::send(const Destination& to, Term&& message) {
   if (const auto* pid = std::get_if<Pid>(&to)) return send(*pid, std::move(message));
-  if (const auto* name = std::get_if<Atom>(&to)) return system_.send_name(*name, std::move(message)), false;
+  if (const auto* name = std::get_if<Atom>(&to)) return system_.send_name(*name, std::move(message)), Held();
   if (const auto* remote = std::get_if<RemoteName>(&to)) {
     const Atom& node = remote->node.atom();
-    if (node == pid_.node) return system_.send_name(remote->name, std::move(message)), false;
+    if (node == pid_.node) return system_.send_name(remote->name, std::move(message)), Held();
     return send_away(node, Signal{distribution::SendName{pid_, remote->name}, std::move(message)});
   }
   const auto& alias = std::get<Ref>(to);
   return send_away(alias.node, Signal{distribution::SendAlias{pid_, alias}, std::move(message)});
 }
 
-bool State::send(const Pid& to, Term&& message) {
+State::Held State::send(const Pid& to, Term&& message) {
   if (to.node != pid_.node) return send_away(to.node, Signal{distribution::Send{pid_, to}, std::move(message)});
   if (!addressee_ || addressee_->pid() != to) addressee_ = system_.find(to);
   system_.send_to(addressee_.get(), std::move(message));
-  return false;
+  return {};
 }
 
-bool State::send_away(const Atom& node, Signal&& signal) {
+/// The node by value: what it came from may be gone with the signal.
+State::Held State::send_away(Atom node, Signal&& signal) {
   const std::uint64_t count = system_.peers().writable_count();
   const auto outcome = system_.route(pid_, node, std::move(signal));
-  return outcome == distribution::SendOutcome::busy && system_.peers().wait_writable(node, pid_, count);
+  if (outcome != distribution::SendOutcome::busy) return {};
+  return {std::move(node), count};
 }
 
 }  // namespace process

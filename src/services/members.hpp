@@ -83,7 +83,6 @@ class Members final : private replication::ReplicatedState {
 
   // What happens.
   void neighbour_up(const Atom& node, const Now& now, Effects& out);
-  void gossip_lost(const Atom& node, const Now& now) { replica_.suspect(node, now.monotonic); }
   void neighbour_down(const Atom& node);
   void set_native(const Atom& node);
   /// This node is about to leave: says so to the C++ nodes, counts itself no more, and is silent until a neighbour

@@ -119,10 +119,6 @@ void ReplicatedTypes::neighbour_up(const Atom& node, const Now& now) {
   for (auto& [name, instance] : types_) instance->replica().peer_up(node, now.monotonic);
 }
 
-void ReplicatedTypes::gossip_lost(const Atom& node, const Now& now) {
-  for (auto& [name, instance] : types_) instance->replica().suspect(node, now.monotonic);
-}
-
 void ReplicatedTypes::neighbour_down(const Atom& node) {
   std::erase_if(neighbours_, [&](const auto& neighbour) { return neighbour.first == node; });
   for (auto& [name, instance] : types_) instance->replica().peer_down(node);

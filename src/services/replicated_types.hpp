@@ -46,7 +46,6 @@ class ReplicatedTypes {
   void broadcast(const Atom& name, Term change, Effects& out);
 
   void neighbour_up(const Atom& node, const Now& now);
-  void gossip_lost(const Atom& node, const Now& now);
   void neighbour_down(const Atom& node);
   void set_native(const Atom& node);
   void leave();

@@ -65,12 +65,12 @@ void Services::neighbour_down(const Atom& node) {
 }
 
 void Services::gossip_lost(const Atom& node, const Now& now) {
-  members_.gossip_lost(node, now);
   registry_.gossip_lost(node, now);
   leader_.gossip_lost(node, now);
   maps_.gossip_lost(node, now);
   reminders_.gossip_lost(node, now);
-  types_.gossip_lost(node, now);
+  // Members beat soon again. Types have no digests: a comparison would send all of them, when there is too much
+  // already.
 }
 
 void Services::set_native(const Atom& node, Effects& out) {

@@ -58,7 +58,7 @@ class Services {
   void neighbour_up(const Atom& node, bool native, const Now& now, Effects& out);
   void neighbour_down(const Atom& node);
   void set_native(const Atom& node, Effects& out);
-  /// Broadcasts were lost, to the neighbour or to this node: soon everything is compared with it.
+  /// Broadcasts were lost, to the neighbour or to this node: soon what has digests is compared with it.
   void gossip_lost(const Atom& node, const Now& now);
   /// This node is about to leave the cluster: before the overlay does. The next `neighbour_up` ends it. Its partitions
   /// are released before the goodbye, upon which others acquire them.

@@ -127,12 +127,13 @@ class AtomTable {
 
   /// The caller has a reference.
   void keep_busy(Atom::Entry* entry) noexcept {
+    if (busy_kept_.load(std::memory_order_relaxed) >= busy_kept_max) return;
     if (busy_kept_.fetch_add(1, std::memory_order_relaxed) < busy_kept_max) {
       entry->references.fetch_add(1, std::memory_order_relaxed);
-      entry->immortal.store(true, std::memory_order_relaxed);
-    } else {
-      busy_kept_.fetch_sub(1, std::memory_order_relaxed);
+      if (!entry->immortal.exchange(true, std::memory_order_relaxed)) return;
+      entry->references.fetch_sub(1, std::memory_order_relaxed);  // somebody else was faster
     }
+    busy_kept_.fetch_sub(1, std::memory_order_relaxed);
   }
 
   void release(Atom::Entry* entry) noexcept {

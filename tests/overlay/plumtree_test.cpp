@@ -710,6 +710,27 @@ TEST(Plumtree, what_a_bound_lost_is_told_once_and_again_while_more_is_lost) {
   EXPECT_EQ(node.pass(Milliseconds(1'000)), (Lines{"a: ihave 5@1", "lost a"}));
 }
 
+TEST(Plumtree, losses_that_go_on_are_told_less_and_less_often) {
+  Node node({.queue_max = 1, .lost_delay_max = Milliseconds(4'000)});
+  node.neighbours({"a", "b"}).prune("a");
+  int id = 0;
+  const auto seconds_until_told = [&] {
+    for (int seconds = 1; seconds <= 60; ++seconds) {
+      node.broadcast(++id);
+      node.broadcast(++id);
+      const auto lines = node.pass(Milliseconds(1'000));
+      if (std::ranges::find(lines, "lost a") != lines.end()) return seconds;
+    }
+    return 0;
+  };
+  EXPECT_EQ(seconds_until_told(), 1);
+  EXPECT_EQ(seconds_until_told(), 2);
+  EXPECT_EQ(seconds_until_told(), 4);
+  EXPECT_EQ(seconds_until_told(), 4);
+  node.pass(Milliseconds(10'000));
+  EXPECT_EQ(seconds_until_told(), 1);
+}
+
 TEST(Plumtree, what_was_lost_to_an_erlang_node_is_not_told) {
   Node node({.payload_bytes_max = 1});
   node.neighbours({"e1"});

@@ -89,10 +89,7 @@ class MapsWorld {
     if (at(other).up) down(other, one);
   }
   /// The overlay of the one says that broadcasts to or from the other were lost.
-  void lose_gossip(const Atom& one, const Atom& other) {
-    at(one).members->gossip_lost(other, now());
-    at(one).maps->gossip_lost(other, now());
-  }
+  void lose_gossip(const Atom& one, const Atom& other) { at(one).maps->gossip_lost(other, now()); }
   /// The process ends; the disk stays. What waits for the disk is lost.
   void stop(const Atom& node) {
     for (const auto& other : links_.of(node)) unlink(node, other);
