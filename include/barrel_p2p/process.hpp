@@ -134,6 +134,7 @@ class BARREL_P2P_API Sending {
   void await_resume() const noexcept {}
   Sending(const Sending&) = delete;
   Sending& operator=(const Sending&) = delete;
+  ~Sending() = default;
 
  private:
   friend class Process;

@@ -321,7 +321,7 @@ Sending reply(Process& self, const CallFrom& from, Term answer) {
   if (is_pair(*tag) && (*tag)[0].is_atom("alias") && tag->tail().as_reference() != nullptr) {
     to = *tag->tail().as_reference();
   }
-  return self.send(std::move(to), Term::tuple({from.tag, std::move(answer)}));
+  return self.send(to, Term::tuple({from.tag, std::move(answer)}));
 }
 
 }  // namespace v0

@@ -315,11 +315,9 @@ void System::send_local(const Pid& to, Term&& message) { send_to(find(to).get(),
 
 void System::send_to(State* state, Term&& message) {
   if (state != nullptr) {
-    auto made = std::make_unique<Message>(std::move(message));
-    if (state->push(made.get())) {
-      (void)made.release();
-      return;
-    }
+    auto* made = new Message(std::move(message));
+    if (state->push(made)) return;
+    destroy(made);
   }
   counters_.dropped_no_process.fetch_add(1, std::memory_order_relaxed);
 }
