@@ -97,7 +97,7 @@ Task<Result<Pid>> Bridge::start_service_holder(Process& self, ServiceName name) 
   co_return std::unexpected(added.error());
 }
 
-Task<> Bridge::stop_service_holder(Process& self, Pid pid) { co_await self.send(std::move(pid), Atom("stop")); }
+Task<> Bridge::stop_service_holder(Process& self, Pid pid) { co_await self.send(pid, Atom("stop")); }
 
 // What other nodes call.
 
