@@ -3,8 +3,8 @@
 // To sleep and be woken takes the kernel tens of microseconds, on a virtual machine more than what a message takes
 // altogether. Who waits for the answer to something it just sent may have it before it would have slept. So a thread
 // that has run out of work goes on looking for `budget`, but only while that finds something: after a look in vain it
-// leaves out the next one, then 2, 4, up to `left_out_max`. A quiet node hardly ever looks, and a thread whose core
-// others want sleeps at once.
+// leaves out the next one, then 2, 4, up to `left_out_max`. A quiet node hardly ever looks, and who loses its core
+// while it looks goes to sleep.
 //
 // The same idea: halt_poll_ns of KVM, busy polling of sockets (Linux), schedulers of the BEAM. One thread.
 #pragma once

@@ -54,7 +54,7 @@ struct Deliver {
   Term payload;
   std::uint32_t round = 0;
 };
-/// Broadcasts of the last second or so were lost between us and this neighbour, as `PlumtreeLost`.
+/// Broadcasts were lost between us and this neighbour, as `PlumtreeLost`.
 struct GossipLost {
   Atom node;
 };
