@@ -121,22 +121,20 @@ TEST_P(BadConfiguration, is_refused_with_the_line_and_the_remedy) {
 
 INSTANTIATE_TEST_SUITE_P(
     Files, BadConfiguration,
-    testing::Values(Bad{"listen_prot = 1", "line 1: listen_prot is not a key"},
-                    Bad{"\nlisten_port = \"x\"", "line 2: listen_port must be an integer from 0 to 65535"},
-                    Bad{"listen_port = 70000", "from 0 to 65535"},
-                    Bad{"auth_trust_mode = \"none\"", "one of \"tofu\" \"strict\""},
-                    Bad{"[detector]\nkeep_alive = 1", "line 2: detector.keep_alive is not a key"},
-                    Bad{"detector = 3", "detector must be a table"}, Bad{"name = ", "line 1: not TOML"},
-                    Bad{"[[%a]]", "not TOML"}, Bad{"\xEF\xBB\xBD", "line 1: a letter that is not ASCII"},
-                    Bad{"cookie_only_nodes = [1]", "an array of strings"}, Bad{"auto_connect = 1", "true or false"},
-                    Bad{"setup_timeout_ms = 1", "milliseconds"},
-                    Bad{"busy_poll_us = 10001", "busy_poll_us must be an integer from 0 to 10000 (microseconds)"},
-                    Bad{"[nodes]\na = 1", "nodes must be a table"},
-                    Bad{"active_size = 1", "active_size must be an integer from 2"},
-                    Bad{"contact_nodes = \"a@h\"", "contact_nodes must be an array"},
-                    Bad{"shuffle_period = 99", "shuffle_period must be an integer from 100"},
-                    Bad{"[receive]\ntransfers_max = 1025", "receive.transfers_max must be an integer from 1 to 1024"},
-                    Bad{"arwl = 17", "arwl must be an integer from 1 to 16"}));
+    testing::Values(
+        Bad{"listen_prot = 1", "line 1: listen_prot is not a key"},
+        Bad{"\nlisten_port = \"x\"", "line 2: listen_port must be an integer from 0 to 65535"},
+        Bad{"listen_port = 70000", "from 0 to 65535"}, Bad{"auth_trust_mode = \"none\"", "one of \"tofu\" \"strict\""},
+        Bad{"[detector]\nkeep_alive = 1", "line 2: detector.keep_alive is not a key"},
+        Bad{"detector = 3", "detector must be a table"}, Bad{"name = ", "line 1: not TOML"}, Bad{"[[%a]]", "not TOML"},
+        Bad{"\xEF\xBB\xBD", "line 1: not TOML"}, Bad{"cookie_only_nodes = [1]", "an array of strings"},
+        Bad{"auto_connect = 1", "true or false"}, Bad{"setup_timeout_ms = 1", "milliseconds"},
+        Bad{"busy_poll_us = 10001", "busy_poll_us must be an integer from 0 to 10000 (microseconds)"},
+        Bad{"[nodes]\na = 1", "nodes must be a table"}, Bad{"active_size = 1", "active_size must be an integer from 2"},
+        Bad{"contact_nodes = \"a@h\"", "contact_nodes must be an array"},
+        Bad{"shuffle_period = 99", "shuffle_period must be an integer from 100"},
+        Bad{"[receive]\ntransfers_max = 1025", "receive.transfers_max must be an integer from 1 to 1024"},
+        Bad{"arwl = 17", "arwl must be an integer from 1 to 16"}));
 
 struct Unfit {
   const char* name;
