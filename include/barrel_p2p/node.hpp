@@ -10,7 +10,8 @@
 //
 // Several nodes may live in one program. A node takes no signals, no main function and no event loop of its host: it
 // has one thread for the network, one for the cluster, and workers for processes. All functions may be called from any
-// thread but, where it says that they block, not from inside of a process or of a callback.
+// thread but, where it says that they block, not from inside of a process or of a callback. Who blocks for the cluster
+// thread may do its work meanwhile: "on the cluster thread" is then on the thread of that caller, one at a time as ever.
 #pragma once
 
 #include <barrel_p2p/error.hpp>
@@ -99,6 +100,7 @@ struct NodeStatistics {
   std::uint64_t migrations = 0;           ///< Connections that this side moved to another path, ...
   std::uint64_t migrations_failed = 0;    ///< ... or tried to.
   std::uint64_t peer_moves = 0;           ///< Times that a peer's address or port changed.
+  std::uint64_t misplaced_datagrams = 0;  ///< Not read, for the peer had just moved from there, or elsewhere.
   std::size_t processes = 0;
   StreamStatistics streams{};
   ReceiveStatistics receive{};

@@ -83,6 +83,8 @@ constexpr Metric table[] = {
      [](const Snapshot& s, const Tell& tell) { tell("ok", number(s.totals.migrations)); tell("fail", number(s.totals.migrations_failed)); }},
     {"barrel_p2p_dist_peer_moves_total", Type::counter, "", "", "Times that a peer's address or port changed.",
      [](const Snapshot& s, const Tell& tell) { tell("", number(s.totals.peer_moves)); }},
+    {"barrel_p2p_dist_misplaced_datagrams_total", Type::counter, "", "", "Datagrams that were not read, for their sender had just moved from there, or elsewhere.",
+     [](const Snapshot& s, const Tell& tell) { tell("", number(s.totals.misplaced_datagrams)); }},
     {"barrel_p2p_datagrams_received_total", Type::counter, "", "", "UDP datagrams.",
      [](const Snapshot& s, const Tell& tell) { tell("", number(s.totals.datagrams_received)); }},
     {"barrel_p2p_datagrams_sent_total", Type::counter, "", "", "UDP datagrams.",

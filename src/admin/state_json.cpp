@@ -160,7 +160,8 @@ void write_totals(JsonWriter& json, const NodeStatistics& totals) {
     json.member("refused_atoms", totals.refused_atoms).member("atoms", totals.atoms);
     json.member("connections", totals.connections).member("half_open", totals.half_open);
     json.member("migrations", totals.migrations).member("migrations_failed", totals.migrations_failed);
-    json.member("peer_moves", totals.peer_moves).member("processes", totals.processes);
+    json.member("peer_moves", totals.peer_moves).member("misplaced_datagrams", totals.misplaced_datagrams);
+    json.member("processes", totals.processes);
     json.member("streams_open", totals.streams.open).member("streams_opened", totals.streams.opened);
     json.member("streams_accepted", totals.streams.accepted).member("stream_bytes_sent", totals.streams.bytes_sent);
     json.member("stream_bytes_received", totals.streams.bytes_received);

@@ -36,6 +36,7 @@ NodeStatistics Node::Parts::statistics(const quic::EndpointStatistics& endpoint)
   all.datagrams_sent = endpoint.datagrams_sent;
   all.refused_connections = endpoint.refused_connections;
   all.dropped_initials = endpoint.dropped_initials;
+  all.misplaced_datagrams = endpoint.misplaced_datagrams;
   all.retries_sent = endpoint.retries_sent;
   all.strangers_filtered = endpoint.strangers_filtered;
   all.connections = endpoint.connections;

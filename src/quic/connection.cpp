@@ -250,7 +250,11 @@ void Connection::Native::read(Socket& at, const Address& from, ByteView datagram
   const bool elsewhere = !(path_remote == peer_at);
   if (elsewhere) {
     if (ngtcp2_conn_get_expiry(connection) <= time()) on_timer();  // paths that are looked at no more are forgotten
-    if (is_closed || !peer_places.may_come_from(path_remote, peer_at, pto(), monotonic_now())) return;
+    if (is_closed) return;
+    if (!peer_places.may_come_from(path_remote, peer_at, pto(), monotonic_now())) {
+      ++endpoint.counters.misplaced_datagrams;
+      return;
+    }
   }
   const ngtcp2_cid id_there = *ngtcp2_conn_get_dcid(connection);
   const auto pto_there = elsewhere ? pto() : std::chrono::nanoseconds(0);

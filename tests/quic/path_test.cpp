@@ -116,6 +116,7 @@ TEST_F(WidePath, a_peer_that_is_back_before_it_answered_elsewhere_stays_connecte
   relay->weather.inwards_silent = false;
   EXPECT_TRUE(transfer(1000));
   EXPECT_FALSE(accepted_closed.has_value());
+  EXPECT_GT(server->statistics().misplaced_datagrams, 0U);
 }
 
 TEST_F(WidePath, packets_are_no_wider_than_the_peer_takes) {
