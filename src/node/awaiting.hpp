@@ -22,6 +22,7 @@ Result<T> await(ServicesRunner* services, const Start& start) {
     return fail(Errc::invalid_argument,
                 "a callback of the cluster thread would wait for itself: use the function that takes a callback");
   }
+  const ServicesRunner::DoneHere here;
   return wait_for<T>(start);
 }
 

@@ -24,6 +24,9 @@ namespace {
 /// What a call counts against the bound of the queue, beside what it carries.
 constexpr std::size_t call_bytes = 256;
 
+/// So long a neighbour whose queue is full holds up those who broadcast.
+constexpr Milliseconds congestion_max{1000};
+
 // Our data streams: application gossip and the exchange of states have their own, so that they and what else the
 // library says never wait behind each other. They are numbered as the processes of id 0, which there are none of.
 constexpr std::uint32_t library_stream = 1;
@@ -279,6 +282,7 @@ void OverlayRunner::handle(LinkDown&& input) {
   // Kept until the next list is written, and then if the node is on it.
   if (addresses_.size() < known_peers_max) addresses_[input.node] = std::move(found->second.address);
   links_.erase(found);
+  has_room(input.node);
   {
     const std::lock_guard lock(mutex_);
     natives_.erase(input.node);
@@ -292,6 +296,20 @@ void OverlayRunner::handle(ConnectFailed&& input) {
   event.error = std::move(input.error);
   events_.tell(event);
   machine_.connect_failed(input.node, monotonic_now(), effects_);
+}
+
+void OverlayRunner::handle(Writable&& input) { has_room(input.node); }
+
+void OverlayRunner::has_room(const Atom& node) {
+  if (full_.erase(node) > 0 && listener_.relieved) listener_.relieved();
+}
+
+std::optional<MonotonicTime> OverlayRunner::congested_until(MonotonicTime now) const {
+  std::optional<MonotonicTime> last;
+  for (const auto& [node, until] : full_) {
+    if (until > now) last = std::max(last.value_or(until), until);
+  }
+  return last;
 }
 
 void OverlayRunner::handle(Received&& input) {
@@ -403,6 +421,8 @@ void OverlayRunner::carry_out(overlay::SendMessage& effect) {
     outcome = network_.send_on(effect.to, link->second.epoch, std::move(signal),
                                stream_of(own, config_.creation, effect.message), is_gossip(effect.message));
   }
+  const bool is_full = outcome == SendOutcome::busy || outcome == SendOutcome::full;
+  if (is_full) full_.try_emplace(effect.to, monotonic_now() + congestion_max);
   if (outcome == SendOutcome::accepted || outcome == SendOutcome::busy) return;
   sends_failed_ += 1;
   machine_.send_refused(effect.to, effect.message, monotonic_now());

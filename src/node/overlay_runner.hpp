@@ -7,7 +7,8 @@
 //                                                 +--> subscribers, the file of peers
 //
 // The queue is bounded in bytes (`limits.cluster_queue_bytes_max`): beyond it channels are read no more, and broadcasts
-// are refused. A peer whose own queue is full gets announcements in place of gossip.
+// are refused. A peer whose own queue is full gets announcements in place of gossip; those who want to broadcast more
+// can ask how long they should wait before that happens (`congested_until`).
 #pragma once
 
 #include <barrel_p2p/membership.hpp>
@@ -17,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -60,6 +62,7 @@ struct OverlayListener {
   std::function<bool(const Term& tag, const Term& payload)> deliver;
   /// A neighbour, or this node, has missed broadcasts.
   std::function<void(const Atom& node)> gossip_lost;
+  std::function<void()> relieved;  ///< `congested_until` is another one now, or none.
 };
 
 struct OverlayRunnerConfig {
@@ -93,12 +96,17 @@ class OverlayRunner {
   // Transport thread. Hidden nodes are not told.
   void link_up(const distribution::PeerInfo& peer);
   void link_down(const Atom& node, std::uint64_t epoch);
+  /// Senders that were told `busy` may go on.
+  void node_writable(const Atom& node) { push(Writable{node}); }
 
   // Cluster thread.
   void broadcast_now(Term tag, Term payload);
   /// `{Name, Node} ! Message` over the channel that is up, after what this sent before. False: there is none, or it is
   /// full.
   bool send_now(const Atom& node, const Atom& name, Term message);
+  /// Until when who broadcasts should wait for neighbours whose queues are full; nothing: there is room. A neighbour
+  /// whose queue stays full holds nobody up for longer than `congestion_max`, until there was room again.
+  [[nodiscard]] std::optional<MonotonicTime> congested_until(MonotonicTime now) const;
   /// The channel `epoch` of the node is up and the node is not hidden.
   [[nodiscard]] bool is_linked(const Atom& node, std::uint64_t epoch) const;
 
@@ -139,6 +147,9 @@ class OverlayRunner {
     Atom node;
     Error error;
   };
+  struct Writable {
+    Atom node;
+  };
   struct Received {
     Atom node;
     std::uint64_t epoch = 0;
@@ -159,8 +170,8 @@ class OverlayRunner {
   struct SubscribeCall {
     std::shared_ptr<Subscribers<MembershipEvent>::Entry> entry;
   };
-  using Input = std::variant<LinkUp, LinkDown, ConnectFailed, Received, JoinCall, LeaveCall, BroadcastCall, BlockCall,
-                             SubscribeCall>;
+  using Input = std::variant<LinkUp, LinkDown, ConnectFailed, Writable, Received, JoinCall, LeaveCall, BroadcastCall,
+                             BlockCall, SubscribeCall>;
   using Queue = InputQueue<Input>;
   struct Link {
     std::uint64_t epoch = 0;
@@ -178,9 +189,11 @@ class OverlayRunner {
   void run();
   void tick();
   void set_alarm();
+  void has_room(const Atom& node);
   void handle(LinkUp&& input);
   void handle(LinkDown&& input);
   void handle(ConnectFailed&& input);
+  void handle(Writable&& input);
   void handle(Received&& input);
   void handle(JoinCall&& input);
   void handle(LeaveCall&& input);
@@ -223,6 +236,7 @@ class OverlayRunner {
   overlay::Effects effects_;
   bool carrying_out_ = false;
   std::unordered_map<Atom, Link> links_;
+  std::unordered_map<Atom, MonotonicTime> full_;     ///< Linked nodes with full queues: until when they are waited for.
   std::unordered_map<Atom, std::string> addresses_;  ///< Of what is remembered.
   std::unique_ptr<SerialExecutor::Alarm> alarm_;
   std::uint64_t published_version_ = 0;

@@ -189,7 +189,10 @@ distribution::NetworkEvents Node::Parts::network_events() {
   };
   network_events.delivered = [this] { return transport_->run_taken(); };
   network_events.empties_outboxes = [this] { return transport_->hosts_caller(); };
-  network_events.writable = [this](const Atom& node) { system->node_writable(node); };
+  network_events.writable = [this](const Atom& node) {
+    system->node_writable(node);
+    if (overlay) overlay->node_writable(node);
+  };
   network_events.decided = [this](FlightEntry::Kind kind, std::string_view peer, std::string_view reason) {
     recorder.record(kind, peer, reason);
   };

@@ -10,6 +10,10 @@ inline namespace v0 {
 namespace node {
 
 void SerialExecutor::start() {
+  {
+    const std::lock_guard turn(turn_);
+    runs_ = true;
+  }
   keep_.emplace(context_.get_executor());
   thread_ = std::thread([this] {
     name_this_thread("bp2p-cluster");
@@ -19,20 +23,29 @@ void SerialExecutor::start() {
 }
 
 void SerialExecutor::stop() {
+  {
+    const std::lock_guard turn(turn_);
+    runs_ = false;
+  }
   keep_.reset();
   context_.stop();
   if (thread_.joinable()) thread_.join();
 }
 
-void SerialExecutor::post(Work work) { boost::asio::post(context_, std::move(work)); }
+void SerialExecutor::post(Work work) {
+  boost::asio::post(context_, [this, work = std::move(work)] { run_in_turn(work); });
+}
 
 void SerialExecutor::Alarm::set(MonotonicTime at) {
   at_ = at;
   timer_.expires_at(at);
   timer_.async_wait([this](auto error) {
-    if (error || !at_ || monotonic_now() < *at_) return;
-    at_.reset();
-    work_();
+    if (error) return;
+    executor_.run_in_turn([this] {
+      if (!at_ || monotonic_now() < *at_) return;
+      at_.reset();
+      work_();
+    });
   });
 }
 

@@ -1,14 +1,17 @@
-// One thread that does one piece of work after the other. The cluster thread of a node is one: all machines of overlay,
-// replication and services run there, and so need no locks.
+// Does one piece of work after the other, on a thread of its own, or on that of who would wait for it. The cluster
+// thread of a node is one: all machines of overlay, replication and services run there, and so need no locks.
 #pragma once
 
+#include <atomic>
 #include <barrel_p2p/version.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "base/clock.hpp"
 
@@ -32,23 +35,56 @@ class SerialExecutor {
 
   /// Any thread. Work that is posted before `start` waits for it.
   void post(Work work);
-  [[nodiscard]] bool is_current() { return context_.get_executor().running_in_this_thread(); }
+  /// Any thread that would only wait for the work. Runs it here and now; false: something else runs, or nothing may. It
+  /// may overtake what was posted.
+  template <class F>
+  bool run_here(F&& work) {
+    if (is_due_.load()) return false;
+    const std::unique_lock turn(turn_, std::try_to_lock);
+    if (!turn || !runs_) return false;
+    run(std::forward<F>(work));
+    return true;
+  }
+  /// Work of this executor runs on this thread.
+  [[nodiscard]] bool is_current() const noexcept { return current_.load() == std::this_thread::get_id(); }
 
-  /// Runs a piece of work at a time. On the executor's thread only; must not outlive the executor.
+  /// Runs a piece of work at a time. Within work of the executor only; must not outlive the executor.
   class Alarm {
    public:
-    Alarm(SerialExecutor& executor, Work work) : timer_(executor.context_), work_(std::move(work)) {}
+    Alarm(SerialExecutor& executor, Work work)
+        : executor_(executor), timer_(executor.context_), work_(std::move(work)) {}
     /// Replaces an earlier time. When it has come, the alarm is off.
     void set(MonotonicTime at);
     [[nodiscard]] const std::optional<MonotonicTime>& at() const noexcept { return at_; }
 
    private:
+    SerialExecutor& executor_;
     boost::asio::steady_timer timer_;
     const Work work_;
     std::optional<MonotonicTime> at_;
   };
 
  private:
+  /// With `turn_` locked. There is nobody who could catch what work throws.
+  template <class F>
+  void run(F&& work) noexcept {
+    current_.store(std::this_thread::get_id());
+    std::forward<F>(work)();
+    current_.store({});
+  }
+  /// What comes to the executor's own thread.
+  template <class F>
+  void run_in_turn(F&& work) {
+    is_due_.store(true);
+    const std::lock_guard turn(turn_);
+    is_due_.store(false);
+    if (runs_) run(std::forward<F>(work));
+  }
+
+  std::mutex turn_;                   ///< Held while work runs.
+  std::atomic<bool> is_due_ = false;  ///< The executor's own thread waits for its turn: nobody goes first.
+  bool runs_ = false;                 ///< Started, and not stopped.
+  std::atomic<std::thread::id> current_{};
   boost::asio::io_context context_{1};
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> keep_;
   std::thread thread_;

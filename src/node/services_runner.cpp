@@ -140,6 +140,7 @@ void ServicesRunner::listen() {
     machine_.gossip_lost(node, now());
     settle();
   };
+  listener.relieved = [this] { answer_held(); };
   overlay_.set_listener(std::move(listener));
 }
 
@@ -177,6 +178,8 @@ void ServicesRunner::stop() {
   queue_.close();
   // The machine belongs to this thread now.
   store_.reset();
+  for (auto& [answer, result] : held_) answer.give(std::move(result));
+  held_.clear();
   answers_.clear();
   waiters_.clear();
   asking_.clear();
@@ -184,8 +187,13 @@ void ServicesRunner::stop() {
 
 // Into the queue.
 
+thread_local bool ServicesRunner::DoneHere::wanted = false;
+
 void ServicesRunner::wake(Queue::Pushed pushed) {
-  if (pushed == Queue::Pushed::wake) executor_.post([this] { run(); });
+  if (pushed != Queue::Pushed::wake) return;
+  // What runs here may make calls of its own, which are not waited for.
+  if (std::exchange(DoneHere::wanted, false) && executor_.run_here([this] { run(); })) return;
+  executor_.post([this] { run(); });
 }
 
 /// Queues a call; what cannot be queued is answered at once. `work` holds the answer as well.
@@ -232,7 +240,7 @@ void ServicesRunner::register_service(ServiceName name, Pid pid, Term meta, cons
     if (options.wait_for_neighbours) return ticketed(*answer, add);
     auto added = add(0);
     carry_out();
-    answer->give(std::move(added));
+    answer_change(std::move(*answer), std::move(added));
   });
 }
 
@@ -474,6 +482,7 @@ void ServicesRunner::tick() {
     waiter = waiters_.erase(waiter);
     late.answer.give(fail(Errc::timeout, "no service " + to_text(late.name.term()) + " appeared in time"));
   }
+  answer_held();
   settle();
 }
 
@@ -499,6 +508,8 @@ MonotonicTime ServicesRunner::deadline() const noexcept {
 void ServicesRunner::set_alarm() {
   auto due = deadline();
   for (const auto& waiter : waiters_) due = std::min(due, waiter.until);
+  if (const auto until = overlay_.congested_until(monotonic_now()); until && !held_.empty())
+    due = std::min(due, *until);
   if (due == MonotonicTime::max()) return;
   if (!alarm_->at() || *alarm_->at() > due) alarm_->set(due);
 }
@@ -574,7 +585,17 @@ void ServicesRunner::carry_out(services::Persist& effect) {
 
 void ServicesRunner::carry_out(services::Completed& effect) {
   auto answer = answers_.extract(effect.ticket);
-  if (!answer.empty()) answer.mapped().give(std::move(effect.result));
+  if (!answer.empty()) answer_change(std::move(answer.mapped()), std::move(effect.result));
+}
+
+void ServicesRunner::answer_change(Answer<void> answer, Result<void> result) {
+  if (!result || !overlay_.congested_until(monotonic_now())) return answer.give(std::move(result));
+  held_.emplace_back(std::move(answer), std::move(result));
+}
+
+void ServicesRunner::answer_held() {
+  if (held_.empty() || overlay_.congested_until(monotonic_now())) return;
+  for (auto& [answer, result] : std::exchange(held_, {})) answer.give(std::move(result));
 }
 
 void ServicesRunner::carry_out(services::Watch& effect) {

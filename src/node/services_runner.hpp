@@ -7,7 +7,8 @@
 //   durable           --queue-->          +--> copies, subscribers, answers
 //
 // Calls are answered once, on the cluster thread; or at once, on the caller's, when the queue is full or the node
-// stops.
+// stops. Who changed what all nodes are told is answered when the neighbours' queues have room for more, so that one
+// who waits for answers is not faster than the cluster for long.
 #pragma once
 
 #include <atomic>
@@ -27,6 +28,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -159,8 +161,21 @@ class ServicesRunner {
   [[nodiscard]] Subscribers<ServiceEvent>& service_events() noexcept { return service_events_; }
   [[nodiscard]] PidSubscribers& service_pids() noexcept { return service_pids_; }
   [[nodiscard]] PidSubscribers& shard_pids() noexcept { return shard_pids_; }
-  /// The caller is the cluster thread: it must not wait for an answer.
-  [[nodiscard]] bool is_current() { return executor_.is_current(); }
+  /// The caller runs work of the cluster thread: it must not wait for an answer.
+  [[nodiscard]] bool is_current() const noexcept { return executor_.is_current(); }
+  /// While it lives, calls of this thread are done on it, if the cluster thread has nothing else to do: two changes of
+  /// threads less for a caller who waits for the answer.
+  class DoneHere {
+   public:
+    DoneHere() noexcept { wanted = true; }
+    ~DoneHere() { wanted = false; }
+    DoneHere(const DoneHere&) = delete;
+    DoneHere& operator=(const DoneHere&) = delete;
+
+   private:
+    friend class ServicesRunner;
+    static thread_local bool wanted;
+  };
 
  private:
   using Call = std::function<void()>;
@@ -230,6 +245,9 @@ class ServicesRunner {
   void handle(Stored&& input);
   /// Runs a call that is answered by a ticket.
   void ticketed(Answer<void>& answer, const std::function<Result<void>(services::Ticket)>& work);
+  /// Answers who changed something.
+  void answer_change(Answer<void> answer, Result<void> result);
+  void answer_held();
   void settle();
   void carry_out();
   void carry_out(services::Send& effect);
@@ -276,6 +294,7 @@ class ServicesRunner {
   std::unique_ptr<SerialExecutor::Alarm> alarm_;
   services::Ticket last_ticket_ = 0;
   std::unordered_map<services::Ticket, Answer<void>> answers_;
+  std::vector<std::pair<Answer<void>, Result<void>>> held_;  ///< Answers that wait for room in neighbours' queues.
   std::list<Waiter> waiters_;
   std::optional<services::Router> router_;  ///< From `start` on.
   std::unordered_map<services::Ticket, Asking> asking_;

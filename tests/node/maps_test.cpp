@@ -233,6 +233,36 @@ TEST(Maps, threads_read_while_others_write) {
   EXPECT_EQ(node.map_get<std::int64_t>("m", "n").value(), 5000);
 }
 
+// 20 MB: several times of what fits into the queues on the way.
+constexpr int flood_count = 2000;
+const std::string flood_value(10'000, 'x');
+
+TEST(Maps, who_waits_for_answers_is_not_faster_than_the_cluster) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 2);
+  open_on_all(nodes, "m");
+  for (int key = 0; key < flood_count; ++key) ASSERT_TRUE(nodes[0]->map_put("m", key, flood_value).has_value());
+  EXPECT_EQ(nodes[0]->overlay_statistics().congested, 0U);
+  EXPECT_TRUE(test::eventually(nodes, [&] { return nodes[1]->map_size("m") == flood_count; }));
+}
+
+TEST(Maps, a_neighbour_that_takes_nothing_holds_nobody_up_for_ever) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 2);
+  open_on_all(nodes, "m");
+  std::promise<void> go_on;
+  auto gone_on = go_on.get_future().share();
+  const auto subscription = nodes[1]->subscribe_map("m", [gone_on](const MapEvent& /*event*/) { gone_on.wait(); });
+  ASSERT_TRUE(subscription.has_value());
+  int key = 0;
+  for (; key < 5 * flood_count && nodes[0]->overlay_statistics().congested == 0; ++key) {
+    ASSERT_TRUE(nodes[0]->map_put("m", key, flood_value).has_value());
+  }
+  EXPECT_GT(nodes[0]->overlay_statistics().congested, 0U);
+  go_on.set_value();
+  EXPECT_TRUE(test::eventually(nodes, [&] { return nodes[1]->map_size("m") == static_cast<std::size_t>(key); }));
+}
+
 TEST(Maps, calls_that_wait_are_answered_when_the_node_stops) {
   Cluster cluster;
   Node& node = cluster.start("a");

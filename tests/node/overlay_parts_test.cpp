@@ -7,6 +7,7 @@
 #include <fstream>
 #include <future>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "node/input_queue.hpp"
@@ -137,6 +138,35 @@ TEST(SerialExecutor, runs_what_was_posted_in_order_and_alarms_at_their_time) {
   EXPECT_GE(rang.get_future().get(), due);
   executor.stop();
   EXPECT_EQ(ran, (std::vector<int>{1, 2}));
+}
+
+TEST(SerialExecutor, runs_on_the_thread_of_who_would_wait_unless_something_else_runs_or_is_due) {
+  SerialExecutor executor;
+  std::thread::id ran_on;
+  const auto note_thread = [&] { ran_on = executor.is_current() ? std::this_thread::get_id() : std::thread::id(); };
+  EXPECT_FALSE(executor.run_here(note_thread)) << "it was not started";
+  executor.start();
+  EXPECT_TRUE(executor.run_here(note_thread));
+  EXPECT_EQ(ran_on, std::this_thread::get_id());
+  EXPECT_FALSE(executor.is_current());
+
+  std::promise<void> runs;
+  std::promise<void> go_on;
+  executor.post([&] {
+    runs.set_value();
+    go_on.get_future().wait();
+  });
+  runs.get_future().wait();
+  EXPECT_FALSE(executor.run_here(note_thread)) << "something else runs";
+  go_on.set_value();
+
+  // Who does all that it wants here does not keep the executor's own thread from its turn.
+  std::promise<void> had_turn;
+  auto turn = had_turn.get_future();
+  executor.post([&] { had_turn.set_value(); });
+  while (turn.wait_for(0s) != std::future_status::ready) executor.run_here([] {});
+  executor.stop();
+  EXPECT_FALSE(executor.run_here(note_thread)) << "it was stopped";
 }
 
 class PeersFile : public testing::Test {
