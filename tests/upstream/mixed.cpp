@@ -18,6 +18,7 @@ struct Crash {
   [[nodiscard]] bool is_end_of_connection() const {
     if (text.find("[quic_connection]") != std::string::npos)
       return text.find("exit:connect_timeout") != std::string::npos ||
+             text.find("exit:{{connection_closed,") != std::string::npos ||  // while it was authenticated
              text.find("exit:{auth_failed,") != std::string::npos;
     return text.find("[quic_dist_controller]") != std::string::npos &&
            (text.find("exit:{connection_closed,") != std::string::npos ||
