@@ -52,7 +52,7 @@ Task<> ping(Process& self, Pid other, int rounds) {
   for (int round = 0; round < rounds; ++round) {
     Term message = Term::tuple_of(self.pid(), round);
     co_await self.send(other, std::move(message));
-    const Term answer = co_await self.receive();
+    Term answer = co_await self.receive();
     benchmark::DoNotOptimize(answer);
   }
 }
@@ -68,7 +68,7 @@ BENCHMARK(ping_pong)->Arg(1)->Arg(2)->UseRealTime()->MinTime(0.3);
 
 Task<> take(Process& self, Pid to, int count) {
   for (int left = count; left > 0; --left) {
-    const Term message = co_await self.receive();
+    Term message = co_await self.receive();
     benchmark::DoNotOptimize(message);
   }
   co_await self.send(to, Atom("done"));
@@ -81,7 +81,7 @@ Task<> give(Process& self, int count) {
     Term message = Term::tuple_of(Atom("data"), number);
     co_await self.send(sink, std::move(message));
   }
-  const Term done = co_await self.receive();
+  Term done = co_await self.receive();
   benchmark::DoNotOptimize(done);
 }
 
@@ -98,7 +98,7 @@ Task<> nothing(Process& /*self*/) { co_return; }
 Task<> spawn_many(Process& self, int count) {
   for (int number = 0; number < count; ++number) {
     const auto [pid, ref] = self.spawn_monitor(nothing);
-    const Term down = co_await self.receive();
+    Term down = co_await self.receive();
     benchmark::DoNotOptimize(down);
   }
 }
