@@ -11,7 +11,8 @@
 // Several nodes may live in one program. A node takes no signals, no main function and no event loop of its host: it
 // has one thread for the network, one for the cluster, and workers for processes. All functions may be called from any
 // thread but, where it says that they block, not from inside of a process or of a callback. Who blocks for the cluster
-// thread may do its work meanwhile: "on the cluster thread" is then on the thread of that caller, one at a time as ever.
+// thread may do its work meanwhile: "on the cluster thread" is then on the thread of that caller, one at a time as
+// ever.
 #pragma once
 
 #include <barrel_p2p/error.hpp>
@@ -353,9 +354,9 @@ class BARREL_P2P_API Node {
   [[nodiscard]] Result<Fence> fence(const Term& name) const;
 
   // Replicated maps. docs/maps.md explains. Keys and values are terms of any kind; all functions that change a map
-  // block for the cluster thread, and for the disk if the map is persistent. Errors of these: `no_such_map`,
-  // `overloaded`, `stopped`, `invalid_config` (a hidden node), `io_error` (the disk did not take it; other nodes may
-  // have it).
+  // block for the cluster thread, for the disk if the map is persistent, and a second at most for room in full queues
+  // of neighbours. Errors of these: `no_such_map`, `overloaded`, `stopped`, `invalid_config` (a hidden node),
+  // `io_error` (the disk did not take it; other nodes may have it).
 
   /// Opens a map on this node; its content comes from the store, and from other nodes that have opened it. Opening it
   /// again changes nothing. Errors: `invalid_argument`, `limit_exceeded`, `corrupt`, and as above.

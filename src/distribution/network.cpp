@@ -202,7 +202,7 @@ SendOutcome Network::send_on(const Atom& node, std::uint64_t epoch, Signal&& sig
   const auto outbox = outbox_of(node);
   const auto snapshot = outbox->snapshot();
   if (snapshot.state != Outbox::State::up || snapshot.epoch != epoch) return SendOutcome::refused;
-  if (if_short && snapshot.busy) return SendOutcome::full;
+  if (if_short && outbox->await_room()) return SendOutcome::full;
   outbox->mark_used();
   if (!may_leave(signal, node, snapshot.peer_creation, snapshot.flags)) return SendOutcome::accepted;
   auto message = encode_message(signal, snapshot.flags, stream_key, outbox->next_sequence());

@@ -8,7 +8,7 @@ namespace distribution {
 
 Outbox::Snapshot Outbox::snapshot() const {
   const std::lock_guard lock(mutex_);
-  return {state_, epoch_, flags_, peer_creation_, queued() > limits_.busy_bytes};
+  return {state_, epoch_, flags_, peer_creation_};
 }
 
 Outbox::PushResult Outbox::push(std::uint64_t epoch, OutgoingMessage&& message, bool essential) {
@@ -21,6 +21,13 @@ Outbox::PushResult Outbox::push(std::uint64_t epoch, OutgoingMessage&& message, 
   if (queued() <= limits_.busy_bytes) return {Pushed::accepted, wake};
   senders_wait_ = true;
   return {Pushed::busy, wake};
+}
+
+bool Outbox::await_room() {
+  const std::lock_guard lock(mutex_);
+  const bool busy = queued() > limits_.busy_bytes;
+  if (busy) senders_wait_ = true;
+  return busy;
 }
 
 Outbox::PushResult Outbox::push_waiting(Signal&& signal, const Pid& stream_key, std::size_t bytes, bool essential,

@@ -55,7 +55,6 @@ class Outbox {
     std::uint64_t epoch;
     std::uint64_t flags;
     std::uint32_t peer_creation;
-    bool busy;  ///< Senders are told to wait.
   };
 
   explicit Outbox(Limits limits) noexcept : limits_(limits) {}
@@ -64,6 +63,8 @@ class Outbox {
   /// Queues an encoded message for the channel `epoch`; `stale` when that channel is gone. Essential messages (answers,
   /// exit signals) are accepted above the upper bound: their number is bounded by what the peer asked for.
   PushResult push(std::uint64_t epoch, OutgoingMessage&& message, bool essential);
+  /// Whether senders are to wait. If so, `set_transport_queue` tells when they may go on.
+  bool await_room();
   /// Queues a signal while no channel is up, and asks for a dial when none is in progress. `stale`: a channel came up
   /// meanwhile. `refused`: the last dial failed a moment ago, or dialing is not wanted.
   /// `signal` is moved from only when it was accepted (or busy).

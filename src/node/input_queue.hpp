@@ -1,4 +1,4 @@
-// What waits for the cluster thread: filled by any thread, emptied by that one, bounded in bytes.
+// What waits for the cluster thread: filled by any thread, emptied by its work, bounded in bytes.
 //
 // What a peer sends is always taken, but beyond the bound its channel is to be read no more until the queue is down to
 // half of it; so a peer can exceed the bound by what it has in one read. One peer alone may fill a part of the queue
@@ -111,9 +111,10 @@ class InputQueue {
   }
   /// Refuses everything from now on, and forgets what is there.
   void close() {
+    std::vector<Entry> forgotten;  // without the lock: who waits for an answer is told, and may ask again
     const std::lock_guard lock(mutex_);
     closed_ = true;
-    entries_.clear();
+    forgotten.swap(entries_);
     sources_.clear();
   }
 

@@ -33,7 +33,8 @@ void SerialExecutor::stop() {
 }
 
 void SerialExecutor::post(Work work) {
-  boost::asio::post(context_, [this, work = std::move(work)] { run_in_turn(work); });
+  due_.fetch_add(1);
+  boost::asio::post(context_, [this, work = std::move(work)] { run_due(work); });
 }
 
 void SerialExecutor::Alarm::set(MonotonicTime at) {
@@ -41,7 +42,8 @@ void SerialExecutor::Alarm::set(MonotonicTime at) {
   timer_.expires_at(at);
   timer_.async_wait([this](auto error) {
     if (error) return;
-    executor_.run_in_turn([this] {
+    executor_.due_.fetch_add(1);
+    executor_.run_due([this] {
       if (!at_ || monotonic_now() < *at_) return;
       at_.reset();
       work_();

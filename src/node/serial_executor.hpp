@@ -29,17 +29,16 @@ class SerialExecutor {
   SerialExecutor& operator=(const SerialExecutor&) = delete;
 
   void start();
-  /// Ends the thread after the piece of work that runs now; what else was posted never runs. Not from the thread
-  /// itself.
+  /// Ends the thread after the piece of work that runs now; what else was posted never runs. Not from within work.
   void stop();
 
   /// Any thread. Work that is posted before `start` waits for it.
   void post(Work work);
-  /// Any thread that would only wait for the work. Runs it here and now; false: something else runs, or nothing may. It
-  /// may overtake what was posted.
+  /// Any thread that would only wait for the work. Runs it here and now; false: something else runs or was posted, or
+  /// nothing may.
   template <class F>
   bool run_here(F&& work) {
-    if (is_due_.load()) return false;
+    if (due_.load() > 0) return false;
     const std::unique_lock turn(turn_, std::try_to_lock);
     if (!turn || !runs_) return false;
     run(std::forward<F>(work));
@@ -72,18 +71,17 @@ class SerialExecutor {
     std::forward<F>(work)();
     current_.store({});
   }
-  /// What comes to the executor's own thread.
+  /// What the executor's own thread does. It was counted as due.
   template <class F>
-  void run_in_turn(F&& work) {
-    is_due_.store(true);
+  void run_due(F&& work) {
     const std::lock_guard turn(turn_);
-    is_due_.store(false);
+    due_.fetch_sub(1);
     if (runs_) run(std::forward<F>(work));
   }
 
-  std::mutex turn_;                   ///< Held while work runs.
-  std::atomic<bool> is_due_ = false;  ///< The executor's own thread waits for its turn: nobody goes first.
-  bool runs_ = false;                 ///< Started, and not stopped.
+  std::mutex turn_;           ///< Held while work runs.
+  std::atomic<int> due_ = 0;  ///< Pieces of work that the executor's own thread is to do: nobody goes first.
+  bool runs_ = false;         ///< Started, and not stopped.
   std::atomic<std::thread::id> current_{};
   boost::asio::io_context context_{1};
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> keep_;

@@ -140,7 +140,10 @@ void ServicesRunner::listen() {
     machine_.gossip_lost(node, now());
     settle();
   };
-  listener.relieved = [this] { answer_held(); };
+  listener.relieved = [this] {
+    answer_held();
+    set_alarm();
+  };
   overlay_.set_listener(std::move(listener));
 }
 
@@ -178,8 +181,7 @@ void ServicesRunner::stop() {
   queue_.close();
   // The machine belongs to this thread now.
   store_.reset();
-  for (auto& [answer, result] : held_) answer.give(std::move(result));
-  held_.clear();
+  for (auto& held : std::exchange(held_, {})) held.answer.give(std::move(held.result));
   answers_.clear();
   waiters_.clear();
   asking_.clear();
@@ -508,8 +510,7 @@ MonotonicTime ServicesRunner::deadline() const noexcept {
 void ServicesRunner::set_alarm() {
   auto due = deadline();
   for (const auto& waiter : waiters_) due = std::min(due, waiter.until);
-  if (const auto until = overlay_.congested_until(monotonic_now()); until && !held_.empty())
-    due = std::min(due, *until);
+  if (!held_.empty()) due = std::min(due, held_.front().until);
   if (due == MonotonicTime::max()) return;
   if (!alarm_->at() || *alarm_->at() > due) alarm_->set(due);
 }
@@ -589,13 +590,23 @@ void ServicesRunner::carry_out(services::Completed& effect) {
 }
 
 void ServicesRunner::answer_change(Answer<void> answer, Result<void> result) {
-  if (!result || !overlay_.congested_until(monotonic_now())) return answer.give(std::move(result));
-  held_.emplace_back(std::move(answer), std::move(result));
+  const auto until = overlay_.congested_until(monotonic_now());
+  if (!result || !until) {
+    answer_held();  // whoever came before
+    return answer.give(std::move(result));
+  }
+  held_.push_back(
+      {std::move(answer), std::move(result), held_.empty() ? *until : std::max(*until, held_.back().until)});
 }
 
 void ServicesRunner::answer_held() {
-  if (held_.empty() || overlay_.congested_until(monotonic_now())) return;
-  for (auto& [answer, result] : std::exchange(held_, {})) answer.give(std::move(result));
+  const auto time = monotonic_now();
+  const bool congested = overlay_.congested_until(time).has_value();
+  while (!held_.empty() && (!congested || held_.front().until <= time)) {
+    HeldAnswer first = std::move(held_.front());
+    held_.pop_front();
+    first.answer.give(std::move(first.result));
+  }
 }
 
 void ServicesRunner::carry_out(services::Watch& effect) {

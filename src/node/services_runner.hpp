@@ -6,9 +6,10 @@
 //   store's thread                        |            --> store: writes    map_put, register: into the queue
 //   durable           --queue-->          +--> copies, subscribers, answers
 //
-// Calls are answered once, on the cluster thread; or at once, on the caller's, when the queue is full or the node
-// stops. Who changed what all nodes are told is answered when the neighbours' queues have room for more, so that one
-// who waits for answers is not faster than the cluster for long.
+// Calls are answered once, by work of the cluster thread (see `SerialExecutor`); or at once, on the caller's, when the
+// queue is full or the node stops. Who registers a service or changes maps or reminders, which all nodes are told, is
+// answered when the neighbours' queues have room for more: who waits for answers is not faster than the cluster for
+// long.
 #pragma once
 
 #include <atomic>
@@ -21,6 +22,7 @@
 #include <barrel_p2p/subscription.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -214,6 +216,13 @@ class ServicesRunner {
     Answer<ServiceLocation> answer;
   };
 
+  /// An answer that waits for room in the queues of neighbours.
+  struct HeldAnswer {
+    Answer<void> answer;
+    Result<void> result;
+    MonotonicTime until;  ///< Not longer.
+  };
+
   void listen();
   void start_router();
   /// A process; the replies that it gets go to `take`, on the cluster thread.
@@ -294,7 +303,7 @@ class ServicesRunner {
   std::unique_ptr<SerialExecutor::Alarm> alarm_;
   services::Ticket last_ticket_ = 0;
   std::unordered_map<services::Ticket, Answer<void>> answers_;
-  std::vector<std::pair<Answer<void>, Result<void>>> held_;  ///< Answers that wait for room in neighbours' queues.
+  std::deque<HeldAnswer> held_;  ///< In the order of their times.
   std::list<Waiter> waiters_;
   std::optional<services::Router> router_;  ///< From `start` on.
   std::unordered_map<services::Ticket, Asking> asking_;
