@@ -71,8 +71,8 @@ TEST_F(Completion, offers_commands_options_values_and_nodes_in_fish) {
   const auto fish = program("fish");
   if (!fish) GTEST_SKIP() << "fish is not installed";
   const std::string script =
-      "source ('" BARREL_P2P_COMMAND
-      "' completion fish | psub)\n"
+      "'" BARREL_P2P_COMMAND
+      "' completion fish | source\n"
       "function try; echo (complete -C\"barrel_p2p $argv\" | string replace -r '\\t.*' ''); end\n" +
       tries() + try_directory();
   Subprocess process({"/usr/bin/env", "HOME=" + root.string(), *fish, "--no-config", "-c", script});
