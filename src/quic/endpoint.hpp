@@ -81,7 +81,7 @@ struct EndpointStatistics {
   std::uint64_t datagrams_dropped = 0;    ///< Not QUIC, or for nobody.
   std::uint64_t refused_connections = 0;  ///< By a limit; with the next one:
   std::uint64_t dropped_initials = 0;     ///< First packets that were not looked at.
-  std::uint64_t misplaced_datagrams = 0;  ///< Not read: the peer had moved, and was not expected there (peer_moves.hpp).
+  std::uint64_t misplaced_datagrams = 0;  ///< Not read: their sender had just moved (peer_moves.hpp).
   bool strangers_filtered = false;        ///< There is a flood, and the kernel keeps most of it away.
   std::uint64_t retries_sent = 0;
   std::uint64_t resets_sent = 0;
