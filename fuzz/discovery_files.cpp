@@ -24,8 +24,6 @@ void check_endpoint(std::string_view text) {
   if (!read) return;
   require(!read->host.empty() && read->port > 0);
   (void)quic::Address::make(read->host, read->port);
-  // Names with quotes or backslashes are of nobody; an address is written as it was read.
-  if (read->host.find_first_of("\"\\~") != std::string::npos) return;
   const auto again = distribution::parse_endpoint(distribution::format_endpoint(*read));
   require(again && again->port == read->port);
   require(again->host == read->host);

@@ -48,6 +48,13 @@ std::optional<std::string> address_text(const Term& tuple) {
   return text;
 }
 
+/// What a resolver may be asked for, and what can be written between quotes as it is.
+bool may_be_host(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char character) {
+    return character > ' ' && character <= '~' && character != '"' && character != '\\';
+  });
+}
+
 Result<std::uint16_t> parse_port(std::string_view text) {
   unsigned port = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
@@ -110,7 +117,7 @@ Result<HostPort> parse_endpoint(std::string_view text) {
   if (!port || *port < 1 || *port > UINT16_MAX) return bad();
   const Term& host = (*term)[0];
   auto name = host.is_tuple() ? address_text(host) : host.as_string();
-  if (!name || name->empty()) return bad();
+  if (!name || !may_be_host(*name)) return bad();
   return HostPort{std::move(*name), static_cast<std::uint16_t>(*port)};
 }
 

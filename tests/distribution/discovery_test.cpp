@@ -80,7 +80,10 @@ TEST(Endpoint, other_forms_that_erlang_nodes_accept_are_accepted) {
 
 TEST(Endpoint, everything_else_is_refused) {
   for (const char* text : {"", "{", "{\"a\"}.", "{\"a\",0}.", "{\"a\",65536}.", "{\"\",1}.", "{a,1}.", "{{1,2,3},1}.",
-                           "{{256,0,0,1},1}.", "{\"a\",1,2}.", "[\"a\",1].", "{\"host\":\"a\",\"port\":1}"}) {
+                           "{{256,0,0,1},1}.", "{\"a\",1,2}.", "[\"a\",1].", "{\"host\":\"a\",\"port\":1}",
+                           // no names that anybody could look up
+                           "{\"a b\",1}.", "{\"a\\nb\",1}.", "{\"a\\0b\",1}.", "{\"\xC3\xA3\",1}.", "{\"a\\\"b\",1}.",
+                           "{\"a\\\\b\",1}."}) {
     EXPECT_FALSE(parse_endpoint(text).has_value()) << text;
   }
 }
