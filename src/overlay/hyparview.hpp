@@ -173,6 +173,7 @@ class HyParView {
   [[nodiscard]] std::size_t active_count() const noexcept { return active_.size(); }
   /// It said hello.
   [[nodiscard]] bool is_native(const Atom& node) const noexcept;
+  [[nodiscard]] bool is_blocked(const Atom& node) const noexcept;
   [[nodiscard]] bool has_left() const noexcept { return left_; }
   /// Grows when a view changes.
   [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
@@ -295,7 +296,6 @@ class HyParView {
   void count_churn(MonotonicTime now);
 
   void send(const Atom& to, HyParViewMessage message, HyParViewEffects& out);
-  [[nodiscard]] bool is_blocked(const Atom& node) const noexcept;
   [[nodiscard]] bool is_linked(const Atom& node) const noexcept { return links_.contains(node); }
 
   HyParViewConfig config_;

@@ -89,6 +89,7 @@ void Overlay::receive(const Atom& from, const Message& message, MonotonicTime no
     hyparview_.receive(from, *hyparview, now, from_hyparview_);
     if (std::holds_alternative<Hello>(*hyparview) && hyparview_.is_native(from)) plumtree_.set_native(from, now);
   } else {
+    if (hyparview_.is_blocked(from)) return;  // an Erlang node that gossips without being a neighbour
     const auto& plumtree = std::get<PlumtreeMessage>(message);
     const bool neighbourly = std::holds_alternative<Gossip>(plumtree) || std::holds_alternative<IHave>(plumtree);
     if (neighbourly) hyparview_.heard_gossip(from, now, from_hyparview_);

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace barrel_p2p::overlay {
 namespace {
@@ -231,6 +232,27 @@ TEST(Overlay, a_cut_link_is_replaced_and_gossip_goes_on) {
   EXPECT_EQ(world.at("b@h").delivered.size(), 1U);
   world.pass(2min);
   EXPECT_TRUE(world.at("a@h").overlay.membership().is_active(Atom("b@h")));
+}
+
+TEST(Overlay, nothing_is_heard_from_an_erlang_node_that_is_blocked) {
+  World world;
+  world.add("a@h");
+  world.add("erlang@h");  // for what is sent to it
+  const auto gossip = [&](const char* id) {
+    world.act("a@h", [&](auto& overlay, auto now, auto& out) {
+      overlay.receive(Atom("erlang@h"), PlumtreeMessage(Gossip{Term(id), Atom("tag"), Term(id), 0}), now, out);
+    });
+  };
+  const auto block = [&](std::vector<Atom> nodes) {
+    world.act("a@h", [&](auto& overlay, auto now, auto& out) { overlay.block(nodes, now, out); });
+  };
+  world.act("a@h", [](auto& overlay, auto now, auto& out) { overlay.link_up(Atom("erlang@h"), now, out, true); });
+  gossip("before");
+  block({Atom("erlang@h")});
+  gossip("blocked");
+  block({});
+  gossip("after");
+  EXPECT_EQ(world.at("a@h").delivered, (std::vector<Term>{"before", "after"}));
 }
 
 TEST(Overlay, a_push_that_finds_no_place_is_announced) {
