@@ -1,5 +1,7 @@
 #include "sim/disk.hpp"
 
+#include <algorithm>
+
 #include "services/services.hpp"
 
 namespace barrel_p2p {
@@ -28,7 +30,7 @@ void Disk::apply(std::span<const services::StoreChange> changes) {
         break;
     }
   }
-  if (const auto mark = clock_mark_in(changes); mark != 0) clock_mark_ = mark;
+  clock_mark_ = std::max(clock_mark_, clock_mark_in(changes));
 }
 
 services::Maps::Stored Disk::load(const std::string& collection) const {

@@ -1,6 +1,9 @@
 #include "node/services_runner.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <future>
+#include <memory>
 #include <utility>
 
 #include "base/prng.hpp"
@@ -20,6 +23,9 @@ namespace {
 
 /// What a call counts against the bound of the queue, beside what it carries.
 constexpr std::size_t call_bytes = 512;
+
+/// How long what is told may wait for the mark of the clock: as long as the disk takes, unless it hangs.
+constexpr std::chrono::seconds awaited_max{1};
 
 std::size_t bytes_of(const distribution::Payload& payload) {
   const auto* encoded = std::get_if<distribution::EncodedTerm>(&payload);
@@ -490,7 +496,6 @@ void ServicesRunner::tick() {
 
 /// What the machine wants after whatever was done to it.
 void ServicesRunner::settle() {
-  machine_.settle(effects_);
   carry_out();
   placement_.set_lease(machine_.members().lease_until());
   for (const auto& warning : machine_.take_warnings()) {
@@ -528,7 +533,9 @@ void ServicesRunner::handle(Received&& input) {
 }
 
 void ServicesRunner::handle(Stored&& input) {
-  if (!input.result) {
+  if (input.result) {
+    machine_.stored(input.what->changes);
+  } else {
     if (log_limit_.pass(monotonic_now())) {
       logger_->error("the durable store did not take a write, it will be tried again: {}",
                      input.result.error().message());
@@ -553,7 +560,9 @@ void ServicesRunner::ticketed(Answer<void>& answer, const std::function<Result<v
 void ServicesRunner::carry_out() {
   if (std::exchange(carrying_out_, true)) return;  // what a part added meanwhile: its turn comes
   services::Effects effects;
-  while (!effects_.empty()) {
+  for (;;) {
+    machine_.settle(effects_);  // the mark of the clock before what was stamped
+    if (effects_.empty()) break;
     std::swap(effects, effects_);
     for (auto& effect : effects) {
       std::visit([this](auto& wish) { carry_out(wish); }, effect);
@@ -579,9 +588,18 @@ void ServicesRunner::carry_out(services::Broadcast& effect) {
 
 void ServicesRunner::carry_out(services::Persist& effect) {
   auto batch = batch_of(effect.changes);
-  const auto stored = [this, what = std::make_shared<services::Persist>(std::move(effect))](
-                          const Result<void>& result) { wake(queue_.push(Stored{what, result})); };
+  const auto written = effect.awaited ? std::make_shared<std::promise<void>>() : nullptr;
+  const auto stored = [this, written,
+                       what = std::make_shared<services::Persist>(std::move(effect))](const Result<void>& result) {
+    wake(queue_.push(Stored{what, result}));
+    if (written) written->set_value();
+  };
   if (auto queued = store_->write(std::move(batch), stored); !queued) stored(queued);
+  if (!written || written->get_future().wait_for(awaited_max) == std::future_status::ready) return;
+  if (log_limit_.pass(monotonic_now())) {
+    logger_->warn("the durable store took more than {} s for the mark of the clock: is the disk well?",
+                  awaited_max.count());
+  }
 }
 
 void ServicesRunner::carry_out(services::Completed& effect) {

@@ -58,7 +58,7 @@ Term packed_term(const Timestamp& stamp) {
 }
 
 HybridClock::HybridClock(HybridClockConfig config) noexcept
-    : config_(config), last_{config.start, 0}, mark_(config.start) {}
+    : config_(config), last_{config.start, 0}, mark_(config.start), written_(config.start) {}
 
 Timestamp HybridClock::next(Timestamp stamp) noexcept {
   if (stamp.logical < Timestamp::logical_max) return {stamp.wall, stamp.logical + 1};
@@ -92,14 +92,19 @@ Result<void> HybridClock::observe(const Timestamp& remote, WallMilliseconds phys
   return {};
 }
 
-std::optional<WallMilliseconds> HybridClock::take_mark() noexcept {
+std::optional<ClockMark> HybridClock::take_mark() noexcept {
   if (last_ == Timestamp{config_.start, 0}) return std::nullopt;  // no stamp yet: the one before still holds
   const auto ahead = config_.mark_ahead.count();
   if (last_.wall > std::numeric_limits<WallMilliseconds>::max() - ahead) return std::nullopt;
+  const bool urgent = last_.wall > written_;
   const auto step = last_.wall > physical_ ? std::min(ahead, config_.mark_step.count()) : ahead;
-  if (last_.wall + step / 2 <= mark_) return std::nullopt;
-  mark_ = std::max(last_.wall + step, std::min(physical_, last_.wall) + ahead);
-  return mark_;
+  if (last_.wall + step / 2 > mark_) {
+    mark_ = std::max(last_.wall + step, std::min(physical_, last_.wall) + ahead);
+  } else if (!urgent) {
+    return std::nullopt;
+  }
+  if (urgent) written_ = mark_;  // before anybody hears of a stamp
+  return ClockMark{mark_, urgent};
 }
 
 }  // namespace replication

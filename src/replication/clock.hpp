@@ -8,6 +8,7 @@
 // clock resumes behind the mark that was written to disk. One thread at a time.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/term.hpp>
@@ -54,6 +55,15 @@ struct HybridClockConfig {
   Milliseconds mark_step{1000};
 };
 
+struct ClockMark {
+  WallMilliseconds wall = 0;
+  /// There are stamps beyond what is on disk, as after a start, a pause or a stamp from far ahead: nobody may hear of
+  /// them before this mark is written. Else it is needed before long.
+  bool urgent = false;
+
+  friend bool operator==(const ClockMark&, const ClockMark&) noexcept = default;
+};
+
 class HybridClock {
  public:
   explicit HybridClock(HybridClockConfig config = {}) noexcept;
@@ -67,17 +77,20 @@ class HybridClock {
   [[nodiscard]] Result<void> check(const Timestamp& remote, WallMilliseconds physical) const;
 
   [[nodiscard]] const Timestamp& last() const noexcept { return last_; }
-  /// What must be on disk before long, so that stamps do not repeat after a restart: the next `start`.
-  std::optional<WallMilliseconds> take_mark() noexcept;
+  /// What is to be written, so that stamps do not repeat after a restart: the next `start`.
+  std::optional<ClockMark> take_mark() noexcept;
+  /// This mark is on disk.
+  void mark_written(WallMilliseconds mark) noexcept { written_ = std::max(written_, mark); }
   /// The last mark could not be written: `take_mark` gives another one.
-  void mark_failed() noexcept { mark_ = 0; }
+  void mark_failed() noexcept { mark_ = written_ = 0; }
 
  private:
   [[nodiscard]] static Timestamp next(Timestamp stamp) noexcept;
 
   HybridClockConfig config_;
   Timestamp last_;
-  WallMilliseconds mark_;
+  WallMilliseconds mark_;          ///< The last one that was taken.
+  WallMilliseconds written_;       ///< The greatest one that is on disk, as far as this clock was told.
   WallMilliseconds physical_ = 0;  ///< When the last stamp was given or seen.
 };
 

@@ -71,6 +71,7 @@ struct StoreChange {
 struct Persist {
   std::vector<StoreChange> changes;
   Ticket ticket = 0;
+  bool awaited = false;  ///< The effects after it wait until it is written, or could not be.
 };
 
 /// A call has its answer, and waits for no disk.

@@ -148,6 +148,13 @@ void Services::process_down(const Pid& pid, const Term& reason, const Now& now, 
   leader_.process_down(pid, now, out);
 }
 
+void Services::stored(std::span<const StoreChange> changes) {
+  for (const auto& change : changes) {
+    if (change.kind != StoreChange::Kind::set || change.collection != clock_mark_name) continue;
+    clock_.mark_written(change.key.as_int64().value());
+  }
+}
+
 void Services::store_failed(std::span<const StoreChange> changes) {
   maps_.store_failed(changes);
   leader_.store_failed(changes);
@@ -208,9 +215,10 @@ void Services::settle(Effects& out) {
   }
   const auto mark = clock_.take_mark();
   if (!mark) return;
-  StoreChange change{.kind = StoreChange::Kind::set, .collection = std::string(clock_mark_name), .key = Term(*mark)};
-  // Before whatever was stamped: what is durable must not be newer than the mark.
-  out.insert(out.begin(), Persist{{std::move(change)}, 0});
+  StoreChange change{
+      .kind = StoreChange::Kind::set, .collection = std::string(clock_mark_name), .key = Term(mark->wall)};
+  // Before whatever was stamped: what is durable or told must not be newer than the mark.
+  out.insert(out.begin(), Persist{{std::move(change)}, 0, mark->urgent});
 }
 
 }  // namespace services

@@ -70,6 +70,8 @@ class Services {
   bool receive(const Atom& name, const Atom& from, const Term& message, const Now& now, Effects& out);
   /// Answers the `Watch` of registry and leader election.
   void process_down(const Pid& pid, const Term& reason, const Now& now, Effects& out);
+  /// A `Persist` is on disk: these were its changes.
+  void stored(std::span<const StoreChange> changes);
   /// A `Persist` could not be written, whether it had a ticket or not: these were its changes. They are written again
   /// by and by.
   void store_failed(std::span<const StoreChange> changes);

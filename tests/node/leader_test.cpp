@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "node/services_support.hpp"
+#include "replication/store_mark.hpp"
 
 namespace barrel_p2p {
 namespace {
@@ -371,6 +373,22 @@ TEST(Leaders, a_callback_of_the_cluster_thread_is_told_not_to_wait_there) {
     answer.set_value(node.lead(job, Pid{}).error().code());
   });
   EXPECT_EQ(answer.get_future().get(), Errc::invalid_argument);
+}
+
+// Stamps that jump, here with the clock of the machine, leave the last mark behind. Who is killed right after it was
+// told of a fence must go on behind it, also where the clock was wrong and is set back meanwhile.
+TEST(Leaders, the_disk_knows_of_the_clock_before_anybody_is_told_of_a_fence) {
+  Cluster cluster;
+  Node& node = cluster.start("a");
+  const auto file = cluster.data("a") / "store" / "store.mark";
+  for (int step = 1; step <= 20; ++step) {
+    set_wall_offset(Milliseconds(step * 60'000));
+    const auto role = node.lead("job" + std::to_string(step), spawn_idle(node));
+    ASSERT_TRUE(role && role->fence) << "in step " << step;
+    const auto mark = replication::store::MarkFile::open(file, false);
+    ASSERT_TRUE(mark) << mark.error().message();
+    EXPECT_GE(static_cast<std::uint64_t>(mark->number()), role->fence->wall()) << "in step " << step;
+  }
 }
 
 TEST(Leaders, a_hidden_node_has_none) {

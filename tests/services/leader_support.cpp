@@ -30,7 +30,7 @@ LeaderNode::LeaderNode(LeaderConfig config, LeaderDisk& disk_of_it, const Now& n
 
 void LeaderNode::note(const Now& now, Effects effects) {
   for (const auto& change : members.take_changes()) leader.liveness(change, now, effects);
-  if (const auto mark = clock.take_mark()) disk.clock = *mark;
+  if (const auto mark = clock.take_mark()) disk.clock = mark->wall;
   for (auto& effect : effects) {
     if (const auto* persist = std::get_if<Persist>(&effect)) {
       for (const auto& change : persist->changes) {

@@ -89,6 +89,27 @@ TEST(Services, the_mark_of_the_clock_is_written_before_what_was_stamped_behind_i
   ASSERT_TRUE(std::holds_alternative<Persist>(host.effects.front()));
   EXPECT_EQ(std::get<Persist>(host.effects.front()).changes.front().collection, clock_mark_name);
   EXPECT_EQ(host.writes(clock_mark_name), std::vector<Term>{start_wall + 5000});
+  EXPECT_TRUE(std::get<Persist>(host.effects.front()).awaited) << "nobody may hear of a stamp beyond what is on disk";
+}
+
+TEST(Services, nobody_waits_for_a_mark_that_is_written_in_good_time) {
+  Host host;
+  host.pass(2s);  // the first own beat
+  ASSERT_EQ(host.writes(clock_mark_name).size(), 1U);
+  std::size_t marks = 0;
+  for (int beat = 0; beat < 30; ++beat) {
+    for (const auto& effect : std::exchange(host.effects, {})) {
+      if (const auto* persist = std::get_if<Persist>(&effect)) host.machine->stored(persist->changes);
+    }
+    host.pass(2s);
+    for (const auto& effect : host.effects) {
+      const auto* persist = std::get_if<Persist>(&effect);
+      if (persist == nullptr) continue;
+      ++marks;
+      EXPECT_FALSE(persist->awaited) << "at beat " << beat;
+    }
+  }
+  EXPECT_GT(marks, 5U);
 }
 
 TEST(Services, what_the_disk_refused_of_the_machine_itself_is_written_with_the_next_tick) {
