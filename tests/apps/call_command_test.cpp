@@ -2,7 +2,6 @@
 #include "call_command.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <barrel_p2p/node.hpp>
 #include <cstdlib>
@@ -16,6 +15,7 @@
 #include "command_line.hpp"
 #include "distribution/auth/certificate.hpp"
 #include "distribution/auth/identity.hpp"
+#include "support/scratch.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -29,9 +29,7 @@ std::string content(const fs::path& file) {
 
 class Call : public testing::Test {
  protected:
-  Call() : root(fs::temp_directory_path() / ("barrel_p2p-call-" + std::to_string(::getpid()))) {
-    fs::remove_all(root);
-    fs::create_directories(root);
+  Call() {
     ::setenv("XDG_DATA_HOME", (root / "home").c_str(), 1);
     start_node();
     command.node = "called@127.0.0.1";
@@ -48,7 +46,6 @@ class Call : public testing::Test {
   ~Call() override {
     node.reset();
     ::unsetenv("XDG_DATA_HOME");
-    fs::remove_all(root);
   }
 
   void start_node() {
@@ -68,7 +65,7 @@ class Call : public testing::Test {
     return run_call_command(command, output, errors);
   }
 
-  fs::path root;
+  const test::ScratchDirectory root;
   std::optional<Node> node;
   CallCommand command;
   std::ostringstream output;

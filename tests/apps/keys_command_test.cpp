@@ -2,7 +2,6 @@
 #include "keys_command.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -14,6 +13,7 @@
 #include "distribution/auth/certificate.hpp"
 #include "distribution/auth/identity.hpp"
 #include "distribution/auth/trust_store.hpp"
+#include "support/scratch.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -28,12 +28,6 @@ struct Said {
 
 class KeyCommands : public testing::Test {
  protected:
-  KeyCommands() : root(fs::temp_directory_path() / ("barrel_p2p-keys-" + std::to_string(::getpid()))) {
-    fs::remove_all(root);
-    fs::create_directories(root);
-  }
-  ~KeyCommands() override { fs::remove_all(root); }
-
   Said keys(KeysOperation operation, const std::string& key = "", const std::string& node = "", bool next = false) {
     KeysCommand command;
     command.operation = operation;
@@ -56,7 +50,7 @@ class KeyCommands : public testing::Test {
     EXPECT_NE(text.find(word), std::string::npos) << text;
   }
 
-  fs::path root;
+  const test::ScratchDirectory root;
 };
 
 TEST_F(KeyCommands, rotate_shows_the_new_key_and_where_the_earlier_one_is) {

@@ -16,6 +16,7 @@
 #include "remote.hpp"
 #include "status_command.hpp"
 #include "support/json.hpp"
+#include "support/scratch.hpp"
 #include "top_command.hpp"
 
 namespace barrel_p2p::command {
@@ -131,16 +132,13 @@ TEST(TopScreen, fits_the_terminal_and_moves_no_cursor) {
 
 class Doctor : public testing::Test {
  protected:
-  Doctor() : root(fs::temp_directory_path() / ("barrel_p2p-doctor-" + std::to_string(::getpid()))) {
-    fs::remove_all(root);
-    fs::create_directories(root);
+  Doctor() {
     config.name = "a@127.0.0.1";
     config.cookie = "secret";
     config.data_dir = root / "data";
   }
-  ~Doctor() override { fs::remove_all(root); }
 
-  fs::path root;
+  const test::ScratchDirectory root;
   NodeConfig config;
 };
 

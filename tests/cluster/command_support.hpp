@@ -2,10 +2,8 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include "cluster/subprocess.hpp"
+#include "support/scratch.hpp"
 
 namespace barrel_p2p::test {
 
@@ -26,17 +25,7 @@ struct Outcome {
 
 class Command : public testing::Test {
  protected:
-  Command() {
-    static std::atomic<int> number{0};
-    root = std::filesystem::temp_directory_path() /
-           ("barrel_p2p-command-" + std::to_string(::getpid()) + "-" + std::to_string(++number));
-    std::filesystem::create_directories(root);
-    ::setenv("XDG_DATA_HOME", (root / "home").c_str(), 1);
-  }
-  ~Command() override {
-    std::error_code ignored;
-    std::filesystem::remove_all(root, ignored);
-  }
+  Command() { ::setenv("XDG_DATA_HOME", (root / "home").c_str(), 1); }
 
   [[nodiscard]] std::string path(const std::string& name) const { return (root / name).string(); }
 
@@ -63,7 +52,8 @@ class Command : public testing::Test {
     return run(std::move(arguments));
   }
 
-  std::filesystem::path root;
+  const test::ScratchDirectory scratch;
+  const std::filesystem::path& root = scratch.path();
 };
 
 }  // namespace barrel_p2p::test

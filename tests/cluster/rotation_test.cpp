@@ -22,6 +22,7 @@
 #include "distribution/auth/identity.hpp"
 #include "distribution/auth/trust_store.hpp"
 #include "distribution/killed.hpp"
+#include "support/scratch.hpp"
 
 namespace barrel_p2p::test {
 namespace {
@@ -32,15 +33,6 @@ using distribution::to_hex;
 
 class Rotation : public testing::Test {
  protected:
-  Rotation() : root(fs::temp_directory_path() / ("barrel_p2p-rotation-" + std::to_string(::getpid()))) {
-    fs::remove_all(root);
-    fs::create_directories(root);
-  }
-  ~Rotation() override {
-    std::error_code ignored;
-    fs::remove_all(root, ignored);
-  }
-
   [[nodiscard]] fs::path keys_of(const std::string& name) const { return root / name / "keys"; }
   /// A node as a process, which looks at its key files often.
   [[nodiscard]] std::unique_ptr<Subprocess> start_node(const std::string& name,
@@ -73,7 +65,7 @@ class Rotation : public testing::Test {
     return Subprocess(std::move(arguments)).wait();
   }
 
-  fs::path root;
+  const test::ScratchDirectory root;
 };
 
 TEST_F(Rotation, what_commands_change_counts_on_a_node_that_runs) {

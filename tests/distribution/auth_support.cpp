@@ -113,17 +113,6 @@ AuthResult run_exchange(AuthSide& from, AuthSide& to, AuthNow now) {
   return result;
 }
 
-ScratchDirectory::ScratchDirectory() {
-  std::string pattern = (fs::temp_directory_path() / "barrel_p2p-test-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no scratch directory");
-  path_ = pattern;
-}
-
-ScratchDirectory::~ScratchDirectory() {
-  std::error_code error;
-  fs::remove_all(path_, error);
-}
-
 void write_file(const fs::path& file, ByteView content, unsigned mode) {
   {
     std::ofstream out(file, std::ios::binary | std::ios::trunc);

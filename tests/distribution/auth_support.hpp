@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "distribution/auth/authentication.hpp"
+#include "support/scratch.hpp"
 #include "support/vectors.hpp"
 
 namespace barrel_p2p::test {
@@ -84,18 +85,6 @@ struct AuthResult {
 };
 AuthResult run_exchange(AuthSide& from, AuthSide& to, distribution::AuthNow now = test_now());
 
-/// A directory that goes with its owner.
-class ScratchDirectory {
- public:
-  ScratchDirectory();
-  ~ScratchDirectory();
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 void write_file(const std::filesystem::path& file, ByteView content, unsigned mode = 0600);
 Bytes read_file(const std::filesystem::path& file);
 unsigned mode_of(const std::filesystem::path& file);

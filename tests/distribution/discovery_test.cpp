@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <boost/json/array.hpp>
 #include <boost/json/string.hpp>
 #include <boost/json/value.hpp>
@@ -17,6 +16,7 @@
 #include <string>
 #include <utility>
 
+#include "support/scratch.hpp"
 #include "support/vectors.hpp"
 
 namespace barrel_p2p::distribution {
@@ -26,16 +26,7 @@ using namespace std::chrono_literals;
 
 class Directory : public testing::Test {
  protected:
-  Directory() {
-    static std::atomic<int> number{0};
-    path = std::filesystem::temp_directory_path() /
-           ("barrel_p2p-discovery-" + std::to_string(::getpid()) + "-" + std::to_string(++number));
-    config.directory = path;
-  }
-  ~Directory() override {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
+  Directory() { config.directory = path; }
 
   static Result<DiscoveredAddresses> ask(Discovery& discovery, const std::string& node) {
     std::promise<Result<DiscoveredAddresses>> promise;
@@ -53,7 +44,8 @@ class Directory : public testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
-  std::filesystem::path path;
+  const test::ScratchDirectory scratch;
+  const std::filesystem::path path = scratch / "discovery";  ///< Not there yet.
   DiscoveryConfig config;
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/random.hpp"
 #include "distribution/auth/certificate.hpp"
+#include "support/scratch.hpp"
 
 namespace barrel_p2p::test {
 
@@ -37,11 +38,8 @@ PemPair read_pem(const std::filesystem::path& certificate_dir) {
 }
 
 PemPair make_pem() {
-  static std::atomic<int> number{0};
-  const auto directory = std::filesystem::temp_directory_path() /
-                         ("barrel_p2p-attacker-" + std::to_string(::getpid()) + "-" + std::to_string(++number));
-  auto made = load_or_create_certificate(directory, wall_now()).value();
-  std::filesystem::remove_all(directory);
+  const test::ScratchDirectory directory;
+  auto made = load_or_create_certificate(directory / "quic", wall_now()).value();
   return {std::move(made.certificate_pem), std::move(made.key_pem)};
 }
 

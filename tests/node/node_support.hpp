@@ -1,10 +1,7 @@
 // Nodes for tests: in one process, on loopback, with directories of their own that vanish with them.
 #pragma once
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
 #include <barrel_p2p/node.hpp>
 #include <chrono>
 #include <condition_variable>
@@ -20,6 +17,7 @@
 #include <utility>
 
 #include "support/patience.hpp"
+#include "support/scratch.hpp"
 
 namespace barrel_p2p::test {
 
@@ -68,23 +66,12 @@ class Cluster {
  public:
   using Change = std::function<void(NodeConfig&)>;
 
-  Cluster() : root_(std::filesystem::temp_directory_path() / unique_name()) {
-    std::filesystem::create_directories(root_);
-  }
-  ~Cluster() {
-    nodes_.clear();
-    std::error_code ignored;
-    std::filesystem::remove_all(root_, ignored);
-  }
-  Cluster(const Cluster&) = delete;
-  Cluster& operator=(const Cluster&) = delete;
-
   [[nodiscard]] NodeConfig config(const std::string& short_name) const {
     NodeConfig config;
     config.name = short_name + "@127.0.0.1";
     config.cookie = "test";
     config.data_dir = data(short_name);
-    config.discovery_dir = root_ / "discovery";
+    config.discovery_dir = scratch_ / "discovery";
     config.discovery_backends = {"static", "file"};
     config.workers = 2;
     config.log_level = LogLevel::debug;
@@ -105,7 +92,7 @@ class Cluster {
     return nodes_.insert_or_assign(short_name, std::move(*node)).first->second;
   }
   void stop(const std::string& short_name) { nodes_.erase(short_name); }
-  [[nodiscard]] std::filesystem::path data(const std::string& short_name) const { return root_ / short_name; }
+  [[nodiscard]] std::filesystem::path data(const std::string& short_name) const { return scratch_ / short_name; }
 
   /// Connects, trying again while an attempt of the other side, or a refusal of a moment ago, is in the way.
   static bool connects(Node& from, Node& to) {
@@ -145,12 +132,7 @@ class Cluster {
     }
     return true;
   }
-  static std::string unique_name() {
-    static std::atomic<int> number{0};
-    return "barrel_p2p-test-" + std::to_string(::getpid()) + "-" + std::to_string(++number);
-  }
-
-  std::filesystem::path root_;
+  ScratchDirectory scratch_;
   std::map<std::string, Node> nodes_;
 };
 

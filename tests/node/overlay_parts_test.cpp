@@ -14,6 +14,7 @@
 #include "node/peer_rates.hpp"
 #include "node/peers_file.hpp"
 #include "node/serial_executor.hpp"
+#include "support/scratch.hpp"
 
 namespace barrel_p2p::node {
 namespace {
@@ -171,13 +172,10 @@ TEST(SerialExecutor, runs_on_the_thread_of_who_would_wait_unless_something_else_
 
 class PeersFile : public testing::Test {
  protected:
-  PeersFile() { std::filesystem::remove_all(root); }
-  ~PeersFile() override { std::filesystem::remove_all(root); }
   Result<std::vector<KnownPeer>> read() {
     return read_peers(file, [this](const std::string& text) { warnings.push_back(text); });
   }
-  const std::filesystem::path root =
-      std::filesystem::temp_directory_path() / ("barrel_p2p-peers-" + std::to_string(::getpid()));
+  const test::ScratchDirectory root;
   const std::filesystem::path file = root / "data" / "peers";
   std::vector<std::string> warnings;
 };
@@ -228,7 +226,6 @@ TEST_F(PeersFile, is_written_beside_the_caller_and_the_last_list_counts) {
 }
 
 TEST_F(PeersFile, reports_the_first_failure_of_a_row) {
-  std::filesystem::create_directories(root);
   std::ofstream(root / "data") << "a file where the directory should be";
   {
     PeersWriter writer(file, [&](const Error& error) { warnings.push_back(error.message()); });

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -19,29 +18,11 @@
 #include <vector>
 
 #include "replication/store.hpp"
+#include "support/scratch.hpp"
 
 namespace barrel_p2p::replication {
 
-/// A directory that goes with the test.
-class Scratch {
- public:
-  Scratch() {
-    static std::atomic<int> number{0};
-    path_ = std::filesystem::temp_directory_path() /
-            ("barrel_p2p-store-" + std::to_string(::getpid()) + "-" + std::to_string(++number));
-    std::filesystem::create_directories(path_);
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  [[nodiscard]] std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
+using Scratch = test::ScratchDirectory;
 
 inline Entry entry_with(Term value, WallMilliseconds wall = 1000) {
   return Entry::value(std::move(value), {{wall, 0}, Atom("a@host")});
