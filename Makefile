@@ -2,13 +2,15 @@
 .DEFAULT_GOAL := help
 PRESET ?= release
 JOBS ?= $(shell nproc)
+# Most tests wait for most of their time.
+TESTS ?= $(shell expr 2 \* $(JOBS))
 BUILD := build/$(PRESET)
 
 .PHONY: help setup packages configure build cluster docs demo test mixed bench format lint valgrind coverage deb
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
-	@echo "PRESET=release|debug|asan|tsan chooses the build (release); JOBS=$(JOBS) how many compilers run at once."
+	@echo "PRESET=release|debug|asan|tsan chooses the build (release); JOBS=$(JOBS) how many compilers run at once, TESTS=$(TESTS) how many tests."
 
 setup:  ## Install the Debian packages that building and testing need
 	@tools/setup
@@ -34,7 +36,7 @@ demo: build  ## Show what it does, as a story; ends by itself
 	@tools/demo $(BUILD)
 
 test: build  ## Run all tests
-	@ctest --preset $(PRESET) -j $(JOBS)
+	@ctest --preset $(PRESET) -j $(TESTS)
 
 mixed: configure  ## Play scenarios on C++, Erlang and mixed clusters, and print a table (BARREL_P2P_UPSTREAM)
 	@cmake --build $(BUILD) -j $(JOBS) --target test_upstream
