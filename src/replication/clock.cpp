@@ -1,6 +1,7 @@
 #include "replication/clock.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <string>
 
@@ -11,6 +12,7 @@ namespace {
 
 constexpr std::size_t wall_bytes = 8;
 constexpr unsigned byte_bits = 8;
+constexpr WallMilliseconds again_within = 1000;
 
 }  // namespace
 
@@ -97,7 +99,13 @@ std::optional<ClockMark> HybridClock::take_mark() noexcept {
   const auto ahead = config_.mark_ahead.count();
   if (last_.wall > std::numeric_limits<WallMilliseconds>::max() - ahead) return std::nullopt;
   const bool urgent = last_.wall > written_;
-  const auto step = last_.wall > physical_ ? std::min(ahead, config_.mark_step.count()) : ahead;
+  auto step = last_.wall > physical_ ? std::min(ahead, config_.mark_step.count()) : ahead;
+  if (last_.wall > mark_) {
+    const bool again = std::abs(physical_ - overtaken_) < again_within;
+    step_ = again ? std::max(step, std::min(2 * std::max(step, step_), config_.mark_step_max.count())) : 0;
+    step = std::max(step, step_);
+    overtaken_ = physical_;
+  }
   if (last_.wall + step / 2 > mark_) {
     mark_ = std::max(last_.wall + step, std::min(physical_, last_.wall) + ahead);
   } else if (!urgent) {

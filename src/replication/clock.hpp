@@ -53,6 +53,9 @@ struct HybridClockConfig {
   /// How far ahead of the stamps, when these are ahead of the time themselves, as after a restart: so much more with
   /// each further one before the time has caught up. In a loop of crashes it must not lead away from the others.
   Milliseconds mark_step{1000};
+  /// Where stamps leave the marks behind again and again, as where another node sends greater and greater ones, each
+  /// mark within a second of the last is twice as far ahead of them, up to this: everybody waits for such a mark.
+  Milliseconds mark_step_max{64'000};
 };
 
 struct ClockMark {
@@ -89,9 +92,11 @@ class HybridClock {
 
   HybridClockConfig config_;
   Timestamp last_;
-  WallMilliseconds mark_;          ///< The last one that was taken.
-  WallMilliseconds written_;       ///< The greatest one that is on disk, as far as this clock was told.
-  WallMilliseconds physical_ = 0;  ///< When the last stamp was given or seen.
+  WallMilliseconds mark_;           ///< The last one that was taken.
+  WallMilliseconds written_;        ///< The greatest one that is on disk, as far as this clock was told.
+  WallMilliseconds physical_ = 0;   ///< When the last stamp was given or seen.
+  WallMilliseconds overtaken_ = 0;  ///< When stamps were last beyond the mark.
+  WallMilliseconds step_ = 0;       ///< How far ahead the mark was then, where that was soon after the time before.
 };
 
 }  // namespace replication

@@ -175,7 +175,26 @@ TEST(HybridClock, is_in_a_hurry_for_its_mark_when_stamps_are_beyond_what_is_on_d
   clock.now(40'000);
   EXPECT_EQ(clock.take_mark(), (ClockMark{45'000, true})) << "after a pause";
   ASSERT_TRUE(clock.observe({90'000, 0}, 40'001));
-  EXPECT_EQ(clock.take_mark(), (ClockMark{91'000, true})) << "of another node's clock";
+  EXPECT_EQ(clock.take_mark(), (ClockMark{92'000, true})) << "of another node's clock, a moment later";
+}
+
+// A mark that is in a hurry costs a write that all wait for.
+TEST(HybridClock, greater_and_greater_stamps_of_another_node_cost_few_marks) {
+  HybridClock clock;
+  constexpr WallMilliseconds time = 1'000'000;
+  clock.now(time);
+  int awaited = 0;
+  for (WallMilliseconds ahead = 0; ahead < 3'600'000; ahead += 2000) {
+    ASSERT_TRUE(clock.observe({time + ahead, 0}, time + ahead / 10'000));
+    const auto mark = clock.take_mark();
+    if (!mark) continue;
+    if (mark->urgent) ++awaited;
+    EXPECT_LE(mark->wall, time + ahead + 64'000);
+    clock.mark_written(mark->wall);
+  }
+  EXPECT_LT(awaited, 100) << "of 1,800 stamps";
+  clock.now(time + 3'700'000);
+  EXPECT_EQ(clock.take_mark(), (ClockMark{time + 3'705'000, true}));
 }
 
 // Who reads the mark takes it for the end of the life before.
