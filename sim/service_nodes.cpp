@@ -280,6 +280,12 @@ void ServiceNodes::carry_out(NodeIndex node) {
   services::Effects effects;
   while (!owner.effects.empty() && owner.life == life) {
     std::swap(effects, owner.effects);
+    for (const auto& effect : effects) {
+      const auto* const persist = std::get_if<services::Persist>(&effect);
+      if (persist != nullptr && persist->awaited && &effect != &effects.front()) {
+        simulation_.fail_at(node, "has something happen before a write that it must await");
+      }
+    }
     for (auto& effect : effects) {
       // A callback of the program may end the node.
       if (owner.life == life) apply(node, effect);
@@ -383,7 +389,7 @@ void ServiceNodes::verify(NodeIndex node) {
   // A mark that failed is written again with the next beat.
   const SimTime retry = 2 * config_.machine.members.heartbeat;
   const bool is_late = !checked.mark_failed_at || simulation_.engine().now() > *checked.mark_failed_at + retry;
-  if (last.wall > mark && is_late) {
+  if (last > replication::Timestamp{mark, 0} && is_late) {
     simulation_.fail_at(node,
                         "its stamps are " + std::to_string(last.wall - mark) + " ms beyond the mark that its disk has");
   }

@@ -7,7 +7,7 @@
 //   clocks     may be wrong by any amount, and be set.
 //
 // What holds at every moment is checked after every step: a stamp that a node gives is covered by the mark that its
-// disk has or was given; tickets are answered once; the mark of a restarted node covers what it said before.
+// disk has; tickets are answered once; the mark of a restarted node covers what it said before.
 #pragma once
 
 #include <barrel_p2p/error.hpp>

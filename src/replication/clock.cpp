@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t wall_bytes = 8;
 constexpr unsigned byte_bits = 8;
-constexpr WallMilliseconds again_within = 1000;
+constexpr WallMilliseconds again_within = 60'000;
 
 }  // namespace
 
@@ -60,7 +60,7 @@ Term packed_term(const Timestamp& stamp) {
 }
 
 HybridClock::HybridClock(HybridClockConfig config) noexcept
-    : config_(config), last_{config.start, 0}, mark_(config.start), written_(config.start) {}
+    : config_(config), last_{config.start, 0}, mark_(config.start), covered_(config.start), confirmed_(config.start) {}
 
 Timestamp HybridClock::next(Timestamp stamp) noexcept {
   if (stamp.logical < Timestamp::logical_max) return {stamp.wall, stamp.logical + 1};
@@ -97,22 +97,35 @@ Result<void> HybridClock::observe(const Timestamp& remote, WallMilliseconds phys
 std::optional<ClockMark> HybridClock::take_mark() noexcept {
   if (last_ == Timestamp{config_.start, 0}) return std::nullopt;  // no stamp yet: the one before still holds
   const auto ahead = config_.mark_ahead.count();
-  if (last_.wall > std::numeric_limits<WallMilliseconds>::max() - ahead) return std::nullopt;
-  const bool urgent = last_.wall > written_;
-  auto step = last_.wall > physical_ ? std::min(ahead, config_.mark_step.count()) : ahead;
-  if (last_.wall > mark_) {
-    const bool again = std::abs(physical_ - overtaken_) < again_within;
-    step_ = again ? std::max(step, std::min(2 * std::max(step, step_), config_.mark_step_max.count())) : 0;
+  const auto step_max = config_.mark_step_max.count();
+  if (last_.wall > std::numeric_limits<WallMilliseconds>::max() - 2 * std::max(ahead, step_max)) return std::nullopt;
+  const bool is_ahead = last_.wall > physical_;
+  auto step = is_ahead ? std::min(ahead, config_.mark_step.count()) : ahead;
+  if (is_ahead && is_beyond(mark_) && !failing_) {
+    const bool again = overtaken_ && std::abs(physical_ - *overtaken_) < again_within;
+    step_ = again ? std::min(2 * std::max(step, step_), std::max(step, step_max)) : 0;
     step = std::max(step, step_);
     overtaken_ = physical_;
   }
+  const bool urgent = is_beyond(covered_) && !failing_;
   if (last_.wall + step / 2 > mark_) {
     mark_ = std::max(last_.wall + step, std::min(physical_, last_.wall) + ahead);
   } else if (!urgent) {
     return std::nullopt;
   }
-  if (urgent) written_ = mark_;  // before anybody hears of a stamp
+  if (urgent) covered_ = mark_;  // before anybody hears of a stamp
   return ClockMark{mark_, urgent};
+}
+
+void HybridClock::mark_written(WallMilliseconds mark) noexcept {
+  confirmed_ = std::max(confirmed_, mark);
+  covered_ = std::max(covered_, mark);
+  failing_ = false;
+}
+
+void HybridClock::mark_failed() noexcept {
+  mark_ = covered_ = confirmed_;
+  failing_ = is_beyond(confirmed_);
 }
 
 }  // namespace replication

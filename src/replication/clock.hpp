@@ -8,7 +8,6 @@
 // clock resumes behind the mark that was written to disk. One thread at a time.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/term.hpp>
@@ -54,7 +53,7 @@ struct HybridClockConfig {
   /// each further one before the time has caught up. In a loop of crashes it must not lead away from the others.
   Milliseconds mark_step{1000};
   /// Where stamps leave the marks behind again and again, as where another node sends greater and greater ones, each
-  /// mark within a second of the last is twice as far ahead of them, up to this: everybody waits for such a mark.
+  /// mark within a minute of the last is twice as far ahead of them, up to this: everybody waits for such a mark.
   Milliseconds mark_step_max{64'000};
 };
 
@@ -83,20 +82,25 @@ class HybridClock {
   /// What is to be written, so that stamps do not repeat after a restart: the next `start`.
   std::optional<ClockMark> take_mark() noexcept;
   /// This mark is on disk.
-  void mark_written(WallMilliseconds mark) noexcept { written_ = std::max(written_, mark); }
-  /// The last mark could not be written: `take_mark` gives another one.
-  void mark_failed() noexcept { mark_ = written_ = 0; }
+  void mark_written(WallMilliseconds mark) noexcept;
+  /// The last mark could not be written: `take_mark` gives another one. While there are stamps beyond what is on disk
+  /// nobody waits for it: they would for as long as the disk fails.
+  void mark_failed() noexcept;
 
  private:
   [[nodiscard]] static Timestamp next(Timestamp stamp) noexcept;
+  /// Who starts with this mark could give the last stamp again: its first one is just behind the mark.
+  [[nodiscard]] bool is_beyond(WallMilliseconds mark) const noexcept { return last_ > Timestamp{mark, 0}; }
 
   HybridClockConfig config_;
   Timestamp last_;
-  WallMilliseconds mark_;           ///< The last one that was taken.
-  WallMilliseconds written_;        ///< The greatest one that is on disk, as far as this clock was told.
-  WallMilliseconds physical_ = 0;   ///< When the last stamp was given or seen.
-  WallMilliseconds overtaken_ = 0;  ///< When stamps were last beyond the mark.
-  WallMilliseconds step_ = 0;       ///< How far ahead the mark was then, where that was soon after the time before.
+  WallMilliseconds mark_;          ///< The last one that was taken.
+  WallMilliseconds covered_;       ///< The greatest one that is on disk, or that is waited for.
+  WallMilliseconds confirmed_;     ///< The greatest one that is on disk.
+  bool failing_ = false;           ///< The last mark could not be written, and there are stamps beyond the one before.
+  WallMilliseconds physical_ = 0;  ///< When the last stamp was given or seen.
+  std::optional<WallMilliseconds> overtaken_;  ///< When stamps ahead of the time were last beyond the mark.
+  WallMilliseconds step_ = 0;  ///< How far ahead the mark was then, where that was soon after the time before.
 };
 
 }  // namespace replication

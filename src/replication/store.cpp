@@ -154,9 +154,10 @@ Result<void> DurableStore::write(WriteBatch batch, Done done) {
     return fail(Errc::limit_exceeded,
                 "a batch of " + std::to_string(batch.bytes()) + " bytes is too large for the store");
   }
+  const bool is_mark = is_only_mark(batch);
   {
     const std::lock_guard lock(mutex_);
-    if (statistics_.queued_bytes + batch.bytes() > config_.queue_bytes_max) {
+    if (!is_mark && statistics_.queued_bytes + batch.bytes() > config_.queue_bytes_max) {
       ++statistics_.refused;
       return fail(Errc::overloaded, "the disk is slower than the writes: " + std::to_string(statistics_.queued_bytes) +
                                         " bytes wait for it");
@@ -185,13 +186,16 @@ void DurableStore::run() {
     lock.unlock();
 
     const auto start = Clock::now();
-    const bool marked = write_mark(group);
+    if (write_mark(group)) {  // who waits for it waits for nothing else
+      for (auto& [batch, done] : group) {
+        if (done && is_only_mark(batch)) std::exchange(done, {})({});
+      }
+    }
     const auto written = commit(group);
     const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
     note(group, written.has_value(), took);
     for (const auto& [batch, done] : group) {
-      const bool only_mark = marked && batch.changes_.size() == 1 && mark_in(batch) != nullptr;
-      if (done) done(only_mark ? Result<void>() : written);
+      if (done) done(written);
     }
     const auto reported = group.size();
     group.clear();
@@ -225,6 +229,10 @@ const WriteBatch::Change* DurableStore::mark_in(const WriteBatch& batch) const {
   return found == batch.changes_.rend() ? nullptr : &*found;
 }
 
+bool DurableStore::is_only_mark(const WriteBatch& batch) const {
+  return batch.changes_.size() == 1 && mark_in(batch) != nullptr;
+}
+
 /// Whether those of the group are on disk.
 bool DurableStore::write_mark(const std::vector<Queued>& group) {
   bool written = true;
@@ -233,7 +241,7 @@ bool DurableStore::write_mark(const std::vector<Queued>& group) {
     if (change == nullptr) continue;
     const auto value = decode_term(change->entry);
     const auto number = value ? value->term.as_int64() : std::nullopt;
-    const std::lock_guard lock(database_mutex_);
+    const std::lock_guard lock(mark_mutex_);
     written = number && mark_.write(*number) && written;
   }
   return written;
@@ -374,7 +382,7 @@ Result<Term> DurableStore::value(std::string_view name) const {
   });
   if (!loaded) return std::unexpected(loaded.error());
   if (name == config_.mark) {
-    const std::lock_guard lock(database_mutex_);
+    const std::lock_guard lock(mark_mutex_);
     const auto number = mark_.number();
     if (number > (found ? found->as_int64().value_or(0) : 0)) return Term(number);
   }

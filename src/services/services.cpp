@@ -218,7 +218,13 @@ void Services::settle(Effects& out) {
   StoreChange change{
       .kind = StoreChange::Kind::set, .collection = std::string(clock_mark_name), .key = Term(mark->wall)};
   // Before whatever was stamped: what is durable or told must not be newer than the mark.
-  out.insert(out.begin(), Persist{{std::move(change)}, 0, mark->urgent});
+  auto* const before = out.empty() ? nullptr : std::get_if<Persist>(&out.front());
+  if (before != nullptr && before->changes.front().collection == clock_mark_name) {
+    before->changes.front() = std::move(change);
+    before->awaited = before->awaited || mark->urgent;
+  } else {
+    out.insert(out.begin(), Persist{{std::move(change)}, 0, mark->urgent});
+  }
 }
 
 }  // namespace services

@@ -5,6 +5,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <boost/json.hpp>
+#include <limits>
 #include <set>
 #include <string>
 
@@ -175,7 +176,9 @@ TEST(HybridClock, is_in_a_hurry_for_its_mark_when_stamps_are_beyond_what_is_on_d
   clock.now(40'000);
   EXPECT_EQ(clock.take_mark(), (ClockMark{45'000, true})) << "after a pause";
   ASSERT_TRUE(clock.observe({90'000, 0}, 40'001));
-  EXPECT_EQ(clock.take_mark(), (ClockMark{92'000, true})) << "of another node's clock, a moment later";
+  EXPECT_EQ(clock.take_mark(), (ClockMark{91'000, true})) << "of another node's clock";
+  ASSERT_TRUE(clock.observe({92'000, 0}, 40'002));
+  EXPECT_EQ(clock.take_mark(), (ClockMark{94'000, true})) << "and a moment later";
 }
 
 // A mark that is in a hurry costs a write that all wait for.
@@ -205,7 +208,8 @@ TEST(HybridClock, asks_for_no_mark_before_its_first_stamp) {
   HybridClock clock(config);
   EXPECT_FALSE(clock.take_mark());
   clock.now(1000);  // of a clock that was set back: the first stamp is the mark's own millisecond
-  EXPECT_EQ(clock.take_mark(), (ClockMark{51'000, false}));
+  EXPECT_EQ(clock.take_mark(), (ClockMark{51'000, true}))
+      << "who starts with the old mark again gives this stamp again";
 }
 
 TEST(HybridClock, does_not_run_away_from_the_time_in_a_loop_of_restarts) {
@@ -246,8 +250,38 @@ TEST(HybridClock, asks_again_for_a_mark_that_could_not_be_written) {
   ASSERT_FALSE(clock.take_mark());
   clock.mark_failed();
   clock.now(11'000);
-  EXPECT_EQ(clock.take_mark(), (ClockMark{16'000, true})) << "of the stamps there are by now";
+  EXPECT_EQ(clock.take_mark(), (ClockMark{16'000, false})) << "of the stamps there are by now; nobody waits again";
   EXPECT_FALSE(clock.take_mark());
+  clock.mark_written(16'000);
+  clock.now(16'001);
+  EXPECT_EQ(clock.take_mark(), (ClockMark{21'001, true})) << "the disk is well again";
+}
+
+TEST(HybridClock, one_mark_that_could_not_be_written_leaves_the_one_before_in_force) {
+  HybridClock clock;
+  clock.now(10'000);
+  ASSERT_EQ(clock.take_mark(), (ClockMark{15'000, true}));
+  clock.mark_written(15'000);
+  clock.now(13'000);
+  ASSERT_EQ(clock.take_mark(), (ClockMark{18'000, false}));
+  clock.mark_failed();
+  ASSERT_EQ(clock.take_mark(), (ClockMark{18'000, false}));
+  clock.mark_failed();
+  clock.now(30'000);
+  EXPECT_EQ(clock.take_mark(), (ClockMark{35'000, true})) << "after a pause in which the disk may have become well";
+}
+
+TEST(HybridClock, no_mark_is_beyond_the_end_of_time) {
+  HybridClockConfig config;
+  config.skew_max = Milliseconds(0);
+  HybridClock clock(config);
+  constexpr WallMilliseconds end = std::numeric_limits<WallMilliseconds>::max();
+  for (WallMilliseconds before_end = 400'000; before_end > 0; before_end -= 1000) {
+    ASSERT_TRUE(clock.observe({end - before_end, 0}, 10'000));
+    const auto mark = clock.take_mark();
+    EXPECT_TRUE(!mark || mark->wall > end - before_end) << before_end;
+    EXPECT_FALSE(clock.take_mark()) << before_end;
+  }
 }
 
 }  // namespace barrel_p2p::replication
