@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t wall_bytes = 8;
 constexpr unsigned byte_bits = 8;
+/// A mark that stamps left behind longer ago than this says nothing about the next one.
 constexpr WallMilliseconds again_within = 60'000;
 
 }  // namespace
