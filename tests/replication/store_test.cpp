@@ -246,6 +246,38 @@ TEST(Store, a_full_queue_refuses_and_the_rest_is_written) {
   EXPECT_TRUE(put_now(*store, "m", "after", 1).has_value());
 }
 
+TEST(Store, the_mark_is_taken_when_the_queue_is_full_and_answered_before_what_it_waited_with) {
+  const Scratch scratch;
+  auto opened = DurableStore::open({.directory = scratch / "s", .queue_bytes_max = 10'000, .mark = "clock"});
+  ASSERT_TRUE(opened.has_value());
+  const auto store = std::move(*opened);
+  std::vector<std::string> answered;  // on the store's thread, and read after flush()
+  Blocker blocker(*store);
+  Errc refused{};
+  for (int key = 0; key < 10 && refused == Errc{}; ++key) {
+    WriteBatch batch;
+    batch.put("m", key, entry_with(std::string(2000, 'x')));
+    const auto queued = store->write(std::move(batch), [&](const Result<void>&) { answered.emplace_back("entry"); });
+    if (!queued) refused = queued.error().code();
+  }
+  EXPECT_EQ(refused, Errc::overloaded);
+  WriteBatch mark;
+  mark.set("clock", 7);
+  EXPECT_TRUE(store
+                  ->write(std::move(mark),
+                          [&](const Result<void>& written) {
+                            EXPECT_TRUE(written.has_value());
+                            answered.emplace_back("mark");
+                          })
+                  .has_value());
+  blocker.release();
+  store->flush();
+  ASSERT_GT(answered.size(), 1U);
+  EXPECT_EQ(answered.front(), "mark");
+  EXPECT_EQ(std::ranges::count(answered, "mark"), 1);
+  EXPECT_EQ(store->value("clock").value(), Term(7));
+}
+
 TEST(Store, names_that_could_be_confused_are_refused) {
   WriteBatch batch;
   for (const std::string_view name : {std::string_view(""), std::string_view("."), std::string_view("a\nb")}) {
