@@ -311,7 +311,7 @@ void ServicesRunner::delete_map(const Atom& map, Done done) {
   auto answer = std::make_shared<Answer<void>>(std::move(done));
   call(0, answer, [this, answer, map] {
     ticketed(*answer, [&](Ticket ticket) {
-      auto removed = machine_.maps().remove_map(map, ticket, effects_);
+      auto removed = machine_.maps().remove_map(map, ticket, now(), effects_);
       if (!removed) return removed;
       MapView& view = maps_.view(map);
       view.open.store(false, std::memory_order_release);
@@ -517,7 +517,7 @@ void ServicesRunner::set_alarm() {
   for (const auto& waiter : waiters_) due = std::min(due, waiter.until);
   if (!held_.empty()) due = std::min(due, held_.front().until);
   if (due == MonotonicTime::max()) return;
-  if (!alarm_->at() || *alarm_->at() > due) alarm_->set(due);
+  if (alarm_->at() != due) alarm_->set(due);
 }
 
 void ServicesRunner::handle(Call&& call) { call(); }

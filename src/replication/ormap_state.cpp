@@ -120,7 +120,7 @@ void OrMapState::review(const Term& key) {
   if (record->second.is_live() || record->second.stamp().wall >= reviewed_from_) note(*record);
 }
 
-bool OrMapState::merge(const Atom& from, const Term& entries) {
+bool OrMapState::take(const Atom& from, const Term& entries, Order order) {
   const std::size_t room = config_.entries_max - std::min(config_.entries_max, map_.size());
   std::size_t added = 0;
   const auto check = [&](const Term& key, const Entry& entry) {
@@ -128,7 +128,10 @@ bool OrMapState::merge(const Atom& from, const Term& entries) {
     return map_.find(key) != nullptr || ++added <= room;
   };
   const auto known = [&](const Term& key, const Term& entry) { return has(key, entry); };
-  const auto accepted = accept(entries, clock_, wall_clock_(), check, entries.size(), known);
+  auto accepted = accept(entries, clock_, wall_clock_(), check, entries.size(), known);
+  if (order == Order::of_stamps) {
+    std::ranges::sort(accepted.entries, {}, [](const auto& accepted_entry) { return accepted_entry.second.stamp(); });
+  }
   counters_.accepted += accepted.entries.size() + accepted.known;
   counters_.rejected += accepted.rejected;
   counters_.in_future += accepted.in_future;

@@ -80,7 +80,9 @@ class OrMapState final : public ReplicatedState {
   [[nodiscard]] const OrMapStateCounters& counters() const noexcept { return counters_; }
 
   // ReplicatedState.
-  bool merge(const Atom& from, const Term& entries) override;
+  bool merge(const Atom& from, const Term& entries) override { return take(from, entries, Order::any); }
+  /// In the order in which the other made the changes: whoever is told of them here sees what readers there saw.
+  bool merge_delta(const Atom& from, const Term& entries) override { return take(from, entries, Order::of_stamps); }
   bool apply_snapshot(const Atom& from, const Term& snapshot) override { return merge(from, snapshot); }
   [[nodiscard]] std::optional<Term> snapshot() const override;
   void merge_custom(const Atom& /*from*/, const Term& /*payload*/) override {}
@@ -90,6 +92,9 @@ class OrMapState final : public ReplicatedState {
   [[nodiscard]] bool covers(const Term& key, const Timestamp& stamp) const override;
 
  private:
+  enum class Order : std::uint8_t { any, of_stamps };
+
+  bool take(const Atom& from, const Term& entries, Order order);
   [[nodiscard]] Result<void> check_write(const Term& key, std::size_t more) const;
   const Entry& note(const OrMap::Record& record);
   [[nodiscard]] bool is_offered(const Term& key) const { return !config_.offered || config_.offered(key); }

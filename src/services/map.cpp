@@ -17,6 +17,11 @@ using replication::Entry;
 
 /// From the opening to the questions to Erlang neighbours: a hello may be under way that says they are none.
 constexpr Milliseconds pull_delay{100};
+/// From one broadcast of a map to the next. What is changed meanwhile goes out together: other nodes do for one
+/// broadcast what they would do for each of many, and who changes a thing now and then waits for nothing.
+constexpr std::chrono::microseconds delta_pause{200};
+/// Behind that pause, until what nothing followed goes out by itself: a timer that a busy writer always outruns.
+constexpr std::chrono::microseconds delta_patience{300};
 /// How long a node may be the only author of entries before its first lease is seen.
 constexpr Milliseconds author_patience{60'000};
 
@@ -126,7 +131,8 @@ Result<void> Map::put(const Term& key, const Term& value, Ticket ticket, const N
   if (const auto checked = check(key, value); !checked) return std::unexpected(checked.error());
   auto delta = state_.put(key, value);
   if (!delta) return std::unexpected(delta.error());
-  replica_.broadcast(std::move(*delta), from_replica_);
+  collect(*delta);
+  broadcast_or_wait();
   finish(ticket);
   return {};
 }
@@ -155,20 +161,14 @@ Result<void> Map::put_many(const std::vector<TermPair>& pairs, Ticket ticket, co
                                                 ": use integers or floats, not both");
     }
   }
-  std::vector<TermPair> delta;
-  std::size_t delta_bytes = 0;
   for (std::size_t index = 0; index < pairs.size(); ++index) {
     const auto& [key, value] = pairs[index];
     if (last.at(key) != index) continue;
     const auto put = state_.put(key, value);
     assert(put);  // checked above
-    delta.push_back(put->pairs().front());
-    delta_bytes += encoded_size(*put, false);
-    if (delta_bytes < around_.config.delta_bytes_max) continue;
-    replica_.broadcast(Term::map(std::exchange(delta, {})), from_replica_);
-    delta_bytes = 0;
+    collect(*put);
   }
-  if (!delta.empty()) replica_.broadcast(Term::map(std::move(delta)), from_replica_);
+  broadcast_or_wait();
   finish(ticket);
   return {};
 }
@@ -177,9 +177,40 @@ Result<void> Map::remove(const Term& key, Ticket ticket, const Now& now, Effects
   begin(now, out);
   auto delta = state_.remove(key);
   if (!delta) return std::unexpected(delta.error());
-  replica_.broadcast(std::move(*delta), from_replica_);
+  collect(*delta);
+  broadcast_or_wait();
   finish(ticket);
   return {};
+}
+
+/// A change of one key, to be broadcast. Others hear of each change: a second one of a key begins the next broadcast.
+void Map::collect(const Term& delta) {
+  const auto& [key, entry] = delta.pairs().front();
+  if (!collected_keys_.insert(key).second) {
+    broadcast_collected();
+    collected_keys_.insert(key);
+  }
+  collected_.emplace_back(key, entry);
+  collected_bytes_ += encoded_size(delta, false);
+  if (collected_bytes_ >= around_.config.delta_bytes_max) broadcast_collected();
+}
+
+void Map::broadcast_or_wait() {
+  if (now_.monotonic >= next_delta_) broadcast_collected();
+}
+
+void Map::broadcast_collected() {
+  if (collected_.empty()) return;
+  replica_.broadcast(Term::map(std::exchange(collected_, {})), from_replica_);
+  collected_keys_.clear();
+  collected_bytes_ = 0;
+  next_delta_ = now_.monotonic + delta_pause;
+}
+
+void Map::flush(const Now& now, Effects& out) {
+  begin(now, out);
+  broadcast_collected();
+  finish(0);
 }
 
 // What changes.
@@ -273,13 +304,16 @@ void Map::tick(const Now& now, Effects& out) {
       if (!native) from_replica_.emplace_back(replication::ReplicaSend{node, request});
     }
   }
+  broadcast_or_wait();
   replica_.tick(now.monotonic, from_replica_);
   finish(0);
 }
 
 MonotonicTime Map::deadline() const noexcept {
-  const auto replica = replica_.deadline().value_or(MonotonicTime::max());
-  return pull_at_ ? std::min(*pull_at_, replica) : replica;
+  auto due = replica_.deadline().value_or(MonotonicTime::max());
+  if (pull_at_) due = std::min(due, *pull_at_);
+  if (!collected_.empty()) due = std::min(due, next_delta_ + delta_patience);
+  return due;
 }
 
 void Map::scan(const Now& now, Effects& out) {

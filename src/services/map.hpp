@@ -72,6 +72,8 @@ class Map {
   void gossip_lost(const Atom& node, const Now& now) { replica_.suspect(node, now.monotonic); }
   void neighbour_down(const Atom& node) { replica_.peer_down(node); }
   void set_native(const Atom& node) { replica_.set_native(node); }
+  /// Broadcasts what waits for more.
+  void flush(const Now& now, Effects& out);
   void leave() { replica_.leave(); }
   void node_gone(const Atom& node, const Now& now, Effects& out);
   void node_back(const Atom& node, const Now& now);
@@ -98,6 +100,9 @@ class Map {
   [[nodiscard]] bool has_recent_author(const replication::Entry& entry) const;
   [[nodiscard]] bool is_valid(const Term& value) const;
   [[nodiscard]] Result<std::size_t> check(const Term& key, const Term& value) const;
+  void collect(const Term& delta);
+  void broadcast_or_wait();
+  void broadcast_collected();
   void changed(const Term& key, replication::Change change, const replication::Entry& entry, const Atom& from);
   void tell(const Term& key, const Term* value);
   void note_author(const replication::Entry& entry);
@@ -117,6 +122,10 @@ class Map {
   replication::OrMapState state_;
   replication::Replica replica_;
   replication::ReplicaEffects from_replica_;
+  std::vector<TermPair> collected_;                                  ///< Changes for the next broadcast, ...
+  boost::unordered_flat_set<Term, std::hash<Term>> collected_keys_;  ///< ... each of another key.
+  std::size_t collected_bytes_ = 0;
+  MonotonicTime next_delta_{};            ///< No broadcast before, unless there is enough for one.
   std::optional<MonotonicTime> pull_at_;  ///< When Erlang neighbours are asked for all they have.
   CollectionWriter writer_;               ///< For the disk.
   /// Only authors of entries here that have no lease, and since when: they may be about to get one.

@@ -88,9 +88,10 @@ Result<void> Maps::open(const Atom& map, MapOptions options, Stored stored, cons
 
 bool Maps::is_open(const Atom& map) const { return open_map(map) != nullptr; }
 
-Result<void> Maps::remove_map(const Atom& map, Ticket ticket, Effects& out) {
+Result<void> Maps::remove_map(const Atom& map, Ticket ticket, const Now& now, Effects& out) {
   const auto found = maps_.find(map);
   if (found == maps_.end()) return no_such_map(map);
+  found->second->flush(now, out);
   const bool persistent = found->second->persistent();
   by_replica_.erase(found->second->replica_name());
   due_.erase({found->second->scheduled, map});
@@ -112,20 +113,26 @@ Result<void> Maps::put(const Atom& map, const Term& key, const Term& value, Tick
                        Effects& out) {
   Map* const open = open_map(map);
   if (open == nullptr) return no_such_map(map);
-  return open->put(key, value, ticket, now, out);
+  auto done = open->put(key, value, ticket, now, out);
+  schedule(*open);
+  return done;
 }
 
 Result<void> Maps::put_many(const Atom& map, const std::vector<TermPair>& pairs, Ticket ticket, const Now& now,
                             Effects& out) {
   Map* const open = open_map(map);
   if (open == nullptr) return no_such_map(map);
-  return open->put_many(pairs, ticket, now, out);
+  auto done = open->put_many(pairs, ticket, now, out);
+  schedule(*open);
+  return done;
 }
 
 Result<void> Maps::remove(const Atom& map, const Term& key, Ticket ticket, const Now& now, Effects& out) {
   Map* const open = open_map(map);
   if (open == nullptr) return no_such_map(map);
-  return open->remove(key, ticket, now, out);
+  auto done = open->remove(key, ticket, now, out);
+  schedule(*open);
+  return done;
 }
 
 // What happens.
@@ -160,6 +167,13 @@ void Maps::set_native(const Atom& node) {
     if (neighbour.node == node) neighbour.native = true;
   }
   for (const auto& [name, map] : maps_) map->set_native(node);
+}
+
+void Maps::flush(const Now& now, Effects& out) {
+  for (const auto& [name, map] : maps_) {
+    map->flush(now, out);
+    schedule(*map);
+  }
 }
 
 void Maps::leave() {

@@ -83,7 +83,7 @@ class Maps {
   Result<void> open(const Atom& map, MapOptions options, Stored stored, const Now& now, Effects& out);
   [[nodiscard]] bool is_open(const Atom& map) const;
   /// On this node; the store forgets it. No effect tells readers: for them there is no such map from here on.
-  Result<void> remove_map(const Atom& map, Ticket ticket, Effects& out);
+  Result<void> remove_map(const Atom& map, Ticket ticket, const Now& now, Effects& out);
   /// Errors: `invalid_value`: the validator said no; `limit_exceeded`; `already_registered`: Erlang nodes take the key
   /// for another one that is present (1 and 1.0).
   Result<void> put(const Atom& map, const Term& key, const Term& value, Ticket ticket, const Now& now, Effects& out);
@@ -99,6 +99,8 @@ class Maps {
   void gossip_lost(const Atom& node, const Now& now);
   void neighbour_down(const Atom& node);
   void set_native(const Atom& node);
+  /// Broadcasts what waits for more: nothing is held back from others any longer.
+  void flush(const Now& now, Effects& out);
   void leave();
   void liveness(const Liveness& change, const Now& now, Effects& out);
   /// Which of the open maps a tag or name is of; nothing for others.

@@ -84,6 +84,7 @@ void Services::set_native(const Atom& node, Effects& out) {
 }
 
 void Services::leave(const Now& now, Effects& out) {
+  maps_.flush(now, out);
   // Who leads here hears that it does not any more before others hear that they may.
   leader_.leave(now, out);
   Effects goodbye;

@@ -63,6 +63,7 @@ class MapsWorld {
   double loss = 0;                        ///< Probability of each message and each arrival of a broadcast.
   double repetition = 0;                  ///< Likewise.
   bool in_order = true;
+  Milliseconds between_calls{1};  ///< Of the program. Changes at the same time go out together.
 
   explicit MapsWorld(std::uint64_t seed = 1) : random_(seed) {}
 
@@ -124,6 +125,7 @@ class MapsWorld {
     Machine& machine = at(node);
     const Ticket ticket = ++tickets_;
     Effects effects;
+    now_ += between_calls;
     const Result<void> result = use(*machine.maps, ticket, effects);
     carry_out(machine, effects);
     settle();
@@ -149,7 +151,8 @@ class MapsWorld {
   std::string remove_map(const Atom& node, const Atom& map) {
     at(node).options.erase(map);
     at(node).readers.erase(map);
-    return call(node, [&](Maps& maps, Ticket ticket, Effects& out) { return maps.remove_map(map, ticket, out); });
+    return call(node,
+                [&](Maps& maps, Ticket ticket, Effects& out) { return maps.remove_map(map, ticket, now(), out); });
   }
   void deliver(const Atom& node, const Atom& map, const Term& payload) {
     Effects effects;

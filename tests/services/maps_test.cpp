@@ -193,12 +193,64 @@ TEST(Maps, many_entries_are_one_batch_for_the_disk_and_few_broadcasts) {
   pairs.emplace_back(7, "last one counts");
   EXPECT_EQ(world.put_many(a, flags, pairs), "ok");
   EXPECT_EQ(world.at(a).batches, 1U);
+  world.pass(1ms);
   EXPECT_GE(world.at(a).broadcasts.size(), 5U);
   EXPECT_LE(world.at(a).broadcasts.size(), 10U);
   for (const auto& payload : world.at(a).broadcasts) EXPECT_LE(encoded_size(payload), 1200U);
   EXPECT_EQ(world.live(b, flags).size(), 100U);
   EXPECT_EQ(world.get(b, flags, 7), "<<\"last one counts\">>");
   EXPECT_EQ(world.at(a).events.size(), 100U);
+}
+
+TEST(Maps, changes_at_the_same_time_go_out_together) {
+  Pair world;
+  world.between_calls = 0ms;
+  for (const int key : {7, 3, 5, 1}) EXPECT_EQ(world.put(world.a, flags, key, key), "ok");
+  world.remove(world.a, flags, 2);
+  EXPECT_EQ(world.at(world.a).broadcasts.size(), 1U) << "the first one waits for nothing";
+  EXPECT_EQ(world.live(world.a, flags).size(), 4U);
+  EXPECT_EQ(world.live(world.b, flags).size(), 1U);
+  world.pass(1ms);
+  EXPECT_EQ(world.at(world.a).broadcasts.size(), 2U);
+  EXPECT_EQ(world.live(world.b, flags), world.live(world.a, flags));
+  EXPECT_EQ(world.at(world.b).events, (Texts{"put 7 7", "put 3 3", "put 5 5", "put 1 1"})) << "as they were made";
+}
+
+TEST(Maps, others_hear_of_each_change_of_a_key) {
+  Pair world;
+  world.between_calls = 0ms;
+  for (int value = 0; value < 4; ++value) world.put(world.a, flags, "key", value);
+  world.remove(world.a, flags, "key");
+  world.pass(1ms);
+  EXPECT_EQ(world.at(world.a).broadcasts.size(), 5U);
+  EXPECT_EQ(world.at(world.b).events, world.at(world.a).events);
+}
+
+TEST(Maps, enough_for_a_broadcast_waits_for_nothing) {
+  MapsWorld world;
+  world.maps_config.delta_bytes_max = 1000;
+  world.between_calls = 0ms;
+  const Atom a = world.add("a@h");
+  ASSERT_TRUE(world.open(a, flags));
+  for (int key = 0; key < 100; ++key) world.put(a, flags, key, key);
+  EXPECT_GE(world.at(a).broadcasts.size(), 5U);
+  for (const auto& payload : world.at(a).broadcasts) EXPECT_LE(encoded_size(payload), 1200U);
+}
+
+TEST(Maps, a_map_that_is_deleted_and_a_node_that_leaves_say_the_rest_first) {
+  Pair world;
+  world.between_calls = 0ms;
+  world.put(world.a, flags, 1, 1);
+  world.put(world.a, flags, 2, 2);
+  EXPECT_EQ(world.remove_map(world.a, flags), "ok");
+  EXPECT_EQ(world.live(world.b, flags).size(), 2U);
+  world.put(world.b, flags, 3, 3);
+  world.put(world.b, flags, 4, 4);
+  EXPECT_EQ(world.at(world.b).broadcasts.size(), 1U);
+  Effects said;
+  world.at(world.b).maps->flush(world.now(), said);
+  EXPECT_EQ(std::ranges::count_if(said, [](const Effect& effect) { return std::holds_alternative<Broadcast>(effect); }),
+            1);
 }
 
 TEST(Maps, many_entries_are_put_all_or_none) {

@@ -66,6 +66,7 @@ class Player {
     const auto& [key, recorded] = delta.pairs().front();
     const auto entry = replication::entry_of(recorded);
     now_.wall = entry->stamp().wall;
+    now_.monotonic += Milliseconds(1);  // changes at the same time would go out together
     // What else asked the recorded clock in that millisecond.
     for (std::uint32_t logical = 0; logical < entry->stamp().logical; ++logical) {
       if (clock_.last() < Timestamp{now_.wall, entry->stamp().logical - 1}) (void)clock_.now(now_.wall);

@@ -148,6 +148,32 @@ TEST_F(MixedMaps, changes_are_told_to_subscribers_of_the_other_kind) {
   EXPECT_EQ(next(), Term::tuple({Atom("remove"), Atom("limit")}));
 }
 
+/// No exchange of states within the time that a test has: what arrives was broadcast.
+class MixedMapsByGossip : public MixedMaps {
+ protected:
+  void configure(NodeConfig& config) override {
+    MixedMaps::configure(config);
+    config.replication.anti_entropy = 10min;
+  }
+  void started(const std::string& name) override {
+    if (is_erlang(name)) erlang_.at(name)->eval("application:set_env(barrel_p2p, replica_anti_entropy_ms, 600000)");
+  }
+};
+
+TEST_F(MixedMapsByGossip, changes_that_go_out_together_all_arrive) {
+  start_four();
+  if (HasFailure() || IsSkipped()) return;
+  constexpr int keys = 500;
+  std::vector<TermPair> pairs;
+  const auto before = cpp("c1").overlay_statistics().delivered;
+  for (int key = 0; key < keys; ++key) {
+    put("c1", key, Atom("c1"));
+    pairs.emplace_back(key, Atom("c1"));
+  }
+  EXPECT_TRUE(all_hold(Term::map(pairs))) << contents();
+  EXPECT_LT(cpp("c1").overlay_statistics().delivered, before + keys) << "each went out by itself";
+}
+
 TEST_F(MixedMaps, keys_and_values_of_every_kind_arrive_as_they_were) {
   start_four();
   if (HasFailure() || IsSkipped()) return;
