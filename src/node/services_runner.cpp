@@ -84,7 +84,7 @@ ServicesRunner::ServicesRunner(ServicesRunnerConfig config, SerialExecutor& exec
       queue_(config_.queue_bytes_max),
       store_(std::move(store)),
       machine_(config_.services, now()),
-      alarm_(std::make_unique<SerialExecutor::Alarm>(executor, [this] { tick(); })),
+      alarm_(std::make_unique<SerialExecutor::Alarm>(executor, [this] { on_alarm(); })),
       placement_(config_.services.placement.ring_size),
       maps_(system),
       members_{config_.services.own},
@@ -511,13 +511,25 @@ MonotonicTime ServicesRunner::deadline() const noexcept {
   return std::min({machine_.deadline(), router_->deadline(), handed_out_.deadline()});
 }
 
-/// An alarm that comes too early only finds nothing to do.
-void ServicesRunner::set_alarm() {
+/// That of the machines, and of who waits for an answer.
+MonotonicTime ServicesRunner::next_due() const noexcept {
   auto due = deadline();
   for (const auto& waiter : waiters_) due = std::min(due, waiter.until);
   if (!held_.empty()) due = std::min(due, held_.front().until);
+  return due;
+}
+
+/// To set it later costs system calls and wakes a thread, and who writes in a loop would have it do so with each write:
+/// it rather comes too early.
+void ServicesRunner::set_alarm() {
+  const auto due = next_due();
   if (due == MonotonicTime::max()) return;
-  if (alarm_->at() != due) alarm_->set(due);
+  if (!alarm_->at() || *alarm_->at() > due) alarm_->set(due);
+}
+
+void ServicesRunner::on_alarm() {
+  if (monotonic_now() < next_due()) return set_alarm();
+  tick();
 }
 
 void ServicesRunner::handle(Call&& call) { call(); }

@@ -248,7 +248,9 @@ class ServicesRunner {
   void run();
   void tick();
   [[nodiscard]] MonotonicTime deadline() const noexcept;
+  [[nodiscard]] MonotonicTime next_due() const noexcept;
   void set_alarm();
+  void on_alarm();
   void handle(Call&& call);
   void handle(Received&& input);
   void handle(Stored&& input);

@@ -161,6 +161,7 @@ Result<void> Map::put_many(const std::vector<TermPair>& pairs, Ticket ticket, co
                                                 ": use integers or floats, not both");
     }
   }
+  broadcast_collected();
   for (std::size_t index = 0; index < pairs.size(); ++index) {
     const auto& [key, value] = pairs[index];
     if (last.at(key) != index) continue;
@@ -168,7 +169,7 @@ Result<void> Map::put_many(const std::vector<TermPair>& pairs, Ticket ticket, co
     assert(put);  // checked above
     collect(*put);
   }
-  broadcast_or_wait();
+  broadcast_collected();
   finish(ticket);
   return {};
 }
@@ -183,20 +184,20 @@ Result<void> Map::remove(const Term& key, Ticket ticket, const Now& now, Effects
   return {};
 }
 
-/// A change of one key, to be broadcast. Others hear of each change: a second one of a key begins the next broadcast.
+/// A change of one key, to be broadcast. Others hear of each change: a second one of a key, or of one that Erlang nodes
+/// take for it, begins the next broadcast.
 void Map::collect(const Term& delta) {
   const auto& [key, entry] = delta.pairs().front();
-  if (!collected_keys_.insert(key).second) {
-    broadcast_collected();
-    collected_keys_.insert(key);
-  }
+  Term form = replication::plain_form(key);
+  if (collected_keys_.contains(form)) broadcast_collected();
+  collected_keys_.insert(std::move(form));
   collected_.emplace_back(key, entry);
   collected_bytes_ += encoded_size(delta, false);
   if (collected_bytes_ >= around_.config.delta_bytes_max) broadcast_collected();
 }
 
 void Map::broadcast_or_wait() {
-  if (now_.monotonic >= next_delta_) broadcast_collected();
+  if (now_.monotonic >= next_delta_ || around_.neighbours.empty()) broadcast_collected();
 }
 
 void Map::broadcast_collected() {
@@ -278,6 +279,7 @@ void Map::deliver(const Term& payload, const Now& now, Effects& out) {
 
 void Map::receive(const Atom& from, const Term& message, const Now& now, Effects& out) {
   begin(now, out);
+  broadcast_collected();  // before an answer has it, for what an exchange brings is news, and goes on to others
   replica_.receive(from, message, now.monotonic, from_replica_);
   answer_overruled(from);
   finish(0);
@@ -304,7 +306,7 @@ void Map::tick(const Now& now, Effects& out) {
       if (!native) from_replica_.emplace_back(replication::ReplicaSend{node, request});
     }
   }
-  broadcast_or_wait();
+  broadcast_collected();
   replica_.tick(now.monotonic, from_replica_);
   finish(0);
 }

@@ -86,6 +86,7 @@ RC_GTEST_PROP(MapsHistory, all_nodes_end_with_the_last_write_of_each_key_whateve
   world.loss = *rc::gen::element(0.0, 0.2, 0.7);
   world.repetition = *rc::gen::element(0.0, 0.3);
   world.in_order = *rc::gen::arbitrary<bool>();
+  world.between_calls = *rc::gen::element(0ms, 1ms);
   const int writes = *rc::gen::inRange(1, 60);
   for (int value = 0; value < writes; ++value) {
     history.write_something(value);
@@ -106,6 +107,7 @@ RC_GTEST_PROP(MapsHistory, all_nodes_end_with_the_last_write_of_each_key_whateve
 RC_GTEST_PROP(MapsHistory, partitions_heal_and_removed_keys_stay_removed, ()) {
   History history(4);
   auto& world = history.world;
+  world.between_calls = *rc::gen::element(0ms, 1ms);
   for (int round = 0; round < 3; ++round) {
     const auto cut = *rc::gen::inRange<std::size_t>(1, history.nodes.size());
     world.unlink(history.nodes[cut - 1], history.nodes[cut]);

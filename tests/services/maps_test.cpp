@@ -193,7 +193,6 @@ TEST(Maps, many_entries_are_one_batch_for_the_disk_and_few_broadcasts) {
   pairs.emplace_back(7, "last one counts");
   EXPECT_EQ(world.put_many(a, flags, pairs), "ok");
   EXPECT_EQ(world.at(a).batches, 1U);
-  world.pass(1ms);
   EXPECT_GE(world.at(a).broadcasts.size(), 5U);
   EXPECT_LE(world.at(a).broadcasts.size(), 10U);
   for (const auto& payload : world.at(a).broadcasts) EXPECT_LE(encoded_size(payload), 1200U);
@@ -226,11 +225,33 @@ TEST(Maps, others_hear_of_each_change_of_a_key) {
   EXPECT_EQ(world.at(world.b).events, world.at(world.a).events);
 }
 
+TEST(Maps, keys_that_erlang_nodes_take_for_one_do_not_go_out_together) {
+  Pair world;
+  world.between_calls = 0ms;
+  world.put(world.a, flags, 0, 0);
+  world.put(world.a, flags, 1, 1);
+  world.remove(world.a, flags, 1.0);
+  world.pass(1ms);
+  EXPECT_EQ(world.at(world.a).broadcasts.size(), 3U);
+}
+
+TEST(Maps, what_an_exchange_brings_was_broadcast_before) {
+  Pair world;
+  world.between_calls = 0ms;
+  world.put(world.a, flags, 1, 1);
+  world.put(world.a, flags, 2, 2);
+  EXPECT_EQ(world.at(world.a).broadcasts.size(), 1U);
+  world.receive(world.a, world.b, flags,
+                Term::tuple({Atom("$barrel_p2p_replica"), Term::tuple({Atom("request_sync"), world.b})}));
+  EXPECT_EQ(world.at(world.a).broadcasts.size(), 2U);
+}
+
 TEST(Maps, enough_for_a_broadcast_waits_for_nothing) {
   MapsWorld world;
   world.maps_config.delta_bytes_max = 1000;
   world.between_calls = 0ms;
   const Atom a = world.add("a@h");
+  world.link(a, world.add("b@h"));
   ASSERT_TRUE(world.open(a, flags));
   for (int key = 0; key < 100; ++key) world.put(a, flags, key, key);
   EXPECT_GE(world.at(a).broadcasts.size(), 5U);

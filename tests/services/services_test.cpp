@@ -92,6 +92,25 @@ TEST(Services, the_mark_of_the_clock_is_written_before_what_was_stamped_behind_i
   EXPECT_TRUE(std::get<Persist>(host.effects.front()).awaited) << "nobody may hear of a stamp beyond what is on disk";
 }
 
+TEST(Services, a_node_that_leaves_says_first_what_its_maps_held_back) {
+  Host host;
+  host.machine->neighbour_up(Atom("b@h"), true, host.now, host.effects);
+  ASSERT_TRUE(host.machine->maps().open(Atom("m"), {}, {}, host.now, host.effects));
+  for (const int key : {1, 2}) {
+    ASSERT_TRUE(host.machine->maps().put(Atom("m"), key, key, 0, host.now, host.effects));
+  }
+  const Term map_tag(Atom(std::string(map_replica_prefix) + "m"));
+  const auto broadcasts = [&] {
+    return std::ranges::count_if(host.effects, [&](const Effect& effect) {
+      const auto* broadcast = std::get_if<Broadcast>(&effect);
+      return broadcast != nullptr && Term(broadcast->tag) == map_tag;
+    });
+  };
+  EXPECT_EQ(broadcasts(), 1) << "the second one waits";
+  host.machine->leave(host.now, host.effects);
+  EXPECT_EQ(broadcasts(), 2);
+}
+
 TEST(Services, nobody_waits_for_a_mark_that_is_written_in_good_time) {
   Host host;
   host.pass(2s);  // the first own beat
