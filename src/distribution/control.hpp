@@ -138,9 +138,12 @@ Result<void> check_outgoing(const Signal& signal, const ChannelNodes& nodes, Fla
 bool encode_control_to(const Signal& signal, Flags effective, Bytes& out);
 /// Appends a payload term. Nothing (`std::monostate`) is written as `[]`.
 void encode_payload_to(const Payload& payload, bool version_byte, Bytes& out);
+/// Bounds on a term of a peer. It may have half as many levels as a term can have: who is told something wraps it in
+/// terms of its own, and must not fail.
+inline constexpr DecodeLimits peer_limits{.depth_max = Term::depth_max / 2};
 /// The payload as a term; `[]` for none. What follows the term in the message is ignored, as on an Erlang node. Error:
-/// what `decode_term` says: the channel must then be closed.
-Result<Term> decode_payload(const Payload& payload, const DecodeLimits& limits = {});
+/// what `decode_term` says, for `Network::report_malformed`.
+Result<Term> decode_payload(const Payload& payload, const DecodeLimits& limits = peer_limits);
 
 struct DecodedControl {
   std::optional<Control> control;  ///< Empty when the message is legal and means nothing here; `dropped` says why.

@@ -255,6 +255,7 @@ PidOrName ControlReader::pid_or_name(std::string_view what) {
 
 Term ControlReader::term() {
   DecodeOptions options;
+  options.limits = peer_limits;
   options.version_byte = false;
   options.allow_trailing = true;
   options.allow_compressed = false;

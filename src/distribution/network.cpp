@@ -641,12 +641,18 @@ void Network::resume_reading(const Atom& node, std::uint64_t epoch) {
   });
 }
 
-void Network::report_malformed(const Atom& node, std::uint64_t epoch, std::string what) {
-  post([this, node, epoch, what = std::move(what)] {
+void Network::report_malformed(const Atom& node, std::uint64_t epoch, Error why) {
+  post([this, node, epoch, why = std::move(why)] {
     const auto found = peers_.find(node);
     if (found == peers_.end() || !found->second->up || found->second->up->epoch() != epoch) return;
+    if (why.code() == Errc::limit_exceeded) {
+      if (undecodable_log_.pass(monotonic_now())) {
+        logger_->warn("a message of {} is dropped: {}", node.text(), why.message());
+      }
+      return;
+    }
     const auto channel = found->second->up;
-    channel->fail(ChannelEnd::Cause::protocol, Error(Errc::malformed_term, what));
+    channel->fail(ChannelEnd::Cause::protocol, Error(Errc::malformed_term, why.message()));
   });
 }
 

@@ -162,8 +162,9 @@ class Network {
   void set_key(PrivateKey key);
   /// Our certificate, for connections that begin from now on.
   void set_credentials(std::shared_ptr<const quic::Credentials> credentials);
-  /// A payload of this channel could not be decoded: close it.
-  void report_malformed(const Atom& node, std::uint64_t epoch, std::string what);
+  /// A payload of this channel could not be decoded. The channel is closed, unless the payload is only beyond a bound
+  /// (`limit_exceeded`): then it is as good as not sent, for the peer may have passed on what another node made.
+  void report_malformed(const Atom& node, std::uint64_t epoch, Error why);
   [[nodiscard]] const NetworkCounters& counters() const noexcept { return counters_; }
 
   // Transport thread.
@@ -235,6 +236,7 @@ class Network {
   Discovery& discovery_;
   NetworkEvents events_;
   Logger logger_;
+  RateLimit undecodable_log_{10, Milliseconds(1000)};
   NetworkCounters counters_;
   std::unique_ptr<PinWriter> pins_ = std::make_unique<PinWriter>();
   std::unique_ptr<quic::Endpoint> endpoint_;

@@ -11,6 +11,7 @@
 #include "distribution/control.hpp"
 #include "distribution/flags.hpp"
 #include "overlay/messages.hpp"
+#include "replication/ormap.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -169,6 +170,9 @@ Result<void> OverlayRunner::join(const Atom& node) { return push_call(JoinCall{n
 void OverlayRunner::leave() { push(LeaveCall{}); }
 
 Result<void> OverlayRunner::broadcast(Term tag, Term payload) {
+  for (const Term* const content : {&tag, &payload}) {
+    if (auto shallow = replication::check_depth(*content); !shallow) return shallow;
+  }
   const std::size_t bytes = encoded_size(tag, false) + encoded_size(payload, false);
   if (bytes > config_.payload_bytes_max) {
     return fail(Errc::limit_exceeded, "the broadcast has " + std::to_string(bytes) +
@@ -318,7 +322,7 @@ void OverlayRunner::handle(Received&& input) {
   const auto term = distribution::decode_payload(input.payload);
   if (!term) {
     malformed_ += 1;
-    return network_.report_malformed(input.node, input.epoch, term.error().message());
+    return network_.report_malformed(input.node, input.epoch, term.error());
   }
   const auto receive = [&](const auto& message) {
     if (message) {

@@ -431,8 +431,8 @@ Result<void> Node::Parts::start() {
     return network->send(node, std::move(signal), stream_key);
   };
   remote.resume_reading = [this](const Atom& node, std::uint64_t epoch) { network->resume_reading(node, epoch); };
-  remote.report_malformed = [this](const Atom& node, std::uint64_t epoch, std::string what) {
-    network->report_malformed(node, epoch, std::move(what));
+  remote.report_malformed = [this](const Atom& node, std::uint64_t epoch, Error why) {
+    network->report_malformed(node, epoch, std::move(why));
   };
   system->set_remote(std::move(remote));
   port = network->endpoint().local_address().port();

@@ -378,6 +378,7 @@ void ServicesRunner::remove_type(const Atom& name, Done done) {
 }
 
 Result<void> ServicesRunner::broadcast_change(const Atom& name, Term change) {
+  if (auto shallow = replication::check_depth(change); !shallow) return shallow;
   const std::size_t bytes = call_bytes + encoded_size(change, false);
   const auto pushed = queue_.push_if_short(
       Call([this, name, change = std::move(change)] { machine_.types().broadcast(name, change, effects_); }), bytes);
@@ -537,7 +538,7 @@ void ServicesRunner::handle(Call&& call) { call(); }
 void ServicesRunner::handle(Received&& input) {
   if (!overlay_.is_linked(input.node, input.epoch)) return;  // hidden, or gone
   const auto term = distribution::decode_payload(input.payload);
-  if (!term) return network_.report_malformed(input.node, input.epoch, term.error().message());
+  if (!term) return network_.report_malformed(input.node, input.epoch, term.error());
   if (const auto* take = std::get_if<TakeReply>(&input.to)) return (this->**take)(input.node, *term);
   const auto& name = std::get<Atom>(input.to);
   if (name == services::router_name) return router_->receive(input.node, *term, now(), effects_);

@@ -208,7 +208,7 @@ std::optional<Term> State::payload(Signal& signal, const Event& event) {
   if (term) return std::move(*term);
   system_.mutable_counters().dropped_malformed.fetch_add(1, std::memory_order_relaxed);
   const auto& report = system_.remote().report_malformed;
-  if (report) report(event.node, event.epoch, "a payload: " + term.error().message());
+  if (report) report(event.node, event.epoch, std::move(term.error()));
   return std::nullopt;
 }
 
@@ -325,12 +325,12 @@ bool State::on(distribution::Demonitor& demonitor) {
 }
 
 bool State::on_reason(Event& event, Signal& signal) {
-  const auto reason = payload(signal, event);
+  // That the other ended counts, whatever it said.
+  const Term reason = payload(signal, event).value_or(Term(Atom("undecodable")));
   consumed(event.bytes);
-  if (!reason) return true;
-  if (const auto* exit = std::get_if<distribution::Exit>(&signal.control)) return on_exit(exit->from, *reason, true);
-  if (const auto* exit = std::get_if<distribution::Exit2>(&signal.control)) return on_exit(exit->from, *reason, false);
-  return on_down(std::get<distribution::MonitorExit>(signal.control), *reason);
+  if (const auto* exit = std::get_if<distribution::Exit>(&signal.control)) return on_exit(exit->from, reason, true);
+  if (const auto* exit = std::get_if<distribution::Exit2>(&signal.control)) return on_exit(exit->from, reason, false);
+  return on_down(std::get<distribution::MonitorExit>(signal.control), reason);
 }
 
 bool State::on_exit(const Pid& from, const Term& reason, bool by_link) {

@@ -44,7 +44,7 @@ struct RemotePort {
   /// After `DeliverOutcome::congested`: the receiver has room again.
   std::function<void(const Atom& node, std::uint64_t epoch)> resume_reading;
   /// A payload of this channel could not be decoded.
-  std::function<void(const Atom& node, std::uint64_t epoch, std::string what)> report_malformed;
+  std::function<void(const Atom& node, std::uint64_t epoch, Error why)> report_malformed;
 };
 
 struct SystemConfig {

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <string>
+
+#include "term/depth.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -350,6 +353,13 @@ Term plain_form(const Term& key) { return contains_float(key) ? without_floats(k
 
 // What peers send.
 
+Result<void> check_depth(const Term& content) {
+  if (depth_of(content) <= content_depth_max) return {};
+  return fail(Errc::limit_exceeded, "the term has " + std::to_string(depth_of(content)) + " levels, and " +
+                                        std::to_string(content_depth_max) +
+                                        " are allowed: every node passes it on to others");
+}
+
 Accepted accept(const Term& payload, HybridClock& clock, WallMilliseconds physical, const EntryCheck& check,
                 std::size_t entries_max, const KnownCheck& known) {
   Accepted accepted;
@@ -360,7 +370,10 @@ Accepted accept(const Term& payload, HybridClock& clock, WallMilliseconds physic
       ++accepted.known;
       continue;
     }
-    auto entry = accepted.entries.size() < entries_max ? entry_of(term) : fail(Errc::limit_exceeded);
+    const bool too_deep =
+        std::max(depth_of(key), depth_of(term) - 1) > content_depth_max;  // the value is within a tuple
+    const bool taken = accepted.entries.size() < entries_max && !too_deep;
+    auto entry = taken ? entry_of(term) : fail(Errc::limit_exceeded);
     if (!entry || (check && !check(key, *entry))) {
       ++accepted.rejected;
     } else if (!clock.observe(entry->stamp(), physical)) {

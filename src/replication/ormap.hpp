@@ -183,6 +183,12 @@ class OrMap {
 [[nodiscard]] Term plain_form(const Term& key);
 
 /// What a peer sent, entry by entry.
+/// Levels of a key and of a value. What nodes keep they pass on, with some levels around it, and a peer takes
+/// 5,000 (`distribution::peer_limits`).
+inline constexpr std::size_t content_depth_max = 4'000;
+/// Whether a key or value may be kept and passed on. Error: `limit_exceeded`: it has too many levels.
+[[nodiscard]] Result<void> check_depth(const Term& content);
+
 struct Accepted {
   std::vector<std::pair<Term, Entry>> entries;
   std::size_t known = 0;      ///< This node has just that: not among `entries`.

@@ -33,6 +33,7 @@ Result<void> OrMapState::check_put(const Term& key, std::size_t more) const {
 }
 
 Result<void> OrMapState::check_write(const Term& key, std::size_t more) const {
+  if (auto shallow = check_depth(key); !shallow) return shallow;
   const Entry* present = map_.find(key);
   if (present == nullptr && map_.size() + more >= config_.entries_max) {
     return fail(Errc::limit_exceeded, "the map is full: remove keys, or raise its limit on all nodes");
@@ -50,6 +51,7 @@ Timestamp OrMapState::next_stamp(const Term& key) {
 }
 
 Result<Term> OrMapState::put(const Term& key, Term value) {
+  if (auto shallow = check_depth(value); !shallow) return std::unexpected(shallow.error());
   if (auto checked = check_put(key); !checked) return std::unexpected(checked.error());
   const bool known = map_.get(key) != nullptr && *map_.get(key) == value;
   const auto& record = map_.put(key, std::move(value), {next_stamp(key), config_.own});

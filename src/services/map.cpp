@@ -119,6 +119,9 @@ Result<std::size_t> Map::check(const Term& key, const Term& value) const {
   if (!is_valid(value)) {
     return fail(Errc::invalid_value, "the validator of the map " + name_.string() + " refused the value");
   }
+  for (const Term* const content : {&key, &value}) {
+    if (const auto shallow = replication::check_depth(*content); !shallow) return std::unexpected(shallow.error());
+  }
   const std::size_t bytes = encoded_size(key, false) + encoded_size(value, false);
   if (bytes <= around_.config.entry_bytes_max) return bytes;
   return fail(Errc::limit_exceeded, "key and value take " + std::to_string(bytes) + " bytes, and " +

@@ -130,6 +130,7 @@ void Reminders::finish(Ticket ticket) {
 Result<void> Reminders::remind(const Term& key, WallMilliseconds due, const Term& payload, Ticket ticket,
                                const Now& now, Effects& out) {
   begin(now, out);
+  if (auto shallow = replication::check_depth(payload); !shallow) return shallow;
   const std::size_t bytes = encoded_size(key, false) + encoded_size(payload, false);
   if (bytes > config_.entry_bytes_max) {
     return fail(Errc::limit_exceeded, "key and payload take " + std::to_string(bytes) + " bytes, and " +

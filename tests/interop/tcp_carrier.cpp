@@ -175,10 +175,10 @@ void TcpCarrier::Impl::start() {
       read(link);
     });
   };
-  remote.report_malformed = [this](const Atom& node, std::uint64_t epoch, const std::string& what) {
-    asio::post(context_, [this, node, epoch, what] {
+  remote.report_malformed = [this](const Atom& node, std::uint64_t epoch, const Error& why) {
+    asio::post(context_, [this, node, epoch, why] {
       const auto link = up_link(node);
-      if (link && link->epoch == epoch) end(link, "malformed: " + what);
+      if (link && link->epoch == epoch) end(link, "malformed: " + why.message());
     });
   };
   system->set_remote(std::move(remote));

@@ -329,6 +329,56 @@ TEST_F(Insider, what_it_tells_of_the_membership_and_by_gossip_is_refused_counted
   expect_unharmed("membership");
 }
 
+Term nested(std::size_t levels) {
+  Term term = 1;
+  for (std::size_t level = 1; level < levels; ++level) term = Term::tuple_of(std::move(term));
+  return term;
+}
+
+TEST_F(Insider, what_is_nested_too_deeply_is_dropped_wherever_it_comes_and_costs_no_connection) {
+  const auto line = enter();
+  const Term deep = nested(9'000);
+  const auto before = victim.overlay_statistics().malformed;
+  say(line, overlay::plumtree_name,
+      Term::tuple({Atom("$barrel_p2p_plumtree"), Term::tuple({Atom("gossip"), "id", deep, deep, Atom(insider)})}));
+  EXPECT_TRUE(attacker.await([&] { return victim.overlay_statistics().malformed > before; }));
+  EXPECT_TRUE(attacker.await([&] { return warned_.load(); })) << "nobody says who it was";
+  // Within what is decoded, and beyond what is kept.
+  const Term entry = Term::tuple({Atom("value"), nested(4'900), Term::map({{Term::tuple({Atom(insider), 1}), true}})});
+  const Term delta = Term::tuple({Atom("delta"), Atom(insider), Term::map({{"deep", entry}})});
+  say(line, "barrel_p2p_map_replica$table",
+      Term::tuple({Atom("$barrel_p2p_replica"),
+                   Term::tuple({Atom("entries"), Atom(insider), Term::list({}), delta[2], false})}));
+  const auto rejected = [&] {
+    const auto statistics = victim.map_statistics(Atom("table"));
+    return statistics && statistics->rejected > 0;
+  };
+  EXPECT_TRUE(attacker.await(rejected));
+  EXPECT_FALSE(line->closed());
+  expect_unharmed("depth");
+}
+
+TEST_F(Insider, nobody_can_have_a_node_keep_what_is_nested_too_deeply) {
+  const Term deep = nested(4'500);
+  const Term tag("tag");
+  const auto ask = [&](const char* module, const char* function, std::vector<Term> arguments) {
+    const auto answer = honest.call_function(victim.name(), module, function, std::move(arguments));
+    return answer ? to_text(*answer).substr(0, 60) : answer.error().message().substr(0, 60);
+  };
+  EXPECT_EQ(ask("barrel_p2p", "map_put", {Atom("table"), "deep", deep}), "{error,limit_exceeded}");
+  EXPECT_EQ(ask("barrel_p2p", "remind", {"deep", 0, deep}), "{error,limit_exceeded}");
+  const Term deepest = nested(Term::depth_max);
+  for (const Term& term : {deep, deepest}) {
+    EXPECT_EQ(victim.map_put(Atom("table"), "deep", term).error(), Errc::limit_exceeded);
+    EXPECT_EQ(victim.map_put(Atom("table"), term, 1).error(), Errc::limit_exceeded);
+    EXPECT_EQ(victim.map_put_many(Atom("table"), {{"deep", term}}).error(), Errc::limit_exceeded);
+    EXPECT_EQ(victim.remind("deep", std::chrono::system_clock::now() + 1h, term).error(), Errc::limit_exceeded);
+    EXPECT_EQ(victim.broadcast(tag, term).error(), Errc::limit_exceeded);
+    EXPECT_EQ(victim.broadcast(term, 1).error(), Errc::limit_exceeded);
+  }
+  expect_unharmed("depth");
+}
+
 TEST_F(Insider, floods_of_announcements_and_requests_keep_others_served_and_memory_bounded) {
   const auto before = test::resources();
   const auto line = enter();

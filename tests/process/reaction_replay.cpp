@@ -109,9 +109,9 @@ ReactionReplay::ReactionReplay(const json::value& row)
     sent(std::move(signal));
     return distribution::SendOutcome::accepted;
   };
-  port.report_malformed = [this](const Atom& /*node*/, std::uint64_t /*epoch*/, std::string what) {
+  port.report_malformed = [this](const Atom& /*node*/, std::uint64_t /*epoch*/, const Error& why) {
     const std::lock_guard lock(mutex_);
-    closed_ = std::move(what);
+    closed_ = why.message();
   };
   system_.set_remote(std::move(port));
   system_.start();
