@@ -1,6 +1,7 @@
 #include "replication/replica.hpp"
 
 #include <algorithm>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -29,6 +30,12 @@ std::optional<Prefix> prefix_of(const Term& bits, const Term& depth) {
   if (!first || !second || *second > Prefix::depth_max) return std::nullopt;
   const Prefix prefix{*first, static_cast<unsigned>(*second)};
   return prefix.is_valid() ? std::optional(prefix) : std::nullopt;
+}
+
+/// The first elements of a list; the rest of a longer one is ignored. A binary or map has a size, but no elements.
+std::span<const Term> first_of(const Term& list, std::size_t count_max) {
+  const auto elements = list.elements();
+  return elements.first(std::min(elements.size(), count_max));
 }
 
 }  // namespace
@@ -127,10 +134,10 @@ void Replica::receive(const Atom& from, const Term& message, MonotonicTime now, 
   } else if (content.is_tagged("full_sync", 3)) {
     ++counters_.snapshots_received;
     if (state_.apply_snapshot(from, content[2])) note_news(peer, now);
-  } else if (content.is_tagged("digests", 3)) {
+  } else if (content.is_tagged("digests", 3) && content[2].is_proper_list()) {
     peer.native = true;
     std::vector<Range> ranges;
-    for (const auto& item : content[2].elements().first(std::min(content[2].size(), config_.digests_max))) {
+    for (const auto& item : first_of(content[2], config_.digests_max)) {
       const auto prefix = item.is_tuple(4) ? prefix_of(item[0], item[1]) : std::nullopt;
       const auto count = prefix ? item[2].as_uint64() : std::nullopt;
       const auto digest = count ? item[3].as_uint64() : std::nullopt;
@@ -213,7 +220,7 @@ void Replica::on_digests(Peer& peer, const std::vector<Range>& theirs, Monotonic
 void Replica::on_entries(Peer& peer, const Term& message, MonotonicTime now, ReplicaEffects& out) {
   const DigestTree* tree = state_.digests();
   const auto more = message[4].as_bool();
-  if (tree == nullptr || !more) {
+  if (tree == nullptr || !more || !message[2].is_proper_list() || !message[3].is_map()) {
     ++counters_.malformed;
     return;
   }
@@ -221,7 +228,7 @@ void Replica::on_entries(Peer& peer, const Term& message, MonotonicTime now, Rep
   const bool changed = state_.merge(peer.node, message[3]);
   if (changed) note_news(peer, now);
   std::vector<Prefix> wanted;
-  for (const auto& item : message[2].elements().first(std::min(message[2].size(), config_.digests_max))) {
+  for (const auto& item : first_of(message[2], config_.digests_max)) {
     const auto prefix = item.is_tuple(2) ? prefix_of(item[0], item[1]) : std::nullopt;
     if (prefix) wanted.push_back(*prefix);
   }
@@ -323,7 +330,7 @@ void Replica::ask(const Question& question, bool with_entry, ReplicaEffects& out
 void Replica::on_confirm(const Atom& from, const Term& message, ReplicaEffects& out) {
   const auto token = message[2].as_uint64();
   const Term& items = message[3];
-  if (!token || !items.is_list() || items.size() > confirmed_entries_max) {
+  if (!token || !items.is_proper_list() || items.size() > confirmed_entries_max) {
     ++counters_.malformed;
     return;
   }

@@ -388,22 +388,41 @@ TEST(Replica, bad_messages_are_counted_and_change_nothing) {
   world.put(a, 1, 1);
   world.link(a, b);
   std::size_t sent = 0;
-  for (const char* text : {"[]", "{'$barrel_p2p_replica',x}", "{'$barrel_p2p_replica',{request_sync,c@h}}",
-                           "{'$barrel_p2p_replica',{full_sync,c@h,#{}}}", "{'$barrel_p2p_replica',{unknown,b@h,1}}",
-                           "{'$barrel_p2p_replica',{entries,b@h,[],#{},perhaps}}"}) {
+  for (const char* text :
+       {"[]", "{'$barrel_p2p_replica',x}", "{'$barrel_p2p_replica',{request_sync,c@h}}",
+        "{'$barrel_p2p_replica',{full_sync,c@h,#{}}}", "{'$barrel_p2p_replica',{unknown,b@h,1}}",
+        "{'$barrel_p2p_replica',{entries,b@h,[],#{},perhaps}}", "{'$barrel_p2p_replica',{entries,b@h,x,y,true}}",
+        "{'$barrel_p2p_replica',{confirm,b@h,1,[{1,x}|y]}}"}) {
     world.receive(a, b, *parse_term(text));
     EXPECT_EQ(world.at(a).replica->counters().malformed, ++sent) << text;
   }
   for (const char* text : {"{'$barrel_p2p_replica',{full_sync,b@h,garbage}}",
                            "{'$barrel_p2p_replica',{digests,b@h,[{1,0,1,1},{0,99,1,1},x]}}",
-                           "{'$barrel_p2p_replica',{entries,b@h,[{1,2},x],#{1 => garbage},false}}",
-                           "{'$barrel_p2p_replica',{entries,b@h,x,y,true}}"}) {
+                           "{'$barrel_p2p_replica',{entries,b@h,[{1,2},x],#{1 => garbage},false}}"}) {
     world.receive(a, b, *parse_term(text));
   }
   EXPECT_EQ(live(world.map(a)), (std::map<Term, Term, TermLess>{{Term(1), Term(1)}}));
   world.at(a).replica->deliver(*parse_term("{delta,b@h}"));
   world.at(a).replica->deliver(*parse_term("{delta,b@h,garbage}"));
   EXPECT_EQ(world.map(a).size(), 1U);
+}
+
+TEST(Replica, what_has_a_size_but_is_no_list_of_ranges_is_malformed) {
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  world.put(a, 1, 1);
+  world.link(a, b);
+  std::size_t sent = 0;
+  for (const std::string what : {"<<1>>", "#{1 => 2}", "<<1:1>>", "7", "[{0,0,0,1}|x]", "{{0,0,0,1}}"}) {
+    world.receive(a, b, *parse_term("{'$barrel_p2p_replica',{digests,b@h," + what + "}}"));
+    EXPECT_EQ(world.at(a).replica->counters().malformed, ++sent) << what;
+    world.receive(a, b, *parse_term("{'$barrel_p2p_replica',{entries,b@h," + what + ",#{},false}}"));
+    EXPECT_EQ(world.at(a).replica->counters().malformed, ++sent) << what;
+  }
+  world.receive(a, b, *parse_term("{'$barrel_p2p_replica',{entries,b@h,[],<<1,2,3>>,false}}"));
+  EXPECT_EQ(world.at(a).replica->counters().malformed, ++sent);
+  EXPECT_EQ(world.at(a).replica->counters().entries_received, 0U);
 }
 
 RC_GTEST_PROP(Replica, whatever_is_lost_the_maps_become_equal, ()) {
