@@ -184,16 +184,15 @@ DigestTree::Summary DigestTree::summary(const Prefix& prefix) const {
   return node->summary;
 }
 
-void DigestTree::visit(const Prefix& prefix, const std::function<void(const Term& key)>& use) const {
+bool DigestTree::visit(const Prefix& prefix, const std::function<bool(const Term& key)>& use) const {
   assert(prefix.is_valid());
   const Node* node = root_.get();
   for (unsigned depth = 0; depth < prefix.depth && node->children; ++depth) {
     node = &(*node->children)[group(prefix.bits, depth)];
   }
-  const auto walk = [&](const auto& self, const Node& here) -> void {
+  const auto walk = [&](const auto& self, const Node& here) -> bool {
     if (here.children) {
-      for (const auto& child : *here.children) self(self, child);
-      return;
+      return std::ranges::all_of(*here.children, [&](const Node& child) { return self(self, child); });
     }
     std::vector<const Item*> items;
     for (const auto& item : here.items) {
@@ -202,9 +201,9 @@ void DigestTree::visit(const Prefix& prefix, const std::function<void(const Term
     std::ranges::sort(items, [](const Item* left, const Item* right) {
       return left->hash != right->hash ? left->hash < right->hash : compare(*left->key, *right->key) < 0;
     });
-    for (const auto* item : items) use(*item->key);
+    return std::ranges::all_of(items, [&](const Item* item) { return use(*item->key); });
   };
-  walk(walk, *node);
+  return walk(walk, *node);
 }
 
 std::uint64_t key_hash(const Term& key) {

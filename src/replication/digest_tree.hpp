@@ -65,8 +65,9 @@ class DigestTree {
   void erase(const Term& key, std::uint64_t hash);
 
   [[nodiscard]] Summary summary(const Prefix& prefix = {}) const;
-  /// Calls `use` for each key below the prefix, in the order of their hashes.
-  void visit(const Prefix& prefix, const std::function<void(const Term& key)>& use) const;
+  /// Calls `use` for each key below the prefix, in the order of their hashes, until it says false. Returns whether it
+  /// never did.
+  bool visit(const Prefix& prefix, const std::function<bool(const Term& key)>& use) const;
 
  private:
   struct Item {

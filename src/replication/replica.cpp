@@ -1,8 +1,11 @@
 #include "replication/replica.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 
 namespace barrel_p2p {
@@ -36,6 +39,33 @@ std::optional<Prefix> prefix_of(const Term& bits, const Term& depth) {
 std::span<const Term> first_of(const Term& list, std::size_t count_max) {
   const auto elements = list.elements();
   return elements.first(std::min(elements.size(), count_max));
+}
+
+/// Leaves out what lies below the prefix of another one of them, or repeats an earlier one: no key costs a message more
+/// than once. What nodes of ours send is apart.
+template <class Item, class PrefixOf>
+std::vector<Item> apart(std::vector<Item> items, const PrefixOf& prefix_of_item) {
+  std::vector<std::tuple<std::uint64_t, unsigned, std::size_t>> sorted;
+  sorted.reserve(items.size());
+  for (std::size_t index = 0; index < items.size(); ++index) {
+    const Prefix& prefix = std::invoke(prefix_of_item, items[index]);
+    sorted.emplace_back(prefix.bits, prefix.depth, index);
+  }
+  std::ranges::sort(sorted);
+  // What covers an item comes before it, and between them only what it covers too.
+  std::vector<std::size_t> kept;
+  std::optional<Prefix> last;
+  for (const auto& [bits, depth, index] : sorted) {
+    if (last && last->contains(bits)) continue;
+    last = Prefix{bits, depth};
+    kept.push_back(index);
+  }
+  if (kept.size() == items.size()) return items;
+  std::ranges::sort(kept);
+  std::vector<Item> rest;
+  rest.reserve(kept.size());
+  for (const auto index : kept) rest.push_back(std::move(items[index]));
+  return rest;
 }
 
 }  // namespace
@@ -143,7 +173,7 @@ void Replica::receive(const Atom& from, const Term& message, MonotonicTime now, 
       const auto digest = count ? item[3].as_uint64() : std::nullopt;
       if (digest) ranges.push_back({*prefix, {*count, *digest}});
     }
-    on_digests(peer, ranges, now, out);
+    on_digests(peer, apart(std::move(ranges), &Range::prefix), now, out);
   } else if (content.is_tagged("entries", 5)) {
     peer.native = true;
     on_entries(peer, content, now, out);
@@ -232,6 +262,7 @@ void Replica::on_entries(Peer& peer, const Term& message, MonotonicTime now, Rep
     const auto prefix = item.is_tuple(2) ? prefix_of(item[0], item[1]) : std::nullopt;
     if (prefix) wanted.push_back(*prefix);
   }
+  wanted = apart(std::move(wanted), std::identity());
   const Term& theirs = message[3];
   if (!wanted.empty()) send_entries(peer.node, wanted, false, &theirs, out);
   if (*more && changed) exchange(peer, now, out);
@@ -246,7 +277,8 @@ void Replica::note_news(Peer& from, MonotonicTime now) {
   }
 }
 
-/// Our entries below the prefixes. With `known`, what the peer has already in that form is left out.
+/// Our entries below the prefixes, until the message is full. With `known`, what the peer has already in that form is
+/// left out.
 void Replica::send_entries(const Atom& to, const std::vector<Prefix>& prefixes, bool want, const Term* known,
                            ReplicaEffects& out) {
   std::vector<TermPair> entries;
@@ -255,15 +287,18 @@ void Replica::send_entries(const Atom& to, const std::vector<Prefix>& prefixes, 
   const auto collect = [&](const Term& key) {
     if (bytes >= config_.entries_bytes_max) {
       more = true;
-      return;
+      return false;
     }
     const Term* theirs = known != nullptr ? known->find(key) : nullptr;
-    if (theirs != nullptr && state_.has(key, *theirs)) return;
+    if (theirs != nullptr && state_.has(key, *theirs)) return true;
     Term entry = state_.entry(key);
     bytes += encoded_size(key, false) + encoded_size(entry, false);
     entries.emplace_back(key, std::move(entry));
+    return true;
   };
-  for (const auto& prefix : prefixes) state_.digests()->visit(prefix, collect);
+  for (const auto& prefix : prefixes) {
+    if (!state_.digests()->visit(prefix, collect)) break;
+  }
   if (!want && entries.empty()) return;
   std::vector<Term> wanted;
   if (want) std::ranges::transform(prefixes, std::back_inserter(wanted), prefix_term);

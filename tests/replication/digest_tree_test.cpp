@@ -28,7 +28,11 @@ struct Model {
 
 std::vector<std::int64_t> keys_below(const DigestTree& tree, const Prefix& prefix) {
   std::vector<std::int64_t> keys;
-  tree.visit(prefix, [&](const Term& key) { keys.push_back(*key.as_int64()); });
+  const bool whole = tree.visit(prefix, [&](const Term& key) {
+    keys.push_back(*key.as_int64());
+    return true;
+  });
+  EXPECT_TRUE(whole);
   return keys;
 }
 
@@ -83,6 +87,20 @@ TEST(DigestTree, many_keys_with_one_hash_settle_too) {
   tree.settle();
   EXPECT_EQ(tree.summary().count, 1000U);
   EXPECT_EQ(keys_below(tree, Prefix{}).size(), 1000U);
+}
+
+TEST(DigestTree, a_visit_ends_when_it_is_told_to) {
+  DigestTree tree;
+  for (int key = 0; key < 1000; ++key) tree.set(stable(key), key_hash(key), 1);
+  std::vector<std::int64_t> keys;
+  const bool whole = tree.visit(Prefix{}, [&](const Term& key) {
+    keys.push_back(*key.as_int64());
+    return keys.size() < 50;
+  });
+  EXPECT_FALSE(whole);
+  auto first = keys_below(tree, Prefix{});
+  first.resize(50);
+  EXPECT_EQ(keys, first);
 }
 
 TEST(DigestTree, the_hash_of_a_key_never_changes) {

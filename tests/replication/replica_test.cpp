@@ -164,6 +164,27 @@ std::map<Term, Term, TermLess> live(const OrMap& map) {
   return values;
 }
 
+/// Counts how often entries are looked at.
+struct CountingState final : ReplicatedState {
+  bool merge(const Atom& from, const Term& entries) override { return inner.merge(from, entries); }
+  bool apply_snapshot(const Atom& from, const Term& snapshot) override { return inner.apply_snapshot(from, snapshot); }
+  [[nodiscard]] std::optional<Term> snapshot() const override { return inner.snapshot(); }
+  void merge_custom(const Atom& /*from*/, const Term& /*payload*/) override {}
+  [[nodiscard]] const DigestTree* digests() const noexcept override { return inner.digests(); }
+  [[nodiscard]] Term entry(const Term& key) const override { return ++looks, inner.entry(key); }
+  [[nodiscard]] bool has(const Term& key, const Term& term) const override { return ++looks, inner.has(key, term); }
+
+  HybridClock clock;
+  OrMapState inner{{.own = Atom("a@h")}, clock, [] { return start_wall; }, {}};
+  mutable std::size_t looks = 0;
+};
+
+Term enveloped(const char* tag, const std::vector<Term>& content) {
+  std::vector<Term> elements{Atom(tag), Atom("b@h")};
+  elements.insert(elements.end(), content.begin(), content.end());
+  return Term::tuple({Atom("$barrel_p2p_replica"), Term::tuple(std::move(elements))});
+}
+
 }  // namespace
 
 TEST(Replica, a_change_reaches_all_and_its_echo_changes_nothing) {
@@ -423,6 +444,58 @@ TEST(Replica, what_has_a_size_but_is_no_list_of_ranges_is_malformed) {
   world.receive(a, b, *parse_term("{'$barrel_p2p_replica',{entries,b@h,[],<<1,2,3>>,false}}"));
   EXPECT_EQ(world.at(a).replica->counters().malformed, ++sent);
   EXPECT_EQ(world.at(a).replica->counters().entries_received, 0U);
+}
+
+TEST(Replica, ranges_that_overlap_or_are_repeated_cost_each_key_once) {
+  constexpr std::size_t keys = 200;
+  constexpr std::size_t repetitions = 1000;
+  CountingState state;
+  std::vector<TermPair> entries;
+  for (std::size_t key = 0; key < keys; ++key) {
+    ASSERT_TRUE(state.inner.put(key, key));
+    entries.emplace_back(key, state.inner.entry(key));
+  }
+  Replica replica({.own = Atom("a@h"), .name = Atom("test")}, state, MonotonicTime{} + 1h);
+  const auto receive = [&](const Term& message) {
+    state.looks = 0;
+    ReplicaEffects effects;
+    replica.receive(Atom("b@h"), message, MonotonicTime{} + 1h, effects);
+    return effects;
+  };
+  std::vector<Term> empty;
+  std::vector<Term> wanted;
+  for (const auto& prefix : {Prefix{}.child(3), Prefix{}, Prefix{}.child(15).child(0), Prefix{}}) {
+    for (std::size_t time = 0; time < repetitions / 4; ++time) {
+      empty.push_back(Term::tuple_of(prefix.bits, prefix.depth, 0, 0));
+      wanted.push_back(Term::tuple_of(prefix.bits, prefix.depth));
+    }
+  }
+  const auto answers = receive(enveloped("digests", {Term::list(empty)}));
+  EXPECT_EQ(state.looks, keys);
+  EXPECT_EQ(replica.counters().entries_sent, keys);
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(std::get<ReplicaSend>(answers.front()).message[1][2], *parse_term("[{0,0}]"));
+  (void)receive(enveloped("entries", {Term::list(wanted), Term::map({}), false}));
+  EXPECT_EQ(state.looks, keys);
+  (void)receive(enveloped("entries", {Term::list(wanted), Term::map(entries), false}));
+  EXPECT_EQ(state.looks, keys);
+}
+
+TEST(Replica, ranges_that_are_apart_are_answered_in_the_order_in_which_they_came) {
+  CountingState state;
+  for (int key = 0; key < 200; ++key) ASSERT_TRUE(state.inner.put(key, key));
+  Replica replica({.own = Atom("a@h"), .name = Atom("test")}, state, MonotonicTime{} + 1h);
+  std::vector<Term> empty;
+  std::vector<Term> wanted;
+  for (const unsigned index : {7U, 2U, 0U, 15U, 9U}) {
+    const Prefix prefix = Prefix{}.child(index);
+    empty.push_back(Term::tuple_of(prefix.bits, prefix.depth, 0, 0));
+    wanted.push_back(Term::tuple_of(prefix.bits, prefix.depth));
+  }
+  ReplicaEffects answers;
+  replica.receive(Atom("b@h"), enveloped("digests", {Term::list(empty)}), MonotonicTime{} + 1h, answers);
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(std::get<ReplicaSend>(answers.front()).message[1][2], Term::list(wanted));
 }
 
 RC_GTEST_PROP(Replica, whatever_is_lost_the_maps_become_equal, ()) {

@@ -185,6 +185,7 @@ TEST(StoreDamage, what_a_damaged_page_left_fills_a_map_with_all_its_digests) {
     restored.digests()->visit({}, [&](const Term& key) {
       ++seen;
       EXPECT_NE(restored.map().get(key), nullptr);
+      return true;
     });
     EXPECT_EQ(seen, *loaded) << "page " << page;
   }
