@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <functional>
+#include <iterator>
 #include <string>
 
 #include "term/depth.hpp"
@@ -12,8 +14,8 @@ inline namespace v0 {
 namespace replication {
 namespace {
 
-/// Dots of one value that a peer may send.
-constexpr std::size_t dots_max = 100'000;
+/// Dots of one value that a peer may send: Erlang nodes keep two of each write.
+constexpr std::size_t received_dots_max = 100'000;
 
 bool contains_float(const Term& term) {
   if (term.type() == TermType::floating) return true;
@@ -68,6 +70,23 @@ bool is_term_of(const Timestamp& stamp, const Term& term) {
   return term.is_tagged("timestamp", 3) && term[1] == Term(stamp.wall) && term[2] == Term(stamp.logical);
 }
 
+/// Of dots in falling order those that are kept: of each node the first one.
+void keep_greatest(std::vector<Dot>& dots) {
+  constexpr std::size_t few = 16;
+  const bool search = dots.size() <= few;  // of few that costs less than a table
+  boost::unordered_flat_set<Atom, std::hash<Atom>> nodes;
+  std::size_t kept = 0;
+  for (std::size_t index = 0; index < dots.size() && kept < Entry::dots_max; ++index) {
+    const Atom& node = dots[index].node;
+    const auto known = std::span(dots).first(kept);
+    const bool is_new = search ? std::ranges::find(known, node, &Dot::node) == known.end() : nodes.insert(node).second;
+    if (!is_new) continue;
+    if (kept != index) dots[kept] = std::move(dots[index]);
+    ++kept;
+  }
+  dots.erase(dots.begin() + static_cast<std::ptrdiff_t>(kept), dots.end());
+}
+
 /// Which of two values of one dot all nodes of ours keep.
 bool prevails(const Term& value, const Term& other) { return encode_term(value) > encode_term(other); }
 
@@ -80,6 +99,17 @@ Entry Entry::value(Term value, Dot dot) {
   entry.value_ = std::move(value);
   entry.live_ = true;
   entry.dot_ = std::move(dot);
+  return entry;
+}
+
+Entry Entry::value(Term value, std::vector<Dot> dots) {
+  assert(!dots.empty());
+  std::ranges::sort(dots, std::greater());
+  keep_greatest(dots);
+  Entry entry;
+  entry.value_ = std::move(value);
+  entry.live_ = true;
+  entry.set_dots(dots);
   return entry;
 }
 
@@ -106,26 +136,37 @@ bool Entry::only_by(const Atom& node) const noexcept {
   return live_ && std::ranges::all_of(dots(), [&](const Dot& dot) { return dot.node == node; });
 }
 
-void Entry::add_dot(const Dot& dot) {
-  assert(live_);
-  if (!dots_ && dot.node == dot_.node) {
-    dot_.stamp = std::max(dot_.stamp, dot.stamp);
-    return;
-  }
-  if (!dots_) dots_ = std::make_unique<std::vector<Dot>>(1, dot_);
-  const auto known = std::ranges::find(*dots_, dot.node, &Dot::node);
-  if (known == dots_->end()) {
-    dots_->push_back(dot);
+void Entry::set_dots(std::span<const Dot> sorted) {
+  dot_ = sorted.front();
+  if (sorted.size() == 1) {
+    dots_.reset();
   } else {
-    known->stamp = std::max(known->stamp, dot.stamp);
+    dots_ = std::make_unique<std::vector<Dot>>(sorted.begin(), sorted.end());
   }
-  std::iter_swap(dots_->begin(), std::ranges::max_element(*dots_));
-  dot_ = dots_->front();
+}
+
+bool Entry::add_dots(const Entry& other) {
+  assert(live_ || !other.live_);
+  const auto ours = dots();
+  const auto theirs = other.dots();
+  if (theirs.empty()) return false;
+  if (ours.size() == 1 && theirs.size() == 1 && ours.front().node == theirs.front().node) {
+    if (theirs.front().stamp <= dot_.stamp) return false;
+    dot_.stamp = theirs.front().stamp;
+    return true;
+  }
+  std::vector<Dot> both;
+  both.reserve(ours.size() + theirs.size());
+  std::ranges::merge(ours, theirs, std::back_inserter(both), std::greater());
+  keep_greatest(both);
+  if (std::ranges::equal(both, ours)) return false;
+  set_dots(both);
+  return true;
 }
 
 bool operator==(const Entry& left, const Entry& right) noexcept {
   return left.live_ == right.live_ && left.dot_ == right.dot_ && left.value_ == right.value_ &&
-         std::ranges::is_permutation(left.dots(), right.dots());
+         std::ranges::equal(left.dots(), right.dots());
 }
 
 Term to_term(const Entry& entry) {
@@ -144,12 +185,19 @@ bool is_term_of(const Entry& entry, const Term& term) {
   const auto dots = entry.dots();
   const bool alike = term.is_tagged("value", 3) && term[2].is_map() && term[2].size() == dots.size();
   if (!alike || !(term[1] == entry.value())) return false;
-  return std::ranges::all_of(term[2].pairs(), [&](const TermPair& pair) {
+  const auto is_pair_of = [](const TermPair& pair, const Dot& dot) {
     const auto& [key, value] = pair;
-    return value.is_atom("true") && key.is_tuple(2) && std::ranges::any_of(dots, [&](const Dot& dot) {
-             return key[0] == Term(dot.node) && is_term_of(dot.stamp, key[1]);
-           });
-  });
+    return value.is_atom("true") && key.is_tuple(2) && key[0] == Term(dot.node) && is_term_of(dot.stamp, key[1]);
+  };
+  const auto pairs = term[2].pairs();
+  if (dots.size() == 1) return is_pair_of(pairs.front(), dots.front());
+  // There is one dot of each node, and the pairs come in the order of these.
+  std::vector<const Dot*> by_node;
+  by_node.reserve(dots.size());
+  for (const auto& dot : dots) by_node.push_back(&dot);
+  std::ranges::sort(by_node, {}, [](const Dot* dot) { return dot->node.text(); });
+  return std::ranges::equal(pairs, by_node,
+                            [&](const TermPair& pair, const Dot* dot) { return is_pair_of(pair, *dot); });
 }
 
 Result<Entry> entry_of(const Term& term) {
@@ -161,21 +209,19 @@ Result<Entry> entry_of(const Term& term) {
   if (!term.is_tagged("value", 3) || !term[2].is_map() || term[2].size() == 0) {
     return fail(Errc::malformed_term, "neither a value with dots nor a tombstone");
   }
-  if (term[2].size() > dots_max) return fail(Errc::malformed_term, "too many dots");
-  std::optional<Entry> entry;
+  if (term[2].size() > received_dots_max) return fail(Errc::malformed_term, "too many dots");
+  std::vector<Dot> dots;
+  dots.reserve(term[2].size());
   for (const auto& pair : term[2].pairs()) {
     const Term& dot = pair.first;
-    const auto node = dot.is_tuple(2) ? dot[0].as_atom() : std::nullopt;
+    auto node = dot.is_tuple(2) ? dot[0].as_atom() : std::nullopt;
     if (!node) return fail(Errc::malformed_term, "a dot is a node and a timestamp");
     const auto stamp = timestamp_of(dot[1]);
     if (!stamp) return std::unexpected(stamp.error());
-    if (entry) {
-      entry->add_dot({*stamp, *node});
-    } else {
-      entry = Entry::value(term[1], {*stamp, *node});
-    }
+    dots.push_back({*stamp, std::move(*node)});
   }
-  return std::move(*entry);
+  if (dots.size() == 1) return Entry::value(term[1], std::move(dots.front()));
+  return Entry::value(term[1], std::move(dots));
 }
 
 Change merge(Entry& entry, const Entry& incoming) {
@@ -195,19 +241,11 @@ Change merge(Entry& entry, const Entry& incoming) {
   const bool other_value = !(entry.value() == incoming.value());
   if (theirs > ours || (theirs == ours && other_value && prevails(incoming.value(), entry.value()))) {
     Entry merged = incoming;
-    for (const auto& dot : entry.dots()) merged.add_dot(dot);
+    merged.add_dots(entry);
     entry = std::move(merged);
     return other_value ? Change::put : Change::dots;
   }
-  bool changed = false;
-  for (const auto& dot : incoming.dots()) {
-    const auto dots = entry.dots();
-    const auto known = std::ranges::find(dots, dot.node, &Dot::node);
-    if (known != dots.end() && known->stamp >= dot.stamp) continue;
-    entry.add_dot(dot);
-    changed = true;
-  }
-  return changed ? Change::dots : Change::none;
+  return entry.add_dots(incoming) ? Change::dots : Change::none;
 }
 
 // The map.
@@ -248,7 +286,7 @@ const OrMap::Record& OrMap::put(const Term& key, Term value, Dot dot) {
   Entry& entry = known->second;
   assert(dot.stamp > entry.stamp());
   Entry written = Entry::value(std::move(value), std::move(dot));
-  for (const auto& old : entry.dots()) written.add_dot(old);
+  written.add_dots(entry);
   if (!entry.is_live()) ++live_;
   entry = std::move(written);
   return *known;

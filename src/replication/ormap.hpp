@@ -5,9 +5,10 @@
 // Of two entries the one with the greater (stamp, value before tombstone, node) wins; a winning value takes over the
 // dots of a losing value. Merging in any order, grouping and repetition gives equal live values everywhere.
 //
-// Of each node only its greatest dot is kept: the others can never decide anything. (Erlang nodes keep all of them, and
-// understand both.) Equal stamps of one node with different values do not occur among well-behaved nodes; for those
-// that exist the greater encoded value wins, so that at least all nodes of ours agree.
+// Of each node only its greatest dot is kept, and of all nodes the 1,000 greatest: the others can never decide
+// anything. (Erlang nodes keep all of them, and understand both.) Which are kept does not depend on the order of
+// merges. Equal stamps of one node with different values do not occur among well-behaved nodes; for those that exist
+// the greater encoded value wins, so that at least all nodes of ours agree.
 //
 // Sources: protocol document 04, sections 2, 3 and 8. One thread at a time.
 #pragma once
@@ -45,11 +46,17 @@ struct Dot {
   }
 };
 
-/// What is known of a key. A value has one dot of each node that wrote it, the greatest one first; a removal has only
+/// What is known of a key. A value has one dot of each node that wrote it, the greatest ones first; a removal has only
 /// its stamp.
 class Entry {
  public:
+  /// Of one value: more nodes than write one key. Peers may name as many nodes as they like, and each costs every node
+  /// memory and every message about 50 bytes.
+  static constexpr std::size_t dots_max = 1000;
+
   static Entry value(Term value, Dot dot);
+  /// With at least one dot, in any order and number.
+  static Entry value(Term value, std::vector<Dot> dots);
   static Entry tombstone(const Timestamp& stamp);
 
   [[nodiscard]] bool is_live() const noexcept { return live_; }
@@ -62,8 +69,8 @@ class Entry {
   /// Whether nobody else wrote the value.
   [[nodiscard]] bool only_by(const Atom& node) const noexcept;
 
-  /// Adds a dot of a value.
-  void add_dot(const Dot& dot);
+  /// Adds the dots of another value. Returns whether these are others than before.
+  bool add_dots(const Entry& other);
   friend bool operator==(const Entry&, const Entry&) noexcept;
 
   Entry(const Entry& other);
@@ -74,11 +81,13 @@ class Entry {
 
  private:
   Entry() = default;
+  /// All of them, in order.
+  void set_dots(std::span<const Dot> sorted);
 
   // 56 bytes: there are millions of them, and nearly all have one dot.
   Term value_;
   Dot dot_;                                 ///< The greatest one.
-  std::unique_ptr<std::vector<Dot>> dots_;  ///< All of them, the greatest one first, if there are several.
+  std::unique_ptr<std::vector<Dot>> dots_;  ///< All of them in falling order, if there are several.
   bool live_ = false;
 };
 

@@ -396,6 +396,85 @@ TEST(Entries, wire_forms_that_differ_in_any_part_are_told_apart) {
   EXPECT_FALSE(is_term_of(removed, to_term(live)));
 }
 
+namespace {
+
+/// As a peer may send it: so many writers, the first of them at the time `from`.
+Term written_by_many(std::int64_t from, std::int64_t count) {
+  std::vector<TermPair> dots;
+  for (std::int64_t time = from; time < from + count; ++time) {
+    const Term stamp = Term::tuple({Atom("timestamp"), time, 0});
+    dots.emplace_back(Term::tuple({Atom("n" + std::to_string(time) + "@h"), stamp}), true);
+  }
+  return Term::tuple({Atom("value"), from + count - 1, Term::map(std::move(dots))});
+}
+
+}  // namespace
+
+TEST(Entries, of_very_many_writers_the_last_thousand_are_kept) {
+  constexpr std::int64_t writers = 50'000;
+  const auto entry = entry_of(written_by_many(1, writers));
+  ASSERT_TRUE(entry);
+  ASSERT_EQ(entry->dots().size(), Entry::dots_max);
+  EXPECT_EQ(entry->writer(), "n50000@h");
+  EXPECT_EQ(entry->dots().back().stamp.wall, writers - std::int64_t{Entry::dots_max} + 1);
+  EXPECT_TRUE(is_term_of(*entry, to_term(*entry)));
+  EXPECT_FALSE(is_term_of(*entry, to_term(*entry_of(written_by_many(2, writers)))));
+}
+
+TEST(Entries, many_dots_of_a_few_writers_leave_one_of_each) {
+  std::vector<TermPair> dots;
+  for (int time = 0; time < 60'000; ++time) {
+    const Term node = Atom(time % 2 == 0 ? "a@h" : "b@h");
+    dots.emplace_back(Term::tuple({node, Term::tuple({Atom("timestamp"), time, 0})}), true);
+  }
+  const auto entry = entry_of(Term::tuple({Atom("value"), "v", Term::map(std::move(dots))}));
+  ASSERT_TRUE(entry);
+  EXPECT_EQ(*entry, Entry::value("v", std::vector<Dot>{{{59'998, 0}, Atom("a@h")}, {{59'999, 0}, Atom("b@h")}}));
+}
+
+TEST(Entries, whichever_dots_are_forgotten_first_the_same_are_left) {
+  const std::vector<Entry> parts{*entry_of(written_by_many(1, 900)), *entry_of(written_by_many(500, 1500)),
+                                 *entry_of(written_by_many(1200, 300)), *entry_of(written_by_many(1900, 700))};
+  const Entry expected = *entry_of(written_by_many(1, 2599));
+  std::vector<std::size_t> order{0, 1, 2, 3};
+  do {
+    Entry merged = parts[order[0]];
+    for (const auto index : order) merge(merged, parts[index]);
+    EXPECT_EQ(merged, expected);
+    for (const auto& part : parts) EXPECT_EQ(merge(merged, part), Change::none) << "what was forgotten is no news";
+  } while (std::ranges::next_permutation(order).found);
+}
+
+TEST(Entries, who_writes_after_a_thousand_others_wins_and_forgets_the_first_of_them) {
+  OrMap map;
+  map.merge("key", *entry_of(written_by_many(1, 1000)));
+  map.put("key", "mine", {{5000, 0}, Atom("a@h")});
+  const auto dots = map.find("key")->dots();
+  ASSERT_EQ(dots.size(), Entry::dots_max);
+  EXPECT_EQ(dots.front().node, "a@h");
+  EXPECT_EQ(dots.back().node, "n2@h");
+  map.put("key", "mine again", {{5001, 0}, Atom("n500@h")});
+  EXPECT_EQ(map.find("key")->dots().size(), Entry::dots_max);
+  EXPECT_EQ(map.find("key")->dots().back().node, "n2@h");
+}
+
+TEST(OrMapState, nodes_that_heard_of_too_many_writers_in_another_order_are_equal) {
+  HybridClock clock;
+  const auto make = [&](const char* name) {
+    return OrMapState({.own = Atom(name)}, clock, [] { return WallMilliseconds{1'000'000}; }, {});
+  };
+  OrMapState one = make("a@h");
+  OrMapState other = make("b@h");
+  const std::vector<Term> parts{written_by_many(1, 800), written_by_many(2000, 800), written_by_many(700, 800)};
+  for (const auto& part : parts) one.merge(Atom("c@h"), Term::map({{"key", part}}));
+  for (const auto& part : {parts[2], parts[1], parts[0]}) other.merge(Atom("c@h"), Term::map({{"key", part}}));
+  EXPECT_EQ(one.digests()->summary(), other.digests()->summary());
+  EXPECT_EQ(*one.map().find("key"), *other.map().find("key"));
+  EXPECT_EQ(one.map().find("key")->dots().size(), Entry::dots_max);
+  EXPECT_TRUE(one.has("key", other.entry("key")));
+  EXPECT_FALSE(one.merge(Atom("b@h"), Term::map({{"key", parts[0]}})));
+}
+
 TEST(OrMapState, a_retired_tombstone_answers_older_values_though_the_clock_was_set_back) {
   HybridClock clock;
   WallMilliseconds wall = 1'000'000;

@@ -44,7 +44,7 @@ TEST(Store, what_was_written_is_there_after_a_restart) {
 TEST(Store, entries_come_back_with_all_their_dots) {
   const Scratch scratch;
   Entry entry = entry_with("v", 7);
-  entry.add_dot({{9, 2}, Atom("b@host")});
+  entry.add_dots(Entry::value("v", {{9, 2}, Atom("b@host")}));
   {
     const auto store = open_store(scratch / "s");
     WriteBatch batch;
