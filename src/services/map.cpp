@@ -66,7 +66,7 @@ Map::Map(Atom name, MapOptions options, MapSurroundings& around, const Now& now)
       now_(now),
       state_(
           state_config(
-              around.config, options_, [this](const Term& /*key*/, const Entry& entry) { return accepts(entry); },
+              around.config, options_, [this](const Term& key, const Entry& entry) { return accepts(key, entry); },
               [this](const Entry& entry) { return has_recent_author(entry); }),
           around.clock, [this] { return now_.wall; },
           [this](const Term& key, Change change, const Entry& entry, const Atom& from) {
@@ -179,6 +179,9 @@ Result<void> Map::put_many(const std::vector<TermPair>& pairs, Ticket ticket, co
 
 Result<void> Map::remove(const Term& key, Ticket ticket, const Now& now, Effects& out) {
   begin(now, out);
+  if (state_.map().find(key) == nullptr && encoded_size(key, false) > around_.config.entry_bytes_max) {
+    return fail(Errc::limit_exceeded, "no node takes so large a key");
+  }
   auto delta = state_.remove(key);
   if (!delta) return std::unexpected(delta.error());
   collect(*delta);
@@ -256,7 +259,10 @@ void Map::forget(const Term& key) {
 
 // What other nodes send.
 
-bool Map::accepts(const Entry& entry) const {
+/// A node that took more could not pass it on.
+bool Map::accepts(const Term& key, const Entry& entry) const {
+  const std::size_t bytes = encoded_size(key, false) + (entry.is_live() ? encoded_size(entry.value(), false) : 0);
+  if (bytes > around_.config.entry_bytes_max) return false;
   if (!entry.is_live()) return true;
   if (options_.prune_on_node_down && entry.only_by(entry.writer())) {
     const auto departed = around_.departed.find(entry.writer());

@@ -96,7 +96,7 @@ class Map {
  private:
   void begin(const Now& now, Effects& out);
   void finish(Ticket ticket);
-  [[nodiscard]] bool accepts(const replication::Entry& entry) const;
+  [[nodiscard]] bool accepts(const Term& key, const replication::Entry& entry) const;
   [[nodiscard]] bool has_recent_author(const replication::Entry& entry) const;
   [[nodiscard]] bool is_valid(const Term& value) const;
   [[nodiscard]] Result<std::size_t> check(const Term& key, const Term& value) const;

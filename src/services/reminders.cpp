@@ -28,6 +28,11 @@ bool is_reminder(const Entry& entry) {
   return value.is_tuple(3) && value[0].is_integer() && replication::timestamp_of(value[2]);
 }
 
+/// Of key and payload, encoded. `entry` is a reminder.
+std::size_t bytes_of(const Term& key, const Entry& entry) {
+  return encoded_size(key, false) + (entry.is_live() ? encoded_size(entry.value()[1], false) : 0);
+}
+
 /// Erlang nodes take integers of any size: those that are no time are never or at once.
 WallMilliseconds due_of(const Term& value) {
   if (const auto due = value[0].as_int64()) return *due;
@@ -45,7 +50,9 @@ replication::OrMapStateConfig state_config(const RemindersConfig& config) {
   replication::OrMapStateConfig state;
   state.own = config.own;
   state.entries_max = config.entries_max;
-  state.check = [](const Term& /*key*/, const Entry& entry) { return is_reminder(entry); };
+  state.check = [bytes_max = config.entry_bytes_max](const Term& key, const Entry& entry) {
+    return is_reminder(entry) && bytes_of(key, entry) <= bytes_max;
+  };
   return state;
 }
 
@@ -148,6 +155,9 @@ Result<void> Reminders::remind(const Term& key, WallMilliseconds due, const Term
 
 Result<void> Reminders::cancel(const Term& key, Ticket ticket, const Now& now, Effects& out) {
   begin(now, out);
+  if (state_.map().find(key) == nullptr && encoded_size(key, false) > config_.entry_bytes_max) {
+    return fail(Errc::limit_exceeded, "no node takes so large a key");
+  }
   auto delta = state_.remove(key);
   if (!delta) return std::unexpected(delta.error());
   write(std::move(*delta), ticket);

@@ -393,6 +393,30 @@ TEST(Maps, stamps_from_the_future_are_refused_and_counted) {
   EXPECT_EQ(world.statistics(world.b, flags).rejected_in_future, 1U);
 }
 
+TEST(Maps, entries_of_peers_beyond_the_limit_are_refused_and_counted) {
+  MapsWorld world;
+  world.maps_config.entry_bytes_max = 100;
+  const Atom node = world.add("a@h");
+  const Atom peer("b@h");
+  ASSERT_TRUE(world.open(node, flags));
+  const auto deliver = [&](const Term& entries) {
+    world.deliver(node, flags, Term::tuple({Atom("delta"), peer, entries}));
+    return world.statistics(node, flags).rejected;
+  };
+  // The key takes 8 bytes, and a binary 5 more than it has.
+  EXPECT_EQ(deliver(value_entry("key", std::string(88, 'x'), test::start_wall, peer)), 1U);
+  EXPECT_EQ(deliver(Term::map({{std::string(96, 'k'), *parse_term("{tombstone,{timestamp,1,0}}")}})), 2U);
+  EXPECT_EQ(world.statistics(node, flags).entries + world.statistics(node, flags).tombstones, 0U);
+  EXPECT_EQ(deliver(value_entry("key", std::string(87, 'x'), test::start_wall, peer)), 2U);
+  EXPECT_EQ(deliver(Term::map({{std::string(95, 'k'), *parse_term("{tombstone,{timestamp,1,0}}")}})), 2U);
+  EXPECT_EQ(world.statistics(node, flags).entries, 1U);
+  EXPECT_EQ(world.statistics(node, flags).tombstones, 1U);
+  world.receive(node, peer, flags, message("full_sync", peer, value_entry("other", std::string(96, 'x'), 1, peer)));
+  EXPECT_EQ(world.statistics(node, flags).rejected, 3U);
+  EXPECT_EQ(world.remove(node, flags, std::string(96, 'r')), "limit_exceeded") << "others would not take it";
+  EXPECT_EQ(world.remove(node, flags, std::string(95, 'r')), "ok");
+}
+
 TEST(Maps, nodes_that_refuse_each_others_entries_stop_to_exchange_them) {
   MapsWorld world;
   const Atom a = world.add("a@h");

@@ -430,6 +430,32 @@ TEST(Reminders, what_is_no_reminder_is_refused) {
   EXPECT_EQ(cluster.statistics(cluster.nodes[0]).pending, 1U) << "Erlang nodes keep it too";
 }
 
+TEST(Reminders, those_of_peers_beyond_the_limit_are_refused_and_counted) {
+  RemindersConfig config;
+  config.entry_bytes_max = 100;
+  Cluster cluster(1, config);
+  const Atom node = cluster.nodes[0];
+  const auto later = cluster.wall() + 3'600'000;
+  const auto deliver = [&](const Term& key, const replication::Entry& entry) {
+    cluster.deliver(node, Term::tuple({Atom("delta"), Atom("x@h"), Term::map({{key, replication::to_term(entry)}})}));
+    return cluster.statistics(node).rejected;
+  };
+  const auto reminder = [&](std::size_t bytes) {
+    const Term stamp = replication::to_term(Timestamp{cluster.wall(), 0});
+    return replication::Entry::value(Term::tuple({later, std::string(bytes, 'x'), stamp}),
+                                     {{cluster.wall(), 1}, Atom("x@h")});
+  };
+  // The key takes 8 bytes, and a binary 5 more than it has.
+  EXPECT_EQ(deliver("key", reminder(88)), 1U);
+  EXPECT_EQ(deliver(std::string(96, 'k'), replication::Entry::tombstone({1, 0})), 2U);
+  EXPECT_EQ(cluster.statistics(node).pending, 0U);
+  EXPECT_EQ(deliver("key", reminder(87)), 2U);
+  EXPECT_EQ(cluster.statistics(node).pending, 1U);
+  EXPECT_EQ(cluster.remind(node, "own", later, std::string(87, 'x')), "ok") << "of its own as much, and no more";
+  EXPECT_EQ(cluster.remind(node, "own", later, std::string(88, 'x')), "limit_exceeded");
+  EXPECT_EQ(cluster.cancel(node, std::string(96, 'k')), "limit_exceeded") << "others would not take it";
+}
+
 TEST(Reminders, an_erlang_neighbour_is_asked_for_all_and_given_all) {
   RemindersWorld world;
   const Atom node = world.add("a@h");
