@@ -291,7 +291,9 @@ Task<Result<Process::Spawned>> Process::spawn_on(NodeName node, RemoteFunction w
     co_return std::unexpected(no_answer(limit));
   }
   if (is_down(*message, request)) {  // its end overtook the news that it began; whoever monitors wants to see it
-    Spawned early{*(*message)[3].as_pid(), request};
+    const Pid* const ended = (*message)[3].as_pid();
+    if (ended == nullptr) co_return fail(Errc::remote_exit, "what ended is not a process: " + to_text((*message)[3]));
+    Spawned early{*ended, request};
     state_.system().send_local(pid(), Term(*message));
     co_return early;
   }

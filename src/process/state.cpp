@@ -192,7 +192,7 @@ bool State::handle_signal(Event& event) {
     bool operator()(UnlinkAck& s) const { return state.on(s); }
     bool operator()(Monitor& s) const { return state.on(s, event); }
     bool operator()(Demonitor& s) const { return state.on(s); }
-    bool operator()(SpawnReply& s) const { return state.on(s); }
+    bool operator()(SpawnReply& s) const { return state.on(s, event); }
     bool operator()(Exit& /*s*/) const { return state.on_reason(event, signal); }
     bool operator()(Exit2& /*s*/) const { return state.on_reason(event, signal); }
     bool operator()(MonitorExit& /*s*/) const { return state.on_reason(event, signal); }
@@ -330,7 +330,11 @@ bool State::on_reason(Event& event, Signal& signal) {
   consumed(event.bytes);
   if (const auto* exit = std::get_if<distribution::Exit>(&signal.control)) return on_exit(exit->from, reason, true);
   if (const auto* exit = std::get_if<distribution::Exit2>(&signal.control)) return on_exit(exit->from, reason, false);
-  return on_down(std::get<distribution::MonitorExit>(signal.control), reason);
+  const auto& down = std::get<distribution::MonitorExit>(signal.control);
+  if (!relations_) return true;
+  const auto found = relations_->monitors.find(down.ref);
+  if (found == relations_->monitors.end() || !may_answer(event, found->second)) return true;
+  return on_down(down, reason);
 }
 
 bool State::on_exit(const Pid& from, const Term& reason, bool by_link) {
@@ -374,7 +378,15 @@ bool State::on_down(const distribution::MonitorExit& exit, const Term& reason) {
   return true;
 }
 
-bool State::on(distribution::SpawnReply& reply) {
+bool State::on(distribution::SpawnReply& reply, const Event& event) {
+  if (relations_) {
+    const auto found = relations_->monitors.find(reply.request);
+    if (found != relations_->monitors.end() && !may_answer(event, found->second)) return true;
+  }
+  return on_reply(reply);
+}
+
+bool State::on_reply(const distribution::SpawnReply& reply) {
   using distribution::SpawnReply;
   const bool monitored = (reply.flags & SpawnReply::flag_monitor) != 0;
   const bool linked = (reply.flags & SpawnReply::flag_link) != 0;
@@ -435,8 +447,7 @@ bool State::on_node_gone(const NodeGone& gone) {
     if (monitored.kind == Monitored::Kind::process) {
       on_down({monitored.target, pid_, ref}, reason);
     } else {
-      distribution::SpawnReply failed{ref, pid_, 0, Atom("noconnection")};
-      on(failed);
+      on_reply({ref, pid_, 0, Atom("noconnection")});
     }
   }
   return true;

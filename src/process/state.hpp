@@ -166,7 +166,12 @@ class State : public std::enable_shared_from_this<State> {
   bool on(distribution::UnlinkAck& ack);
   bool on(distribution::Monitor& monitor, const Event& event);
   bool on(distribution::Demonitor& demonitor);
-  bool on(distribution::SpawnReply& reply);
+  bool on(distribution::SpawnReply& reply, const Event& event);
+  /// Whether the signal comes from the node that was asked, or from here: a reference can be guessed.
+  static bool may_answer(const Event& event, const Monitored& asked) {
+    return event.epoch == 0 || event.node == asked.node;
+  }
+  bool on_reply(const distribution::SpawnReply& reply);
   bool on_reason(Event& event, distribution::Signal& signal);
   bool on_exit(const Pid& from, const Term& reason, bool by_link);
   bool on_down(const distribution::MonitorExit& exit, const Term& reason);

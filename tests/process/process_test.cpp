@@ -1,5 +1,6 @@
 // Processes of one system, and of two systems that are joined without a network.
 #include <gtest/gtest.h>
+#include <barrel_p2p/await.hpp>
 #include <barrel_p2p/process.hpp>
 #include <barrel_p2p/server.hpp>
 
@@ -725,6 +726,87 @@ TEST_F(Processes, a_mailbox_that_is_full_holds_the_channel_back_until_it_is_read
   ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(future.get(), 7U);
   system.stop();
+}
+
+TEST_F(Turns, a_message_that_looks_like_the_wake_up_of_an_awaited_answer_is_none) {
+  std::function<void(Result<int>)> done;
+  std::promise<void> looked;
+  std::promise<int> answered;
+  system.spawn([&](Process& self) -> Task<> {
+    // The references of a node follow each other: who has seen one knows the next.
+    Ref guess = self.make_ref();
+    ++guess.words[0];
+    self.sender()(Term(guess));
+    // Runs when this one has looked at the guess and waits.
+    self.spawn([&looked](Process& /*other*/) -> Task<> {
+      looked.set_value();
+      co_return;
+    });
+    const auto answer = co_await awaited<int>(self, [&done](auto callback) { done = std::move(callback); });
+    answered.set_value(answer.value());
+  });
+  auto has_looked = looked.get_future();
+  ASSERT_EQ(has_looked.wait_for(test::patience), std::future_status::ready);
+  auto value = answered.get_future();
+  EXPECT_EQ(value.wait_for(0s), std::future_status::timeout) << "nobody has answered";
+  done(Result<int>(7));
+  ASSERT_EQ(value.wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(value.get(), 7);
+}
+
+/// What a peer answers to a spawn request in a way that no honest one does.
+class ForgedSpawns : public Processes {
+ protected:
+  ForgedSpawns() {
+    RemotePort port;
+    port.send = [this](const Atom& /*node*/, distribution::Signal&& signal, const Pid& /*key*/) {
+      const auto* request = std::get_if<distribution::SpawnRequest>(&signal.control);
+      if (request != nullptr) requested.set_value(*request);
+      return distribution::SendOutcome::accepted;
+    };
+    third.set_remote(std::move(port));
+    third.start();
+    third.node_up("b@test", 1, 77, distribution::flag::published);
+    third.node_up("evil@test", 2, 77, distribution::flag::published);
+  }
+  ~ForgedSpawns() override { third.stop(); }
+
+  /// What the process that asks gets.
+  std::future<std::string> ask() {
+    auto outcome = std::make_shared<std::promise<std::string>>();
+    third.spawn([outcome](Process& self) -> Task<> {
+      Process::SpawnOptions options;
+      options.monitor = true;
+      const auto made = co_await self.spawn_on("b@test", RemoteFunction("jobs", "wait"), options);
+      outcome->set_value(made ? to_text(Term(made->pid)) : made.error().message());
+    });
+    return outcome->get_future();
+  }
+  distribution::SpawnRequest request() { return requested.get_future().get(); }
+
+  std::promise<distribution::SpawnRequest> requested;
+  System third{config("third@test")};
+};
+
+TEST_F(ForgedSpawns, the_end_of_a_name_in_place_of_a_process_is_an_error) {
+  auto outcome = ask();
+  const auto asked = request();
+  third.deliver("b@test", 1, {distribution::MonitorExit{Atom("name"), asked.from, asked.request}, Term(Atom("over"))});
+  ASSERT_EQ(outcome.wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(outcome.get(), "remote_exit: what ended is not a process: {name,b@test}");
+}
+
+TEST_F(ForgedSpawns, only_the_node_that_was_asked_answers) {
+  auto outcome = ask();
+  const auto asked = request();
+  const Pid theirs{Atom("evil@test"), 5, 0, 77};
+  const Pid ours{Atom("b@test"), 6, 0, 77};
+  const std::uint32_t flags = distribution::SpawnReply::flag_monitor;
+  third.deliver("evil@test", 2, {distribution::SpawnReply{asked.request, asked.from, flags, theirs}, {}});
+  third.deliver("evil@test", 2, {distribution::MonitorExit{theirs, asked.from, asked.request}, Term(Atom("over"))});
+  third.deliver("b@test", 1, {distribution::SpawnReply{asked.request, asked.from, flags, ours}, {}});
+  ASSERT_EQ(outcome.wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(outcome.get(), to_text(Term(ours)));
 }
 
 TEST(System, stops_with_many_live_processes) {
