@@ -314,16 +314,19 @@ std::optional<Term> as_cast(const Term& message) {
   return message[1];
 }
 
-Sending reply(Process& self, const CallFrom& from, Term answer) {
+Destination process::reply_address(const CallFrom& from) {
   // The tag is [alias | Ref], or [[alias | Ref] | Anything]: then the answer goes to the alias.
   const Term* tag = &from.tag;
   const auto is_pair = [](const Term& term) { return term.type() == TermType::list && term.size() == 1; };
   if (is_pair(*tag) && is_pair((*tag)[0])) tag = &(*tag)[0];
-  Destination to = from.pid;
   if (is_pair(*tag) && (*tag)[0].is_atom("alias") && tag->tail().as_reference() != nullptr) {
-    to = *tag->tail().as_reference();
+    return *tag->tail().as_reference();
   }
-  return self.send(to, Term::tuple({from.tag, std::move(answer)}));
+  return from.pid;
+}
+
+Sending reply(Process& self, const CallFrom& from, Term answer) {
+  return self.send(process::reply_address(from), Term::tuple({from.tag, std::move(answer)}));
 }
 
 }  // namespace v0

@@ -15,12 +15,35 @@ using distribution::Signal;
 using distribution::SpawnReply;
 using distribution::SpawnRequest;
 
+/// The node that a destination is on; nothing for a name of this node.
+std::optional<Atom> node_of(const Destination& to) {
+  if (const auto* pid = std::get_if<Pid>(&to)) return pid->node;
+  if (const auto* remote = std::get_if<RemoteName>(&to)) return remote->node.atom();
+  if (const auto* alias = std::get_if<Ref>(&to)) return alias->node;
+  return std::nullopt;
+}
+
+bool is_at_hand(const System& system, const Destination& to) {
+  const auto node = node_of(to);
+  return !node || system.is_at_hand(*node);
+}
+
+/// Answers a request. What a message says of its sender proves nothing: nobody is dialled to be answered. A node that
+/// does not read its answers loses those that find its queue full, and holds up no answer to others.
+void answer(Process& self, const System& system, const Destination& to, Term message) {
+  if (is_at_hand(system, to)) (void)self.send(to, std::move(message));
+}
+
+void answer_call(Process& self, const System& system, const CallFrom& from, Term result) {
+  answer(self, system, reply_address(from), Term::tuple({from.tag, std::move(result)}));
+}
+
 /// Answers `net_adm:ping/1`.
-Task<> net_kernel(Process& self) {
+Task<> net_kernel(Process& self, const System& system) {
   for (;;) {
     const Term message = co_await self.receive();
     const auto call = as_call(message);
-    if (call && call->second.is_tagged("is_auth", 2)) co_await reply(self, call->first, Atom("yes"));
+    if (call && call->second.is_tagged("is_auth", 2)) answer_call(self, system, call->first, Atom("yes"));
   }
 }
 
@@ -61,8 +84,8 @@ Task<> group_leader(Process& self, System& system) {
   for (;;) {
     const Term message = co_await self.receive();
     if (!message.is_tagged("io_request", 4) || !message[1].is_pid()) continue;
-    co_await self.send(*message[1].as_pid(),
-                       Term::tuple_of(Atom("io_reply"), message[2], io_answer(message[3], system)));
+    answer(self, system, *message[1].as_pid(),
+           Term::tuple_of(Atom("io_reply"), message[2], io_answer(message[3], system)));
   }
 }
 
@@ -150,13 +173,13 @@ std::optional<RexCall> as_rex_call(const Term& request, const char* tag) {
                  leader != nullptr ? std::optional(*leader) : std::nullopt};
 }
 
-using Answer = std::function<Sending(Process&, Term)>;
+using Answer = std::function<void(Process&, Term)>;
 
 /// Runs it on a process of its own, which then answers.
-void run_rex_call(System& system, RexCall&& request, const Answer& answer) {
-  const auto state = system.make_for_peer([&system, call = std::move(request.call), answer](Process& self) -> Task<> {
+void run_rex_call(System& system, RexCall&& request, const Answer& tell) {
+  const auto state = system.make_for_peer([&system, call = std::move(request.call), tell](Process& self) -> Task<> {
     const Term outcome = co_await run_call(self, system, call);
-    if (answer) co_await answer(self, rpc_result(outcome));
+    if (tell) tell(self, rpc_result(outcome));
   });
   if (!state) return;  // as many as may be run: the caller's time limit ends its wait
   if (request.group_leader) state->set_group_leader(*request.group_leader);
@@ -172,24 +195,26 @@ Task<> rex(Process& self, System& system) {
       if (!request) request = as_rex_call(call->second, "block_call");
       const CallFrom from = call->first;
       if (!request) continue;
-      run_rex_call(system, std::move(*request),
-                   [from](Process& worker, Term result) { return reply(worker, from, std::move(result)); });
+      run_rex_call(system, std::move(*request), [&system, from](Process& worker, Term result) {
+        answer_call(worker, system, from, std::move(result));
+      });
     } else if (const auto cast = as_cast(message)) {
       if (auto request = as_rex_call(*cast, "cast")) run_rex_call(system, std::move(*request), {});
     } else if (message.is_tuple(2) && message[0].is_pid()) {
       const Pid from = *message[0].as_pid();
       const Term& what = message[1];
       if (what.is_atom("features_request")) {
-        co_await self.send(from, Term::tuple_of(Atom("features_reply"), self.pid().node, Term::list_of(Atom("erpc"))));
+        answer(self, system, from,
+               Term::tuple_of(Atom("features_reply"), self.pid().node, Term::list_of(Atom("erpc"))));
       } else if (what.is_tagged("sbcast", 3) && what[1].is_atom()) {
         const Term node(self.pid().node);
         const bool known = system.whereis(*what[1].as_atom()).has_value();
         if (known) system.send_name(*what[1].as_atom(), Term(what[2]));
         const Term got = known ? node : Term::tuple_of(Atom("nonexisting_name"), what[1]);
-        co_await self.send(from, Term::tuple_of(Atom("rex"), node, got));
+        answer(self, system, from, Term::tuple_of(Atom("rex"), node, got));
       } else if (auto request = as_rex_call(what, "call")) {
-        run_rex_call(system, std::move(*request), [from](Process& worker, Term result) {
-          return worker.send(from, Term::tuple({Atom("rex"), std::move(result)}));
+        run_rex_call(system, std::move(*request), [&system, from](Process& worker, Term result) {
+          answer(worker, system, from, Term::tuple({Atom("rex"), std::move(result)}));
         });
       }
     }
@@ -242,19 +267,24 @@ std::optional<Destination> as_destination(const Term& term) {
   return std::nullopt;
 }
 
-Task<Result<Term>> gen_call(Process& self, std::vector<Term> arguments) {
+/// Peers make us send to processes here and on connected nodes only: they cannot have others dialled.
+std::unexpected<Error> not_at_hand() { return fail(Errc::no_connection, "the node of the server is not connected"); }
+
+Task<Result<Term>> gen_call(const System& system, Process& self, std::vector<Term> arguments) {
   if (arguments.size() < 2 || arguments.size() > 3) co_return undefined_arity();
   const auto server = as_destination(arguments[0]);
   const auto limit = arguments.size() == 3 ? arguments[2].as_int64() : std::optional<std::int64_t>(5000);
   if (!server || !limit || *limit < 0)
     co_return fail(Errc::invalid_argument, "gen_server:call(Server, Request, Milliseconds)");
+  if (!is_at_hand(system, *server)) co_return not_at_hand();
   co_return co_await self.call(*server, arguments[1], std::chrono::milliseconds(*limit));
 }
 
-Task<Result<Term>> gen_cast(Process& self, std::vector<Term> arguments) {
+Task<Result<Term>> gen_cast(const System& system, Process& self, std::vector<Term> arguments) {
   if (arguments.size() != 2) co_return undefined_arity();
   const auto server = as_destination(arguments[0]);
   if (!server) co_return fail(Errc::invalid_argument, "gen_server:cast(Server, Request)");
+  if (!is_at_hand(system, *server)) co_return not_at_hand();
   co_await self.cast(*server, arguments[1]);
   co_return Term(Atom("ok"));
 }
@@ -275,8 +305,12 @@ void export_basics(System& system) {
                            const auto pid = system.whereis(*arguments[0].as_atom());
                            return pid ? Term(*pid) : Term(Atom("undefined"));
                          }));
-  system.export_function("gen_server", "call", gen_call);
-  system.export_function("gen_server", "cast", gen_cast);
+  system.export_function("gen_server", "call", [&system](Process& self, std::vector<Term> arguments) {
+    return gen_call(system, self, std::move(arguments));
+  });
+  system.export_function("gen_server", "cast", [&system](Process& self, std::vector<Term> arguments) {
+    return gen_cast(system, self, std::move(arguments));
+  });
 }
 
 /// `link` and `monitor` of the options; nothing for options that OTP refuses.
@@ -346,7 +380,7 @@ void System::handle_spawn(Signal&& signal, const Origin& origin) {
 void start_services(System& system) {
   export_basics(system);
   const std::vector<std::pair<const char*, ProcessFunction>> services{
-      {"net_kernel", net_kernel},
+      {"net_kernel", [&system](Process& self) { return net_kernel(self, system); }},
       {"rex", [&system](Process& self) { return rex(self, system); }},
       {"user", [&system](Process& self) { return group_leader(self, system); }},
       {"logger_proxy", [&system](Process& self) { return logger_proxy(self, system); }},

@@ -129,6 +129,8 @@ class System {
   /// Connected, and not hidden.
   [[nodiscard]] std::vector<Atom> nodes() const { return peers_.visible(); }
   [[nodiscard]] bool is_connected(const Atom& node) const { return peers_.flags(node) != 0; }
+  /// This node, or one that is connected: what is sent to it dials nobody.
+  [[nodiscard]] bool is_at_hand(const Atom& node) const { return node == config_.node || is_connected(node); }
 
   // From the transport thread.
   distribution::DeliverOutcome deliver(const Atom& node, std::uint64_t epoch, distribution::Signal&& signal);
@@ -225,6 +227,9 @@ class System {
   Timers timers_;
   Scheduler scheduler_;
 };
+
+/// Where the answer of a call goes: to the alias that its tag carries, else to the caller.
+Destination reply_address(const CallFrom& from);
 
 /// Processes that every node has: see protocol document 08, sections 6.2, 7.2, 7.4 and 7.5.
 void start_services(System& system);

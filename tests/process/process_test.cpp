@@ -5,6 +5,7 @@
 #include <barrel_p2p/server.hpp>
 
 #include <future>
+#include <mutex>
 
 #include "distribution/control.hpp"
 #include "process/system.hpp"
@@ -752,6 +753,96 @@ TEST_F(Turns, a_message_that_looks_like_the_wake_up_of_an_awaited_answer_is_none
   done(Result<int>(7));
   ASSERT_EQ(value.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(value.get(), 7);
+}
+
+/// A system whose messages to other nodes are kept, and that calls each of them busy.
+class Answers : public testing::Test {
+ protected:
+  Answers() {
+    RemotePort port;
+    port.send = [this](const Atom& node, distribution::Signal&& signal, const Pid& /*key*/) {
+      if (const auto* term = std::get_if<Term>(&signal.payload)) {
+        const std::lock_guard lock(mutex);
+        said.push_back(node.string() + " " + to_text(*term));
+        if (said.size() == awaited_lines) complete.set_value();
+      }
+      return distribution::SendOutcome::busy;
+    };
+    system.set_remote(std::move(port));
+    system.start();
+    system.node_up("b@test", 1, 77, distribution::flag::published);
+  }
+  ~Answers() override { system.stop(); }
+  static SystemConfig config() {
+    SystemConfig config;
+    config.node = Atom("a@test");
+    config.creation = 77;
+    config.workers = 1;
+    return config;
+  }
+  static Pid at(const char* node) { return {Atom(node), 5, 0, 77}; }
+  static Term call(const Pid& from, const Term& tag, const Term& request) {
+    return Term::tuple_of(Atom("$gen_call"), Term::tuple_of(from, tag), request);
+  }
+  void tell(const char* name, const Term& message) {
+    auto bytes = std::make_shared<Bytes>(encode_term(message, {.version_byte = false}));
+    system.deliver("b@test", 1,
+                   {distribution::SendName{at("b@test"), Atom(name)}, distribution::EncodedTerm{*bytes, bytes}});
+  }
+  /// What was said to other nodes until there were so many.
+  std::vector<std::string> hear(std::size_t lines) {
+    {
+      const std::lock_guard lock(mutex);
+      awaited_lines = lines;
+      if (said.size() >= lines) complete.set_value();
+    }
+    EXPECT_EQ(complete.get_future().wait_for(test::patience), std::future_status::ready);
+    const std::lock_guard lock(mutex);
+    return said;
+  }
+
+  std::mutex mutex;
+  std::vector<std::string> said;
+  std::size_t awaited_lines = 0;
+  std::promise<void> complete;
+  System system{config()};
+};
+
+TEST_F(Answers, of_services_go_to_connected_nodes_only_and_a_busy_node_holds_up_nobody) {
+  const Pid invented = at("x1@10.0.0.1");
+  const Term is_auth = Term::tuple_of(Atom("is_auth"), Atom("x1@10.0.0.1"));
+  Ref alias = system.make_ref();
+  alias.node = invented.node;
+  const Term alias_tag = Term::list(std::vector<Term>(1, Atom("alias")), alias);
+  const auto ask = [&](const Pid& from) {
+    tell("rex", Term::tuple_of(from, Atom("features_request")));
+    tell("rex", Term::tuple_of(from, Term::tuple_of(Atom("sbcast"), Atom("nobody"), 1)));
+    tell("net_kernel", call(from, Term(1), is_auth));
+    tell("user", Term::tuple_of(Atom("io_request"), from, 2, Atom("getopts")));
+  };
+  ask(invented);
+  tell("net_kernel", call(at("b@test"), alias_tag, is_auth));
+  ask(at("b@test"));
+  ask(at("b@test"));
+  const auto heard = hear(8);
+  EXPECT_EQ(heard.size(), 8U);
+  for (const auto& line : heard) EXPECT_TRUE(line.starts_with("b@test ")) << line;
+}
+
+TEST_F(Answers, of_functions_that_peers_call_dial_nobody_either) {
+  const Term server = Term::tuple_of(Atom("any"), Atom("x1@10.0.0.1"));
+  const auto run = [&](const Pid& from, const char* function) {
+    const Term what =
+        Term::tuple_of(Atom("call"), Atom("gen_server"), Atom(function), Term::list_of(server, 1), Atom("user"));
+    tell("rex", call(from, Atom(function), what));
+  };
+  run(at("x2@10.0.0.1"), "cast");
+  run(at("b@test"), "cast");
+  run(at("b@test"), "call");
+  for (const auto& line : hear(2)) {
+    EXPECT_TRUE(line.starts_with("b@test ")) << line;
+    EXPECT_NE(line.find("is not connected"), std::string::npos) << line;
+  }
 }
 
 /// What a peer answers to a spawn request in a way that no honest one does.
