@@ -25,6 +25,9 @@ struct Network::Timer {
 
 namespace {
 
+/// Sends to many nodes that are not there must not fill the log.
+constexpr double failure_lines_per_second = 10;
+
 /// The process that asks peers whether their distribution layer is alive. No process has id 0.
 Pid probe_pid(const ChannelSettings& settings) { return {settings.name, 0, 0, settings.creation}; }
 
@@ -125,6 +128,7 @@ Network::Network(asio::io_context& context, NetworkConfig config, ChannelSetting
       logger_(std::move(logger)),
       detector_(config.detector),
       dial_failures_(config.retry_after_min, config.retry_after_max),
+      failure_lines_(failure_lines_per_second, monotonic_now()),
       timer_(std::make_unique<Timer>(context)) {
   settings_.streams = std::make_shared<StreamShared>(config_.streams, context);
 }
@@ -320,11 +324,17 @@ void Network::start_dial(const Atom& node, bool explicit_wish) {
   if (stopped_) return;
   Peer& peer = peer_of(node);
   if (peer.up || peer.dial) return;
+  if (!explicit_wish && dials_by_sends_ >= config_.dials_by_sends_max) {
+    const Error error(Errc::overloaded, "too many dials are in progress");
+    return lose_waiting(peer, error, monotonic_now() + config_.retry_after_min);
+  }
+  if (!explicit_wish) ++dials_by_sends_;
   counters_.dials += 1;
   note(FlightEntry::Kind::dialled, node.text());
   if (explicit_wish) peer.outbox->set_dialing();
   peer.dial = std::make_unique<Dial>(context_);
   peer.dial->number = next_epoch_++;
+  peer.dial->by_send = !explicit_wish;
   peer.dial->deadline = monotonic_now() + config_.setup_timeout;
   if (peer.incoming) return retry_dial(peer, config_.attempt_timeout);  // the peer is about to come up by itself
   resolve(peer);
@@ -424,6 +434,7 @@ void Network::retry_dial(Peer& peer, Milliseconds delay) {
 void Network::finish_dial(Peer& peer, Result<void> result) {
   const auto dial = std::move(peer.dial);
   if (dial) {
+    if (dial->by_send) --dials_by_sends_;
     dial->timer.cancel();
     dial->hold_timer.cancel();
     if (dial->channel && dial->channel != peer.up)
@@ -431,15 +442,27 @@ void Network::finish_dial(Peer& peer, Result<void> result) {
   }
   auto waiters = std::exchange(peer.waiters, {});
   if (!result && !peer.up) {
-    counters_.dials_failed += 1;
     const auto now = monotonic_now();
-    counters_.signals_dropped += peer.outbox->set_down(now + dial_failures_.failed(peer.name, now));
-    note(FlightEntry::Kind::dial_failed, peer.name.text(), result.error().message());
-    logger_->info("cannot connect to {}: {}", peer.name.text(), result.error().message());
-    if (events_.unreachable) events_.unreachable(peer.name, result.error());
-    if (events_.writable) events_.writable(peer.name);
+    lose_waiting(peer, result.error(), now + dial_failures_.failed(peer.name, now));
   }
   for (auto& waiter : waiters) waiter(result);
+}
+
+/// The peer cannot be reached: what was sent to it is lost, and no send dials it before `retry_at`.
+void Network::lose_waiting(Peer& peer, const Error& error, MonotonicTime retry_at) {
+  counters_.dials_failed += 1;
+  counters_.signals_dropped += peer.outbox->set_down(retry_at);
+  note(FlightEntry::Kind::dial_failed, peer.name.text(), error.message());
+  if (!failure_lines_.take(monotonic_now())) {
+    ++failures_unlogged_;
+  } else if (const auto others = std::exchange(failures_unlogged_, 0); others > 0) {
+    logger_->info("cannot connect to {}: {} ({} other failures are not logged)", peer.name.text(), error.message(),
+                  others);
+  } else {
+    logger_->info("cannot connect to {}: {}", peer.name.text(), error.message());
+  }
+  if (events_.unreachable) events_.unreachable(peer.name, error);
+  if (events_.writable) events_.writable(peer.name);
 }
 
 // Accepting.

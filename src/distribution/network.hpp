@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/log.hpp"
+#include "base/token_bucket.hpp"
 #include "distribution/auth/pin_writer.hpp"
 #include "distribution/channel.hpp"
 #include "distribution/detector.hpp"
@@ -94,6 +95,9 @@ struct NetworkConfig {
   Milliseconds retry_after_min{
       200};  ///< After a failed dial no send dials for this long, doubled with each failure ...
   Milliseconds retry_after_max{10'000};  ///< ... up to this.
+  /// Dials that sends have begun and that go on, as many as strangers may have half open here. A send that would begin
+  /// one more is lost, as to a node that cannot be reached. Dials by `connect` are not counted.
+  std::size_t dials_by_sends_max = 1024;
   bool auto_connect = true;
   bool migrate_on_change = true;           ///< Channels that we dialled move when their local address has gone.
   Milliseconds idle_sweep{60'000};         ///< How often idle channels are looked for.
@@ -196,6 +200,7 @@ class Network {
   void dial_ended(Peer& peer, const std::shared_ptr<Channel>& channel, const ChannelEnd& end);
   void retry_dial(Peer& peer, Milliseconds delay);
   void finish_dial(Peer& peer, Result<void> result);
+  void lose_waiting(Peer& peer, const Error& error, MonotonicTime retry_at);
   /// The peer of a dial that is still the same one; nothing otherwise.
   Peer* dialled(const Atom& node, std::uint64_t number);
 
@@ -242,6 +247,9 @@ class Network {
   std::unique_ptr<quic::Endpoint> endpoint_;
   Detector detector_;
   DialFailures dial_failures_;
+  TokenBucket failure_lines_;            ///< Of the log.
+  std::uint64_t failures_unlogged_ = 0;  ///< Since the last line.
+  std::size_t dials_by_sends_ = 0;       ///< In progress.
   std::uint64_t next_epoch_ = 1;
   MonotonicTime next_idle_sweep_{};
   bool stopped_ = false;

@@ -20,6 +20,7 @@ struct Network::Dial {
   MonotonicTime deadline{};
   std::shared_ptr<Channel> channel;      ///< The current attempt.
   bool by_adapter = false;               ///< It goes by one.
+  bool by_send = false;                  ///< Nobody asked for it but a send.
   boost::asio::steady_timer timer;       ///< Of the current attempt, or of the next one.
   boost::asio::steady_timer hold_timer;  ///< Of the peer's attempt, while it is held.
   Error last_error{Errc::timeout};

@@ -1,7 +1,9 @@
 // Channels come back by themselves when somebody sends, and not at the expense of everybody else.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
+#include <future>
 #include <string>
 #include <thread>
 
@@ -34,6 +36,37 @@ TEST(Reconnect, sends_to_a_node_that_cannot_be_reached_dial_only_after_a_pause) 
   // Between them lie 200, 400 and 800 ms at least in which sends are refused at once.
   EXPECT_GE(std::chrono::steady_clock::now() - from, 1400ms);
   EXPECT_GT(refused, 0U);
+}
+
+TEST(Reconnect, sends_dial_a_bounded_number_of_nodes_at_once_and_their_failures_leave_the_log_readable) {
+  constexpr std::uint64_t dials_max = 1024;
+  std::promise<void> release;
+  const std::shared_future<void> released = release.get_future().share();
+  std::atomic<std::uint64_t> lines{0};
+  Cluster cluster;
+  Node& a = cluster.start("a", [&](NodeConfig& config) {
+    config.discovery_backends = {"held"};
+    config.discovery_functions["held"] = [released](const NodeName& /*node*/) -> Result<std::string> {
+      released.wait();
+      return fail(Errc::not_found, "nowhere");
+    };
+    config.log_sink = [&lines](LogLevel /*level*/, std::string_view line) {
+      if (line.find("cannot connect to") != std::string_view::npos) ++lines;
+    };
+  });
+  const auto send_to = [&a](std::uint64_t number) {
+    const NodeName node("x" + std::to_string(number) + "@127.0.0.1");
+    return a.send(RemoteName(Atom("anybody"), node), Atom("hello"));
+  };
+  for (std::uint64_t number = 0; number < dials_max + 10; ++number) EXPECT_TRUE(send_to(number).has_value());
+  EXPECT_TRUE(becomes_true([&] { return a.statistics().dials_failed == 10; }));
+  EXPECT_EQ(a.statistics().dials, dials_max);
+  release.set_value();
+  EXPECT_TRUE(becomes_true([&] { return a.statistics().dials_failed == dials_max + 10; }));
+  EXPECT_GT(lines, 0U);
+  EXPECT_LT(lines, dials_max / 2);
+  EXPECT_TRUE(send_to(dials_max + 100).has_value());
+  EXPECT_TRUE(becomes_true([&] { return a.statistics().dials == dials_max + 1; })) << "the places are free again";
 }
 
 TEST(Reconnect, a_send_after_the_peer_has_come_back_connects_again) {
