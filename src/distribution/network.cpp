@@ -182,7 +182,11 @@ SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_k
       if (!may_leave(signal, node, snapshot.peer_creation, snapshot.flags)) return SendOutcome::accepted;
       auto message = encode_message(signal, snapshot.flags, stream_key, outbox->next_sequence());
       pushed = outbox->push(snapshot.epoch, std::move(message), must);
-      if (pushed.wake) wake(node, outbox);
+      if (pushed.outcome == Outbox::Pushed::unread) {
+        if (pushed.wake) close_unread(node, snapshot.epoch);
+      } else if (pushed.wake) {
+        wake(node, outbox);
+      }
     } else {
       const std::size_t bytes = weight(signal);
       pushed = outbox->push_waiting(std::move(signal), stream_key, bytes, must, config_.auto_connect, monotonic_now());
@@ -193,7 +197,8 @@ SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_k
   switch (pushed.outcome) {
     case Outbox::Pushed::accepted: return SendOutcome::accepted;
     case Outbox::Pushed::busy: return SendOutcome::busy;
-    case Outbox::Pushed::full: counters_.signals_dropped += 1; return SendOutcome::full;
+    case Outbox::Pushed::full:
+    case Outbox::Pushed::unread: counters_.signals_dropped += 1; return SendOutcome::full;
     case Outbox::Pushed::stale:
     case Outbox::Pushed::refused: break;
   }
@@ -211,11 +216,16 @@ SendOutcome Network::send_on(const Atom& node, std::uint64_t epoch, Signal&& sig
   if (!may_leave(signal, node, snapshot.peer_creation, snapshot.flags)) return SendOutcome::accepted;
   auto message = encode_message(signal, snapshot.flags, stream_key, outbox->next_sequence());
   const auto pushed = outbox->push(epoch, std::move(message), essential(signal.control));
-  if (pushed.wake) wake(node, outbox);
+  if (pushed.outcome == Outbox::Pushed::unread) {
+    if (pushed.wake) close_unread(node, epoch);
+  } else if (pushed.wake) {
+    wake(node, outbox);
+  }
   switch (pushed.outcome) {
     case Outbox::Pushed::accepted: return SendOutcome::accepted;
     case Outbox::Pushed::busy: return SendOutcome::busy;
-    case Outbox::Pushed::full: return SendOutcome::full;
+    case Outbox::Pushed::full:
+    case Outbox::Pushed::unread: return SendOutcome::full;
     case Outbox::Pushed::stale:
     case Outbox::Pushed::refused: break;
   }
@@ -641,6 +651,18 @@ void Network::close_channel(Peer& peer, const char* why) {
   const auto channel = peer.up;
   take_down(peer, Atom(why));
   channel->close(why);
+}
+
+void Network::close_unread(const Atom& node, std::uint64_t epoch) {
+  post([this, node, epoch] {
+    const auto found = peers_.find(node);
+    if (found == peers_.end() || !found->second->up || found->second->up->epoch() != epoch) return;
+    logger_->warn("the connection to {} is closed: it does not read the answers to what it asks, {} bytes wait",
+                  node.text(), found->second->outbox->waiting_bytes());
+    const auto channel = found->second->up;
+    take_down(*found->second, Atom("connection_closed"));
+    channel->close("the answers are not read");
+  });
 }
 
 DeliverOutcome Network::channel_signal(Channel& channel, Signal&& signal) {

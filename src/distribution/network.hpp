@@ -220,6 +220,8 @@ class Network {
   void probe(Peer& peer, MonotonicTime now);
   void close_idle(MonotonicTime now);
   void close_channel(Peer& peer, const char* why);
+  /// More answers wait than a peer that reads can have: the channel goes, and they with it.
+  void close_unread(const Atom& node, std::uint64_t epoch);
 
   // Paths, in network_paths.cpp.
   void channel_path(Channel& channel, const quic::PathChange& change);

@@ -14,7 +14,10 @@ Outbox::Snapshot Outbox::snapshot() const {
 Outbox::PushResult Outbox::push(std::uint64_t epoch, OutgoingMessage&& message, bool essential) {
   const std::lock_guard lock(mutex_);
   if (state_ != State::up || epoch != epoch_) return {Pushed::stale};
-  if (!essential && queued() >= limits_.bytes_max) return {Pushed::full};
+  if (is_full(essential)) {
+    if (!essential) return {Pushed::full};
+    return {Pushed::unread, !std::exchange(unread_told_, true)};
+  }
   bytes_ += message.bytes;
   messages_.push_back(std::move(message));
   const bool wake = messages_.size() == 1;
@@ -35,7 +38,7 @@ Outbox::PushResult Outbox::push_waiting(Signal&& signal, const Pid& stream_key, 
   const std::lock_guard lock(mutex_);
   if (state_ == State::up) return {Pushed::stale};
   if (state_ == State::down && (!may_dial || now < retry_at_)) return {Pushed::refused};
-  if (!essential && queued() >= limits_.bytes_max) return {Pushed::full};
+  if (is_full(essential)) return {Pushed::full};
   const bool wake = state_ == State::down;
   state_ = State::dialing;
   bytes_ += bytes;
@@ -63,6 +66,7 @@ std::deque<WaitingSignal> Outbox::set_up(std::uint64_t epoch, std::uint64_t flag
   }
   messages_.clear();
   bytes_ = 0;
+  unread_told_ = false;
   state_ = State::up;
   epoch_ = epoch;
   flags_ = flags;

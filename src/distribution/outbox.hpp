@@ -1,12 +1,14 @@
 // Messages on their way to one peer: filled by any thread, emptied by the transport thread.
 //
 // A message is encoded on the thread that sends it, so that the transport thread only moves buffers. Its bound is in
-// bytes: above `busy_bytes` senders are told to wait, above `bytes_max` what is not essential is refused. While a
-// channel is being set up its flags are not known yet; signals then wait unencoded, with the same bounds.
+// bytes: above `busy_bytes` senders are told to wait, above `bytes_max` what is not essential is refused, and above
+// four times that the channel is given up. While a channel is being set up its flags are not known yet; signals then
+// wait unencoded, with the same bounds.
 //
 // Thread safe. Order: messages pushed by one thread leave in that order.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <boost/container/small_vector.hpp>
 #include <cstdint>
@@ -42,13 +44,23 @@ class Outbox {
   struct Limits {
     std::size_t busy_bytes;  ///< Senders wait above this.
     std::size_t bytes_max;   ///< Above this `push` refuses what `essential` does not mark.
+    /// Above this everything is refused. Answers to an honest peer stay far below: a million ends of processes are some
+    /// 100 MB, and it reads them.
+    [[nodiscard]] constexpr std::size_t essential_bytes_max() const noexcept {
+      constexpr std::size_t least = 4UL * 1024 * 1024;
+      constexpr std::size_t times = 4;
+      return std::max(times * bytes_max, least);
+    }
   };
 
   enum class State : std::uint8_t { down, dialing, up };
-  enum class Pushed : std::uint8_t { accepted, busy, full, stale, refused };
+  /// `unread`: the peer does not read what it is sent, and the channel is to be closed.
+  enum class Pushed : std::uint8_t { accepted, busy, full, unread, stale, refused };
   struct PushResult {
     Pushed outcome;
-    bool wake = false;  ///< The transport thread must be told: nothing was waiting before, or a dial is wanted.
+    /// The transport thread must be told: nothing was waiting before, or a dial is wanted; with `unread`, for the first
+    /// time on this channel.
+    bool wake = false;
   };
   struct Snapshot {
     State state;
@@ -61,12 +73,14 @@ class Outbox {
 
   [[nodiscard]] Snapshot snapshot() const;
   /// Queues an encoded message for the channel `epoch`; `stale` when that channel is gone. Essential messages (answers,
-  /// exit signals) are accepted above the upper bound: their number is bounded by what the peer asked for.
+  /// exit signals) are accepted above the upper bound, since somebody waits for them, up to one of their own: a peer
+  /// can ask for any number of them and read none.
   PushResult push(std::uint64_t epoch, OutgoingMessage&& message, bool essential);
   /// Whether senders are to wait. If so, `set_transport_queue` tells when they may go on.
   bool await_room();
   /// Queues a signal while no channel is up, and asks for a dial when none is in progress. `stale`: a channel came up
-  /// meanwhile. `refused`: the last dial failed a moment ago, or dialing is not wanted.
+  /// meanwhile. `refused`: the last dial failed a moment ago, or dialing is not wanted. Essential ones that are above
+  /// their bound find it `full`.
   /// `signal` is moved from only when it was accepted (or busy).
   PushResult push_waiting(Signal&& signal, const Pid& stream_key, std::size_t bytes, bool essential, bool may_dial,
                           MonotonicTime now);
@@ -102,6 +116,9 @@ class Outbox {
 
  private:
   [[nodiscard]] std::size_t queued() const noexcept { return bytes_ + transport_bytes_; }
+  [[nodiscard]] bool is_full(bool essential) const noexcept {
+    return queued() >= (essential ? limits_.essential_bytes_max() : limits_.bytes_max);
+  }
 
   const Limits limits_;
   std::atomic<std::uint64_t> sequence_{1};
@@ -116,6 +133,7 @@ class Outbox {
   std::deque<WaitingSignal> waiting_;
   std::size_t bytes_ = 0;            ///< In messages_ and waiting_.
   std::size_t transport_bytes_ = 0;  ///< In the QUIC send queue.
+  bool unread_told_ = false;         ///< Somebody was told `unread` to close this channel.
   bool senders_wait_ = false;        ///< Somebody was told `busy` since the last time the queue was short.
 };
 
