@@ -74,6 +74,10 @@ unsigned arity_of(std::uint32_t op) noexcept {
 }  // namespace
 
 /// Reads one control tuple from the front. The first thing that is wrong is kept; after it everything reads as empty.
+/// Options are a handful of atoms and numbers. They are decoded before anybody knows whether the rest of the message
+/// comes, and a peer can have begun many messages.
+constexpr std::size_t spawn_options_bytes_max = 64UL * 1024;
+
 class ControlReader {
  public:
   ControlReader(ControlDecoder& decoder, ByteView bytes) noexcept : decoder_(decoder), bytes_(bytes) {}
@@ -119,7 +123,8 @@ class ControlReader {
   Ref reference(std::string_view what);
   PidOrName pid_or_name(std::string_view what);
   void skip() { static_cast<void>(term()); }
-  Term term();
+  /// Of at most so many bytes.
+  Term term(std::size_t bytes_max = std::numeric_limits<std::size_t>::max());
   unsigned tuple_arity();
 
   // Ownership.
@@ -253,13 +258,13 @@ PidOrName ControlReader::pid_or_name(std::string_view what) {
   return pid(what);
 }
 
-Term ControlReader::term() {
+Term ControlReader::term(std::size_t bytes_max) {
   DecodeOptions options;
   options.limits = peer_limits;
   options.version_byte = false;
   options.allow_trailing = true;
   options.allow_compressed = false;
-  auto decoded = decode_term(bytes_.subspan(at_), options);
+  auto decoded = decode_term(bytes_.subspan(at_, std::min(bytes_max, bytes_.size() - at_)), options);
   if (!decoded) {
     bad("the control message contains an undecodable term");
     return {};
@@ -438,7 +443,7 @@ Control ControlReader::spawn(std::uint32_t op) {
     if (!arity || *arity > std::numeric_limits<std::uint8_t>::max())
       bad("the arity of a spawn request is not in 0..255");
     spawn.arity = static_cast<std::uint8_t>(arity.value_or(0));
-    spawn.options = term();
+    spawn.options = term(spawn_options_bytes_max);
     if (op == operation::spawn_request_tt) skip();
     payload_ = true;
     return spawn;

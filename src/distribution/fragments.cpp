@@ -10,6 +10,18 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
 
+namespace {
+
+/// What the control tuple of a message takes while its fragments come. Only the options of a spawn request have no
+/// fixed size; once decoded they may take some times their encoding. The others are bounded by the number of sequences.
+std::size_t kept_bytes(const Control& control) {
+  constexpr std::size_t decoded_per_byte = 16;
+  const auto* spawn = std::get_if<SpawnRequest>(&control);
+  return spawn == nullptr ? 0 : decoded_per_byte * encoded_size(spawn->options, false);
+}
+
+}  // namespace
+
 Result<void> Reassembler::append(Open& open, ByteView part) {
   if (part.size() > limits_.message_bytes_max - open.message.payload.size()) {
     return fail(Errc::limit_exceeded, "a message in fragments is larger than limits.message_bytes_max");
@@ -43,11 +55,16 @@ Result<std::optional<Reassembler::Complete>> Reassembler::first(std::uint64_t st
   open.expected = std::min(static_cast<std::size_t>(fragment.count) * fragment.body.size(), limits_.message_bytes_max);
   open.message.wanted = decoded.control.has_value();
   if (decoded.control) open.message.control = std::move(*decoded.control);
+  const std::size_t kept = kept_bytes(open.message.control);
+  if (kept > limits_.open_bytes_max - open_bytes_) {
+    return fail(Errc::limit_exceeded, "the messages that are not complete are larger than what a peer may have open");
+  }
+  open_bytes_ += kept;
   if (auto appended = append(open, fragment.body.subspan(decoded.used)); !appended) {
     return std::unexpected(appended.error());
   }
   if (open.left == 0) {
-    open_bytes_ -= open.message.payload.size();
+    open_bytes_ -= kept + open.message.payload.size();
     return std::move(open.message);
   }
   open_.emplace(key, std::move(open));
@@ -63,7 +80,7 @@ Result<std::optional<Reassembler::Complete>> Reassembler::next(std::uint64_t str
   --open.left;
   if (open.left > 0) return std::nullopt;
   Complete complete = std::move(open.message);
-  open_bytes_ -= complete.payload.size();
+  open_bytes_ -= kept_bytes(complete.control) + complete.payload.size();
   open_.erase(found);
   return complete;
 }

@@ -616,6 +616,45 @@ TEST(Fragments, that_are_complete_do_not_count_towards_the_bounds) {
   }
 }
 
+SpawnRequest spawn_with(const Term& options) {
+  SpawnRequest spawn;
+  spawn.request = Ref{ours().node, ours().creation, 3, {1, 2, 3, 0, 0}};
+  spawn.from = ours();
+  spawn.group_leader = ours();
+  spawn.module = Atom("jobs");
+  spawn.function = Atom("run");
+  spawn.options = options;
+  return spawn;
+}
+
+TEST(Fragments, that_begin_with_large_options_of_a_spawn_count_them) {
+  FragmentLimits limits;
+  limits.open_bytes_max = 1024UL * 1024;
+  const Control large = spawn_with(Term::binary(Bytes(30'000, 'x')));
+  EXPECT_EQ(outcome({{4, first_fragment(1, 2, {}, large)},
+                     {4, first_fragment(2, 2, {}, large)},
+                     {4, first_fragment(3, 2, {}, large)}},
+                    limits),
+            (Results{"-", "-", "limit_exceeded"}));
+  const Bytes arguments = encode_term(Term(), {.version_byte = false});
+  MessageReader reader(receiver(), offered_flags, limits);
+  for (int message = 0; message < 10; ++message) {
+    ASSERT_TRUE(reader.read(4, frame_of(first_fragment(5, 2, {}, large))).has_value());
+    EXPECT_GT(reader.fragments().open_bytes(), 30'000U);
+    const auto read = reader.read(4, frame_of(next_fragment(5, 1, arguments)));
+    ASSERT_TRUE(read.has_value() && read->has_value());
+    EXPECT_EQ(reader.fragments().open_bytes(), 0U);
+  }
+}
+
+TEST(Fragments, with_options_of_a_spawn_beyond_their_bound_are_refused) {
+  const auto begin = [](std::size_t bytes) {
+    return Results{outcome({{4, first_fragment(1, 2, {}, spawn_with(Term::binary(Bytes(bytes, 'x'))))}})};
+  };
+  EXPECT_EQ(begin(60'000), Results{"-"});
+  EXPECT_EQ(begin(70'000), Results{"malformed_term"});
+}
+
 TEST(Messages, that_are_whole_need_their_payload) {
   Bytes whole{envelope_version, envelope_whole, 0};
   encode_control_to({Send{ours(), theirs()}, Term()}, offered_flags, whole);
