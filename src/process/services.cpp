@@ -1,5 +1,6 @@
 // Processes that every node has, and the functions that peers may run. Source: protocol document 08,
 // sections 4.5, 6.2, 7.2, 7.4, 7.5.
+#include <algorithm>
 #include <functional>
 #include <utility>
 
@@ -175,15 +176,21 @@ std::optional<RexCall> as_rex_call(const Term& request, const char* tag) {
 
 using Answer = std::function<void(Process&, Term)>;
 
-/// Runs it on a process of its own, which then answers.
-void run_rex_call(System& system, RexCall&& request, const Answer& tell) {
+/// Runs it on a process of its own, which then answers. It ends early when the channel to the caller's node does.
+void run_rex_call(System& system, const Atom& caller, RexCall&& request, const Answer& tell) {
   const auto state = system.make_for_peer([&system, call = std::move(request.call), tell](Process& self) -> Task<> {
     const Term outcome = co_await run_call(self, system, call);
     if (tell) tell(self, rpc_result(outcome));
   });
   if (!state) return;  // as many as may be run: the caller's time limit ends its wait
   if (request.group_leader) state->set_group_leader(*request.group_leader);
+  const bool serves_peer = tell && system.is_connected(caller);
+  const auto peer = serves_peer ? state->watch(caller) : nullptr;
+  const std::uint64_t generation = peer == nullptr ? 0 : peer->generation.load();
+  if (peer != nullptr) state->work_for(caller, generation);
   system.begin(*state);
+  // The channel may have ended before the process was listed as one that hears of it.
+  if (peer != nullptr && !system.is_connected(caller)) state->tell(new Event(NodeGone{caller, generation}));
 }
 
 /// Answers the capability probe of every Erlang node that comes up, and the calls of C nodes.
@@ -195,11 +202,11 @@ Task<> rex(Process& self, System& system) {
       if (!request) request = as_rex_call(call->second, "block_call");
       const CallFrom from = call->first;
       if (!request) continue;
-      run_rex_call(system, std::move(*request), [&system, from](Process& worker, Term result) {
+      run_rex_call(system, from.pid.node, std::move(*request), [&system, from](Process& worker, Term result) {
         answer_call(worker, system, from, std::move(result));
       });
     } else if (const auto cast = as_cast(message)) {
-      if (auto request = as_rex_call(*cast, "cast")) run_rex_call(system, std::move(*request), {});
+      if (auto request = as_rex_call(*cast, "cast")) run_rex_call(system, self.pid().node, std::move(*request), {});
     } else if (message.is_tuple(2) && message[0].is_pid()) {
       const Pid from = *message[0].as_pid();
       const Term& what = message[1];
@@ -213,7 +220,7 @@ Task<> rex(Process& self, System& system) {
         const Term got = known ? node : Term::tuple_of(Atom("nonexisting_name"), what[1]);
         answer(self, system, from, Term::tuple_of(Atom("rex"), node, got));
       } else if (auto request = as_rex_call(what, "call")) {
-        run_rex_call(system, std::move(*request), [&system, from](Process& worker, Term result) {
+        run_rex_call(system, from.node, std::move(*request), [&system, from](Process& worker, Term result) {
           answer(worker, system, from, Term::tuple({Atom("rex"), std::move(result)}));
         });
       }
@@ -232,10 +239,14 @@ Task<> run_spawned(Process& self, System& system, Atom module, Atom function, Te
   throw ExitProcess{Term::tuple_of(Atom("undef"), undefined(call))};
 }
 
+bool is_erpc_call(const SpawnRequest& request) {
+  return request.module == "erpc" && request.function == "execute_call" && request.arity == 4;
+}
+
 /// The process that a spawn request makes.
 Task<> run_request(Process& self, System& system, SpawnRequest request, distribution::Payload payload) {
   const bool cast = request.module == "erpc" && request.function == "execute_cast" && request.arity == 3;
-  const bool call = request.module == "erpc" && request.function == "execute_call" && request.arity == 4;
+  const bool call = is_erpc_call(request);
   auto arguments = distribution::decode_payload(payload);
   if (!arguments || !arguments->is_proper_list()) throw ExitProcess{Atom("badarg")};
   if (!cast && !call) {
@@ -277,7 +288,8 @@ Task<Result<Term>> gen_call(const System& system, Process& self, std::vector<Ter
   if (!server || !limit || *limit < 0)
     co_return fail(Errc::invalid_argument, "gen_server:call(Server, Request, Milliseconds)");
   if (!is_at_hand(system, *server)) co_return not_at_hand();
-  co_return co_await self.call(*server, arguments[1], std::chrono::milliseconds(*limit));
+  const auto waits = std::min(system.config().remote_call_max, std::chrono::milliseconds(*limit));
+  co_return co_await self.call(*server, arguments[1], waits);
 }
 
 Task<Result<Term>> gen_cast(const System& system, Process& self, std::vector<Term> arguments) {
@@ -359,6 +371,8 @@ void System::handle_spawn(Signal&& signal, const Origin& origin) {
   state->set_group_leader(request.group_leader);
   const auto peer = state->watch(from);
   const std::uint64_t generation = peer == nullptr ? 0 : peer->generation.load();
+  // Only who asked gets the result of `erpc:call`. What was spawned to stay is no business of the channel.
+  if (peer != nullptr && is_erpc_call(request)) state->work_for(from, generation);
   std::uint32_t flags = 0;
   if (options->first) {
     state->add_link(request.from, generation);

@@ -429,6 +429,10 @@ bool State::on_node_gone(const NodeGone& gone) {
   const auto lost = [&](const Atom& node, std::uint64_t generation) {
     return node == gone.node && generation <= gone.generation;
   };
+  if (client_ && lost(client_->node, client_->generation)) {
+    exit_reason_ = reason;
+    return false;
+  }
   std::erase_if(relations_->watchers,
                 [&](const auto& entry) { return lost(entry.second.watcher.node, entry.second.generation); });
   std::vector<Pid> broken;

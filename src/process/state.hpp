@@ -99,6 +99,9 @@ class State : public std::enable_shared_from_this<State> {
     relations().watchers.emplace(ref, Watcher{watcher, pid_, generation, {}});
   }
   void set_group_leader(const Pid& pid) { relations().group_leader = pid; }
+  /// The process works for somebody on this node, who alone gets what comes of it: it ends with the channel. `watch`
+  /// was called for the node.
+  void work_for(const Atom& node, std::uint64_t generation) { client_ = Client{node, generation}; }
   /// From now on the process hears of the node's end. Nothing for our own.
   std::shared_ptr<Peer> watch(const Atom& node);
   /// Takes messages of other nodes to the pid of this process. Set before it begins.
@@ -208,6 +211,11 @@ class State : public std::enable_shared_from_this<State> {
   std::shared_ptr<State> addressee_;  ///< The last one here, until the turn is over.
   Task<> task_;
   std::optional<Term> exit_reason_;
+  struct Client {
+    Atom node;
+    std::uint64_t generation = 0;
+  };
+  std::optional<Client> client_;
   std::unique_ptr<Relations> relations_;
 };
 

@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <barrel_p2p/process.hpp>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -53,6 +54,8 @@ struct SystemConfig {
   unsigned workers = 0;  ///< 0: one a core, at most 8.
   std::size_t mailbox_bytes_max = 256UL * 1024 * 1024;
   std::size_t remote_spawns_max = 10'000;
+  /// How long a process that calls a server for a peer waits for the answer at most, whatever the peer asks for.
+  std::chrono::milliseconds remote_call_max{300'000};
   std::size_t remote_relations_max = 1'000'000;        ///< Links and monitors of one peer: about 200 bytes each.
   std::function<void(const std::string&)> log_crash;   ///< A process ended with an exception.
   std::function<void(const std::string&)> log_output;  ///< Output of functions that run on other nodes for us.

@@ -778,6 +778,7 @@ class Answers : public testing::Test {
     config.node = Atom("a@test");
     config.creation = 77;
     config.workers = 1;
+    config.remote_call_max = 1ms;
     return config;
   }
   static Pid at(const char* node) { return {Atom(node), 5, 0, 77}; }
@@ -843,6 +844,72 @@ TEST_F(Answers, of_functions_that_peers_call_dial_nobody_either) {
     EXPECT_TRUE(line.starts_with("b@test ")) << line;
     EXPECT_NE(line.find("is not connected"), std::string::npos) << line;
   }
+}
+
+TEST_F(Answers, of_servers_that_peers_have_us_call_are_awaited_for_a_bounded_time) {
+  const Pid silent = system.spawn([](Process& self) -> Task<> {
+    for (;;) co_await self.receive();
+  });
+  constexpr std::int64_t thirty_years_ms = 1'000'000'000'000;
+  const Term arguments = Term::list_of(silent, 1, thirty_years_ms);
+  tell("rex", call(at("b@test"), Term(1),
+                   Term::tuple_of(Atom("call"), Atom("gen_server"), Atom("call"), arguments, Atom("user"))));
+  const auto heard = hear(1);
+  EXPECT_NE(heard[0].find("no answer within 1 ms"), std::string::npos) << heard[0];
+}
+
+/// What runs on `b` for a caller on `a`, as seen from its function: that it began, and that it is gone.
+class Abandoned : public Processes {
+ protected:
+  struct Held {
+    explicit Held(std::promise<void>& promise) : ended(promise) {}
+    ~Held() { ended.set_value(); }
+    std::promise<void>& ended;
+  };
+  Abandoned() {
+    b.export_function("jobs", "hold", [this](Process& self, std::vector<Term> /*arguments*/) -> Task<Result<Term>> {
+      const Held held(ended);
+      began.set_value();
+      co_return co_await self.receive();
+    });
+  }
+  static bool within(std::promise<void>& promise) {
+    return promise.get_future().wait_for(test::patience) == std::future_status::ready;
+  }
+  std::promise<void> began;
+  std::promise<void> ended;
+};
+
+TEST_F(Abandoned, a_function_called_by_erpc_ends_with_the_channel_of_its_caller) {
+  a.spawn(
+      [](Process& self) -> Task<> { (void)co_await self.call_function("b@test", "jobs", "hold", {}, test::patience); });
+  ASSERT_TRUE(within(began));
+  disconnect();
+  EXPECT_TRUE(within(ended));
+}
+
+TEST_F(Abandoned, a_function_called_by_rex_ends_with_the_channel_of_its_caller) {
+  a.spawn([](Process& self) -> Task<> {
+    const Term call = Term::tuple_of(Atom("call"), Atom("jobs"), Atom("hold"), Term(), Atom("user"));
+    (void)co_await self.call(RemoteName("rex", "b@test"), call, test::patience);
+  });
+  ASSERT_TRUE(within(began));
+  disconnect();
+  EXPECT_TRUE(within(ended));
+}
+
+TEST_F(Abandoned, a_process_that_was_spawned_stays) {
+  const auto made = run<Pid>(a, [](Process& self) -> Task<Pid> {
+    Process::SpawnOptions options;
+    options.monitor = true;
+    const auto spawned = co_await self.spawn_on("b@test", RemoteFunction("jobs", "hold"), options);
+    co_return spawned->pid;
+  });
+  ASSERT_TRUE(within(began));
+  disconnect();
+  ASSERT_TRUE(b.send(made, Atom("over")).has_value());
+  EXPECT_TRUE(within(ended)) << "by its message, which a process that is gone does not get";
+  EXPECT_EQ(b.counters().dropped_no_process, 0U);
 }
 
 /// What a peer answers to a spawn request in a way that no honest one does.
