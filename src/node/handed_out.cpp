@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "node/watch_processes.hpp"
-
 namespace barrel_p2p {
 inline namespace v0 {
 namespace node {
@@ -20,19 +18,16 @@ services::Now now() { return {monotonic_now(), wall_now()}; }
 }  // namespace
 
 HandedOut::HandedOut(process::System& system, std::function<void(std::function<void()>)> post)
-    : system_(system), post_(std::move(post)), liveness_(config_of(system)) {}
-
-void HandedOut::start() {
-  watcher_ = system_.spawn([this](Process& self) {
-    return watch_processes(self, [this](const Pid& pid, const Term& reason) {
-      post_([this, pid, reason] {
+    : system_(system),
+      post_(std::move(post)),
+      liveness_(config_of(system)),
+      watched_(system, post_, [this](const Pid& pid, const Term& reason) {
         liveness_.down(pid, reason, now(), effects_);
         if (liveness_.has_ended(pid)) ended_.set(pid, true);
         carry_out();
-      });
-    });
-  });
-}
+      }) {}
+
+void HandedOut::start() { watched_.start(); }
 
 bool HandedOut::has_ended(const Pid& pid) const {
   bool ended = false;
@@ -62,9 +57,13 @@ void HandedOut::tick(const services::Now& now) {
 void HandedOut::carry_out() {
   for (const auto& effect : effects_) {
     const auto* watch = std::get_if<services::Watch>(&effect);
-    const Pid& pid = watch != nullptr ? watch->pid : std::get<services::Unwatch>(effect).pid;
-    system_.send_local(watcher_, Term::tuple({Atom(watch != nullptr ? "watch" : "unwatch"), pid}));
-    if (watch == nullptr) ended_.erase(pid);
+    if (watch != nullptr) {
+      watched_.watch(watch->pid);
+    } else {
+      const Pid& pid = std::get<services::Unwatch>(effect).pid;
+      watched_.unwatch(pid);
+      ended_.erase(pid);
+    }
   }
   effects_.clear();
 }

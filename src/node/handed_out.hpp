@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "node/concurrent_table.hpp"
+#include "node/watch_processes.hpp"
 #include "process/system.hpp"
 #include "services/pid_liveness.hpp"
 
@@ -38,7 +39,7 @@ class HandedOut {
   services::PidLiveness liveness_;
   services::Effects effects_;
   ConcurrentTable<Pid, bool> ended_;  ///< Of all that are watched or have ended.
-  Pid watcher_;
+  WatchedProcesses watched_;
 };
 
 }  // namespace node

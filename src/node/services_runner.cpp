@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/prng.hpp"
-#include "node/watch_processes.hpp"
 #include "replication/digest_tree.hpp"
 #include "term/box.hpp"
 
@@ -88,6 +87,9 @@ ServicesRunner::ServicesRunner(ServicesRunnerConfig config, SerialExecutor& exec
       placement_(config_.services.placement.ring_size),
       maps_(system),
       members_{config_.services.own},
+      watched_(
+          system, [this](Call work) { wake(queue_.push(std::move(work))); },
+          [this](const Pid& pid, const Term& reason) { machine_.process_down(pid, reason, now(), effects_); }),
       handed_out_(system, [this](Call work) { wake(queue_.push(std::move(work))); }),
       service_pids_(system),
       shard_pids_(system),
@@ -154,12 +156,7 @@ void ServicesRunner::listen() {
 }
 
 void ServicesRunner::start() {
-  watcher_ = system_.spawn([this](Process& self) {
-    return watch_processes(self, [this](const Pid& pid, const Term& reason) {
-      wake(queue_.push(Call([this, pid, reason] { machine_.process_down(pid, reason, now(), effects_); })));
-    });
-  });
-  if (!system_.register_name(Atom("barrel_p2p_registry"), watcher_)) {
+  if (!system_.register_name(Atom("barrel_p2p_registry"), watched_.start())) {
     logger_->warn("the name barrel_p2p_registry is taken by another process");
   }
   machine_.registry().ask_as(spawn_replies(&ServicesRunner::take_registrations), [this] { return system_.make_ref(); });
@@ -640,13 +637,9 @@ void ServicesRunner::answer_held() {
   }
 }
 
-void ServicesRunner::carry_out(services::Watch& effect) {
-  system_.send_local(watcher_, Term::tuple({Atom("watch"), effect.pid}));
-}
+void ServicesRunner::carry_out(services::Watch& effect) { watched_.watch(effect.pid); }
 
-void ServicesRunner::carry_out(services::Unwatch& effect) {
-  system_.send_local(watcher_, Term::tuple({Atom("unwatch"), effect.pid}));
-}
+void ServicesRunner::carry_out(services::Unwatch& effect) { watched_.unwatch(effect.pid); }
 
 void ServicesRunner::carry_out(services::ServiceChanged& effect) {
   auto all = machine_.registry().lookup(effect.name);

@@ -48,6 +48,7 @@
 #include "node/placement_view.hpp"
 #include "node/serial_executor.hpp"
 #include "node/subscribers.hpp"
+#include "node/watch_processes.hpp"
 #include "process/system.hpp"
 #include "replication/store.hpp"
 #include "services/router.hpp"
@@ -159,7 +160,7 @@ class ServicesRunner {
   /// For handles that the program holds.
   [[nodiscard]] const std::shared_ptr<Gate<ServicesRunner>>& gate() const noexcept { return gate_; }
   /// The process that stands for the services of this node.
-  [[nodiscard]] const Pid& owner() const noexcept { return watcher_; }
+  [[nodiscard]] const Pid& owner() const noexcept { return watched_.watcher(); }
   [[nodiscard]] Subscribers<ServiceEvent>& service_events() noexcept { return service_events_; }
   [[nodiscard]] PidSubscribers& service_pids() noexcept { return service_pids_; }
   [[nodiscard]] PidSubscribers& shard_pids() noexcept { return shard_pids_; }
@@ -296,7 +297,6 @@ class ServicesRunner {
   RateLimit log_limit_;
   Queue queue_;
   std::unique_ptr<replication::DurableStore> store_;
-  Pid watcher_;
 
   // The cluster thread's own.
   services::Services machine_;
@@ -309,6 +309,7 @@ class ServicesRunner {
   std::list<Waiter> waiters_;
   std::optional<services::Router> router_;  ///< From `start` on.
   std::unordered_map<services::Ticket, Asking> asking_;
+  WatchedProcesses watched_;
 
   // What is read.
   PlacementView placement_;

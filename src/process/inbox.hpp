@@ -30,6 +30,14 @@ struct TimerFired {
 struct Writable {};
 struct Start {};
 struct Stop {};
+/// For a process of `System::spawn_watcher`. No message is one.
+struct Watch {
+  Ref watch;
+  Pid pid;
+};
+struct Unwatch {
+  Ref watch;
+};
 
 /// What lies in an inbox: a Message or an Event.
 struct Node {
@@ -49,7 +57,7 @@ struct Message final : Node, Recycled {
 };
 
 struct Event final : Node, Recycled {
-  std::variant<distribution::Signal, NodeGone, TimerFired, Writable, Start, Stop> what;
+  std::variant<distribution::Signal, NodeGone, TimerFired, Writable, Start, Stop, Watch, Unwatch> what;
   Atom node;                ///< Where a signal came from; empty for local ones.
   std::uint64_t epoch = 0;  ///< Of the channel that a signal came on.
   explicit Event(distribution::Signal&& signal) : Node(false), what(std::move(signal)) {}
@@ -58,6 +66,8 @@ struct Event final : Node, Recycled {
   explicit Event(Writable writable) : Node(false), what(writable) {}
   explicit Event(Start start) : Node(false), what(start) {}
   explicit Event(Stop stop) : Node(false), what(stop) {}
+  explicit Event(Watch watch) : Node(false), what(std::move(watch)) {}
+  explicit Event(Unwatch unwatch) : Node(false), what(std::move(unwatch)) {}
 };
 
 inline void destroy(Node* node) noexcept {

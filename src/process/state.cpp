@@ -173,6 +173,13 @@ bool State::handle(Node* node) {
     return true;
   }
   if (std::holds_alternative<Start>(event->what)) return ready_ = true;
+  if (const auto* watch = std::get_if<Watch>(&event->what)) {
+    Monitored monitored;
+    monitored.target = watch->pid;
+    monitored.node = watch->pid.node;
+    return monitor(watch->watch, std::move(monitored)), true;
+  }
+  if (const auto* unwatch = std::get_if<Unwatch>(&event->what)) return demonitor(unwatch->watch, false), true;
   exit_reason_ = Term(Atom("shutdown"));  // Stop
   return false;
 }
@@ -373,6 +380,7 @@ bool State::on_down(const distribution::MonitorExit& exit, const Term& reason) {
   const bool spawn = monitored.kind == Monitored::Kind::spawn;
   const distribution::PidOrName& who = spawn ? exit.from : monitored.target;
   const auto* pid = std::get_if<Pid>(&who);
+  if (watched_ended && pid != nullptr) return (*watched_ended)(exit.ref, *pid, reason), true;
   Term what = pid != nullptr ? Term(*pid) : Term::tuple({std::get<Atom>(who), monitored.node});
   deliver(Term::tuple({Atom("DOWN"), exit.ref, Atom("process"), std::move(what), reason}));
   return true;

@@ -68,6 +68,9 @@ struct Relations {
 using Receiver =
     std::function<distribution::DeliverOutcome(const Atom& node, std::uint64_t epoch, distribution::Payload&& payload)>;
 
+/// What a process of `System::spawn_watcher` makes of an end. Called on it; must not block.
+using WatchedEnded = std::function<void(const Ref& watch, const Pid& pid, const Term& reason)>;
+
 class State : public std::enable_shared_from_this<State> {
  public:
   State(System& system, Pid pid, ProcessFunction function);
@@ -106,6 +109,9 @@ class State : public std::enable_shared_from_this<State> {
   std::shared_ptr<Peer> watch(const Atom& node);
   /// Takes messages of other nodes to the pid of this process. Set before it begins.
   std::unique_ptr<const Receiver> receiver;
+  /// Hears of the ends of the monitored in place of the mailbox, where a message could pass for one. Set before it
+  /// begins.
+  std::unique_ptr<const WatchedEnded> watched_ended;
   /// Called once, when the process has ended and before anybody is told.
   std::unique_ptr<std::function<void()>> on_end;
 
@@ -123,6 +129,7 @@ class State : public std::enable_shared_from_this<State> {
   void link(const Pid& other);
   void unlink(const Pid& other);
   Ref monitor(const Destination& target, bool with_alias);
+  void monitor(const Ref& ref, Monitored monitored);
   void demonitor(const Ref& ref, bool flush);
   Ref alias();
   bool unalias(const Ref& alias);

@@ -92,13 +92,17 @@ Ref State::monitor(const Destination& target, bool with_alias) {
     throw std::invalid_argument("an alias cannot be monitored");
   }
   const Ref ref = system_.make_ref(with_alias ? &pid_ : nullptr);
-  if (const auto peer = watch(monitored.node)) monitored.generation = peer->generation.load();
   if (with_alias) relations().aliases.emplace(ref, true);
+  monitor(ref, std::move(monitored));
+  return ref;
+}
+
+void State::monitor(const Ref& ref, Monitored monitored) {
+  if (const auto peer = watch(monitored.node)) monitored.generation = peer->generation.load();
   distribution::Monitor signal{pid_, monitored.target, ref};
   const Atom node = monitored.node;
   relations().monitors.emplace(ref, std::move(monitored));
   system_.route(pid_, node, Signal{std::move(signal), {}});
-  return ref;
 }
 
 void State::demonitor(const Ref& ref, bool flush) {

@@ -40,6 +40,10 @@ unsigned workers_of(const SystemConfig& config) {
   return config.workers != 0 ? config.workers : std::clamp(std::thread::hardware_concurrency(), 1U, workers_max);
 }
 
+Task<> throw_away(Process& self) {
+  for (;;) co_await self.receive();
+}
+
 /// Finds the local process that a signal is for.
 class Addressee {
  public:
@@ -140,12 +144,27 @@ Pid System::spawn(ProcessFunction function) {
 }
 
 Pid System::spawn_receiver(Receiver receiver) {
-  const auto state = make([](Process& self) -> Task<> {
-    for (;;) co_await self.receive();
-  });
+  const auto state = make(throw_away);
   state->receiver = std::make_unique<const Receiver>(std::move(receiver));
   begin(*state);
   return state->pid();
+}
+
+Pid System::spawn_watcher(WatchedEnded ended) {
+  const auto state = make(throw_away);
+  state->watched_ended = std::make_unique<const WatchedEnded>(std::move(ended));
+  begin(*state);
+  return state->pid();
+}
+
+Ref System::watch(const Pid& watcher, const Pid& pid) {
+  Ref watch = make_ref();
+  if (const auto state = find(watcher)) state->tell(new Event(Watch{watch, pid}));
+  return watch;
+}
+
+void System::unwatch(const Pid& watcher, const Ref& watch) {
+  if (const auto state = find(watcher)) state->tell(new Event(Unwatch{watch}));
 }
 
 std::shared_ptr<State> System::find(const Pid& pid) const {

@@ -116,6 +116,12 @@ class System {
   /// sent a message, and a node that guesses a reference could answer in the place of the one that was asked. Messages
   /// of processes here, and to a name of it, are thrown away.
   Pid spawn_receiver(Receiver receiver);
+  /// A process that monitors others for the node itself. `ended` is told of each end, once. Messages to it are thrown
+  /// away: what another process or node sends, through whichever function, is never taken for an end or a wish.
+  Pid spawn_watcher(WatchedEnded ended);
+  /// Of one watcher, watches begin and end in the order of the calls.
+  Ref watch(const Pid& watcher, const Pid& pid);
+  void unwatch(const Pid& watcher, const Ref& watch);
   /// Errors: `overloaded` (the channel's upper bound is reached), `no_connection` (not connected and not being
   /// dialled), `no_process` (a name of this node that nobody bears).
   Result<void> send(const Destination& to, Term message);

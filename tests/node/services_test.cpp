@@ -140,6 +140,19 @@ TEST(Services, the_end_of_a_process_ends_its_services_everywhere) {
   EXPECT_FALSE(nodes[0]->unregister_service("kv"));
 }
 
+TEST(Services, a_message_that_asks_to_look_away_does_not_hide_the_end_of_a_process) {
+  Cluster cluster;
+  Node& node = cluster.start("n0");
+  ServiceLog log(node);
+  const Pid pid = spawn_idle(node);
+  ASSERT_TRUE(node.register_service("kv", pid).has_value());
+  EXPECT_EQ(log.next(), "registered kv n0@127.0.0.1");
+  // As a peer makes this node say it, by `barrel_p2p:send/2` for instance.
+  ASSERT_TRUE(node.send(Atom("barrel_p2p_registry"), Term::tuple({Atom("unwatch"), pid})).has_value());
+  node.exit(pid, Atom("kill"));
+  EXPECT_TRUE(log.until("down kv n0@127.0.0.1 killed"));
+}
+
 TEST(Services, unregistering_is_told_once_to_everybody) {
   Cluster cluster;
   const auto nodes = start_cluster(cluster, 2);

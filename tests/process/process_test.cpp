@@ -102,6 +102,34 @@ TEST_F(Processes, a_receiver_is_told_which_node_sent_to_its_pid_and_hears_of_no_
   EXPECT_TRUE(b.is_alive(pid));
 }
 
+TEST_F(Processes, a_watcher_hears_of_ends_and_obeys_no_message_of_anybody) {
+  const Pid watched = b.spawn(echo);
+  const Pid given_up = b.spawn(echo);
+  std::promise<Term> heard;
+  std::atomic<int> ends{0};
+  const Pid watcher = b.spawn_watcher([&](const Ref& watch, const Pid& pid, const Term& reason) {
+    if (++ends == 1) heard.set_value(Term::tuple({watch, pid, reason}));
+  });
+  ASSERT_TRUE(b.register_name(Atom("watcher"), watcher).has_value());
+  b.unwatch(watcher, b.watch(watcher, given_up));
+  const Ref watch = b.watch(watcher, watched);
+  const std::vector<Term> lies{Term::tuple({Atom("unwatch"), watched}), Term::tuple({Atom("unwatch"), watch}),
+                               Term::tuple({Atom("watch"), watched}),
+                               Term::tuple({Atom("DOWN"), watch, Atom("process"), watched, Atom("lie")})};
+  for (const auto& lie : lies) {
+    ASSERT_TRUE(b.send(watcher, lie).has_value());
+    ASSERT_TRUE(a.send(watcher, lie).has_value());
+    ASSERT_TRUE(a.send(RemoteName("watcher", "b@test"), lie).has_value());
+  }
+  b.exit(given_up, Atom("kill"));
+  b.exit(watched, Atom("kill"));
+  auto first = heard.get_future();
+  ASSERT_EQ(first.wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(first.get(), Term::tuple({watch, watched, Atom("killed")}));
+  EXPECT_EQ(ends, 1);
+  b.stop();  // the watcher goes before what it refers to
+}
+
 TEST_F(Processes, send_and_receive_on_one_node) {
   const Pid server = a.spawn(echo);
   const auto answer = run<Term>(a, [server](Process& self) -> Task<Term> {
