@@ -131,17 +131,6 @@ Result<quic::EndpointConfig> endpoint_config(const NodeConfig& config,
   return endpoint;
 }
 
-distribution::DetectorConfig detector_config(const FailureDetectorConfig& config) {
-  distribution::DetectorConfig detector;
-  detector.keep_alive = config.keep_alive;
-  detector.dead_after = config.dead_after;
-  detector.tick = config.tick;
-  detector.pause_threshold = config.pause_threshold;
-  detector.probe_after = config.probe_after;
-  detector.probe_timeout = config.probe_timeout;
-  return detector;
-}
-
 }  // namespace
 
 Node::Parts::Parts(NodeConfig given)
@@ -229,7 +218,7 @@ Result<void> Node::Parts::open_network() {
   channel.message_bytes_max = config.limits.message_bytes_max;
 
   distribution::NetworkConfig settings;
-  settings.detector = detector_config(config.detector);
+  settings.detector = node::detector_config(config.detector);
   settings.outbox = {config.limits.send_queue_bytes, config.limits.send_queue_bytes_max};
   settings.streams.tags.waiting_max = config.limits.streams_awaiting_tag_max;
   settings.streams.tags.timeout = config.limits.stream_tag_timeout;
@@ -357,7 +346,7 @@ Result<void> Node::Parts::receive_files() {
 }
 
 void Node::Parts::describe() const {
-  const auto worst = detector_config(config.detector);
+  const auto worst = node::detector_config(config.detector);
   logger->info("listening on {}, {}", network->endpoint().local_address().to_string(),
                network->endpoint().statistics().segmentation_offload ? "with segmentation offload"
                                                                      : "without segmentation offload");

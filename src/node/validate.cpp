@@ -4,11 +4,12 @@
 #include <array>
 #include <barrel_p2p/node_name.hpp>
 #include <boost/asio/ip/address.hpp>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "distribution/auth/files.hpp"
-#include "distribution/detector.hpp"
 #include "distribution/discovery.hpp"
 #include "quic/address.hpp"
 #include "services/maps.hpp"
@@ -134,6 +135,10 @@ Result<void> check_times(const NodeConfig& config) {
   }
   if (config.busy_poll < 0us || config.busy_poll > 10ms) return bad("busy_poll_us", "must be between 0 and 10000");
   return {};
+}
+
+Result<void> check_detector(const NodeConfig& config) {
+  return distribution::validate(detector_config(config.detector));
 }
 
 std::string text_of(std::size_t number) { return std::to_string(number); }
@@ -309,6 +314,17 @@ Result<void> check_admin(const NodeConfig& config) {
 
 }  // namespace
 
+distribution::DetectorConfig detector_config(const FailureDetectorConfig& config) {
+  distribution::DetectorConfig detector;
+  detector.keep_alive = config.keep_alive;
+  detector.dead_after = config.dead_after;
+  detector.tick = config.tick;
+  detector.pause_threshold = config.pause_threshold;
+  detector.probe_after = config.probe_after;
+  detector.probe_timeout = config.probe_timeout;
+  return detector;
+}
+
 Result<std::string> admin_token(const AdminConfig& config) {
   if (config.token_file.empty()) return config.token;
   const auto read =
@@ -322,8 +338,8 @@ Result<std::string> admin_token(const AdminConfig& config) {
 
 Result<void> validate(const NodeConfig& config) {
   for (const auto check :
-       {check_addresses, check_cookie, check_certificate, check_limits, check_streams, check_times, check_views,
-        check_membership, check_replication, check_reminders, check_receive, check_admin}) {
+       {check_addresses, check_cookie, check_certificate, check_limits, check_streams, check_times, check_detector,
+        check_views, check_membership, check_replication, check_reminders, check_receive, check_admin}) {
     if (auto checked = check(config); !checked) return checked;
   }
   return {};

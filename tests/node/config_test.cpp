@@ -197,6 +197,35 @@ INSTANTIATE_TEST_SUITE_P(
               "limits.cluster_queue_bytes_max must"}),
     [](const auto& unfit) { return std::string(unfit.param.name); });
 
+class UnfitDetector : public testing::TestWithParam<Unfit> {};
+
+TEST_P(UnfitDetector, is_refused_with_its_key_before_a_node_is_started) {
+  NodeConfig config;
+  config.name = "a@127.0.0.1";
+  GetParam().change(config);
+  const auto good = check_config(config);
+  ASSERT_FALSE(good.has_value());
+  EXPECT_EQ(good.error(), Errc::invalid_config);
+  EXPECT_TRUE(good.error().context().starts_with(GetParam().says)) << good.error().message();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Values, UnfitDetector,
+    testing::Values(Unfit{"hurried", [](NodeConfig& config) { config.detector.keep_alive = 99ms; },
+                          "detector.keep_alive_ms must"},
+                    Unfit{"rash",
+                          [](NodeConfig& config) {
+                            config.detector.keep_alive = 5s;
+                            config.detector.dead_after = 1s;
+                          },
+                          "detector.dead_after_ms must be at least three times detector.keep_alive_ms"},
+                    Unfit{"seldom", [](NodeConfig& config) { config.detector.tick = 1001ms; }, "detector.tick_ms must"},
+                    Unfit{"restless", [](NodeConfig& config) { config.detector.pause_threshold = 499ms; },
+                          "detector.pause_threshold_ms must"},
+                    Unfit{"impatient", [](NodeConfig& config) { config.detector.probe_timeout = 999ms; },
+                          "detector.probe_after_ms must not be negative and detector.probe_timeout_ms"}),
+    [](const auto& unfit) { return std::string(unfit.param.name); });
+
 TEST(Configuration, a_file_that_cannot_be_read_is_named) {
   const auto config = load_config("no/such/file.toml");
   ASSERT_FALSE(config.has_value());
