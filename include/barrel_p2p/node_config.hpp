@@ -147,7 +147,7 @@ struct ReplicationConfig {
   std::chrono::milliseconds service_tombstone_ttl{
       3'600'000};  ///< `service_tombstone_ttl_ms`, from 1000: how long registrations and campaigns that ended, and
                    ///< those of nodes that are gone, are remembered. Longer than any split, or it may bring some back.
-  std::vector<MapAtStart> maps;  ///< `replicated_maps`
+  std::vector<MapAtStart> maps;  ///< `replicated_maps`; no name twice.
   ReminderConfig reminders;
 };
 
@@ -286,8 +286,8 @@ BARREL_P2P_API Result<NodeConfig> parse_config(std::string_view toml, NodeConfig
 /// The same from a file.
 BARREL_P2P_API Result<NodeConfig> load_config(const std::filesystem::path& file, NodeConfig defaults = {});
 /// Every key can be given in the environment too: `limits.connections_max` as `BARREL_P2P_LIMITS_CONNECTIONS_MAX`.
-/// Lists are separated by commas, or written as in TOML; so are tables. Variables of other names are ignored. Errors
-/// name the variable.
+/// Lists are separated by commas, or written as in TOML; so are tables. Each stands in place of the whole list or table
+/// that `config` has. Variables of other names are ignored. Errors name the variable.
 BARREL_P2P_API Result<NodeConfig> override_config(NodeConfig config,
                                                   const std::map<std::string, std::string>& environment);
 /// What `Node::start` checks before it does anything: the error names the key.

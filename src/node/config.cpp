@@ -8,6 +8,7 @@
 #include <functional>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <sstream>
 #include <string>
 #include <system_error>
@@ -151,11 +152,13 @@ Field optional_port(Access access) {
 Result<void> read_static_nodes(const toml::node& value, NodeConfig& config) {
   const auto* table = value.as_table();
   if (table == nullptr) return bad("a table of \"name@host\" = \"address:port\"");
+  std::map<std::string, std::string> nodes;
   for (const auto& [name, address] : *table) {
     const auto* string = address.as_string();
     if (string == nullptr) return bad("a table of \"name@host\" = \"address:port\"");
-    config.static_nodes[std::string(name.str())] = string->get();
+    nodes[std::string(name.str())] = string->get();
   }
+  config.static_nodes = std::move(nodes);
   return {};
 }
 
@@ -255,34 +258,46 @@ std::vector<Key> membership_keys() {
   };
 }
 
+/// One option of a map, or its name.
+Result<void> read_map_option(std::string_view key, const toml::node& value, MapAtStart& map) {
+  const auto wrong = [&](const char* expected) {
+    return fail(Errc::invalid_config, "has " + std::string(key) + ", which must be " + expected);
+  };
+  if (key == "name") {
+    const auto name = value.value_exact<std::string>();
+    if (!name) return wrong("a string");
+    map.name = *name;
+  } else if (key == "persist" || key == "prune_on_peer_down") {
+    const auto flag = value.value_exact<bool>();
+    if (!flag) return wrong("true or false");
+    (key == "persist" ? map.options.persist : map.options.prune_on_node_down) = *flag;
+  } else if (key == "tombstone_ttl_ms") {
+    const auto number = value.value_exact<std::int64_t>();
+    if (!number) return wrong("an integer (milliseconds)");
+    map.options.tombstone_ttl = std::chrono::milliseconds(*number);
+  } else {
+    return fail(Errc::invalid_config,
+                "has a table in which " + std::string(key) +
+                    " is no option of a map: there are name, persist, prune_on_peer_down and tombstone_ttl_ms");
+  }
+  return {};
+}
+
 /// `[[replicated_maps]]`: name, and options.
 Result<void> read_maps(const toml::node& value, NodeConfig& config) {
   const auto* array = value.as_array();
   if (array == nullptr) return bad("an array of tables, each with a name");
+  std::vector<MapAtStart> maps;
   for (const auto& element : *array) {
     const auto* table = element.as_table();
     if (table == nullptr) return bad("an array of tables, each with a name");
     MapAtStart map;
     for (const auto& [key, option] : *table) {
-      const auto flag = option.value_exact<bool>();
-      const auto number = option.value_exact<std::int64_t>();
-      if (const auto name = option.value_exact<std::string>(); key == "name" && name) {
-        map.name = *name;
-      } else if (key == "persist" && flag) {
-        map.options.persist = *flag;
-      } else if (key == "prune_on_peer_down" && flag) {
-        map.options.prune_on_node_down = *flag;
-      } else if (key == "tombstone_ttl_ms" && number) {
-        map.options.tombstone_ttl = std::chrono::milliseconds(*number);
-      } else {
-        return bad(
-            "made of name (a string), persist, prune_on_peer_down (true or false) and tombstone_ttl_ms (an "
-            "integer); " +
-            std::string(key.str()) + " is none of these");
-      }
+      if (auto read = read_map_option(key.str(), option, map); !read) return read;
     }
-    config.replication.maps.push_back(std::move(map));
+    maps.push_back(std::move(map));
   }
+  config.replication.maps = std::move(maps);
   return {};
 }
 

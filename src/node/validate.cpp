@@ -254,8 +254,12 @@ Result<void> check_replication(const NodeConfig& config) {
   if (config.hidden && !replication.maps.empty()) {
     return bad("replicated_maps", "are of no use to a hidden node, which is no member: leave out one of them");
   }
+  std::set<std::string_view> names;
   for (const auto& map : replication.maps) {
     if (auto checked = check_map(map); !checked) return checked;
+    if (!names.insert(map.name).second) {
+      return bad("replicated_maps", "has \"" + map.name + "\" twice: give each map one table, with all its options");
+    }
   }
   return {};
 }

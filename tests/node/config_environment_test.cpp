@@ -47,6 +47,29 @@ TEST(Environment, values_of_every_form_count_more_than_what_was_there) {
   EXPECT_EQ(config->name, "a@127.0.0.1") << "what is not named stays";
 }
 
+TEST(Environment, tables_of_nodes_and_of_maps_stand_in_place_of_those_of_the_file) {
+  const auto file = parse_config(R"(
+name = "a@127.0.0.1"
+[nodes]
+"b@h" = "127.0.0.1:1"
+[[replicated_maps]]
+name = "m"
+)");
+  ASSERT_TRUE(file.has_value()) << file.error().message();
+  const auto config = override_config(*file, {{"BARREL_P2P_NODES", "{ \"c@h\" = \"127.0.0.1:2\" }"},
+                                              {"BARREL_P2P_REPLICATED_MAPS", "[{ name = \"m\", persist = true }]"}});
+  ASSERT_TRUE(config.has_value()) << config.error().message();
+  EXPECT_EQ(config->static_nodes, (std::map<std::string, std::string>{{"c@h", "127.0.0.1:2"}}));
+  ASSERT_EQ(config->replication.maps.size(), 1U);
+  EXPECT_TRUE(config->replication.maps[0].options.persist);
+  EXPECT_TRUE(check_config(*config).has_value());
+
+  const auto none = override_config(*file, {{"BARREL_P2P_NODES", "{}"}, {"BARREL_P2P_REPLICATED_MAPS", "[]"}});
+  ASSERT_TRUE(none.has_value()) << none.error().message();
+  EXPECT_TRUE(none->static_nodes.empty());
+  EXPECT_TRUE(none->replication.maps.empty());
+}
+
 TEST(Environment, what_is_no_value_is_refused_with_the_name_of_the_variable) {
   for (const auto& [variable, value] : Environment{{"BARREL_P2P_LISTEN_PORT", "70000"},
                                                    {"BARREL_P2P_HIDDEN", "maybe"},

@@ -270,7 +270,17 @@ INSTANTIATE_TEST_SUITE_P(
                     std::pair("replica_anti_entropy_ms = 50", "replica_anti_entropy_ms"),
                     std::pair("replicated_maps = 5", "array of tables"),
                     std::pair("[[replicated_maps]]\npersist = true", "replicated_maps"),
-                    std::pair("[[replicated_maps]]\nname = \"m\"\npersit = true", "persit"),
+                    std::pair("[[replicated_maps]]\nname = \"m\"\npersit = true",
+                              "persit is no option of a map: there are name, persist, prune_on_peer_down and "
+                              "tombstone_ttl_ms"),
+                    std::pair("[[replicated_maps]]\nname = \"m\"\npersist = \"yes\"",
+                              "line 1: replicated_maps has persist, which must be true or false"),
+                    std::pair("[[replicated_maps]]\nname = 1", "replicated_maps has name, which must be a string"),
+                    std::pair("[[replicated_maps]]\nname = \"m\"\ntombstone_ttl_ms = 1.5",
+                              "tombstone_ttl_ms, which must be an integer (milliseconds)"),
+                    std::pair("[[replicated_maps]]\nname = \"m\"\n[[replicated_maps]]\nname = \"n\"\n"
+                              "[[replicated_maps]]\nname = \"m\"",
+                              "replicated_maps has \"m\" twice"),
                     std::pair("[[replicated_maps]]\nname = \"m\"\ntombstone_ttl_ms = 5", "tombstone_ttl_ms"),
                     std::pair("hidden = true\n[[replicated_maps]]\nname = \"m\"", "hidden"),
                     std::pair("map_entry_bytes_max = 1", "line 1"), std::pair("service_meta_bytes_max = 1", "line 1"),
