@@ -113,7 +113,9 @@ class BARREL_P2P_API Node {
 
   /// Starts a node: loads or makes its identity and certificate, binds its socket, publishes its address. Blocks for
   /// the disk. Errors: `invalid_config` (names the key), `io_error` (address in use, disk), `permission_denied` and
-  /// `corrupt` (key files).
+  /// `corrupt` (key files, store), `already_registered` (another node has the store open), `limit_exceeded` (more keys
+  /// are revoked than a node keeps, or a file of the configuration is too large), `timeout` (another process holds a
+  /// directory of keys).
   static Result<Node> start(NodeConfig config);
   /// Calls `stop`.
   ~Node();
@@ -196,8 +198,9 @@ class BARREL_P2P_API Node {
   Subscription subscribe(std::function<void(const MembershipEvent&)> callback);
 
   /// Sends to all members, this one included. No order is kept, not even between messages of one sender; each node gets
-  /// it once, or not at all when no path to it works for a minute. Does not wait. Errors: `limit_exceeded` (see
-  /// `GossipConfig`), `overloaded` (too much waits here: try again later), `stopped`.
+  /// it once, or not at all: a node that no path leads to for ten seconds misses it, also sooner when more than 500
+  /// broadcasts come meanwhile, and among Erlang nodes whenever neighbours change. Does not wait. Errors:
+  /// `limit_exceeded` (see `GossipConfig`), `overloaded` (too much waits here: try again later), `stopped`.
   Result<void> broadcast(Term tag, Term payload);
   /// Broadcasts with this tag, on the cluster thread; the callback must not block.
   Subscription subscribe_broadcast(Term tag, std::function<void(const Term& payload)> callback);
@@ -229,7 +232,9 @@ class BARREL_P2P_API Node {
   /// The same without blocking; the callback runs once, on the cluster thread, and must not block.
   void register_service(const ServiceName& name, const Pid& process, Term meta, RegisterOptions options,
                         std::function<void(Result<void>)> done);
-  /// This node's registration, whoever made it. False: there was none. Blocks for the cluster thread.
+  /// This node's registration, whoever made it. False: there was none, or it could not be taken back and stays: too
+  /// much waits here (`limits.cluster_queue_bytes_max`), or the caller is a callback of the cluster thread, which
+  /// cannot wait for itself; so also on a hidden node, and while the node stops. Blocks for the cluster thread.
   bool unregister_service(const ServiceName& name);
   /// All that are known, this node's own first, then by node name. Reads a copy. Error: `not_found`.
   [[nodiscard]] Result<std::vector<ServiceEntry>> lookup(const ServiceName& name) const;
@@ -239,7 +244,8 @@ class BARREL_P2P_API Node {
   [[nodiscard]] std::vector<ServiceName> list_services() const;
   /// One of them. A name that is known costs a read of a copy. Else the neighbours are asked, and their neighbours: C++
   /// nodes know what this one knows, Erlang nodes may know more. Blocks for that, at most `options.ask_for`; not from
-  /// inside of a process or of a callback, where only what is known here is found. Processes that are known to have
+  /// inside of a process or of a callback, where only what is known here is found. With `options.accept` nobody is
+  /// asked either: answers of others have no metadata. Processes that are known to have
   /// ended are left out: of other nodes' processes, those that were handed out in the last ten minutes. Errors:
   /// `not_found`, `overloaded`.
   [[nodiscard]] Result<ServiceLocation> whereis_service(const ServiceName& name,
@@ -247,7 +253,8 @@ class BARREL_P2P_API Node {
   /// The same without blocking, everywhere; the callback runs once, here or on the cluster thread, and must not block.
   void whereis_service(const ServiceName& name, const WhereisOptions& options,
                        std::function<void(Result<ServiceLocation>)> done) const;
-  /// Waits until there is one. Blocks. Errors: `timeout`, `overloaded`, `stopped`.
+  /// Waits until one is known here, and asks no other node: `options.ask_for` counts for nothing. Blocks. Errors:
+  /// `timeout`, `overloaded`, `stopped`.
   [[nodiscard]] Result<ServiceLocation> resolve(const ServiceName& name, Duration limit = std::chrono::seconds(5),
                                                 WhereisOptions options = {});
   void resolve(const ServiceName& name, Duration limit, WhereisOptions options,
@@ -338,8 +345,11 @@ class BARREL_P2P_API Node {
   /// hold up for a moment; what they throw ends the campaign. Blocks and fails as above.
   Result<Candidacy> lead(const Term& name, LeadOptions options, OnElected on_elected, OnRevoked on_revoked);
   /// Ends the campaign of the process, or those of all processes of this node, without a word to them. False: there was
-  /// none. Blocks for the cluster thread.
+  /// none, or it goes on because the caller is a callback of the cluster thread, which cannot wait for itself; so also
+  /// on a hidden node, and while the node stops. Blocks for the cluster thread.
   bool resign(const Term& name, const std::optional<Pid>& process = std::nullopt);
+  /// The same without blocking; the callback runs once, on the cluster thread, and must not block. False: there was
+  /// none. Errors: `invalid_config` (a hidden node), `stopped`.
   void resign(const Term& name, const std::optional<Pid>& process, std::function<void(Result<bool>)> done);
   /// Changes the priority of a campaign. Blocks for the cluster thread. Errors: `not_found` (the process does not
   /// campaign for it), `invalid_argument`, `overloaded`, `stopped`.

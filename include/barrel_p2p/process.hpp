@@ -3,7 +3,8 @@
 //   Pid echo = node.spawn([](Process& self) -> Task<> {
 //     for (;;) {
 //       Term message = co_await self.receive();
-//       if (message.is_tagged("ping", 2)) co_await self.send(*message[1].as_pid(), Atom("pong"));
+//       if (!message.is_tagged("ping", 2) || !message[1].is_pid()) continue;
+//       co_await self.send(*message[1].as_pid(), Atom("pong"));
 //     }
 //   });
 //

@@ -72,10 +72,12 @@ enum class ServiceChoice : std::uint8_t {
 
 struct WhereisOptions {
   ServiceChoice choice = ServiceChoice::local_first;
-  Term key{};                                    ///< For `by_key`.
-  std::function<bool(const Term& meta)> accept;  ///< Only entries whose metadata it accepts. Empty: all.
+  Term key{};  ///< For `by_key`.
+  /// Only entries whose metadata it accepts, and of those that are known here: other nodes are not asked, for they
+  /// answer without metadata. Empty: all.
+  std::function<bool(const Term& meta)> accept;
   /// A name that is not known here is asked of other nodes for so long: Erlang nodes know more than they tell. 0: it is
-  /// not.
+  /// not. `Node::resolve` asks nobody.
   std::chrono::milliseconds ask_for{1000};
 };
 

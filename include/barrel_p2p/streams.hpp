@@ -1,14 +1,14 @@
 // Streams: bytes in order between two nodes, both ways, beside the messages and on the same connection. For what is too
 // large, or too long, for a message. docs/streams.md explains the whole.
 //
-//   node.accept_streams("acme.echo", [](Process& self, Stream stream) -> Task<> {   // on one node
+//   auto acceptor = node.accept_streams("acme.echo", [](Process& self, Stream stream) -> Task<> {   // on one node
 //     for (;;) {
 //       Result<Bytes> bytes = co_await stream.read(self);
 //       if (!bytes || bytes->empty()) co_return;               // reset or lost; or the peer has finished
 //       Result<void> sent = co_await stream.write(self, std::move(*bytes));
 //       if (!sent) co_return;
 //     }
-//   });
+//   });   // streams are taken as long as it lives
 //
 //   Result<Stream> stream = node.open_stream("b@127.0.0.1", "acme.echo");           // on another
 //
