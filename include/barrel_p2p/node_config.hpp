@@ -39,28 +39,32 @@ struct AuthenticationConfig {
       true;  ///< `auth_enabled`. False: the cookie alone decides; never do that on a network that you do not own.
   TrustMode trust_mode = TrustMode::tofu;               ///< `auth_trust_mode`
   std::filesystem::path key_dir;                        ///< `auth_key_dir`. Empty: DATA/keys.
-  std::chrono::milliseconds handshake_timeout{10'000};  ///< `auth_handshake_timeout`
-  std::chrono::milliseconds timestamp_window{30'000};   ///< `auth_timestamp_window`; clocks may differ by twice this
-  std::vector<std::string> cookie_only_nodes;           ///< `cookie_only_nodes`: `name@host`, `*@host`, `name@*`
-  bool refuse_shared_keys = false;        ///< Refuse a key that is pinned under another name already; else only warn.
-  std::size_t pins_max = 10'000;          ///< Pins that tofu may make in total; bounds files and memory.
-  std::size_t pins_per_minute_max = 600;  ///< New pins that tofu may make in a minute.
+  std::chrono::milliseconds handshake_timeout{10'000};  ///< `auth_handshake_timeout`, from 100.
+  std::chrono::milliseconds timestamp_window{
+      30'000};                                 ///< `auth_timestamp_window`, from 1000; clocks may differ by twice this.
+  std::vector<std::string> cookie_only_nodes;  ///< `cookie_only_nodes`: `name@host`, `*@host`, `name@*`
+  bool refuse_shared_keys =
+      false;  ///< `auth_refuse_shared_keys`: refuse a key that is pinned under another name already; else only warn.
+  std::size_t pins_max = 10'000;  ///< `auth_pins_max`: pins that tofu may make in total; bounds files and memory.
+  std::size_t pins_per_minute_max = 600;      ///< `auth_pins_per_minute_max`: new pins that tofu may make in a minute.
   std::chrono::milliseconds key_watch{1000};  ///< `auth_key_watch_ms`, from 50, or 0 for never: how often the node
                                               ///< looks whether its key files have changed (keys, pins, revocations,
                                               ///< certificate), and takes what has.
 };
 
 /// Failure detection. See docs/failure-detection.md for the worst case that follows from these numbers; it is logged at
-/// start.
+/// start. Table `detector`.
 struct FailureDetectorConfig {
-  std::chrono::milliseconds keep_alive{1000};  ///< PING after this much silence.
-  std::chrono::milliseconds dead_after{4000};  ///< A peer that was silent for this long is down.
-  std::chrono::milliseconds tick{250};         ///< How often the detector looks.
-  std::chrono::milliseconds pause_threshold{
-      1000};  ///< A tick later than this is a pause of our own process; it accuses nobody.
+  std::chrono::milliseconds keep_alive{1000};  ///< `keep_alive_ms`, 100 to 60,000: PING after this much silence.
+  std::chrono::milliseconds dead_after{
+      4000};  ///< `dead_after_ms`, at least three times `keep_alive`: a peer that was silent for this long is down.
+  std::chrono::milliseconds tick{250};  ///< `tick_ms`, 10 to a quarter of `dead_after`: how often the detector looks.
+  std::chrono::milliseconds pause_threshold{1000};  ///< `pause_threshold_ms`, at least twice `tick`: a tick later than
+                                                    ///< this is a pause of our own process; it accuses nobody.
   std::chrono::milliseconds probe_after{
-      15'000};  ///< Ask a peer's distribution layer after this much silence there. 0: never.
-  std::chrono::milliseconds probe_timeout{10'000};  ///< No answer in this time: down.
+      15'000};  ///< `probe_after_ms`: ask a peer's distribution layer after this much silence there. 0: never.
+  std::chrono::milliseconds probe_timeout{
+      10'000};  ///< `probe_timeout_ms`, from 1000 unless it is never asked: no answer in this time: down.
 };
 
 /// The overlay: who this node keeps in touch with. The keys are those of the Erlang library, with its defaults, which
@@ -258,7 +262,8 @@ struct NodeConfig {
   ReceiveConfig receive;
   AdminConfig admin;
   CongestionControl congestion_control = CongestionControl::bbr;  ///< `congestion_control`, of what this node sends.
-  std::chrono::milliseconds setup_timeout{7000};                  ///< A whole dial: connect, authentication, handshake.
+  std::chrono::milliseconds setup_timeout{7000};  ///< `setup_timeout_ms`, from 100, in a file 500 to 60,000: a whole
+                                                  ///< dial: connect, authentication, handshake.
   bool publish = true;  ///< Write an endpoint file into `discovery_dir`, for those who are to find this node.
   bool hidden =
       false;  ///< Not listed in `nodes()` of Erlang nodes, and no member of their cluster: for tools that look in.
