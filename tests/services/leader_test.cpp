@@ -255,6 +255,28 @@ TEST(Leader, the_oldest_fence_gives_way_when_there_are_too_many) {
   for (const int name : {0, 9, 10}) EXPECT_TRUE(node.leader.high_water(name)) << name;
 }
 
+TEST(Leader, no_node_has_more_candidates_than_the_bounds) {
+  test::LeaderDisk disk;
+  const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  test::LeaderNode node({.own = Atom("a@h"), .candidates_max = 5, .candidates_per_node_max = 2}, disk, now);
+  ASSERT_TRUE(node.lead(1, pid("a@h", 1), {}, now));
+  ASSERT_TRUE(node.lead(2, pid("a@h", 1), {}, now));
+  EXPECT_EQ(node.lead(3, pid("a@h", 1), {}, now).error(), Errc::limit_exceeded);
+  const auto told = [&](const char* peer, int name) {
+    const Atom of(peer);
+    const auto value = replication::Entry::value(candidate_value(pid(peer, 1), 0), {{now.wall, 0}, of});
+    const Term entries = Term::map({{candidate_key(name, of), replication::to_term(value)}});
+    const auto before = node.leader.counters().rejected;
+    node.input(now, [&](Effects& out) { node.leader.deliver(Term::tuple({Atom("delta"), of, entries}), now, out); });
+    return node.leader.counters().rejected == before;
+  };
+  EXPECT_TRUE(told("b@h", 1));
+  EXPECT_TRUE(told("b@h", 2));
+  EXPECT_FALSE(told("b@h", 3)) << "of one node";
+  EXPECT_TRUE(told("c@h", 1));
+  EXPECT_FALSE(told("c@h", 2)) << "of all nodes";
+}
+
 TEST(Leader, an_equal_token_of_another_node_is_passed) {
   test::LeaderDisk disk;
   const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
