@@ -65,6 +65,7 @@ Result<NodeConfig> read_config(const CLI::App& app, const NodeOptions& options) 
   if (options.log_level == "info") config.log_level = LogLevel::info;
   if (options.log_level == "warning") config.log_level = LogLevel::warning;
   if (options.log_level == "error") config.log_level = LogLevel::error;
+  if (options.log_level == "off") config.log_level = LogLevel::off;
   return config;
 }
 
@@ -123,8 +124,8 @@ void add_node(CLI::App& app, int& status) {
           "0 takes any; there is none by default")
       ->type_name("PORT");
   node->add_flag("--check-config", options->check_only, "Say whether the configuration is good, and start nothing");
-  node->add_option("--log-level", options->log_level, "debug, info, warning or error")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+  node->add_option("--log-level", options->log_level, "debug, info, warning, error or off")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
       ->type_name("LEVEL");
   add_json_option(*node, options->json);
   node->callback([node, options, &status] { status = run(*node, *options); });

@@ -52,6 +52,14 @@ TEST_F(CommandLine, the_manual_has_every_subcommand_and_option) {
   EXPECT_GT(count, 50U);
 }
 
+TEST_F(CommandLine, a_node_takes_every_log_level_of_its_configuration) {
+  for (const char* level : {"debug", "info", "warning", "error", "off"}) {
+    status = -1;
+    EXPECT_NO_THROW(app.parse(std::string("node --name a@127.0.0.1 --check-config --log-level ") + level)) << level;
+    EXPECT_EQ(status, 0) << level;
+  }
+}
+
 TEST_F(CommandLine, completions_have_every_subcommand_and_option) {
   const std::string bash = bash_completion(app);
   const std::string zsh = zsh_completion(app);
