@@ -219,7 +219,10 @@ void export_maps(process::System& system, ServicesRunner& services) {
   add("new_map",
       [&services](Process& self, Arguments arguments) { return new_map(self, services, std::move(arguments)); });
   add("delete_map", map_function(1, [&services](const Atom& map, const Arguments& /*arguments*/, auto done) {
-        services.delete_map(map, std::move(done));
+        // `ok` of a map that is not open too: protocol document 06, section 2.3.
+        services.delete_map(map, [done = std::move(done)](Result<void> deleted) {
+          done(deleted || deleted.error() != Errc::no_such_map ? std::move(deleted) : Result<void>());
+        });
       }));
   add("map_put", map_function(3, [&services](const Atom& map, const Arguments& arguments, auto done) {
         services.put(map, arguments[1], arguments[2], std::move(done));

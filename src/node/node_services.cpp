@@ -6,6 +6,7 @@
 
 #include "node/answer.hpp"
 #include "node/awaiting.hpp"
+#include "node/key_text.hpp"
 #include "node/parts.hpp"
 
 namespace barrel_p2p {
@@ -219,7 +220,7 @@ Result<Term> Node::map_get(const Atom& map, const Term& key) const {
   const node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
   if (view == nullptr) return no_such_map(map);
   auto value = view->entries.get(key);
-  if (!value) return fail(Errc::not_found);
+  if (!value) return fail(Errc::not_found, "the map " + map.string() + " has no key " + node::key_text(key));
   return std::move(*value);
 }
 

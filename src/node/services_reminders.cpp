@@ -3,6 +3,7 @@
 #include <limits>
 #include <utility>
 
+#include "node/key_text.hpp"
 #include "node/services_runner.hpp"
 
 namespace barrel_p2p {
@@ -70,7 +71,8 @@ void ServicesRunner::find_reminder(Term key, Answer<Reminder>::Function done) {
   auto answer = std::make_shared<Answer<Reminder>>(std::move(done));
   call(0, answer, [this, answer, key = std::move(key)] {
     auto found = machine_.reminders().find(key);
-    answer->give(found ? Result<Reminder>(std::move(*found)) : fail(Errc::not_found));
+    if (found) return answer->give(std::move(*found));
+    answer->give(fail(Errc::not_found, "this node knows no reminder of the key " + key_text(key)));
   });
 }
 

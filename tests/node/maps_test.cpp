@@ -107,6 +107,8 @@ TEST(Maps, errors_say_what_to_do) {
   ASSERT_TRUE(node.new_map("m").has_value());
   ASSERT_TRUE(node.new_map("m").has_value()) << "again changes nothing";
   EXPECT_EQ(node.map_get("m", 1).error(), Errc::not_found);
+  EXPECT_EQ(node.map_get("m", Term::tuple_of(Atom("k"), 1)).error().context(), "the map m has no key {k,1}");
+  EXPECT_EQ(node.map_get("m", std::string(5000, 'k')).error().context(), "the map m has no key of 5005 bytes");
   ASSERT_TRUE(node.map_put("m", 1, "one").has_value());
   EXPECT_EQ(node.map_put("m", 1.0, "one").error(), Errc::already_registered);
   EXPECT_EQ(node.map_get<int>("m", 1).error(), Errc::type_mismatch);
@@ -297,6 +299,7 @@ TEST(Maps, other_nodes_operate_a_map_by_remote_calls) {
   EXPECT_EQ(call("unsubscribe_map", {Atom("m"), events.pid}), "ok");
   EXPECT_EQ(call("maps", {}), "[m]");
   EXPECT_EQ(call("delete_map", {Atom("m")}), "ok");
+  EXPECT_EQ(call("delete_map", {Atom("m")}), "ok") << "Erlang nodes say so, too";
   EXPECT_EQ(call("new_map", {Term(7)}), "{error,invalid_map_name}");
 }
 

@@ -118,7 +118,9 @@ TEST(Reminders, one_that_was_cancelled_is_not_told) {
   ASSERT_TRUE(node.cancel_reminder("unknown").has_value());
   ASSERT_TRUE(node.remind_after("stays", 3s, Term(2)).has_value());  // due after the other one would have been
   EXPECT_EQ(log.next(), "<<\"stays\">> 2");
-  EXPECT_EQ(node.find_reminder("gone").error(), Errc::not_found);
+  const auto gone = node.find_reminder("gone");
+  EXPECT_EQ(gone.error(), Errc::not_found);
+  EXPECT_EQ(gone.error().context(), "this node knows no reminder of the key <<\"gone\">>");
 }
 
 TEST(Reminders, what_was_set_before_a_restart_is_told_after_it) {
