@@ -139,8 +139,9 @@ bool encode_control_to(const Signal& signal, Flags effective, Bytes& out);
 /// Appends a payload term. Nothing (`std::monostate`) is written as `[]`.
 void encode_payload_to(const Payload& payload, bool version_byte, Bytes& out);
 /// Bounds on a term of a peer. It may have half as many levels as a term can have: who is told something wraps it in
-/// terms of its own, and must not fail.
-inline constexpr DecodeLimits peer_limits{.depth_max = Term::depth_max / 2};
+/// terms of its own, and must not fail. Of atoms, which the snapshot of a map names for each of its entries, new ones
+/// are bounded by the table that they are put into.
+inline constexpr DecodeLimits peer_limits{.depth_max = Term::depth_max / 2, .atoms_max = 100'000'000};
 /// The payload as a term; `[]` for none. What follows the term in the message is ignored, as on an Erlang node. Error:
 /// what `decode_term` says, for `Network::report_malformed`.
 Result<Term> decode_payload(const Payload& payload, const DecodeLimits& limits = peer_limits);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <boost/endian/conversion.hpp>
+#include <limits>
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -30,7 +31,10 @@ struct Record {
 
 class Reader {
  public:
-  explicit Reader(std::size_t memory_bytes_max) { options_.limits.memory_bytes_max = memory_bytes_max; }
+  explicit Reader(std::size_t memory_bytes_max) {
+    options_.limits.memory_bytes_max = memory_bytes_max;
+    options_.limits.atoms_max = std::numeric_limits<std::size_t>::max();  // each entry names some, always the same ones
+  }
 
   void snapshot(ByteView bytes) {
     const auto decoded = decode_term(bytes, options_);

@@ -222,6 +222,18 @@ const ChannelNodes& sender() {
 Pid ours(std::uint32_t id = 1) { return {"a@h", id, 0, 4}; }
 Pid theirs(std::uint32_t id = 2) { return {"b@h", id, 0, 8}; }
 
+TEST(Payload, of_a_snapshot_may_name_atoms_for_each_of_very_many_entries) {
+  constexpr int count = 60'000;
+  std::vector<TermPair> pairs;
+  const Term dots = Term::map({{Term::tuple({Atom("a@h"), Term::tuple({Atom("timestamp"), 1, 0})}), true}});
+  for (int key = 0; key < count; ++key) pairs.emplace_back(key, Term::tuple({Atom("value"), Atom("v"), dots}));
+  const Term snapshot = Term::map(std::move(pairs));
+  const Bytes bytes = encode_term(snapshot);
+  const auto decoded = decode_payload(EncodedTerm{ByteView(bytes).subspan(1), nullptr});  // without its version byte
+  ASSERT_TRUE(decoded) << decoded.error().message();
+  EXPECT_EQ(*decoded, snapshot);
+}
+
 /// All that a signal says.
 Term described(const Signal& signal) {
   Bytes bytes;

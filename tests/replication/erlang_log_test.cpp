@@ -134,6 +134,14 @@ TEST(ErlangLog, large_records_have_a_longer_header) {
   EXPECT_EQ(map.entries.get(Atom("big"))->size(), 70'000U);
 }
 
+TEST(ErlangLog, snapshots_of_many_entries_are_read) {
+  constexpr int count = 60'000;  // each names five atoms
+  std::vector<TermPair> pairs;
+  const Term dots = Term::map({{Term::tuple({Atom("a@h"), Term::tuple({Atom("timestamp"), 1, 0})}), true}});
+  for (int key = 0; key < count; ++key) pairs.emplace_back(key, Term::tuple({Atom("value"), Atom("v"), dots}));
+  EXPECT_EQ(read(encode_term(Term::map(std::move(pairs))), {}).entries.size(), std::size_t{count});
+}
+
 TEST(ErlangLog, the_log_counts_before_the_snapshot_where_it_is_newer) {
   const auto map = read(term_bytes("#{k1 => {value,old,#{{a,{timestamp,1,0}} => true}},"
                                    "k2 => {value,kept,#{{a,{timestamp,9,0}} => true}}}"),
