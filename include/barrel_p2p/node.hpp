@@ -505,7 +505,11 @@ class BARREL_P2P_API Node {
   Result<void> pin_next(const NodeName& node, const std::string& key);
   /// Forgets the keys of a name. A connection that is up stays up. Errors: `not_found`, `io_error`.
   Result<void> unpin(const NodeName& node);
+  /// From now on, for all that are not let in yet; `reload` sets that of its configuration. Does nothing while
+  /// authentication is off.
   void set_trust_mode(TrustMode mode);
+  /// The one that counts now; that of the configuration while authentication is off.
+  [[nodiscard]] TrustMode trust_mode() const;
   /// From now on nobody gets in with this key (64 hex digits), over restarts too, and its connections are closed when
   /// it returns. The name that it is pinned for stays taken. Waits for the network thread. Errors: `invalid_argument`
   /// (also for the key of this node), `limit_exceeded`, `io_error`.

@@ -79,6 +79,11 @@ void Node::set_trust_mode(TrustMode mode) {
   if (parts_->keys->trust()) parts_->keys->trust()->set_mode(mode);
 }
 
+TrustMode Node::trust_mode() const {
+  const auto trust = parts_->keys->trust();
+  return trust ? trust->mode() : parts_->config.authentication.trust_mode;
+}
+
 Result<void> Node::revoke(const std::string& key) {
   const auto parsed = parse_key(key);
   if (!parsed) return std::unexpected(parsed.error());

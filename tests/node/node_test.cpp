@@ -113,6 +113,14 @@ TEST(Node, strict_trust_lets_only_pinned_keys_in) {
   ASSERT_TRUE(a.pin(b.name(), b.public_key()).has_value());
   ASSERT_TRUE(b.pin(a.name(), a.public_key()).has_value());
   EXPECT_TRUE(cluster.connects(a, b));
+  EXPECT_EQ(a.trust_mode(), TrustMode::strict);
+  a.set_trust_mode(TrustMode::tofu);
+  EXPECT_EQ(a.trust_mode(), TrustMode::tofu);
+  const Node& open = cluster.start("c", [](NodeConfig& config) {
+    config.authentication.enabled = false;
+    config.authentication.trust_mode = TrustMode::strict;
+  });
+  EXPECT_EQ(open.trust_mode(), TrustMode::strict) << "as configured: nobody is asked for a key";
 }
 
 TEST(Node, nodes_are_monitored_and_disconnected) {
