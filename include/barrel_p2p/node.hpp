@@ -471,6 +471,11 @@ class BARREL_P2P_API Node {
   /// later), `no_connection` (it could not be reached a moment ago), `no_process` (a name of this node that nobody
   /// bears). Success does not mean that the message arrives.
   Result<void> send(const Destination& to, Term message);
+  /// `send` of one message to each of these processes, here or elsewhere, in this order; who is named twice gets it
+  /// twice. Does not wait, and one that it cannot be sent to keeps it from no other. Returns those for which `send`
+  /// failed (`overloaded`, `no_connection`), to be tried again later; empty: it is under way to all. As with `send`
+  /// nobody is told of a process that has ended: monitor it.
+  std::vector<Pid> multicast(const std::vector<Pid>& to, const Term& message);
   void exit(const Pid& process, const Term& reason);
   /// Errors: `already_registered`, `no_process`, `invalid_argument`.
   Result<void> register_process(const Atom& name, const Pid& process);

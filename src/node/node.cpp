@@ -75,6 +75,14 @@ Result<std::chrono::microseconds> Node::ping(const NodeName& node, Duration limi
 
 Pid Node::spawn(ProcessFunction function) { return parts_->system->spawn(std::move(function)); }
 Result<void> Node::send(const Destination& to, Term message) { return parts_->system->send(to, std::move(message)); }
+std::vector<Pid> Node::multicast(const std::vector<Pid>& to, const Term& message) {
+  std::vector<Pid> failed;
+  for (const auto& pid : to) {
+    if (!send(pid, message)) failed.push_back(pid);
+  }
+  return failed;
+}
+
 void Node::exit(const Pid& process, const Term& reason) { parts_->system->exit(process, reason); }
 Result<void> Node::register_process(const Atom& name, const Pid& process) {
   return parts_->system->register_name(name, process);

@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <future>
 #include <memory>
+#include <tuple>
+#include <vector>
 
 #include "node/node_support.hpp"
 
@@ -40,6 +42,34 @@ TEST(Node, two_nodes_connect_and_exchange_messages_by_pid_and_by_name) {
   auto future = promise.get_future();
   ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(future.get(), Term::tuple({"by pid", "by name", echo}));
+}
+
+TEST(Node, one_message_goes_to_many_processes_and_who_cannot_be_reached_is_named) {
+  test::Lines got_here;
+  test::Lines got_there;
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+  const auto listener = [](test::Lines& got) {
+    return [&got](Process& self) -> Task<> {
+      for (;;) got.add(to_text(co_await self.receive()));
+    };
+  };
+  const Pid here = a.spawn(listener(got_here));
+  const Pid there = b.spawn(listener(got_there));
+  Node& c = cluster.start("c");
+  const Pid gone = c.spawn([](Process& self) -> Task<> { std::ignore = co_await self.receive(); });
+  c.stop();
+  EXPECT_TRUE(a.multicast({}, 1).empty());
+  // The first one dials; what comes within a moment of its failure is refused.
+  std::vector<Pid> failed;
+  ASSERT_TRUE(test::becomes_true([&] {
+    failed = a.multicast({gone, here, there}, Term::tuple_of(Atom("news"), 1));
+    return !failed.empty();
+  }));
+  EXPECT_EQ(failed, std::vector<Pid>{gone});
+  EXPECT_EQ(got_here.next(), "{news,1}");
+  EXPECT_EQ(got_there.next(), "{news,1}");
 }
 
 TEST(Node, a_send_dials_and_ping_answers) {
