@@ -2,8 +2,11 @@
 // sections 4.5, 6.2, 7.2, 7.4, 7.5.
 #include <algorithm>
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <utility>
 
+#include "base/token_bucket.hpp"
 #include "process/state.hpp"
 #include "process/system.hpp"
 
@@ -278,25 +281,39 @@ std::optional<Destination> as_destination(const Term& term) {
   return std::nullopt;
 }
 
-/// Peers make us send to processes here and on connected nodes only: they cannot have others dialled.
+/// How often peers may have us send to a node that is not connected, and so dial it. Calls by way of a third node are
+/// rare; a peer that invents nodes finds them refused. Thread safe.
+class PeersDials {
+ public:
+  bool may_begin() {
+    const std::lock_guard lock(mutex_);
+    return allowed_.take(monotonic_now());
+  }
+
+ private:
+  static constexpr double per_second = 10;
+  std::mutex mutex_;
+  TokenBucket allowed_{per_second, monotonic_now()};
+};
+
 std::unexpected<Error> not_at_hand() { return fail(Errc::no_connection, "the node of the server is not connected"); }
 
-Task<Result<Term>> gen_call(const System& system, Process& self, std::vector<Term> arguments) {
+Task<Result<Term>> gen_call(const System& system, PeersDials& dials, Process& self, std::vector<Term> arguments) {
   if (arguments.size() < 2 || arguments.size() > 3) co_return undefined_arity();
   const auto server = as_destination(arguments[0]);
   const auto limit = arguments.size() == 3 ? arguments[2].as_int64() : std::optional<std::int64_t>(5000);
   if (!server || !limit || *limit < 0)
     co_return fail(Errc::invalid_argument, "gen_server:call(Server, Request, Milliseconds)");
-  if (!is_at_hand(system, *server)) co_return not_at_hand();
+  if (!is_at_hand(system, *server) && !dials.may_begin()) co_return not_at_hand();
   const auto waits = std::min(system.config().remote_call_max, std::chrono::milliseconds(*limit));
   co_return co_await self.call(*server, arguments[1], waits);
 }
 
-Task<Result<Term>> gen_cast(const System& system, Process& self, std::vector<Term> arguments) {
+Task<Result<Term>> gen_cast(const System& system, PeersDials& dials, Process& self, std::vector<Term> arguments) {
   if (arguments.size() != 2) co_return undefined_arity();
   const auto server = as_destination(arguments[0]);
   if (!server) co_return fail(Errc::invalid_argument, "gen_server:cast(Server, Request)");
-  if (!is_at_hand(system, *server)) co_return not_at_hand();
+  if (!is_at_hand(system, *server) && !dials.may_begin()) co_return not_at_hand();
   co_await self.cast(*server, arguments[1]);
   co_return Term(Atom("ok"));
 }
@@ -317,11 +334,12 @@ void export_basics(System& system) {
                            const auto pid = system.whereis(*arguments[0].as_atom());
                            return pid ? Term(*pid) : Term(Atom("undefined"));
                          }));
-  system.export_function("gen_server", "call", [&system](Process& self, std::vector<Term> arguments) {
-    return gen_call(system, self, std::move(arguments));
+  const auto dials = std::make_shared<PeersDials>();
+  system.export_function("gen_server", "call", [&system, dials](Process& self, std::vector<Term> arguments) {
+    return gen_call(system, *dials, self, std::move(arguments));
   });
-  system.export_function("gen_server", "cast", [&system](Process& self, std::vector<Term> arguments) {
-    return gen_cast(system, self, std::move(arguments));
+  system.export_function("gen_server", "cast", [&system, dials](Process& self, std::vector<Term> arguments) {
+    return gen_cast(system, *dials, self, std::move(arguments));
   });
 }
 
