@@ -98,7 +98,7 @@ OverlayRunner::~OverlayRunner() { stop(); }
 
 void OverlayRunner::start() {
   for (const auto name : {overlay::bridge_name, overlay::plumtree_name}) {
-    const Pid bearer = system_.spawn(name_bearer);
+    const Pid bearer = system_.spawn_internal(name_bearer);
     if (!system_.register_name(Atom(name), bearer)) system_.exit(bearer, Atom("kill"));
   }
   if (!config_.peers_file.empty()) {

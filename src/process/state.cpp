@@ -184,9 +184,44 @@ bool State::handle(Node* node) {
   return false;
 }
 
+/// A peer speaks for its own processes only, whatever references it guesses.
+bool State::is_of_sender(const Event& event, const distribution::Control& control) const {
+  using namespace distribution;
+  if (event.epoch == 0) return true;
+  const auto asked = [&](const Ref& ref) {
+    if (!relations_) return true;
+    const auto found = relations_->monitors.find(ref);
+    return found == relations_->monitors.end() || found->second.node == event.node;
+  };
+  const auto is_of = [&](const PidOrName& who) {
+    const auto* pid = std::get_if<Pid>(&who);
+    return pid == nullptr || pid->node == event.node;
+  };
+  struct Visitor {
+    const decltype(asked)& is_asked;
+    const decltype(is_of)& is_theirs;
+    bool operator()(const Send& /*s*/) const { return true; }
+    bool operator()(const SendName& /*s*/) const { return true; }
+    bool operator()(const SendAlias& /*s*/) const { return true; }
+    bool operator()(const Link& s) const { return is_theirs(s.from); }
+    bool operator()(const Unlink& s) const { return is_theirs(s.from); }
+    bool operator()(const UnlinkAck& s) const { return is_theirs(s.from); }
+    bool operator()(const Monitor& s) const { return is_theirs(s.from); }
+    bool operator()(const Demonitor& s) const { return is_theirs(s.from); }
+    bool operator()(const SpawnReply& s) const { return is_theirs(s.result) && is_asked(s.request); }
+    bool operator()(const Exit& s) const { return is_theirs(s.from); }
+    bool operator()(const Exit2& s) const { return is_theirs(s.from); }
+    bool operator()(const MonitorExit& s) const { return is_theirs(s.from) && is_asked(s.ref); }
+    bool operator()(const GroupLeader& /*s*/) const { return true; }
+    bool operator()(const SpawnRequest& /*s*/) const { return true; }
+  };
+  return std::visit(Visitor{asked, is_of}, control);
+}
+
 bool State::handle_signal(Event& event) {
   using namespace distribution;
   auto& signal = std::get<Signal>(event.what);
+  if (!is_of_sender(event, signal.control)) return consumed(event.bytes), true;
   struct Visitor {
     State& state;
     Event& event;
@@ -345,13 +380,16 @@ bool State::on_reason(Event& event, Signal& signal) {
 }
 
 bool State::on_exit(const Pid& from, const Term& reason, bool by_link) {
+  const bool ignored = from.node != pid_.node && internal.load(std::memory_order_relaxed);
   if (by_link) {
     if (!relations_) return true;
     const auto found = relations_->links.find(from);
     if (found == relations_->links.end()) return hold_early_exit(from, reason), true;
     const bool active = found->second.unlink_id == 0;
     relations_->links.erase(found);
-    if (!active) return true;
+    if (!active || ignored) return true;
+  } else if (ignored) {
+    return true;
   } else if (reason.is_atom("kill")) {
     exit_reason_ = Term(Atom("killed"));
     return false;

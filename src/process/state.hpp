@@ -91,6 +91,8 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] bool ended() const noexcept { return ended_.load(); }
   std::atomic<bool> congested{false};  ///< Set by the system: somebody waits until the mailbox is shorter.
   std::atomic<bool> named{false};
+  /// A part of the node: what other nodes end, by exits or with their links, ends it not.
+  std::atomic<bool> internal{false};
   Timers::Slot timer;
 
   /// A worker runs the process until it waits, or its turn is over. The process may be gone afterwards.
@@ -183,6 +185,7 @@ class State : public std::enable_shared_from_this<State> {
   }
   bool on_reply(const distribution::SpawnReply& reply);
   bool on_reason(Event& event, distribution::Signal& signal);
+  [[nodiscard]] bool is_of_sender(const Event& event, const distribution::Control& control) const;
   bool on_exit(const Pid& from, const Term& reason, bool by_link);
   bool on_down(const distribution::MonitorExit& exit, const Term& reason);
   bool on_node_gone(const NodeGone& gone);

@@ -90,6 +90,10 @@ void System::start() {
   scheduler_.start();
   timers_.start();
   start_services(*this);
+  const std::shared_lock lock(names_mutex_);
+  for (const auto& [name, pid] : names_) {
+    if (const auto state = find(pid)) state->internal.store(true, std::memory_order_relaxed);
+  }
 }
 
 void System::stop() {
@@ -143,8 +147,16 @@ Pid System::spawn(ProcessFunction function) {
   return state->pid();
 }
 
+Pid System::spawn_internal(ProcessFunction function) {
+  const auto state = make(std::move(function));
+  state->internal.store(true, std::memory_order_relaxed);
+  begin(*state);
+  return state->pid();
+}
+
 Pid System::spawn_receiver(Receiver receiver) {
   const auto state = make(throw_away);
+  state->internal.store(true, std::memory_order_relaxed);
   state->receiver = std::make_unique<const Receiver>(std::move(receiver));
   begin(*state);
   return state->pid();
@@ -152,6 +164,7 @@ Pid System::spawn_receiver(Receiver receiver) {
 
 Pid System::spawn_watcher(WatchedEnded ended) {
   const auto state = make(throw_away);
+  state->internal.store(true, std::memory_order_relaxed);
   state->watched_ended = std::make_unique<const WatchedEnded>(std::move(ended));
   begin(*state);
   return state->pid();

@@ -112,6 +112,9 @@ class System {
   [[nodiscard]] bool is_current() const noexcept { return scheduler_.on_worker(); }
 
   Pid spawn(ProcessFunction function);
+  /// A process that is a part of the node: exits of other nodes and of their links do nothing to it. Those that bear a
+  /// name when `start` returns, and those of the two functions below, are too.
+  Pid spawn_internal(ProcessFunction function);
   /// A process for answers of other nodes. What they send to its pid goes to the receiver: a process does not learn who
   /// sent a message, and a node that guesses a reference could answer in the place of the one that was asked. Messages
   /// of processes here, and to a name of it, are thrown away.

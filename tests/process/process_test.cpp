@@ -384,6 +384,83 @@ TEST_F(Processes, kill_cannot_be_trapped) {
   EXPECT_EQ(reason, Term(Atom("killed")));
 }
 
+TEST_F(Processes, exits_of_other_nodes_and_of_their_links_do_not_end_what_belongs_to_the_node) {
+  std::vector<Pid> targets;
+  for (const auto* name : {"net_kernel", "rex", "user", "logger_proxy"}) targets.push_back(b.whereis(name).value());
+  targets.push_back(b.spawn_internal(echo));
+  targets.push_back(b.spawn_watcher([](const Ref& /*watch*/, const Pid& /*pid*/, const Term& /*reason*/) {}));
+  targets.push_back(b.spawn_receiver([](const Atom& /*node*/, std::uint64_t /*epoch*/, distribution::Payload&&) {
+    return distribution::DeliverOutcome::accepted;
+  }));
+  run<bool>(a, [targets](Process& self) -> Task<bool> {
+    for (const auto& target : targets) {
+      for (const auto* reason : {"kill", "boo", "normal"}) self.exit(target, Atom(reason));
+    }
+    co_return true;
+  });
+  const auto link_from_a = [&] {
+    std::promise<void> linked;
+    const Pid pid = a.spawn([&](Process& self) -> Task<> {
+      for (const auto& target : targets) self.link(target);
+      linked.set_value();
+      for (;;) co_await self.receive();
+    });
+    EXPECT_EQ(linked.get_future().wait_for(test::patience), std::future_status::ready);
+    return pid;
+  };
+  run<bool>(a, [pid = link_from_a()](Process& self) -> Task<bool> {
+    self.monitor(pid);
+    self.exit(pid, Atom("boo"));
+    co_await self.receive();  // its links were told before
+    co_return true;
+  });
+  link_from_a();
+  disconnect();
+  // Signals are handled in turn: what ended of those before was not there any more.
+  for (const auto& target : targets) {
+    const auto reason = run<Term>(b, [target](Process& self) -> Task<Term> {
+      self.monitor(target);
+      self.exit(target, Atom("kill"));
+      const Term down = co_await self.receive();
+      co_return down[4];
+    });
+    EXPECT_EQ(reason, Term(Atom("killed"))) << to_text(Term(target));
+  }
+}
+
+TEST_F(Processes, ends_that_another_node_tells_of_are_not_believed) {
+  const Pid here = b.spawn(echo);
+  const Pid there = a.spawn(echo);
+  std::promise<std::pair<Ref, Ref>> watching;
+  std::promise<std::string> heard;
+  const Pid watcher = b.spawn([&](Process& self) -> Task<> {
+    self.trap_exit(true);
+    self.link(there);
+    const Ref first = self.monitor(here);
+    const Ref second = self.monitor(there);
+    watching.set_value({first, second});
+    const Term down = co_await self.receive([&](const Term& message) { return message.is_tagged("DOWN", 5); });
+    const Term exit = co_await self.receive([&](const Term& message) { return message.is_tagged("EXIT", 3); });
+    const Term other = co_await self.receive([&](const Term& message) { return message.is_tagged("DOWN", 5); });
+    heard.set_value(to_text(down[4]) + " " + to_text(exit[2]) + " " + to_text(other[4]));
+  });
+  const auto [first, second] = watching.get_future().get();
+  const Term lie(Atom("lie"));
+  for (const char* liar : {"c@test", "a@test"}) {
+    b.deliver(Atom(liar), 1, {distribution::MonitorExit{here, watcher, first}, lie});
+    b.deliver(Atom(liar), 1, {distribution::MonitorExit{Atom("name"), watcher, first}, lie});
+  }
+  b.deliver("c@test", 1, {distribution::MonitorExit{there, watcher, second}, lie});
+  b.deliver("c@test", 1, {distribution::Exit{there, watcher}, lie});
+  b.deliver("c@test", 1, {distribution::Exit2{there, watcher}, lie});
+  b.deliver("c@test", 1, {distribution::Unlink{7, there, watcher}, {}});
+  b.exit(here, Atom("boo"));
+  a.exit(there, Atom("boo"));
+  auto all = heard.get_future();
+  ASSERT_EQ(all.wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(all.get(), "boo boo boo");
+}
+
 Task<> counter(Process& self) {
   std::int64_t count = 0;
   for (;;) {
