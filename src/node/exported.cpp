@@ -13,12 +13,22 @@ process::ExportedFunction exported(std::size_t arity, std::function<Result<Term>
   };
 }
 
-process::ExportedFunction exported_for_pid(std::function<void(const Pid&)> body) {
+process::ExportedFunction exported_for_pid(std::function<Result<void>(const Pid&)> body) {
   return exported(1, [body = std::move(body)](const Arguments& arguments) -> Result<Term> {
     const auto* pid = arguments[0].as_pid();
     if (pid == nullptr) return fail(Errc::invalid_argument, "not a pid");
-    body(*pid);
-    return Term(Atom("ok"));
+    return answer_term(body(*pid));
+  });
+}
+
+process::ExportedFunction exported_subscribe(PidSubscribers& subscribers) {
+  return exported_for_pid([&subscribers](const Pid& pid) { return subscribers.add_for_peer(pid); });
+}
+
+process::ExportedFunction exported_unsubscribe(PidSubscribers& subscribers) {
+  return exported_for_pid([&subscribers](const Pid& pid) -> Result<void> {
+    subscribers.remove(pid);
+    return {};
   });
 }
 

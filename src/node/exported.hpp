@@ -6,6 +6,7 @@
 #include <functional>
 #include <vector>
 
+#include "node/pid_subscribers.hpp"
 #include "process/system.hpp"
 
 namespace barrel_p2p {
@@ -16,8 +17,11 @@ using Arguments = std::vector<Term>;
 
 /// A function of this arity, and of this shape.
 process::ExportedFunction exported(std::size_t arity, std::function<Result<Term>(const Arguments&)> body);
-/// One argument, a pid.
-process::ExportedFunction exported_for_pid(std::function<void(const Pid&)> body);
+/// One argument, a pid. Answers as `answer_term`.
+process::ExportedFunction exported_for_pid(std::function<Result<void>(const Pid&)> body);
+/// Puts the processes on the list that other nodes ask it for, as far as the budget of the list goes.
+process::ExportedFunction exported_subscribe(PidSubscribers& subscribers);
+process::ExportedFunction exported_unsubscribe(PidSubscribers& subscribers);
 
 /// `{error, Reason}`, as the Erlang library answers.
 Term error_term(const Error& error);

@@ -30,16 +30,16 @@ void export_overlay(process::System& system, OverlayRunner& overlay) {
                            return list_term(overlay.views()->passive);
                          }));
   auto& events = overlay.event_pids();
-  system.export_function(facade, "subscribe", exported_for_pid([&](const Pid& pid) { events.add(pid); }));
-  system.export_function(facade, "unsubscribe", exported_for_pid([&](const Pid& pid) { events.remove(pid); }));
+  system.export_function(facade, "subscribe", exported_subscribe(events));
+  system.export_function(facade, "unsubscribe", exported_unsubscribe(events));
 
   const Atom plumtree("barrel_p2p_plumtree");
   auto& broadcasts = overlay.broadcast_pids();
   system.export_function(plumtree, "broadcast", exported(2, [&](const Arguments& arguments) -> Result<Term> {
                            return answer_term(overlay.broadcast(arguments[0], arguments[1]));
                          }));
-  system.export_function(plumtree, "subscribe", exported_for_pid([&](const Pid& pid) { broadcasts.add(pid); }));
-  system.export_function(plumtree, "unsubscribe", exported_for_pid([&](const Pid& pid) { broadcasts.remove(pid); }));
+  system.export_function(plumtree, "subscribe", exported_subscribe(broadcasts));
+  system.export_function(plumtree, "unsubscribe", exported_unsubscribe(broadcasts));
 }
 
 }  // namespace node

@@ -58,8 +58,8 @@ void export_placement(process::System& system, ServicesRunner& services) {
       }));
   add("placement_diff", exported(1, [&view](const Arguments& arguments) { return placement_diff(view, arguments); }));
   auto& pids = services.shard_pids();
-  add("subscribe_shard", exported_for_pid([&pids](const Pid& pid) { pids.add(pid); }));
-  add("unsubscribe_shard", exported_for_pid([&pids](const Pid& pid) { pids.remove(pid); }));
+  add("subscribe_shard", exported_subscribe(pids));
+  add("unsubscribe_shard", exported_unsubscribe(pids));
 }
 
 }  // namespace node

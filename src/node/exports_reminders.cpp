@@ -53,8 +53,12 @@ void export_reminders(process::System& system, ServicesRunner& services) {
           services.cancel_reminder(arguments[0], std::move(done));
         };
       }));
-  add("subscribe_reminders", exported_for_pid([&services](const Pid& pid) { services.subscribe_reminders(pid); }));
-  add("unsubscribe_reminders", exported_for_pid([&services](const Pid& pid) { services.unsubscribe_reminders(pid); }));
+  add("subscribe_reminders",
+      exported_for_pid([&services](const Pid& pid) { return services.subscribe_reminders_for_peer(pid); }));
+  add("unsubscribe_reminders", exported_for_pid([&services](const Pid& pid) -> Result<void> {
+        services.unsubscribe_reminders(pid);
+        return {};
+      }));
 }
 
 }  // namespace node

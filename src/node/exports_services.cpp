@@ -169,12 +169,11 @@ Result<Term> map_list(const MapView* view, bool values) {
 }
 
 Result<Term> with_subscriber(MapView* view, const Term& subscriber,
-                             const std::function<void(MapView&, const Pid&)>& use) {
+                             const std::function<Result<void>(MapView&, const Pid&)>& use) {
   const auto* pid = subscriber.as_pid();
   if (pid == nullptr) return bad_argument("not a pid");
   if (view == nullptr) return error_term(Errc::no_such_map);
-  use(*view, *pid);
-  return Term(Atom("ok"));
+  return answer_term(use(*view, *pid));
 }
 
 }  // namespace
@@ -206,8 +205,8 @@ void export_services(process::System& system, ServicesRunner& services) {
     return whereis_service(self, services, std::move(arguments));
   });
   auto& pids = services.service_pids();
-  add("subscribe_services", exported_for_pid([&](const Pid& pid) { pids.add(pid); }));
-  add("unsubscribe_services", exported_for_pid([&](const Pid& pid) { pids.remove(pid); }));
+  add("subscribe_services", exported_subscribe(pids));
+  add("unsubscribe_services", exported_unsubscribe(pids));
   add("members", exported(0, [&](const Arguments& /*none*/) -> Result<Term> { return list_term(services.members()); }));
 }
 
@@ -239,10 +238,14 @@ void export_maps(process::System& system, ServicesRunner& services) {
   add("map_to_list",
       map_reader(services, 1, [](const MapView* view, const Arguments&) { return map_list(view, true); }));
   add("subscribe_map", map_reader(services, 2, [](MapView* view, const Arguments& arguments) {
-        return with_subscriber(view, arguments[1], [](MapView& map, const Pid& pid) { map.pids.add(pid); });
+        return with_subscriber(view, arguments[1],
+                               [](MapView& map, const Pid& pid) { return map.pids.add_for_peer(pid); });
       }));
   add("unsubscribe_map", map_reader(services, 2, [](MapView* view, const Arguments& arguments) {
-        return with_subscriber(view, arguments[1], [](MapView& map, const Pid& pid) { map.pids.remove(pid); });
+        return with_subscriber(view, arguments[1], [](MapView& map, const Pid& pid) -> Result<void> {
+          map.pids.remove(pid);
+          return {};
+        });
       }));
   add("maps", exported(0, [&services](const Arguments& /*none*/) -> Result<Term> {
         std::vector<Atom> names;

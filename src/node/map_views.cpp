@@ -17,7 +17,8 @@ std::size_t place(const Atom& map, std::size_t capacity) noexcept {
 
 }  // namespace
 
-MapViews::MapViews(process::System& system) : system_(system) {
+MapViews::MapViews(process::System& system, std::shared_ptr<SubscriptionBudget> budget)
+    : system_(system), budget_(std::move(budget)) {
   tables_.push_back(std::make_unique<Table>(capacity_at_first));
   table_.store(tables_.back().get(), std::memory_order_release);
 }
@@ -55,7 +56,7 @@ std::vector<MapView*> MapViews::all() const {
 MapView& MapViews::view(const Atom& map) {
   const std::lock_guard lock(mutex_);
   if (MapView* known = lookup(*tables_.back(), map)) return *known;
-  MapView& made = *views_.emplace_back(std::make_unique<MapView>(map, system_));
+  MapView& made = *views_.emplace_back(std::make_unique<MapView>(map, system_, budget_));
   if (2 * views_.size() > tables_.back()->slots.size()) {
     auto larger = std::make_unique<Table>(2 * tables_.back()->slots.size());
     for (const auto& view : views_) insert(*larger, *view);

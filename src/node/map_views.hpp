@@ -21,7 +21,8 @@ inline namespace v0 {
 namespace node {
 
 struct MapView {
-  MapView(Atom map, process::System& system) : name(std::move(map)), pids(system) {}
+  MapView(Atom map, process::System& system, std::shared_ptr<SubscriptionBudget> budget)
+      : name(std::move(map)), pids(system, std::move(budget)) {}
 
   const Atom name;
   std::atomic<bool> open{false};
@@ -32,7 +33,7 @@ struct MapView {
 
 class MapViews {
  public:
-  explicit MapViews(process::System& system);
+  MapViews(process::System& system, std::shared_ptr<SubscriptionBudget> budget);
   ~MapViews();
   MapViews(const MapViews&) = delete;
   MapViews& operator=(const MapViews&) = delete;
@@ -54,6 +55,7 @@ class MapViews {
   static void insert(Table& table, MapView& view) noexcept;
 
   process::System& system_;
+  const std::shared_ptr<SubscriptionBudget> budget_;
   mutable std::mutex mutex_;  ///< Of who writes, and of `views_`.
   std::vector<std::unique_ptr<MapView>> views_;
   std::vector<std::unique_ptr<Table>> tables_;

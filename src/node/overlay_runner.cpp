@@ -74,8 +74,8 @@ OverlayRunner::OverlayRunner(OverlayRunnerConfig config, SerialExecutor& executo
       strange_limit_(1, Milliseconds(10'000)),
       queue_(config_.queue_bytes_max),
       rates_(config_.messages_per_second_max),
-      event_pids_(system),
-      broadcast_pids_(system),
+      event_pids_(system, subscriptions_),
+      broadcast_pids_(system, subscriptions_),
       machine_(config_.overlay, monotonic_now()),
       alarm_(std::make_unique<SerialExecutor::Alarm>(executor, [this] { tick(); })) {
   const auto receiver = [this](bool gossip) {

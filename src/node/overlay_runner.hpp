@@ -131,6 +131,8 @@ class OverlayRunner {
   [[nodiscard]] PidSubscribers& event_pids() noexcept { return event_pids_; }
   [[nodiscard]] Subscribers<Broadcast>& broadcasts() noexcept { return broadcasts_; }
   [[nodiscard]] PidSubscribers& broadcast_pids() noexcept { return broadcast_pids_; }
+  /// For all lists of the node.
+  [[nodiscard]] const std::shared_ptr<SubscriptionBudget>& subscriptions() const noexcept { return subscriptions_; }
 
  private:
   struct LinkUp {
@@ -227,6 +229,7 @@ class OverlayRunner {
   PeerRates rates_;
   OverlayListener listener_;
   Subscribers<MembershipEvent> events_;
+  const std::shared_ptr<SubscriptionBudget> subscriptions_ = std::make_shared<SubscriptionBudget>();
   PidSubscribers event_pids_;
   Subscribers<Broadcast> broadcasts_;
   PidSubscribers broadcast_pids_;

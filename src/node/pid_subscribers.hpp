@@ -1,11 +1,14 @@
-// Processes, here or elsewhere, that subscribed to messages of the node. Each is monitored by a small process and taken
-// off the list when it ends. Thread safe.
+// Processes, here or elsewhere, that subscribed to messages of the node, each until it ends. Thread safe.
 #pragma once
 
+#include <barrel_p2p/error.hpp>
 #include <barrel_p2p/process.hpp>
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <unordered_map>
+#include <utility>
 
 #include "process/system.hpp"
 
@@ -13,25 +16,63 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace node {
 
+/// How many subscriptions remote calls have made, over all lists of a node: each costs a monitor, and a message for all
+/// that is told. Thread safe.
+class SubscriptionBudget {
+ public:
+  static constexpr std::size_t per_node_max = 1000;  ///< Of processes of one node.
+  static constexpr std::size_t all_max = 10'000;     ///< Of all nodes.
+
+  bool take(const Atom& node);
+  void give_back(const Atom& node);
+
+ private:
+  std::mutex mutex_;
+  std::size_t all_ = 0;
+  std::unordered_map<Atom, std::size_t> of_;
+};
+
 class PidSubscribers {
  public:
   /// The system must outlive it.
-  explicit PidSubscribers(process::System& system) : system_(system) {}
+  PidSubscribers(process::System& system, std::shared_ptr<SubscriptionBudget> budget)
+      : system_(system), list_(std::make_shared<List>(system, std::move(budget))) {}
 
   /// A second time is the same as once. From its return on the process gets what is told.
   void add(const Pid& pid);
+  /// The same for who asks by a remote call. Error: `limit_exceeded`, by the budget.
+  Result<void> add_for_peer(const Pid& pid);
   void remove(const Pid& pid);
   [[nodiscard]] bool empty() const;
   /// Does not wait: a subscriber on a node whose queue is full misses the message.
   void tell(const Term& message);
 
  private:
-  struct List {
-    std::mutex mutex;
-    std::map<Pid, Pid> watchers;  ///< Of each subscriber, the process that monitors it.
+  struct Subscriber {
+    Ref watch;
+    bool counted = false;  ///< By the budget.
   };
+  struct List {
+    using Place = std::map<Pid, Subscriber>::iterator;
+    List(process::System& at, std::shared_ptr<SubscriptionBudget> shared) : system(at), budget(std::move(shared)) {}
+    ~List();
+    List(const List&) = delete;
+    List& operator=(const List&) = delete;
+
+    // With `mutex` locked.
+    void erase(Place place);
+
+    process::System& system;
+    const std::shared_ptr<SubscriptionBudget> budget;
+    std::mutex mutex;
+    std::map<Pid, Subscriber> subscribers;
+    Pid watcher;  ///< Runs while there are subscribers.
+  };
+  /// With the list locked.
+  void insert(const Pid& pid, bool counted);
+
   process::System& system_;
-  std::shared_ptr<List> list_ = std::make_shared<List>();
+  const std::shared_ptr<List> list_;
 };
 
 }  // namespace node

@@ -113,6 +113,12 @@ void ServicesRunner::subscribe_reminders(const Pid& pid) {
   wake(queue_.push(Call([this] { note_reminder_subscribers(); })));
 }
 
+Result<void> ServicesRunner::subscribe_reminders_for_peer(const Pid& pid) {
+  if (auto added = reminder_pids_.add_for_peer(pid); !added) return added;
+  wake(queue_.push(Call([this] { note_reminder_subscribers(); })));
+  return {};
+}
+
 /// Before anything can fire: a subscriber may have gone.
 void ServicesRunner::note_reminder_subscribers() {
   machine_.reminders().set_subscribed(!reminder_events_.empty() || !reminder_pids_.empty());

@@ -85,15 +85,15 @@ ServicesRunner::ServicesRunner(ServicesRunnerConfig config, SerialExecutor& exec
       machine_(config_.services, now()),
       alarm_(std::make_unique<SerialExecutor::Alarm>(executor, [this] { on_alarm(); })),
       placement_(config_.services.placement.ring_size),
-      maps_(system),
+      maps_(system, overlay.subscriptions()),
       members_{config_.services.own},
       watched_(
           system, [this](Call work) { wake(queue_.push(std::move(work))); },
           [this](const Pid& pid, const Term& reason) { machine_.process_down(pid, reason, now(), effects_); }),
       handed_out_(system, [this](Call work) { wake(queue_.push(std::move(work))); }),
-      service_pids_(system),
-      shard_pids_(system),
-      reminder_pids_(system) {
+      service_pids_(system, overlay.subscriptions()),
+      shard_pids_(system, overlay.subscriptions()),
+      reminder_pids_(system, overlay.subscriptions()) {
   placement_.publish(machine_.placement());
   placement_.set_lease(machine_.members().lease_until());
   const auto take = [this](const Atom& name, const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {

@@ -136,6 +136,8 @@ class ServicesRunner {
   void reminder_statistics(Answer<ReminderStatistics>::Function done);
   Subscription subscribe_reminders(std::function<void(const ReminderEvent&)> callback, NextReminder next);
   void subscribe_reminders(const Pid& pid);
+  /// Error: `limit_exceeded`.
+  Result<void> subscribe_reminders_for_peer(const Pid& pid);
   void unsubscribe_reminders(const Pid& pid) { reminder_pids_.remove(pid); }
 
   /// Answers with what `read` makes of the machine: on the cluster thread, which it must not hold up.

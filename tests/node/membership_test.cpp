@@ -108,6 +108,25 @@ TEST(Membership, a_process_of_another_node_may_subscribe_until_it_ends) {
   EXPECT_TRUE(eventually({&a}, [&] { return a.statistics().processes == processes; }));
 }
 
+TEST(Membership, who_subscribes_more_processes_than_a_node_may_is_told_so) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+  ASSERT_TRUE(Cluster::connects(b, a));
+  const auto subscribe = [&](const char* function) {
+    const Pid pid = b.spawn([](Process& self) -> Task<> { co_await self.receive(); });
+    const auto answer = b.call_function(a.name(), "barrel_p2p", function, {pid});
+    return answer ? to_text(*answer) : answer.error().message();
+  };
+  constexpr std::size_t most = 1000;
+  for (std::size_t count = 0; count < most; ++count) {
+    ASSERT_EQ(subscribe(count % 2 == 0 ? "subscribe" : "subscribe_services"), "ok");
+  }
+  for (const auto* function : {"subscribe", "subscribe_services", "subscribe_shard", "subscribe_reminders"}) {
+    EXPECT_EQ(subscribe(function), "{error,limit_exceeded}") << function;
+  }
+}
+
 TEST(Membership, ten_nodes_join_through_one_seed_and_are_one_component) {
   Cluster cluster;
   const auto nodes = start_joined(cluster, 10);

@@ -13,6 +13,7 @@
 #include "node/input_queue.hpp"
 #include "node/peer_rates.hpp"
 #include "node/peers_file.hpp"
+#include "node/pid_subscribers.hpp"
 #include "node/serial_executor.hpp"
 #include "support/scratch.hpp"
 
@@ -22,6 +23,45 @@ namespace {
 using namespace std::chrono_literals;
 using distribution::DeliverOutcome;
 using Queue = InputQueue<int>;
+
+TEST(PidSubscribers, has_as_many_of_one_node_and_of_all_as_the_budget_that_lists_share) {
+  process::SystemConfig config;
+  config.node = Atom("a@test");
+  config.workers = 1;
+  process::System system(config);
+  process::RemotePort port;
+  port.send = [](const Atom&, distribution::Signal&&, const Pid&) { return distribution::SendOutcome::accepted; };
+  system.set_remote(std::move(port));
+  system.start();
+  const std::size_t before = system.process_count();
+  const auto budget = std::make_shared<SubscriptionBudget>();
+  PidSubscribers events(system, budget);
+  PidSubscribers others(system, budget);
+  const auto pid = [](std::size_t node, std::size_t number) {
+    return Pid{Atom("n" + std::to_string(node) + "@test"), static_cast<std::uint32_t>(number), 0, 1};
+  };
+  constexpr std::size_t of_node = SubscriptionBudget::per_node_max;
+  for (std::size_t number = 0; number < of_node; ++number) {
+    ASSERT_TRUE((number % 2 == 0 ? events : others).add_for_peer(pid(0, number)).has_value()) << number;
+  }
+  const auto refused = events.add_for_peer(pid(0, of_node));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error(), Errc::limit_exceeded);
+  EXPECT_TRUE(events.add_for_peer(pid(0, 0)).has_value()) << "one that is there already";
+  events.remove(pid(0, 0));
+  EXPECT_TRUE(events.add_for_peer(pid(0, of_node)).has_value()) << "in the place of one that is gone";
+  for (std::size_t node = 1; node < SubscriptionBudget::all_max / of_node; ++node) {
+    for (std::size_t number = 0; number < of_node; ++number) {
+      ASSERT_TRUE(events.add_for_peer(pid(node, number)).has_value());
+    }
+  }
+  EXPECT_FALSE(others.add_for_peer(pid(99, 1))) << "one more than all may have";
+  events.add(pid(99, 1));  // the program's own are not counted
+  EXPECT_TRUE(events.add_for_peer(pid(99, 1)).has_value());
+  // Watched by one process for each list, which goes with the last of them.
+  EXPECT_EQ(system.process_count(), before + 2);
+  system.stop();
+}
 
 TEST(InputQueue, keeps_the_order_and_wakes_once) {
   Queue queue(100);
