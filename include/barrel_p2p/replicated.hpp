@@ -61,7 +61,8 @@ class [[nodiscard]] Replication {
     if (end_) end_();
   }
 
-  /// To all other nodes; does not wait. This node's state has the change already. Errors: `overloaded`, `stopped`.
+  /// To all other nodes; does not wait. This node's state has the change already. Errors: `overloaded`, `stopped`,
+  /// `limit_exceeded` (`gossip.payload_bytes_max`).
   Result<void> broadcast(Term change) const { return send_(std::move(change)); }
 
  private:

@@ -174,10 +174,10 @@ Result<void> OverlayRunner::broadcast(Term tag, Term payload) {
     if (auto shallow = replication::check_depth(*content); !shallow) return shallow;
   }
   const std::size_t bytes = encoded_size(tag, false) + encoded_size(payload, false);
-  if (bytes > config_.payload_bytes_max) {
+  if (bytes > payload_bytes_max()) {
     return fail(Errc::limit_exceeded, "the broadcast has " + std::to_string(bytes) +
                                           " bytes and gossip.payload_bytes_max is " +
-                                          std::to_string(config_.payload_bytes_max));
+                                          std::to_string(payload_bytes_max()));
   }
   return push_call(BroadcastCall{std::move(tag), std::move(payload)}, bytes);
 }
@@ -335,7 +335,13 @@ void OverlayRunner::handle(Received&& input) {
     }
   };
   if (input.gossip) {
-    receive(overlay::decode_plumtree(*term, input.node));
+    auto message = overlay::decode_plumtree(*term, input.node);
+    if (message) {
+      if (auto checked = overlay::check_size(*message, config_.gossip_limits); !checked) {
+        message = std::unexpected(checked.error());
+      }
+    }
+    receive(message);
   } else {
     receive(overlay::decode_hyparview(*term, input.node));
   }

@@ -70,7 +70,7 @@ struct OverlayRunnerConfig {
   overlay::OwnRecord record;
   std::uint32_t creation = 0;
   std::size_t queue_bytes_max = 0;
-  std::size_t payload_bytes_max = 0;
+  overlay::GossipLimits gossip_limits{};
   double messages_per_second_max = 0;  ///< Of one peer; 0: no limit.
   std::size_t members_max = 0;         ///< What `joined` can wait for: the views and this node.
   std::filesystem::path peers_file;    ///< Empty: nothing is remembered.
@@ -131,6 +131,8 @@ class OverlayRunner {
   [[nodiscard]] PidSubscribers& event_pids() noexcept { return event_pids_; }
   [[nodiscard]] Subscribers<Broadcast>& broadcasts() noexcept { return broadcasts_; }
   [[nodiscard]] PidSubscribers& broadcast_pids() noexcept { return broadcast_pids_; }
+  /// Of one broadcast with a tag that is not the library's.
+  [[nodiscard]] std::size_t payload_bytes_max() const noexcept { return config_.gossip_limits.program; }
   /// For all lists of the node.
   [[nodiscard]] const std::shared_ptr<SubscriptionBudget>& subscriptions() const noexcept { return subscriptions_; }
 

@@ -61,6 +61,16 @@ overlay::OverlayConfig overlay_config(const NodeConfig& config) {
   return overlay;
 }
 
+/// The library broadcasts entries together until they take `delta_bytes_max`, the last one as large as one may be, with
+/// its stamps and its sender beside it.
+overlay::GossipLimits gossip_limits(const NodeConfig& config) {
+  constexpr std::size_t beside_max = 64UL * 1024;
+  const auto& replication = config.replication;
+  const std::size_t entry_max = std::max(replication.map_entry_bytes_max, replication.service_meta_bytes_max);
+  const std::size_t program = config.gossip.payload_bytes_max;
+  return {program, std::max(program, services::MapsConfig{}.delta_bytes_max + entry_max + beside_max)};
+}
+
 services::ServicesConfig services_config(const NodeConfig& config) {
   const auto& replication = config.replication;
   services::ServicesConfig services;
@@ -280,7 +290,7 @@ Result<void> Node::Parts::make_overlay() {
   settings.creation = creation;
   settings.queue_bytes_max = config.limits.cluster_queue_bytes_max;
   settings.messages_per_second_max = config.limits.gossip_per_second_max;
-  settings.payload_bytes_max = config.gossip.payload_bytes_max;
+  settings.gossip_limits = gossip_limits(config);
   settings.members_max = 1 + membership.active_size + membership.passive_size;
   overlay = std::make_unique<node::OverlayRunner>(std::move(settings), cluster, *system, *network, *discovery, logger);
   node::export_overlay(*system, *overlay);

@@ -376,6 +376,11 @@ void ServicesRunner::remove_type(const Atom& name, Done done) {
 
 Result<void> ServicesRunner::broadcast_change(const Atom& name, Term change) {
   if (auto shallow = replication::check_depth(change); !shallow) return shallow;
+  // As the replica broadcasts it: others refuse what is larger.
+  const Term sent = Term::tuple({Atom("custom"), config_.services.own, change});
+  if (encoded_size(Term(name), false) + encoded_size(sent, false) > overlay_.payload_bytes_max()) {
+    return fail(Errc::limit_exceeded, "a change has at most gossip.payload_bytes_max, with its tag and its sender");
+  }
   const std::size_t bytes = call_bytes + encoded_size(change, false);
   const auto pushed = queue_.push_if_short(
       Call([this, name, change = std::move(change)] { machine_.types().broadcast(name, change, effects_); }), bytes);

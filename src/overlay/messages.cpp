@@ -2,7 +2,10 @@
 
 #include <barrel_p2p/node_name.hpp>
 #include <optional>
+#include <string>
 #include <utility>
+
+#include "overlay/plumtree.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -340,6 +343,16 @@ Result<PlumtreeMessage> decode_plumtree(const Term& term, const Atom& from) {
     return Prune{};
   }
   return no_message;
+}
+
+Result<void> check_size(const PlumtreeMessage& message, const GossipLimits& limits) {
+  const auto* gossip = std::get_if<Gossip>(&message);
+  if (gossip == nullptr) return {};
+  const std::size_t most = is_library_tag(gossip->tag) ? limits.library : limits.program;
+  const std::size_t bytes = encoded_size(gossip->tag, false) + encoded_size(gossip->payload, false);
+  if (bytes <= most) return {};
+  return fail(Errc::limit_exceeded,
+              "a broadcast of " + std::to_string(bytes) + " bytes; at most " + std::to_string(most) + " are taken");
 }
 
 }  // namespace overlay

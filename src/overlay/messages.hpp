@@ -145,6 +145,15 @@ std::string_view receiver_name(const Message& message) noexcept;
 /// What arrived for `barrel_p2p_plumtree` from the node `from`. Errors as above.
 [[nodiscard]] Result<PlumtreeMessage> decode_plumtree(const Term& term, const Atom& from);
 
+/// Tag and payload of one broadcast, encoded without the version byte. What is larger is neither delivered nor handed
+/// on: every node would keep it, in the place of what others broadcast.
+struct GossipLimits {
+  std::size_t program = 0;  ///< `gossip.payload_bytes_max`.
+  std::size_t library = 0;  ///< With a tag of the library, which broadcasts entries of replicas.
+};
+/// Error: `limit_exceeded`.
+[[nodiscard]] Result<void> check_size(const PlumtreeMessage& message, const GossipLimits& limits);
+
 }  // namespace overlay
 }  // namespace v0
 }  // namespace barrel_p2p

@@ -291,6 +291,7 @@ TEST_F(Insider, what_it_tells_of_the_membership_and_by_gossip_is_refused_counted
       Term::tuple({Atom("leave"), 1'000'000, record(honest.name().atom()), own}),
       Term::tuple({Atom("wander"), -1, own, own}),
   };
+  constexpr std::size_t large = 2UL * 1024 * 1024;
   std::vector<Term> gossip{
       Term::tuple({Atom("gossip"), std::string(1000, 'i'), Atom("tag"), 1, evil}),
       Term::tuple({Atom("gossip"), "id", Atom("tag"), 1, honest.name().atom()}),
@@ -298,6 +299,8 @@ TEST_F(Insider, what_it_tells_of_the_membership_and_by_gossip_is_refused_counted
       Term::tuple({Atom("ihave"), Term::list(std::vector<Term>(many, Term::tuple({"id", 1}))), evil, Atom("batch")}),
       Term::tuple({Atom("graft"), Term::list(std::vector<Term>(many, Term("id"))), evil, Atom("batch")}),
       Term::tuple({Atom("prune"), honest.name().atom()}),
+      Term::tuple({Atom("gossip"), "large", Atom("tag"), std::string(GossipConfig{}.payload_bytes_max, 'x'), evil}),
+      Term::tuple({Atom("gossip"), "large too", Atom("barrel_p2p_map_replica"), std::string(large, 'x'), evil}),
   };
   for (const auto& strange : strange_terms()) {
     membership.push_back(strange);

@@ -92,6 +92,9 @@ TEST(Replicated, a_node_that_takes_part_later_asks_for_the_state) {
   const auto first = std::make_shared<Words>();
   const auto replication = nodes[0]->replicate("words", first);
   ASSERT_TRUE(replication->broadcast(first->add("early")).has_value());
+  // With its tag and its sender it would be one that others refuse.
+  const std::string large(GossipConfig{}.payload_bytes_max - 10, 'x');
+  EXPECT_EQ(replication->broadcast(Term(large)).error(), Errc::limit_exceeded);
   const auto second = std::make_shared<Words>();
   const auto other = nodes[1]->replicate("words", second);
   EXPECT_TRUE(second->await("early"));

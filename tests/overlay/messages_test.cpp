@@ -138,6 +138,20 @@ TEST(OverlayMessages, what_is_out_of_bounds_is_refused) {
             Errc::limit_exceeded);
 }
 
+TEST(OverlayMessages, gossip_is_refused_that_is_larger_than_broadcasts_with_its_tag_may_be) {
+  const auto gossip = [](const char* tag, std::size_t bytes) {
+    const std::size_t rest = encoded_size(Term(Atom(tag)), false) + encoded_size(Term(""), false);
+    const Term payload(std::string(bytes - rest, 'x'));
+    return *decode_plumtree(plumtree(Term::tuple({Atom("gossip"), 1, Atom(tag), payload, peer})), peer);
+  };
+  const GossipLimits limits{1000, 3000};
+  EXPECT_TRUE(check_size(gossip("news", 1000), limits));
+  EXPECT_EQ(check_size(gossip("news", 1001), limits).error(), Errc::limit_exceeded);
+  EXPECT_TRUE(check_size(gossip("barrel_p2p_registry_replica", 3000), limits));
+  EXPECT_EQ(check_size(gossip("barrel_p2p_registry_replica", 3001), limits).error(), Errc::limit_exceeded);
+  EXPECT_TRUE(check_size(PlumtreeMessage(Prune{}), limits));
+}
+
 TEST(OverlayMessages, what_is_no_message_is_refused) {
   const Term own = record(peer);
   for (const char* text :
