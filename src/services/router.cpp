@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <ranges>
 
+#include "services/registry_entry.hpp"
+
 namespace barrel_p2p {
 inline namespace v0 {
 namespace services {
@@ -99,8 +101,7 @@ std::optional<Router::Request> Router::read(const Atom& from, const Term& messag
   const auto ttl = what[2].as_int64();
   const auto* pid = where[0].as_pid();
   const auto* reference = where[1].as_reference();
-  if (!(what[1].is_atom() || what[1].is_binary()) || !ttl || !what[3].is_atom() || pid == nullptr ||
-      reference == nullptr) {
+  if (!is_service_name(what[1]) || !ttl || !what[3].is_atom() || pid == nullptr || reference == nullptr) {
     return std::nullopt;
   }
   // The answer goes to who asks: nobody makes us send messages to a third node.

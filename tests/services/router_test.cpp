@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "services/registry_entry.hpp"
 #include "support/vectors.hpp"
 
 namespace barrel_p2p::services {
@@ -410,6 +411,7 @@ TEST(Router, what_is_no_request_is_dropped_and_counted) {
       Term::tuple({good[0], Term::tuple({good[1][0], good[1][1], Atom("nobody")})}),
       Term::tuple({good[0], Term::tuple({good[1][0], good[1][1], Term::tuple({asker, 1})})}),
       with(1, 17),
+      with(1, std::string(service_name_bytes_max + 1, 'x')),
       with(2, Atom("x")),
       with(2, BigInteger::parse("99999999999999999999").value()),
       with(3, 1),
@@ -422,6 +424,7 @@ TEST(Router, what_is_no_request_is_dropped_and_counted) {
   for (const auto& message : bad) EXPECT_TRUE(relay.receive("a@h", message).empty()) << to_text(message);
   EXPECT_EQ(relay.router().counters().malformed, bad.size());
   EXPECT_EQ(relay.receive("a@h", good).size(), 1U);
+  EXPECT_EQ(relay.receive("a@h", with(1, std::string(service_name_bytes_max, 'x'))).size(), 1U);
 }
 
 // A network of routers.
