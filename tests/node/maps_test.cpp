@@ -47,6 +47,20 @@ TEST(Maps, what_is_put_is_read_here_at_once_and_there_soon) {
   EXPECT_EQ(nodes[0]->maps(), std::vector<Atom>{Atom("config")});
 }
 
+TEST(Maps, the_largest_entries_that_go_together_are_taken_by_others) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 2);
+  open_on_all(nodes, "m");
+  constexpr std::size_t most = 1024UL * 1024;
+  constexpr std::size_t beside = 64;  // the key, and the tags of both
+  std::vector<TermPair> pairs;
+  for (int key = 0; key < 60; ++key) pairs.emplace_back(key, std::string(900, 'x'));
+  pairs.emplace_back(Atom("large"), std::string(most - beside, 'x'));
+  ASSERT_TRUE(nodes[0]->map_put_many("m", pairs).has_value());
+  EXPECT_TRUE(test::becomes_true([&] { return nodes[1]->map_get<std::string>("m", Atom("large")).has_value(); }));
+  EXPECT_EQ(nodes[1]->overlay_statistics().malformed, 0U);
+}
+
 TEST(Maps, many_pairs_go_together) {
   Cluster cluster;
   const auto nodes = start_cluster(cluster, 2);
