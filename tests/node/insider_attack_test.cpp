@@ -476,5 +476,46 @@ TEST_F(Insider, what_it_tells_the_services_in_wrong_types_for_others_and_with_ab
   EXPECT_FALSE(victim.map_get(Atom("table"), "later").has_value());
 }
 
+TEST(InsiderThatDoesNotRead, and_asks_on_loses_the_connection_before_its_answers_fill_the_memory) {
+  std::atomic<bool> told{false};
+  test::Cluster cluster;
+  Attacker attacker;
+  Node& victim = cluster.start("victim", [&told](NodeConfig& config) {
+    config.detector.probe_after = 0ms;
+    config.detector.dead_after = 60s;
+    config.limits.send_queue_bytes = 64UL * 1024;
+    config.limits.send_queue_bytes_max = 1024UL * 1024;
+    config.log_sink = [&told](LogLevel /*level*/, std::string_view line) {
+      if (line.find("it does not read the answers to what it asks") != std::string_view::npos) told = true;
+    };
+  });
+  Node& honest = cluster.start("honest");
+  const auto line = attacker.dial(victim);
+  line->play(mask(insider), Step::authenticated);
+  ASSERT_EQ(line->shake_hands(insider, "test"), "up");
+  bool closed = false;
+  quic::ConnectionEvents deaf;  // takes what comes and never gives credit for it
+  deaf.on_closed = [&closed](const quic::CloseReason& /*reason*/) { closed = true; };
+  line->connection().set_events(std::move(deaf));
+  const Pid self{Atom(insider), 1, 0, 77};
+  const Atom nobody(std::string(200, 'x'));
+  std::uint32_t number = 0;
+  constexpr std::uint32_t questions_max = 1'000'000;
+  while (!closed && number < questions_max) {
+    Bytes questions;
+    for (int count = 0; count < 1000; ++count) {
+      const Ref reference{Atom(insider), 77, 3, {++number & 0x3ffffU, number, 1, 0, 0}};
+      const auto message =
+          distribution::encode_message(Signal{Monitor{self, nobody, reference}, {}}, offered_flags, self, number);
+      for (const auto& part : message.buffers) questions.insert(questions.end(), part.view.begin(), part.view.end());
+    }
+    line->write(signals, std::move(questions));
+    ASSERT_TRUE(attacker.await([&] { return closed || line->connection().queued_bytes() == 0; }));
+  }
+  EXPECT_TRUE(attacker.await([&] { return closed; }));
+  EXPECT_TRUE(told) << number << " questions";
+  EXPECT_TRUE(honest.ping(victim.name(), test::patience).has_value());
+}
+
 }  // namespace
 }  // namespace barrel_p2p
