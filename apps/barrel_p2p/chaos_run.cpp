@@ -238,8 +238,9 @@ void ChaosRun::tell(const std::string& text) const {
 // Phases.
 
 std::vector<ChaosViolation> ChaosRun::rounds() {
-  const auto end = monotonic_now() + command_.duration;
   Violations violations = settle();
+  // From here on: nodes that start at once may form two clusters, which take up to a minute to find each other.
+  const auto end = monotonic_now() + command_.duration;
   while (violations.empty() && monotonic_now() < end) {
     ++figures_.rounds;
     const auto left = std::chrono::ceil<milliseconds>(end - monotonic_now());

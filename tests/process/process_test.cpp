@@ -125,7 +125,11 @@ TEST_F(Processes, a_watcher_hears_of_ends_and_obeys_no_message_of_anybody) {
   b.exit(watched, Atom("kill"));
   auto first = heard.get_future();
   ASSERT_EQ(first.wait_for(test::patience), std::future_status::ready);
-  EXPECT_EQ(first.get(), Term::tuple({watch, watched, Atom("killed")}));
+  const Term told = first.get();
+  EXPECT_EQ(told[0], Term(watch));
+  EXPECT_EQ(told[1], Term(watched));
+  // It may have been killed before the watcher came to watch it.
+  EXPECT_TRUE(told[2].is_atom("killed") || told[2].is_atom("noproc")) << to_text(told);
   EXPECT_EQ(ends, 1);
   b.stop();  // the watcher goes before what it refers to
 }
