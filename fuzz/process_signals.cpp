@@ -68,8 +68,8 @@ class Machine {
     process::RemotePort port;
     port.send = [this](const Atom& node, Signal&& signal, const Pid& /*key*/) { return sent(node, signal); };
     port.resume_reading = [](const Atom& /*node*/, std::uint64_t /*epoch*/) {};
-    port.report_malformed = [](const Atom& node, std::uint64_t /*epoch*/, const std::string& what) {
-      require(node == peer && !what.empty());
+    port.report_malformed = [](const Atom& node, std::uint64_t /*epoch*/, const Error& why) {
+      require(node == peer && !why.message().empty());
     };
     system_.set_remote(std::move(port));
     services::RelayConfig relay;
