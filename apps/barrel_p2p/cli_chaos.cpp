@@ -76,7 +76,9 @@ void add_chaos(CLI::App& app, int& status) {
   chaos->footer(
       "Exit status: 0 every promise was kept, 1 one was broken or the run was not finished, 2 wrong usage.\n"
       "Example: barrel_p2p chaos --duration 10min --nodes 5 --seed 42");
-  chaos->add_option("--duration", arguments->duration, "For so long, 60s by default; then all has to become well")
+  chaos
+      ->add_option("--duration", arguments->duration,
+                   "For so long from when the nodes have found each other, 60s by default; then all has to become well")
       ->type_name("DURATION");
   chaos->add_option("--nodes", command.nodes, "Number of nodes, 5 by default")
       ->check(CLI::Range(chaos_nodes_min, chaos_nodes_max))

@@ -250,11 +250,11 @@ void Replica::on_digests(Peer& peer, const std::vector<Range>& theirs, Monotonic
 void Replica::on_entries(Peer& peer, const Term& message, MonotonicTime now, ReplicaEffects& out) {
   const DigestTree* tree = state_.digests();
   const auto more = message[4].as_bool();
-  if (tree == nullptr || !more || !message[2].is_proper_list() || !message[3].is_map()) {
+  if (tree == nullptr || !more || !message[2].is_proper_list()) {
     ++counters_.malformed;
     return;
   }
-  counters_.entries_received += message[3].size();
+  counters_.entries_received += message[3].pairs().size();
   const bool changed = state_.merge(peer.node, message[3]);
   if (changed) note_news(peer, now);
   std::vector<Prefix> wanted;

@@ -38,7 +38,7 @@ TEST_F(Path, loses_reorders_repeats_and_delays_together) {
   relay->weather = {.lost = 0.01, .repeated = 0.05, .held_back = 0.05, .every_for = 2ms};
   connect(relay->address());
   EXPECT_TRUE(transfer(ten_megabytes, 90s)) << received;
-  EXPECT_GE(dialled->statistics().smoothed_rtt, 1ms) << "some time of the peer is taken off, as it tells";
+  EXPECT_GE(dialled->statistics().smoothed_rtt, 2ms);
 }
 
 // What ngtcp2 forgets to free when it sends lost pieces of many writes again goes with the connection: for
