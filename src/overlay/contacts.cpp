@@ -13,8 +13,12 @@ constexpr double jitter = 0.2;
 }
 
 Contacts::Contacts(ContactsConfig config, MonotonicTime now)
-    : config_(std::move(config)), random_(config_.seed), pause_(config_.retry_min) {
+    : config_(std::move(config)),
+      random_(config_.seed),
+      pause_(config_.retry_min),
+      unreached_pause_(config_.unreached_retry_min) {
   assert(config_.retry_min.count() > 0 && config_.retry_min <= config_.retry_max);
+  assert(config_.unreached_retry_min.count() > 0 && config_.unreached_retry_min <= config_.unreached_retry_max);
   for (const auto& node : config_.remembered) add(node, false);
   for (const auto& node : config_.contacts) add(node, true);
   start_round();
@@ -77,6 +81,7 @@ void Contacts::begin(MonotonicTime now) {
   alone_ = true;
   in_company_since_.reset();
   pause_ = config_.retry_min;
+  unreached_pause_ = config_.unreached_retry_min;
   start_round();
   next_ = tried_at_ ? std::max(now, *tried_at_ + config_.retry_min) : now;
 }
@@ -99,7 +104,7 @@ std::vector<Atom> Contacts::tick(std::size_t neighbours, MonotonicTime now) {
   if (std::exchange(alone_, false)) {
     in_company_since_ = now;
     trying_.reset();
-    next_ = now + random_.jitter(config_.unreached_retry, jitter);
+    plan_unreached(now);
   }
   if (!next_ || *next_ > now) return {};
   const auto node = random_unreached();
@@ -107,8 +112,13 @@ std::vector<Atom> Contacts::tick(std::size_t neighbours, MonotonicTime now) {
     next_.reset();
     return {};
   }
-  next_ = now + random_.jitter(config_.unreached_retry, jitter);
+  plan_unreached(now);
   return {*node};
+}
+
+void Contacts::plan_unreached(MonotonicTime now) {
+  next_ = now + random_.jitter(unreached_pause_, jitter);
+  unreached_pause_ = std::min(unreached_pause_ * 2, config_.unreached_retry_max);
 }
 
 Atom Contacts::try_next(MonotonicTime now) {

@@ -7,7 +7,8 @@
 // contact that has left takes nobody in, and is not asked again and again.
 //
 // A configured contact that was never reached since the start, or since the node left, is tried now and then even when
-// there are neighbours: it may be the seed of another part of the cluster that nobody here has ever met.
+// there are neighbours: it may be the seed of another part of the cluster that nobody here has ever met. Soon at first,
+// for nodes that start together may have found each other in pairs, and then less and less often.
 //
 // Source: protocol document 03, sections 9 and 13. One thread at a time.
 #pragma once
@@ -28,12 +29,14 @@ namespace overlay {
 struct ContactsConfig {
   Atom own;
   std::uint64_t seed = 0;
-  std::vector<Atom> contacts;            ///< `contact_nodes`. The own name is left out.
-  std::vector<Atom> remembered;          ///< From disk: neighbours of the last run. They come before the contacts.
-  Milliseconds stagger{250};             ///< Between the starts of two attempts.
-  Milliseconds retry_min{500};           ///< After the first round of attempts ...
-  Milliseconds retry_max{5000};          ///< `contact_retry_ms`: ... doubled up to this. All with a jitter of 20 %.
-  Milliseconds unreached_retry{60'000};  ///< For contacts that were never reached, while there are neighbours.
+  std::vector<Atom> contacts;    ///< `contact_nodes`. The own name is left out.
+  std::vector<Atom> remembered;  ///< From disk: neighbours of the last run. They come before the contacts.
+  Milliseconds stagger{250};     ///< Between the starts of two attempts.
+  Milliseconds retry_min{500};   ///< After the first round of attempts ...
+  Milliseconds retry_max{5000};  ///< `contact_retry_ms`: ... doubled up to this. All with a jitter of 20 %.
+  /// Contacts that were never reached, while there are neighbours: after this ...
+  Milliseconds unreached_retry_min{1000};
+  Milliseconds unreached_retry_max{60'000};  ///< ... doubled up to this. With the same jitter.
 };
 
 class Contacts {
@@ -65,6 +68,7 @@ class Contacts {
   void start_round();
   Atom try_next(MonotonicTime now);
   std::optional<Atom> random_unreached();
+  void plan_unreached(MonotonicTime now);
   [[nodiscard]] Contact* find(const Atom& node) noexcept;
 
   ContactsConfig config_;
@@ -73,7 +77,8 @@ class Contacts {
   std::vector<Atom> round_;     ///< Who is still to be tried, the next one last.
   std::optional<Atom> trying_;  ///< By the current round.
   std::optional<MonotonicTime> tried_at_;
-  Milliseconds pause_;  ///< After this round.
+  Milliseconds pause_;            ///< After this round.
+  Milliseconds unreached_pause_;  ///< Before the next contact that was never reached.
   bool alone_ = true;
   bool paused_ = false;
   std::optional<MonotonicTime> in_company_since_;

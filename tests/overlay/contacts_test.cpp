@@ -144,9 +144,16 @@ TEST(Contacts, with_neighbours_only_configured_contacts_that_were_never_reached_
   way.machine.reached("b@h");
   const auto tries = way.pass(Milliseconds(300'000), 1);
   EXPECT_EQ(names(tries), (std::set<std::string>{"c@h"}));
-  EXPECT_GE(tries.size(), 4U);
-  EXPECT_LE(tries.size(), 6U);
-  EXPECT_GE(tries[0].at, Milliseconds(1'000 + 48'000));
+  ASSERT_GE(tries.size(), 8U);
+  std::int64_t expected = 1'000;
+  Milliseconds last(1'000);
+  for (const auto& one : tries) {
+    const auto pause = (one.at - last).count();
+    EXPECT_GE(pause, expected * 8 / 10 - 1);
+    EXPECT_LE(pause, expected * 12 / 10 + 1);
+    expected = std::min<std::int64_t>(expected * 2, 60'000);
+    last = one.at;
+  }
   way.machine.reached("c@h");
   EXPECT_TRUE(way.pass(Milliseconds(300'000), 1).empty());
   EXPECT_FALSE(way.machine.deadline());
@@ -157,7 +164,16 @@ TEST(Contacts, a_failure_while_there_are_neighbours_calls_nobody) {
   const auto first = way.pass(Milliseconds(10));
   EXPECT_TRUE(way.pass(Milliseconds(10), 1).empty());
   way.machine.failed(first[0].node, way.now);
-  EXPECT_TRUE(way.pass(Milliseconds(10'000), 1).empty());
+  EXPECT_TRUE(way.pass(Milliseconds(780), 1).empty()) << "the other one is tried after a second, less the jitter";
+}
+
+TEST(Contacts, a_short_company_does_not_bring_back_the_haste_of_the_start) {
+  Way way({"a@h"});
+  way.pass(Milliseconds(10));
+  EXPECT_EQ(way.pass(Milliseconds(4'500), 1).size(), 2U) << "after one second and after three";
+  way.machine.alone(way.now);
+  way.pass(Milliseconds(10));
+  EXPECT_TRUE(way.pass(Milliseconds(3'100), 1).empty()) << "four seconds, less the jitter, are due";
 }
 
 TEST(Contacts, who_becomes_alone_starts_a_new_round_at_once) {

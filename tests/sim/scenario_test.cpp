@@ -145,6 +145,21 @@ TEST(Join, a_thousand_nodes_through_one_contact_become_one_symmetric_overlay) {
   EXPECT_EQ(settled[5], "100");  // symmetric
 }
 
+TEST(Join, nodes_that_start_together_with_each_other_as_contacts_are_one_cluster_soon) {
+  constexpr NodeIndex nodes = 8;
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    SimulationConfig config;
+    config.seed = seed;
+    Simulation simulation(config);
+    std::vector<NodeIndex> all;
+    for (NodeIndex node = 0; node < nodes; ++node) all.push_back(simulation.add_node());
+    for (const NodeIndex node : all) simulation.start(node, all);
+    simulation.run_for(Milliseconds(10'000));
+    Prng random(1);
+    EXPECT_EQ(measure_graph(simulation, random).components, 1) << "seed " << seed;
+  }
+}
+
 TEST(Restart, a_whole_cluster_finds_itself_from_what_it_remembers) {
   auto scenario = shipped("restart");
   scenario.nodes = 300;
