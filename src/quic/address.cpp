@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -59,6 +60,14 @@ std::string Address::host() const {
     inet_ntop(AF_INET6, &v6(*this).sin6_addr, text.data(), text.size());
   }
   return text.data();
+}
+
+std::string Address::network() const {
+  if (family() == AF_INET || IN6_IS_ADDR_V4MAPPED(&v6(*this).sin6_addr) != 0) return host();
+  constexpr std::size_t network_bytes = 8;
+  sockaddr_in6 six = v6(*this);
+  std::fill(std::begin(six.sin6_addr.s6_addr) + network_bytes, std::end(six.sin6_addr.s6_addr), std::uint8_t{0});
+  return Address(reinterpret_cast<const sockaddr*>(&six), sizeof(six)).host() + "/64";
 }
 
 std::string Address::to_string() const {

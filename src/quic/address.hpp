@@ -33,6 +33,8 @@ class Address {
   [[nodiscard]] bool is_loopback() const noexcept;
   /// Without port; an IPv4 address that is mapped into IPv6 is shown as IPv4.
   [[nodiscard]] std::string host() const;
+  /// `host`, but of an IPv6 address the first 64 bits: the least that one customer of a network has for himself.
+  [[nodiscard]] std::string network() const;
   /// `127.0.0.1:4433` or `[::1]:4433`.
   [[nodiscard]] std::string to_string() const;
   /// The form in which a dual-stack socket names it.

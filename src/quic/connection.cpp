@@ -93,7 +93,7 @@ void fill(std::uint8_t* out, std::size_t size, const ngtcp2_rand_ctx* /*context*
 int on_new_id(ngtcp2_conn* /*connection*/, ngtcp2_cid* id, std::uint8_t* token, std::size_t size, void* user) {
   auto& native = of(user);
   if (size != connection_id_bytes) return NGTCP2_ERR_CALLBACK_FAILURE;
-  *id = native.endpoint.own_ids.make();
+  *id = native.endpoint.new_id();
   if (ngtcp2_crypto_generate_stateless_reset_token(token, native.endpoint.reset_secret.data(),
                                                    native.endpoint.reset_secret.size(), id) != 0) {
     return NGTCP2_ERR_CALLBACK_FAILURE;

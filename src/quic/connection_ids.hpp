@@ -29,6 +29,14 @@ class ConnectionIds {
   /// Fills an id. `out` has `connection_id_bytes`.
   void make(std::span<std::uint8_t> out) const;
   [[nodiscard]] ngtcp2_cid make() const;
+  /// One that `taken` does not know. Only half of an id is random, so among many two are soon alike.
+  template <class Taken>
+  [[nodiscard]] ngtcp2_cid make_unless(const Taken& taken) const {
+    for (;;) {
+      const ngtcp2_cid id = make();
+      if (!taken(ByteView(id.data, id.datalen))) return id;
+    }
+  }
   [[nodiscard]] bool is_ours(ByteView id) const;
   /// For a UDP socket (SO_ATTACH_FILTER): takes packets with ids of ours, and of the others with long headers, which
   /// may begin connections, this share at random. 0 <= `share` <= 1.

@@ -258,7 +258,8 @@ void Endpoint::Native::accept(const Address& from, ByteView bytes, const ngtcp2_
     send_retry(from, header);
     return;
   }
-  if (!gate.begin(now)) {
+  const std::string network = proven ? from.network() : std::string();
+  if ((proven && !gate.begin_from(network, now)) || !gate.begin(now)) {
     ++counters.refused_connections;
     return;
   }
@@ -277,7 +278,7 @@ void Endpoint::Native::accept(const Address& from, ByteView bytes, const ngtcp2_
     params.retry_scid = header.dcid;
     params.retry_scid_present = 1;
   }
-  const ngtcp2_cid scid = own_ids.make();
+  const ngtcp2_cid scid = new_id();
   if (ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token, reset_secret.data(),
                                                    reset_secret.size(), &scid) == 0) {
     params.stateless_reset_token_present = 1;
@@ -300,6 +301,7 @@ void Endpoint::Native::accept(const Address& from, ByteView bytes, const ngtcp2_
   native.counted_half_open = true;
   ++half_open;
   native.half_open_host = from.host();
+  native.proven_network = network;
   ++half_open_by_host[native.half_open_host];
   native.read(*socket, from, bytes);
 }
@@ -312,8 +314,12 @@ void Endpoint::Native::leave_half_open(Connection::Native& connection) {
 }
 
 void Endpoint::Native::let_in(Connection::Native& connection) {
-  if (connection.counted_half_open) gate.admitted();
+  if (connection.counted_half_open) gate.admitted(connection.proven_network);
   leave_half_open(connection);
+}
+
+ngtcp2_cid Endpoint::Native::new_id() const {
+  return own_ids.make_unless([this](ByteView id) { return by_id.contains(key_of(id)); });
 }
 
 void Endpoint::Native::forget(Connection::Native& connection) {
@@ -328,7 +334,7 @@ void Endpoint::Native::forget(Connection::Native& connection) {
 // Packets that belong to no connection.
 
 bool Endpoint::Native::send_retry(const Address& to, const ngtcp2_pkt_hd& header) {
-  const ngtcp2_cid scid = own_ids.make();  // by which the answer passes the filter, see `ConnectionIds`
+  const ngtcp2_cid scid = new_id();  // by which the answer passes the filter, see `ConnectionIds`
   std::array<std::uint8_t, NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN> token{};
   const Address remote = socket->path_address(to);
   const auto size =
@@ -467,7 +473,7 @@ Result<void> Endpoint::Native::dial(const std::shared_ptr<Connection>& connectio
   ngtcp2_transport_params params{};
   fill_settings(settings, params, native.within_machine);
   const ngtcp2_cid dcid = random_id();
-  const ngtcp2_cid scid = own_ids.make();
+  const ngtcp2_cid scid = new_id();
   const auto calls = Connection::Native::callbacks(true);
   const Address remote = native.socket->path_address(native.remote);
   const auto path = path_of(native.socket->local(), remote);

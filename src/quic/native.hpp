@@ -136,6 +136,7 @@ struct Connection::Native {
   std::optional<std::pair<std::uint64_t, std::string>> wanted_close;  ///< Asked for from inside of a callback.
   bool counted_half_open = false;
   std::string half_open_host;  ///< Under which it is counted: the address of the peer may change.
+  std::string proven_network;  ///< Likewise, by the gate. Empty: its address was not proven when it began.
   bool admitted = false;
   SendQueue sending;
   std::uint64_t bulk_reserve = 0;
@@ -199,6 +200,8 @@ struct Endpoint::Native {
   void flush_all();
   /// Datagrams were taken from a socket: their events are out, what answers them is not.
   void end_batch();
+  /// One that no connection has.
+  [[nodiscard]] ngtcp2_cid new_id() const;
   void forget(Connection::Native& connection);
   void leave_half_open(Connection::Native& connection);
   /// It is the connection of a peer, and no longer half-open.

@@ -14,6 +14,9 @@ constexpr double share_min = 1e-5;
 /// After the last sign of a flood the filter stays for two seconds: packets that claim to be of connections never come
 /// through it, and tell nothing.
 constexpr std::size_t calm_windows_min = 20;
+/// From so many networks on those are forgotten that have all their tokens again, which takes a fiftieth of a second for
+/// each one that was taken.
+constexpr std::size_t networks_max = 1024;
 
 double seconds(MonotonicTime::duration time) { return std::chrono::duration<double>(time).count(); }
 
@@ -23,9 +26,23 @@ StrangerGate::StrangerGate(const Limits& limits, MonotonicTime now)
     : firsts_(limits.firsts_per_second, now),
       handshakes_(limits.handshakes_per_second, now),
       unproven_(limits.unproven_per_second, now),
+      from_network_(limits.handshakes_per_second > 0 ? std::max(limits.handshakes_per_second / 4, 1.0) : 0),
       wanted_(limits.firsts_per_second * seconds(window)),
       flood_from_(5 * wanted_),
       window_begin_(now) {}
+
+bool StrangerGate::begin_from(const std::string& network, MonotonicTime now) {
+  if (networks_.size() >= networks_max) {
+    std::erase_if(networks_, [&](const auto& one) { return one.second.when(from_network_) <= now; });
+  }
+  return networks_.try_emplace(network, from_network_, now).first->second.take(now);
+}
+
+void StrangerGate::admitted(const std::string& network) noexcept {
+  handshakes_.give_back();
+  unproven_.give_back();
+  if (const auto found = networks_.find(network); found != networks_.end()) found->second.give_back();
+}
 
 bool StrangerGate::came(MonotonicTime now) noexcept {
   ++in_window_;

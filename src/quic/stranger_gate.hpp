@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
+#include <unordered_map>
 
 #include "base/clock.hpp"
 #include "base/token_bucket.hpp"
@@ -36,13 +38,13 @@ class StrangerGate {
   bool look(MonotonicTime now) noexcept { return firsts_.take(now); }
   /// ... whether it may begin a connection, ...
   bool begin(MonotonicTime now) noexcept { return handshakes_.take(now); }
-  /// ... and whether it may do so without proving its address.
+  /// ... whether it may do so without proving its address, ...
   bool begin_unproven(MonotonicTime now) noexcept { return unproven_.take(now); }
-  /// A connection that began is one of a peer: it does not count.
-  void admitted() noexcept {
-    handshakes_.give_back();
-    unproven_.give_back();
-  }
+  /// ... and, of those that have proven it, whether it may be one more from this network (`Address::network`): one alone
+  /// has a quarter of what may begin. Addresses that are not proven may be anybody's, and are not told apart.
+  bool begin_from(const std::string& network, MonotonicTime now);
+  /// A connection that began is one of a peer: it does not count. `network`: as in `begin_from`, empty if not asked.
+  void admitted(const std::string& network) noexcept;
 
   [[nodiscard]] bool is_flood() const noexcept { return flood_; }
   /// Of the packets that may begin a connection: how many are to come through.
@@ -54,6 +56,8 @@ class StrangerGate {
   TokenBucket firsts_;
   TokenBucket handshakes_;
   TokenBucket unproven_;
+  std::unordered_map<std::string, TokenBucket> networks_;  ///< Who has begun something in the last moments.
+  double from_network_;                                    ///< How many of one network begin in a second.
   double wanted_;      ///< In a window.
   double flood_from_;  ///< The same.
   MonotonicTime window_begin_;

@@ -176,10 +176,42 @@ TEST_F(StrangerGateTest, looks_at_a_bounded_number_and_lets_fewer_begin) {
   EXPECT_EQ(looked, 2000U);
   EXPECT_EQ(begun, 200U);
   EXPECT_EQ(unproven, 128U);
-  gate.admitted();
+  gate.admitted("");
   EXPECT_TRUE(gate.begin_unproven(now)) << "what came to something does not count";
   EXPECT_TRUE(gate.begin(now));
   EXPECT_FALSE(gate.begin(now));
+}
+
+TEST_F(StrangerGateTest, one_network_alone_begins_a_quarter_of_what_may_begin) {
+  std::size_t begun = 0;
+  for (int count = 0; count < 1000; ++count) begun += gate.begin_from("198.51.100.1", now) ? 1 : 0;
+  EXPECT_EQ(begun, 50U);
+  EXPECT_TRUE(gate.begin_from("198.51.100.2", now));
+  gate.admitted("198.51.100.1");
+  EXPECT_TRUE(gate.begin_from("198.51.100.1", now)) << "what came to something does not count";
+  EXPECT_FALSE(gate.begin_from("198.51.100.1", now));
+  for (int count = 0; count < 5'000; ++count, now += 1ms) gate.begin_from(std::to_string(count), now);
+  begun = 0;
+  for (int count = 0; count < 1000; ++count) begun += gate.begin_from("198.51.100.1", now) ? 1 : 0;
+  EXPECT_EQ(begun, 50U) << "who was forgotten begins anew, with no more";
+}
+
+TEST(Address, the_network_of_an_ipv6_address_is_its_first_half) {
+  EXPECT_EQ(Address::make("2001:db8:1:2:3:4:5:6", 1)->network(), "2001:db8:1:2::/64");
+  EXPECT_EQ(Address::make("2001:db8:1:2:ffff::1", 2)->network(), "2001:db8:1:2::/64");
+  EXPECT_EQ(Address::make("192.0.2.1", 1)->network(), "192.0.2.1");
+  EXPECT_EQ(Address::make("192.0.2.1", 1)->mapped_to_ipv6().network(), "192.0.2.1");
+}
+
+TEST_F(FilteredSocket, an_id_that_is_taken_is_not_given_again) {
+  std::vector<Bytes> asked;
+  const auto id = ids.make_unless([&](ByteView one) {
+    asked.emplace_back(one.begin(), one.end());
+    return asked.size() < 5;
+  });
+  ASSERT_EQ(asked.size(), 5U);
+  EXPECT_EQ(asked.back(), Bytes(id.data, id.data + id.datalen));
+  EXPECT_TRUE(ids.is_ours(asked.back()));
 }
 
 /// A pair of endpoints that are connected, and a flood that comes to the one that was dialled. One thread, so that what
