@@ -1,6 +1,9 @@
 // The part of the public API that is about leaders.
 #include <barrel_p2p/node.hpp>
+#include <functional>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -12,34 +15,79 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace {
 
-/// What the process of a candidacy shares with its handle.
-struct Callbacks {
-  std::recursive_mutex mutex;  ///< Held while a callback runs.
-  bool active = true;
-  Term name;
-  OnElected on_elected;
-  OnRevoked on_revoked;
+/// What the process of a candidacy shares with its handle. Messages only have it look: anybody may send them, and what
+/// the program is told is what this node knows.
+class Callbacks {
+ public:
+  /// The fence by which the process leads.
+  using Look = std::function<std::optional<Fence>()>;
 
-  void call(const Term& message) {
-    const std::lock_guard running(mutex);
-    if (!active || !message.is_tagged("barrel_p2p_leader", 3) || !(message[1] == name)) return;
-    const Term& what = message[2];
-    const auto fence = what.is_tagged("elected", 2) ? Fence::from(what[1]) : fail(Errc::type_mismatch);
-    if (fence && on_elected) on_elected(*fence);
-    if (what.is_atom("revoked") && on_revoked) on_revoked();
+  Callbacks(OnElected on_elected, OnRevoked on_revoked)
+      : on_elected_(std::move(on_elected)), on_revoked_(std::move(on_revoked)) {}
+  /// Before the process is.
+  void look_by(Look look) { look_ = std::move(look); }
+
+  /// Tells what changed. `term_ended`: somebody says that a term has ended, and another one may have begun since. False:
+  /// nobody wants to be told any more.
+  bool follow(bool term_ended) {
+    const std::lock_guard running(mutex_);
+    if (!active_) return false;
+    const auto fence = look_();
+    if (told_ && (!fence || (term_ended && *fence != *told_))) revoked();
+    if (active_ && fence && fence != told_) {
+      told_ = fence;
+      if (on_elected_) on_elected_(*fence);
+    }
+    return active_;
   }
+  /// The process ends, and with it the term.
+  void end() noexcept {
+    const std::lock_guard running(mutex_);
+    try {
+      if (active_ && told_) revoked();
+    } catch (...) {  // has nobody to go to
+    }
+    active_ = false;
+  }
+  /// From here on nothing is told. Waits for a callback that runs.
   void close() {
-    const std::lock_guard running(mutex);
-    active = false;
+    const std::lock_guard running(mutex_);
+    active_ = false;
   }
+
+ private:
+  void revoked() {
+    told_.reset();
+    if (on_revoked_) on_revoked_();
+  }
+
+  std::recursive_mutex mutex_;  ///< Held while a callback runs.
+  bool active_ = true;
+  std::optional<Fence> told_;
+  Look look_;
+  OnElected on_elected_;
+  OnRevoked on_revoked_;
+};
+
+/// Has the callbacks hear of the end, whoever ends the process.
+class LastWord {
+ public:
+  explicit LastWord(Callbacks& callbacks) : callbacks_(callbacks) {}
+  ~LastWord() { callbacks_.end(); }
+  LastWord(const LastWord&) = delete;
+  LastWord& operator=(const LastWord&) = delete;
+
+ private:
+  Callbacks& callbacks_;
 };
 
 /// Of a process that stands for callbacks.
 Task<> stand_for(Process& self, std::shared_ptr<Callbacks> callbacks) {
-  for (;;) {
+  const LastWord last_word(*callbacks);
+  for (bool goes_on = true; goes_on;) {
     const Term message = co_await self.receive();
-    if (message.is_atom("resigned")) co_return;
-    callbacks->call(message);
+    const bool term_ended = message.is_tagged("barrel_p2p_leader", 3) && message[2].is_atom("revoked");
+    goes_on = callbacks->follow(term_ended);
   }
 }
 
@@ -58,35 +106,39 @@ void Node::lead(const Term& name, const Pid& process, LeadOptions options, std::
 
 Result<Candidacy> Node::lead(const Term& name, LeadOptions options, OnElected on_elected, OnRevoked on_revoked) {
   if (!parts_->services) return node::no_member();
-  auto callbacks = std::make_shared<Callbacks>();
-  callbacks->name = name;
-  callbacks->on_elected = std::move(on_elected);
-  callbacks->on_revoked = std::move(on_revoked);
+  auto callbacks = std::make_shared<Callbacks>(std::move(on_elected), std::move(on_revoked));
   process::System& system = *parts_->system;
-  const Pid pid = system.spawn([callbacks](Process& self) { return stand_for(self, callbacks); });
+  const auto gate = parts_->services->gate();
+  // Other nodes can do nothing to this process, whose pid they know.
+  const Pid pid = system.spawn_internal([callbacks, gate, name](Process& self) {
+    callbacks->look_by([gate, name, own = self.pid()] {
+      return gate->with([&](node::ServicesRunner* services) {
+        return services != nullptr ? services->term_of(name, own) : std::nullopt;
+      });
+    });
+    return stand_for(self, callbacks);
+  });
+  const auto look_again = [&system, pid] { system.send_local(pid, Atom("look")); };
   const auto start = [&](std::function<void(Result<Role>)> done) {
-    // On the cluster thread: before what comes later.
-    const auto told = [&system, pid, name, done = std::move(done)](Result<Role> role) {
-      if (role && role->fence) {
-        system.send_local(pid, services::to_message({LeaderEvent::Kind::elected, name, *role->fence}));
-      }
+    parts_->services->lead(name, pid, std::move(options), [look_again, done = std::move(done)](Result<Role> role) {
+      look_again();
       done(std::move(role));
-    };
-    parts_->services->lead(name, pid, std::move(options), told);
+    });
   };
   const auto role = node::await<Role>(parts_->services.get(), start);
   if (!role) {
-    system.send_local(pid, Atom("resigned"));
+    callbacks->close();
+    look_again();
     return std::unexpected(role.error());
   }
-  auto fence = [gate = parts_->services->gate(), name, pid] {
+  auto fence = [gate, name, pid] {
     return gate->with([&](node::ServicesRunner* services) -> std::optional<Fence> {
       const auto reign = services != nullptr ? services->reign(name) : std::nullopt;
       if (!reign || reign->pid != pid) return std::nullopt;
       return services::fence_of(reign->stamp);
     });
   };
-  auto end = [gate = parts_->services->gate(), name, pid, callbacks, &system] {
+  auto end = [gate, name, pid, callbacks, look_again] {
     callbacks->close();
     gate->with([&](node::ServicesRunner* services) {
       if (services == nullptr) return;
@@ -95,7 +147,7 @@ Result<Candidacy> Node::lead(const Term& name, LeadOptions options, OnElected on
       } else {
         std::ignore = node::wait_for<bool>([&](auto done) { services->resign(name, pid, std::move(done)); });
       }
-      system.send_local(pid, Atom("resigned"));
+      look_again();
     });
   };
   return Candidacy(pid, std::move(fence), std::move(end));

@@ -53,6 +53,12 @@ std::optional<services::Contest::Reign> ServicesRunner::reign(const Term& name) 
   return view && view->holds(monotonic_now(), held_until) ? view->reign : std::nullopt;
 }
 
+std::optional<Fence> ServicesRunner::term_of(const Term& name, const Pid& pid) const {
+  const auto view = leaders_.get(name);
+  if (!view || !view->reign || view->reign->pid != pid) return std::nullopt;
+  return services::fence_of(view->reign->stamp);
+}
+
 // What the machine wants.
 
 void ServicesRunner::carry_out(services::LeaderChanged& effect) {

@@ -156,6 +156,9 @@ class ServicesRunner {
   [[nodiscard]] std::optional<services::Contest::Winner> leader(const Term& name) const;
   /// Of a process of this node that leads now: the own clock is asked too.
   [[nodiscard]] std::optional<services::Contest::Reign> reign(const Term& name) const;
+  /// The fence of this process's term, until the cluster thread ends the term: also where `reign` sees that a pause has
+  /// ended it, or may have.
+  [[nodiscard]] std::optional<Fence> term_of(const Term& name, const Pid& pid) const;
   [[nodiscard]] MapViews& maps() noexcept { return maps_; }
   [[nodiscard]] const MapViews& maps() const noexcept { return maps_; }
 

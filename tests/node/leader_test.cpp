@@ -318,6 +318,45 @@ TEST(Leaders, a_candidacy_may_outlive_its_node_whose_last_word_is_revoked) {
   EXPECT_EQ(lines.next(), "revoked");
 }
 
+TEST(Leaders, nobody_has_callbacks_believe_what_is_not_so) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 2);
+  Node& a = *nodes[0];
+  Node& b = *nodes[1];
+  Lines lines;
+  auto candidacy = a.lead(job, {}, [&](const Fence& fence) { lines.add(fence.text()); }, [&] { lines.add("revoked"); });
+  ASSERT_TRUE(candidacy.has_value());
+  const Pid pid = candidacy->pid();
+  const auto fence = candidacy->fence();
+  ASSERT_TRUE(fence.has_value());
+  EXPECT_EQ(lines.next(), fence->text());
+  ASSERT_TRUE(all_see(nodes, pid));
+  for (Node* const sender : {&b, &a}) {
+    ASSERT_TRUE(sender->send(pid, parse_term("{barrel_p2p_leader,job,{elected,99999999999999999999999999}}").value()));
+    ASSERT_TRUE(sender->send(pid, parse_term(revoked).value()));
+    ASSERT_TRUE(sender->send(pid, Atom("resigned")));
+  }
+  b.exit(pid, Atom("kill"));
+  EXPECT_EQ(lines.next(1s), "nothing");
+  EXPECT_EQ(candidacy->fence(), fence);
+  const auto other = b.lead(job, {.priority = 1}, {}, {});
+  ASSERT_TRUE(other.has_value());
+  EXPECT_EQ(lines.next(), "revoked") << "it goes on to stand for them";
+}
+
+TEST(Leaders, callbacks_hear_of_the_end_of_the_process_that_stands_for_them) {
+  Cluster cluster;
+  Node& node = cluster.start("a");
+  Lines lines;
+  auto candidacy =
+      node.lead(job, {}, [&](const Fence& /*fence*/) { lines.add("elected"); }, [&] { lines.add("revoked"); });
+  ASSERT_TRUE(candidacy.has_value());
+  EXPECT_EQ(lines.next(), "elected");
+  node.exit(candidacy->pid(), Atom("kill"));
+  EXPECT_EQ(lines.next(), "revoked");
+  EXPECT_TRUE(none_is_seen({&node}));
+}
+
 TEST(Leaders, a_callback_may_resign) {
   Cluster cluster;
   Node& node = cluster.start("a");
