@@ -249,8 +249,11 @@ bool Members::merge_delta(const Atom& from, const Term& entries) {
   lease->told = std::max(lease->told, *emit);
   if (entry->stamp() > lease->stamp) {
     lease->stamp = entry->stamp();
-    lease->vouched = now_.monotonic + config_.ttl;
-    hear(from, *lease, now_.monotonic);
+    const bool overtaken = *emit < lease->farewell && now_.monotonic < lease->farewell_until;
+    if (!overtaken) {
+      lease->vouched = now_.monotonic + config_.ttl;
+      hear(from, *lease, now_.monotonic);
+    }
   }
   // A stamp that the clock refuses does no harm here.
   if (renew(from, *lease, *emit)) std::ignore = clock_.observe(entry->stamp(), now_.wall);
@@ -313,6 +316,8 @@ void Members::said_goodbye(const Atom& node, const Term& emit) {
   if (*said < found->second.emit && !is_ahead(found->second.emit, now_.wall, config_.skew))
     return;  // it said something since
   found->second.emit = *said;
+  found->second.farewell = *said;
+  found->second.farewell_until = now_.monotonic + config_.ttl;
   set_member(node, found->second, false);
   end(node, found->second);
 }

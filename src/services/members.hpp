@@ -126,12 +126,14 @@ class Members final : private replication::ReplicatedState {
 
  private:
   struct Lease {
-    WallMilliseconds emit = INT64_MIN;  ///< The greatest one that was accepted.
-    WallMilliseconds told = INT64_MIN;  ///< The greatest one of its own beats, also of a clock far ahead of ours.
-    replication::Timestamp stamp;       ///< Of the newest beat.
-    MonotonicTime heard{};              ///< When something new came last.
-    MonotonicTime expires{};            ///< The membership, when it is one.
-    MonotonicTime vouched{};            ///< Until then our snapshots tell of it.
+    WallMilliseconds emit = INT64_MIN;      ///< The greatest one that was accepted.
+    WallMilliseconds told = INT64_MIN;      ///< The greatest one of its own beats, also of a clock far ahead of ours.
+    replication::Timestamp stamp;           ///< Of the newest beat.
+    MonotonicTime heard{};                  ///< When something new came last.
+    MonotonicTime expires{};                ///< The membership, when it is one.
+    MonotonicTime vouched{};                ///< Until then our snapshots tell of it.
+    WallMilliseconds farewell = INT64_MIN;  ///< Of its last goodbye: beats from before it ...
+    MonotonicTime farewell_until{};         ///< ... say nothing until then. Its clock may be set back meanwhile.
     bool member = false;
     bool alive = false;
   };

@@ -424,6 +424,37 @@ TEST(Members, a_goodbye_ends_a_lease_at_once_and_a_later_beat_brings_it_back) {
   EXPECT_EQ(node.changes(), "+b@h");
 }
 
+TEST(Members, a_beat_that_a_goodbye_has_overtaken_brings_nobody_back) {
+  Machine leaver("b@h");
+  Machine node;
+  node.hear("b@h", start_wall);
+  leaver.members->neighbour_up(Atom("a@h"), leaver.now, leaver.effects);
+  leaver.pass(2s);
+  const auto beats = leaver.broadcasts();
+  ASSERT_FALSE(beats.empty());
+  leaver.members->leave(leaver.now, leaver.effects);
+  const auto goodbyes = leaver.broadcasts();
+  ASSERT_EQ(goodbyes.size(), 1U);
+  node.pass(2s);
+  node.members->deliver(goodbyes[0], node.now, node.effects);
+  node.changes();
+  node.members->deliver(beats.back(), node.now, node.effects);
+  EXPECT_FALSE(node.members->is_alive(Atom("b@h")));
+  EXPECT_EQ(node.changes(), "");
+  // It is started again with a clock that was set back: its stamps go on.
+  const auto beat_again = [&](std::uint32_t logical) {
+    const Term alive = Term::tuple({Atom("alive"), start_wall});
+    const auto entry = replication::Entry::value(alive, {{start_wall + 10'000, logical}, Atom("b@h")});
+    node.deliver("b@h", Term::map({{Atom("b@h"), replication::to_term(entry)}}));
+  };
+  node.pass(5900ms);
+  beat_again(1);
+  EXPECT_FALSE(node.members->is_alive(Atom("b@h")));
+  node.pass(100ms);
+  beat_again(2);
+  EXPECT_TRUE(node.members->is_alive(Atom("b@h"))) << "a lease later";
+}
+
 TEST(Members, neighbours_are_told_goodbye_themselves) {
   Machine leaver("b@h");
   leaver.members->neighbour_up(Atom("a@h"), leaver.now, leaver.effects);
