@@ -481,7 +481,7 @@ void Channel::read_frames(StreamId id, ByteView bytes) {
     if (!signal) return fail(ChannelEnd::Cause::protocol, signal.error());
     if (!*signal) continue;
     last_signal_ = monotonic_now();
-    if (events_.signal && events_.signal(*this, std::move(**signal)) == DeliverOutcome::congested) congested_ = true;
+    if (events_.signal && events_.signal(*this, std::move(**signal)) == DeliverOutcome::congested) ++holds_;
     if (stage_ != ChannelStage::up) return;
   }
   frames.clear();
@@ -491,7 +491,7 @@ void Channel::read_frames(StreamId id, ByteView bytes) {
 }
 
 void Channel::credit(StreamId id, std::size_t bytes) {
-  if (congested_) {
+  if (holds_ > 0) {
     uncredited_[id] += bytes;
   } else {
     connection_->consume(id, bytes);
@@ -499,8 +499,7 @@ void Channel::credit(StreamId id, std::size_t bytes) {
 }
 
 void Channel::resume_reading() {
-  if (stage_ != ChannelStage::up) return;
-  congested_ = false;
+  if (stage_ != ChannelStage::up || holds_ == 0 || --holds_ > 0) return;
   for (const auto& [id, bytes] : std::exchange(uncredited_, {})) connection_->consume(id, bytes);
 }
 

@@ -127,7 +127,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   [[nodiscard]] quic::Connection& connection() noexcept { return *connection_; }
 
   void send(OutgoingMessage&& message);
-  /// Credits what was read while the receiver was congested.
+  /// One of those who said `congested` has room again. Credits what was read meanwhile when it is the last one.
   void resume_reading();
   /// Streams of programs; valid when up.
   [[nodiscard]] UserStreams& streams() noexcept { return *streams_; }
@@ -206,7 +206,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   };
   std::vector<Early> early_;
   std::size_t early_bytes_ = 0;
-  bool congested_ = false;
+  std::size_t holds_ = 0;  ///< How often `congested` was said, and not taken back.
   std::unordered_map<StreamId, std::size_t> uncredited_;
   std::uint64_t epoch_ = 0;
   std::shared_ptr<UserStreams> streams_;

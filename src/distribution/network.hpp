@@ -146,7 +146,7 @@ class Network {
   void disconnect(const Atom& node);
   /// Connected nodes, in the order of their names.
   [[nodiscard]] std::vector<PeerInfo> nodes() const;
-  /// After `DeliverOutcome::congested`: go on reading from the channel.
+  /// After `DeliverOutcome::congested`, once for each: go on reading from the channel, unless others hold it too.
   void resume_reading(const Atom& node, std::uint64_t epoch);
   /// Opens a stream with this tag, see `UserStreams::open`; dials unless the node is connected. The callback runs on
   /// the transport thread, once; when the network stops it may be dropped. Errors: also those of `connect`.

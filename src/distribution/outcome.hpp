@@ -18,7 +18,7 @@ enum class SendOutcome : std::uint8_t {
 
 enum class DeliverOutcome : std::uint8_t {
   accepted,
-  congested,  ///< Accepted, but read no more from this channel until told.
+  congested,  ///< Accepted, but read no more from this channel until told: once for each time that this is said.
 };
 
 }  // namespace distribution

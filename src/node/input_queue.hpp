@@ -53,15 +53,19 @@ class InputQueue {
     if (!closed_ && bytes_ + bytes > bytes_max_) return Pushed::full;
     return append(std::move(input), bytes);
   }
-  /// What came from a peer, on this channel.
-  std::pair<Pushed, distribution::DeliverOutcome> push_received(Input input, std::size_t bytes,
-                                                                const Channel& channel) {
+  /// What came from a peer, on this channel. `congested` once, until `done` returns the channel. `may_hold`: false
+  /// where somebody else holds it because of this one.
+  std::pair<Pushed, distribution::DeliverOutcome> push_received(Input input, std::size_t bytes, const Channel& channel,
+                                                                bool may_hold = true) {
     const std::lock_guard lock(mutex_);
     const Pushed pushed = append(std::move(input), bytes, channel.node);
     if (closed_) return {pushed, distribution::DeliverOutcome::accepted};
     Source& source = sources_[channel.node];
     source.bytes += bytes;
     if (bytes_ <= bytes_max_ && source.bytes <= share_max_) return {pushed, distribution::DeliverOutcome::accepted};
+    if (!may_hold || (source.held && source.epoch == channel.epoch)) {
+      return {pushed, distribution::DeliverOutcome::accepted};
+    }
     if (!source.held) ++held_back_;
     source.held = true;
     source.epoch = channel.epoch;

@@ -27,8 +27,8 @@ class Callbacks {
   /// Before the process is.
   void look_by(Look look) { look_ = std::move(look); }
 
-  /// Tells what changed. `term_ended`: somebody says that a term has ended, and another one may have begun since. False:
-  /// nobody wants to be told any more.
+  /// Tells what changed. `term_ended`: somebody says that a term has ended, and another one may have begun since.
+  /// False: nobody wants to be told any more.
   bool follow(bool term_ended) {
     const std::lock_guard running(mutex_);
     if (!active_) return false;

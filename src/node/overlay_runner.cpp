@@ -153,7 +153,7 @@ DeliverOutcome OverlayRunner::receive(const Atom& node, std::uint64_t epoch, boo
   // First: who empties the queue looks when the channel is to be read again.
   const bool too_fast = rates_.count(channel, monotonic_now());
   const auto [pushed, outcome] =
-      queue_.push_received(Received{node, epoch, gossip, std::move(payload)}, bytes, channel);
+      queue_.push_received(Received{node, epoch, gossip, std::move(payload)}, bytes, channel, !too_fast);
   wake(pushed);
   return too_fast ? DeliverOutcome::congested : outcome;
 }

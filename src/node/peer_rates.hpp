@@ -25,18 +25,17 @@ class PeerRates {
   /// Messages a second of one peer, and at once after a rest; 0: no limit.
   explicit PeerRates(double per_second) noexcept : per_second_(per_second) {}
 
-  /// A message came on the channel. True: it was one too many, and nothing more is to be read until `release` returns
-  /// the channel.
+  /// A message came on the channel. True, once: it was one too many, and nothing more is to be read until `release`
+  /// returns the channel.
   bool count(const Channel& channel, MonotonicTime now) {
     if (per_second_ <= 0) return false;
     const std::lock_guard lock(mutex_);
     auto& peer = peers_.try_emplace(channel.node, TokenBucket(per_second_, now)).first->second;
     if (peer.bucket.take(now)) return false;
-    peer.epoch = channel.epoch;
-    if (!std::exchange(peer.held, true)) {
-      ++held_back_;
-      ++held_now_;
-    }
+    const bool other = std::exchange(peer.epoch, channel.epoch) != channel.epoch;
+    if (std::exchange(peer.held, true)) return other;
+    ++held_back_;
+    ++held_now_;
     return true;
   }
   /// The channels that may be read again. Forgets who was silent for so long that it has its whole rate again. To be

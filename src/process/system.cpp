@@ -424,7 +424,10 @@ DeliverOutcome System::note_congestion(State& state, const Origin& origin) {
   state.congested.store(true);
   // The process looks at the mark after it consumed, or ended: what it did before it saw the mark we see here.
   if (state.ended() || state.remote_bytes() <= config_.mailbox_bytes_max / 2) return DeliverOutcome::accepted;
-  congested_[state.pid()].emplace_back(origin.node, origin.epoch);
+  auto& held = congested_[state.pid()];
+  const std::pair<Atom, std::uint64_t> channel(origin.node, origin.epoch);
+  if (std::ranges::find(held, channel) != held.end()) return DeliverOutcome::accepted;  // it was on its way
+  held.push_back(channel);
   counters_.mailboxes_full.fetch_add(1, std::memory_order_relaxed);
   return DeliverOutcome::congested;
 }

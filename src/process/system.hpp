@@ -42,7 +42,7 @@ using NameReceiver = std::function<distribution::DeliverOutcome(const Atom& name
 /// The way to other nodes.
 struct RemotePort {
   std::function<distribution::SendOutcome(const Atom& node, distribution::Signal&&, const Pid& stream_key)> send;
-  /// After `DeliverOutcome::congested`: the receiver has room again.
+  /// After `DeliverOutcome::congested`, once for each: the receiver has room again.
   std::function<void(const Atom& node, std::uint64_t epoch)> resume_reading;
   /// A payload of this channel could not be decoded.
   std::function<void(const Atom& node, std::uint64_t epoch, Error why)> report_malformed;

@@ -14,8 +14,8 @@ constexpr double share_min = 1e-5;
 /// After the last sign of a flood the filter stays for two seconds: packets that claim to be of connections never come
 /// through it, and tell nothing.
 constexpr std::size_t calm_windows_min = 20;
-/// From so many networks on those are forgotten that have all their tokens again, which takes a fiftieth of a second for
-/// each one that was taken.
+/// From so many networks on those are forgotten that have all their tokens again, which takes a fiftieth of a second
+/// for each one that was taken.
 constexpr std::size_t networks_max = 1024;
 
 double seconds(MonotonicTime::duration time) { return std::chrono::duration<double>(time).count(); }

@@ -40,8 +40,8 @@ class StrangerGate {
   bool begin(MonotonicTime now) noexcept { return handshakes_.take(now); }
   /// ... whether it may do so without proving its address, ...
   bool begin_unproven(MonotonicTime now) noexcept { return unproven_.take(now); }
-  /// ... and, of those that have proven it, whether it may be one more from this network (`Address::network`): one alone
-  /// has a quarter of what may begin. Addresses that are not proven may be anybody's, and are not told apart.
+  /// ... and, of those that have proven it, whether it may be one more from this network (`Address::network`): one
+  /// alone has a quarter of what may begin. Addresses that are not proven may be anybody's, and are not told apart.
   bool begin_from(const std::string& network, MonotonicTime now);
   /// A connection that began is one of a peer: it does not count. `network`: as in `begin_from`, empty if not asked.
   void admitted(const std::string& network) noexcept;
@@ -58,8 +58,8 @@ class StrangerGate {
   TokenBucket unproven_;
   std::unordered_map<std::string, TokenBucket> networks_;  ///< Who has begun something in the last moments.
   double from_network_;                                    ///< How many of one network begin in a second.
-  double wanted_;      ///< In a window.
-  double flood_from_;  ///< The same.
+  double wanted_;                                          ///< In a window.
+  double flood_from_;                                      ///< The same.
   MonotonicTime window_begin_;
   std::size_t in_window_ = 0;
   bool flood_ = false;

@@ -83,6 +83,7 @@ class PinnedChannel : public testing::Test {
     bool up = false;
     std::optional<ChannelEnd> ended;
     std::size_t signals = 0;
+    std::size_t holds = 0;  ///< So many of the signals are answered with `congested`.
     PinReservation pin;
     std::function<void(Result<void>)> pinned;
   };
@@ -126,7 +127,9 @@ class PinnedChannel : public testing::Test {
     events.up = [&side](const auto& /*channel*/) { side.up = true; };
     events.signal = [&side](Channel& /*channel*/, Signal&& /*signal*/) {
       ++side.signals;
-      return DeliverOutcome::accepted;
+      if (side.holds == 0) return DeliverOutcome::accepted;
+      --side.holds;
+      return DeliverOutcome::congested;
     };
     events.ended = [&side](const auto& /*channel*/, const ChannelEnd& end) { side.ended = end; };
     if (!side.slow) return events;
@@ -138,8 +141,8 @@ class PinnedChannel : public testing::Test {
   }
 
   template <class Done>
-  bool until(Done done) {
-    const auto end = std::chrono::steady_clock::now() + 20s;
+  bool until(Done done, std::chrono::milliseconds limit = 20s) {
+    const auto end = std::chrono::steady_clock::now() + limit;
     while (!done() && std::chrono::steady_clock::now() < end) context.run_one_for(50ms);
     return done();
   }
@@ -188,6 +191,21 @@ TEST_F(PinnedChannel, what_comes_before_the_pin_is_kept_waits_for_it) {
   EXPECT_TRUE(dials.up);
   EXPECT_EQ(dials.signals, messages);
   EXPECT_TRUE(dials.settings.trust->find("accepts@h"));
+  EXPECT_FALSE(accepts.ended || dials.ended);
+}
+
+TEST_F(PinnedChannel, is_read_on_when_all_who_held_it_have_room_again) {
+  ASSERT_TRUE(connect(dials));
+  dials.holds = 2;
+  dials.pinned(dials.pin.commit());
+  constexpr std::size_t messages = 24;
+  for (std::size_t round = 0; round < messages; ++round) send(1'000'000);
+  ASSERT_TRUE(until([this] { return dials.signals >= 4; }));
+  dials.channel->resume_reading();
+  until([&] { return dials.signals == messages; }, 500ms);
+  EXPECT_LT(dials.signals, messages) << "a window of 8 MiB is full";
+  dials.channel->resume_reading();
+  EXPECT_TRUE(until([&] { return dials.signals == messages; }));
   EXPECT_FALSE(accepts.ended || dials.ended);
 }
 

@@ -106,10 +106,16 @@ TEST(InputQueue, holds_back_who_alone_fills_more_than_its_share) {
   EXPECT_EQ(queue.push_received(2, 1, {"b@h", 1}).second, DeliverOutcome::congested);
   EXPECT_EQ(queue.push_received(3, mib, {"c@h", 1}).second, DeliverOutcome::accepted) << "others go on";
   const auto taken = queue.take();
-  EXPECT_EQ(queue.push_received(4, mib / 2, {"b@h", 1}).second, DeliverOutcome::congested) << "it was on its way";
+  EXPECT_EQ(queue.push_received(4, mib / 2, {"b@h", 1}).second, DeliverOutcome::accepted) << "it is held already";
   EXPECT_EQ(free_after(queue, taken[0]), Names{}) << "more than half of its share is there still";
   EXPECT_EQ(free_after(queue, taken[1]), Names{"b@h 1"});
   EXPECT_EQ(queue.held_back(), 1U) << "the second time it was held already";
+}
+
+TEST(InputQueue, leaves_it_to_others_to_hold_a_channel) {
+  Queue queue(100);
+  EXPECT_EQ(queue.push_received(1, 200, {"b@h", 1}, false).second, DeliverOutcome::accepted);
+  EXPECT_EQ(queue.push_received(2, 1, {"b@h", 1}).second, DeliverOutcome::congested);
 }
 
 TEST(InputQueue, resumes_the_channel_that_was_held_last) {
@@ -127,7 +133,7 @@ TEST(PeerRates, hold_back_who_sends_too_fast_until_there_is_room_for_more_than_o
   for (int sent = 0; sent < 100; ++sent) EXPECT_FALSE(rates.count({"b@h", 1}, now));
   EXPECT_EQ(rates.deadline(), MonotonicTime::max());
   EXPECT_TRUE(rates.count({"b@h", 1}, now));
-  EXPECT_TRUE(rates.count({"b@h", 1}, now)) << "it was on its way";
+  EXPECT_FALSE(rates.count({"b@h", 1}, now)) << "it was on its way, and is held already";
   EXPECT_FALSE(rates.count({"c@h", 1}, now)) << "each for itself";
   EXPECT_EQ(rates.held_back(), 1U);
   EXPECT_EQ(rates.deadline(), now + 100ms);
