@@ -121,6 +121,7 @@ std::string Channel::address() const { return connection_->remote().to_string();
 void Channel::close(const std::string& reason) {
   if (stage_ == ChannelStage::closed) return;
   stage_ = ChannelStage::closed;
+  challenge_.release();
   connection_->close(0, reason);
   end_streams(Error(Errc::no_connection, reason.empty() ? "the connection was closed" : reason));
 }
@@ -158,6 +159,7 @@ void Channel::on_closed(const quic::CloseReason& reason) {
   }
   end_streams(Error(Errc::no_connection, text));
   const ChannelEnd end{std::exchange(stage_, ChannelStage::closed), cause, Error(code, std::move(text)), open};
+  challenge_.release();
   if (events_.ended) events_.ended(self, end);
 }
 
@@ -251,7 +253,11 @@ void Channel::start_handshake() {
   config.flags = settings_.flags;
   config.creation = settings_.creation;
   config.cookie = settings_.cookie;
-  config.challenge = random_uint32();
+  challenge_ = settings_.challenges->draw();
+  config.challenge = challenge_.value();
+  config.is_own = [challenges = settings_.challenges](std::uint32_t challenge) {
+    return challenges->contains(challenge);
+  };
   config.timeout = settings_.handshake_timeout;
   handshake_ = std::make_unique<Handshake>(std::move(config));
   apply(handshake_->start(monotonic_now()));
@@ -369,6 +375,7 @@ void Channel::go_up(const HandshakeUp& up) {
   last_signal_ = monotonic_now();
   authentication_.reset();
   handshake_.reset();
+  challenge_.release();
   const auto self = shared_from_this();
   if (events_.up) events_.up(self);
   read_early();

@@ -28,6 +28,7 @@
 #include "distribution/handshake.hpp"
 #include "distribution/outbox.hpp"
 #include "distribution/outcome.hpp"
+#include "distribution/own_challenges.hpp"
 #include "distribution/stream_choice.hpp"
 #include "distribution/streams/user_streams.hpp"
 #include "quic/connection.hpp"
@@ -53,6 +54,8 @@ struct ChannelSettings {
   std::size_t message_bytes_max = 128UL * 1024 * 1024;
   std::size_t early_bytes_max = 1024UL * 1024;  ///< Data that may overtake the last message of the handshake.
   std::shared_ptr<StreamShared> streams;        ///< Of the node; streams of programs hang on it.
+  /// Of the handshakes of the node.
+  std::shared_ptr<OwnChallenges> challenges = std::make_shared<OwnChallenges>();
 };
 
 enum class ChannelStage : std::uint8_t { connecting, authenticating, handshaking, up, closed };
@@ -181,6 +184,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
 
   std::unique_ptr<Authentication> authentication_;
   std::unique_ptr<Handshake> handshake_;
+  OwnChallenges::Drawn challenge_;  ///< Until the handshake is done.
   std::optional<NodeName> proven_;
   std::optional<PublicKey> proven_key_;
   PinReservation pin_;

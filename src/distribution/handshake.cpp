@@ -44,6 +44,7 @@ std::string_view name(HandshakeFailure failure) noexcept {
     case HandshakeFailure::name_not_proven: return "name_not_proven";
     case HandshakeFailure::name_not_dialled: return "name_not_dialled";
     case HandshakeFailure::own_name: return "own_name";
+    case HandshakeFailure::reflected: return "reflected";
     case HandshakeFailure::malformed: return "malformed";
     case HandshakeFailure::not_allowed: return "not_allowed";
     case HandshakeFailure::keep_waiting: return "keep_waiting";
@@ -246,6 +247,14 @@ bool Handshake::check_peer(const Atom& peer, HandshakeEffects& effects) {
   return false;
 }
 
+/// The digest says nothing of who asked for it: our answer to a challenge of ours would prove the cookie to ourselves.
+bool Handshake::check_challenge(std::uint32_t challenge, HandshakeEffects& effects) {
+  if (!config_.is_own || !config_.is_own(challenge)) return true;
+  fail(HandshakeFailure::reflected, "the peer presents a challenge of our own, as who does not know the cookie would",
+       effects);
+  return false;
+}
+
 void Handshake::on_name(ByteView message, HandshakeEffects& effects) {
   const auto name = decode_name(message);
   if (!name) return fail(HandshakeFailure::malformed, name.error().context(), effects);
@@ -334,6 +343,7 @@ void Handshake::on_challenge(ByteView message, HandshakeEffects& effects) {
   if (missing != 0) {
     return fail(HandshakeFailure::flags_missing, challenge->name.string() + " lacks " + flag_names(missing), effects);
   }
+  if (!check_challenge(challenge->challenge, effects)) return;
   peer_ = challenge->name;
   peer_flags_ = challenge->flags;
   peer_creation_ = challenge->creation;
@@ -348,6 +358,7 @@ void Handshake::on_reply(ByteView message, HandshakeEffects& effects) {
   if (!same_digest(reply->digest, challenge_digest(config_.cookie, config_.challenge))) {
     return fail(HandshakeFailure::wrong_cookie, peer_.string() + " has another cookie", effects);
   }
+  if (!check_challenge(reply->challenge, effects)) return;
   peer_challenge_ = reply->challenge;
   send(encode(AckMessage{challenge_digest(config_.cookie, peer_challenge_)}), effects);
   finish(effects);

@@ -14,15 +14,16 @@
 // (`status_acked`), and we send nothing else on the stream for a round trip after `a`. What we receive is read as a
 // byte stream, whatever its pieces. Over TCP (tests) each message has a length prefix of two bytes.
 //
-// The peer must prove the cookie, have the mandatory flags, and bear the name that its identity proved and that was
-// dialled. `nok` is never sent: an Erlang initiator would wait for ever. Sources: protocol document 01, section 5;
-// protocol document 08, section 3. One thread at a time.
+// The peer must prove the cookie, with a challenge that is none of ours, have the mandatory flags, and bear the name
+// that its identity proved and that was dialled. `nok` is never sent: an Erlang initiator would wait for ever. Sources:
+// protocol document 01, section 5; protocol document 08, section 3. One thread at a time.
 #pragma once
 
 #include <barrel_p2p/bytes.hpp>
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/term.hpp>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -54,7 +55,10 @@ struct HandshakeConfig {
   std::uint32_t creation = 0;      ///< Ours; at least 4.
   std::string cookie;              ///< Ours, and the one that the peer must prove.
   std::uint32_t challenge = 0;     ///< From the random device, fresh for each handshake.
-  Milliseconds timeout{7000};      ///< For the whole handshake, as `net_setuptime` of Erlang nodes.
+  /// Whether a challenge is one of ours, of this handshake or of another one that is not done. Who puts it to us would
+  /// have us prove the cookie for it. Empty: nobody looks.
+  std::function<bool(std::uint32_t challenge)> is_own;
+  Milliseconds timeout{7000};  ///< For the whole handshake, as `net_setuptime` of Erlang nodes.
 };
 
 /// What the connection table says to a peer that told its name (acceptor).
@@ -73,6 +77,7 @@ enum class HandshakeFailure : std::uint8_t {
   name_not_proven,   ///< The peer's name is not the one that it authenticated as.
   name_not_dialled,  ///< The peer's name is not the one that was dialled.
   own_name,          ///< The peer bears our own name.
+  reflected,         ///< The peer's challenge is one of ours: it wants our answer to pass it off as its own.
   malformed,
   not_allowed,   ///< Initiator: the peer refused us. Acceptor: the table refused the peer.
   keep_waiting,  ///< Initiator: `nok`, the peer prefers its own attempt, which will arrive. Acceptor:
@@ -170,6 +175,7 @@ class Handshake {
   void on_reply(ByteView message, HandshakeEffects& effects);
   void on_ack(ByteView message, HandshakeEffects& effects);
   bool check_peer(const Atom& peer, HandshakeEffects& effects);
+  bool check_challenge(std::uint32_t challenge, HandshakeEffects& effects);
   void send_challenge(HandshakeEffects& effects);
   void finish(HandshakeEffects& effects);
 

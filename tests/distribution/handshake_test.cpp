@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "distribution/handshake_messages.hpp"
+#include "distribution/own_challenges.hpp"
 #include "support/vectors.hpp"
 
 namespace barrel_p2p::distribution {
@@ -355,6 +357,58 @@ TEST(Handshake, an_echo_of_our_own_digest_proves_nothing) {
   receive_hex(initiator, recorded[1]);
   const auto reply = sent(receive_hex(initiator, recorded[2])).at(0);
   EXPECT_EQ(failure(receive_hex(initiator, "61" + reply.substr(10))), "wrong_cookie");
+}
+
+TEST(Handshake, a_challenge_of_our_own_is_answered_on_neither_side) {
+  const auto own = std::make_shared<OwnChallenges>();
+  const auto elsewhere = own->draw();
+  const auto looks = [own](std::uint32_t challenge) { return own->contains(challenge); };
+  const auto with = [&](std::uint32_t challenge, HandshakeRole role) {
+    auto config = role == HandshakeRole::initiator ? initiator_config() : acceptor_config();
+    config.is_own = looks;
+    Handshake handshake(config);
+    handshake.start(start_time);
+    if (role == HandshakeRole::initiator) {
+      handshake.receive(encode_status("ok"), start_time);
+      return handshake.receive(encode(ChallengeMessage{offered_flags, challenge, 4, "sa2@127.0.0.1"}), start_time);
+    }
+    handshake.receive(encode(NameMessage{offered_flags, 4, "sa1@127.0.0.1"}), start_time);
+    handshake.answer(HandshakeAnswer::ok, start_time);
+    handshake.status_acked(start_time);
+    return handshake.receive(encode(ReplyMessage{challenge, challenge_digest(config.cookie, config.challenge)}),
+                             start_time);
+  };
+  for (const auto role : {HandshakeRole::initiator, HandshakeRole::acceptor}) {
+    const auto refused = with(elsewhere.value(), role);
+    EXPECT_EQ(failure(refused), "reflected");
+    EXPECT_TRUE(sent(refused).empty()) << "no digest of it goes out";
+    EXPECT_EQ(sent(with(elsewhere.value() + 1, role)).size(), 1U);
+  }
+}
+
+TEST(OwnChallenges, are_known_while_their_handshakes_last) {
+  auto own = std::make_shared<OwnChallenges>();
+  auto first = own->draw();
+  auto second = own->draw();
+  const auto value = first.value();
+  EXPECT_NE(value, second.value());
+  EXPECT_TRUE(own->contains(value));
+  EXPECT_TRUE(own->contains(second.value()));
+  auto moved = std::move(first);
+  EXPECT_TRUE(own->contains(value));
+  EXPECT_EQ(moved.value(), value);
+  const auto other = second.value();
+  second = std::move(moved);
+  EXPECT_FALSE(own->contains(other)) << "that handshake is done";
+  EXPECT_TRUE(own->contains(value));
+  second.release();
+  EXPECT_FALSE(own->contains(value));
+  second = own->draw();
+  const std::weak_ptr<OwnChallenges> watched = own;
+  own.reset();
+  EXPECT_FALSE(watched.expired());
+  second.release();
+  EXPECT_TRUE(watched.expired());
 }
 
 TEST(Handshake, every_mandatory_flag_is_mandatory_on_both_sides) {

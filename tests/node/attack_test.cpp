@@ -84,6 +84,14 @@ class Attack : public testing::Test {
     EXPECT_FALSE(result.has_value());
     return result ? Error(Errc::invalid_argument, "connected") : result.error();
   }
+  /// Puts a challenge to the victim, which dialled and has the status. Nothing: it closed the connection.
+  std::optional<ReplyMessage> reply_to(const LinePtr& line, const Mask& who, std::uint32_t challenge) {
+    const std::size_t before = line->heard(0).size();
+    line->write(0, encode(ChallengeMessage{offered_flags, challenge, 77, who.name.atom()}));
+    attacker.await([&] { return line->heard(0).size() >= before + reply_bytes || line->closed(); });
+    if (line->heard(0).size() < before + reply_bytes) return std::nullopt;
+    return decode_reply(ByteView(line->heard(0)).subspan(before)).value();
+  }
   void expect_error(const Error& error, Errc code, const std::string& word) {
     EXPECT_EQ(error.code(), code) << error.message();
     EXPECT_NE(error.message().find(word), std::string::npos) << error.message();
@@ -226,6 +234,55 @@ TEST_F(Attack, two_dials_of_the_victim_cannot_be_played_against_each_other) {
   EXPECT_EQ(outgoing->ending(), "FAIL reflected");
   incoming->close();
   EXPECT_FALSE(attacker.outcome(dial).has_value());
+}
+
+// The digest that proves the cookie says nothing of who asked for it, and the one who dials gives his first.
+
+TEST_F(Attack, a_challenge_of_the_victim_is_not_answered_where_the_victim_dials) {
+  const Mask asking = mask("mallory@127.0.0.1");
+  auto dial = test::begin_dial(*victim, asking.name);
+  const auto asked = attacker.accept();
+  asked->play(asking, Step::status);
+  const auto entering = attacker.dial(*victim);
+  entering->play(mask("eve@127.0.0.1"), Step::status);
+  constexpr std::size_t status_bytes = 3;  // "sok"
+  const auto challenge = decode_challenge(ByteView(entering->heard(0)).subspan(status_bytes)).value();
+  if (const auto reply = reply_to(asked, asking, challenge.challenge)) {
+    ADD_FAILURE() << "the victim proves the cookie to itself";
+    const std::size_t before = entering->heard(0).size();
+    entering->write(0, encode(*reply));
+    attacker.await([&] { return entering->heard(0).size() >= before + ack_bytes || entering->closed(); });
+    const Bytes& heard = entering->heard(0);
+    asked->write(0, Bytes(heard.begin() + static_cast<std::ptrdiff_t>(before), heard.end()));
+  }
+  EXPECT_EQ(asked->ending(), "closed");
+  const auto result = attacker.outcome(dial);
+  ASSERT_FALSE(result.has_value());
+  expect_error(result.error(), Errc::handshake_failed, "reflected");
+  entering->close();
+}
+
+TEST_F(Attack, a_challenge_of_one_dial_of_the_victim_is_not_answered_on_another) {
+  const Mask first = mask("mallory@127.0.0.1");
+  const Mask second = mask("relayed@127.0.0.1");
+  auto first_dial = test::begin_dial(*victim, first.name);
+  const auto entering = attacker.accept();
+  entering->play(first, Step::status);
+  const auto told = reply_to(entering, first, random_uint32());
+  ASSERT_TRUE(told.has_value());
+  auto second_dial = test::begin_dial(*victim, second.name);
+  const auto asked = attacker.accept();
+  asked->play(second, Step::status);
+  if (const auto reply = reply_to(asked, second, told->challenge)) {
+    ADD_FAILURE() << "the victim proves the cookie to itself";
+    entering->write(0, encode(AckMessage{reply->digest}));
+  }
+  EXPECT_EQ(asked->ending(), "closed");
+  const auto result = attacker.outcome(second_dial);
+  ASSERT_FALSE(result.has_value());
+  expect_error(result.error(), Errc::handshake_failed, "reflected");
+  entering->close();
+  EXPECT_FALSE(attacker.outcome(first_dial).has_value());
 }
 
 TEST_F(Attack, a_recorded_exchange_is_worthless_on_a_new_connection) {
