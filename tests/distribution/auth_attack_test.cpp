@@ -443,27 +443,30 @@ TEST(AuthPins, nothing_is_pinned_before_the_commit) {
   EXPECT_FALSE(run_exchange(from, to).responder.succeeded->pin.holds()) << "it is pinned already";
 }
 
-TEST(AuthPins, the_second_key_for_a_held_name_is_told_before_any_ok) {
+TEST(AuthPins, of_two_keys_for_a_new_name_the_first_that_is_committed_has_it) {
   auto to = listener();
   auto first = dialler();
   auto held = run_exchange(first, to);
   auto second = initiator("a@h", 0xEE, "b@h");
-  auto refused = run_exchange(second, to);
-  EXPECT_EQ(refused.responder.story(), "HELLO CHALLENGE RESPONSE FAIL(key_mismatch)");
-  EXPECT_EQ(refused.initiator.failed->detail, "key_mismatch");
+  auto other = run_exchange(second, to);
+  ASSERT_EQ(held.responder.outcome(), "success");
+  ASSERT_EQ(other.responder.outcome(), "success") << "the first one has not proven the cookie";
+  ASSERT_TRUE(other.responder.succeeded->pin.commit());
+  EXPECT_EQ(held.responder.succeeded->pin.commit().error(), Errc::key_mismatch);
+  EXPECT_EQ(to.trust->find("a@h"), second.key.public_key());
 
-  // The first one never gets past the cookie: the name is free again.
-  held.responder.succeeded->pin.drop();
-  EXPECT_EQ(run_exchange(second, to).responder.outcome(), "success");
-  EXPECT_TRUE(to.trust->list().empty());
+  const auto refused = run_exchange(first, to);
+  EXPECT_EQ(refused.responder.story(), "FAIL(key_mismatch)");
+  EXPECT_EQ(refused.initiator.failed->detail, "key_mismatch");
 }
 
 TEST(AuthPins, limits_of_the_store_are_told_as_such) {
   auto to = listener();
   to.trust = TrustStore::in_memory(TrustMode::tofu, {.pins_max = 1, .pins_per_minute_max = 10});
   auto first = dialler();
-  const auto held = run_exchange(first, to);
+  auto held = run_exchange(first, to);
   ASSERT_EQ(held.responder.outcome(), "success");
+  ASSERT_TRUE(held.responder.succeeded->pin.commit());
   auto second = initiator("c@h", 3, "b@h");
   EXPECT_EQ(run_exchange(second, to).responder.story(), "HELLO CHALLENGE RESPONSE FAIL(too_many_pins)");
 }

@@ -30,16 +30,19 @@ void learn(TrustStore& store, const NodeName& name, const PublicKey& key, Millis
   reserve(store, name, key, after).value().commit().value();
 }
 
-TEST(TrustStore, a_name_is_held_from_the_reservation_and_pinned_by_the_commit) {
+TEST(TrustStore, the_first_key_that_is_committed_has_the_name) {
   const auto store = memory();
+  auto slow = reserve(*store, "a@h", key_2);
   auto pin = reserve(*store, "a@h", key_1);
-  ASSERT_TRUE(pin);
+  ASSERT_TRUE(slow && pin) << "a reservation keeps nobody from a name";
   EXPECT_TRUE(pin->holds());
   EXPECT_FALSE(store->find("a@h"));
-  EXPECT_EQ(reserve(*store, "a@h", key_2).error(), Errc::key_mismatch);
   ASSERT_TRUE(pin->commit());
   EXPECT_FALSE(pin->holds());
   EXPECT_TRUE(pin->commit()) << "once more does nothing";
+  EXPECT_EQ(store->find("a@h"), key_1);
+  EXPECT_EQ(slow->commit().error(), Errc::key_mismatch);
+  EXPECT_FALSE(slow->holds());
   EXPECT_EQ(store->find("a@h"), key_1);
   EXPECT_EQ(reserve(*store, "a@h", key_2).error(), Errc::key_mismatch);
   ASSERT_EQ(store->list().size(), 1U);
@@ -47,7 +50,7 @@ TEST(TrustStore, a_name_is_held_from_the_reservation_and_pinned_by_the_commit) {
   EXPECT_EQ(store->list()[0].added, test_wall);
 }
 
-TEST(TrustStore, a_reservation_that_goes_frees_the_name) {
+TEST(TrustStore, a_reservation_that_goes_leaves_nothing) {
   const auto store = memory();
   {
     auto pin = reserve(*store, "a@h", key_1);
@@ -61,16 +64,16 @@ TEST(TrustStore, a_reservation_that_goes_frees_the_name) {
   EXPECT_TRUE(store->list().empty());
 }
 
-TEST(TrustStore, two_exchanges_of_one_peer_may_hold_its_name) {
+TEST(TrustStore, two_exchanges_of_one_peer_may_pin_its_name) {
   const auto store = memory();
   auto first = reserve(*store, "a@h", key_1);
   auto second = reserve(*store, "a@h", key_1);
-  ASSERT_TRUE(first && second);
-  first->drop();
-  EXPECT_EQ(reserve(*store, "a@h", key_2).error(), Errc::key_mismatch) << "the other one still holds it";
+  auto other = reserve(*store, "a@h", key_2);
   auto third = reserve(*store, "a@h", key_1);
-  ASSERT_TRUE(third);
+  ASSERT_TRUE(first && second && other && third);
+  first->drop();
   ASSERT_TRUE(second->commit());
+  EXPECT_EQ(other->commit().error(), Errc::key_mismatch);
   EXPECT_TRUE(third->commit()) << "the same key is pinned already";
   EXPECT_EQ(store->list().size(), 1U);
 }
@@ -83,9 +86,10 @@ TEST(TrustStore, reservations_move_and_keep_the_store_alive) {
   EXPECT_TRUE(moved.holds());
   PinReservation assigned = reserve(*store, "b@h", key_2).value();
   assigned = std::move(moved);
-  EXPECT_TRUE(reserve(*store, "b@h", key_1)) << "what it held before is free";
+  EXPECT_FALSE(moved.holds());  // NOLINT(bugprone-use-after-move): it is what is tested
   store.reset();
   EXPECT_FALSE(watched.expired());
+  EXPECT_TRUE(watched.lock()->list().empty());
   EXPECT_TRUE(assigned.commit());
   EXPECT_TRUE(watched.expired());
 }
@@ -103,7 +107,7 @@ TEST(TrustStore, strict_learns_nothing_and_counts_at_once) {
   EXPECT_FALSE(store->find("a@h"));
 }
 
-TEST(TrustStore, an_operator_decides_over_whoever_holds_the_name) {
+TEST(TrustStore, an_operator_decides_over_whoever_is_about_to_have_the_name) {
   const auto store = memory();
   auto held = reserve(*store, "a@h", key_1);
   ASSERT_TRUE(held);
@@ -118,24 +122,29 @@ TEST(TrustStore, an_operator_decides_over_whoever_holds_the_name) {
   EXPECT_EQ(store->pin("a@h", weak).error(), Errc::invalid_argument);
 }
 
-TEST(TrustStore, the_total_limit_counts_held_names_only_while_they_are_held) {
+TEST(TrustStore, the_total_limit_counts_pins_and_decides_at_the_commit) {
   const auto store = memory({.pins_max = 2, .pins_per_minute_max = 100});
   learn(*store, "a@h", key_1);
-  {
-    const auto held = reserve(*store, "b@h", key_1);
-    ASSERT_TRUE(held);
-    EXPECT_EQ(reserve(*store, "c@h", key_1).error(), Errc::limit_exceeded);
-    EXPECT_TRUE(reserve(*store, "a@h", key_1)) << "known peers are not touched by the limit";
+  std::vector<PinReservation> held;
+  for (int each = 0; each < 100; ++each) {
+    held.push_back(reserve(*store, NodeName("s" + std::to_string(each) + "@h"), key_2).value());
   }
-  learn(*store, "c@h", key_1);
-  EXPECT_EQ(reserve(*store, "d@h", key_1).error(), Errc::limit_exceeded);
+  auto last = reserve(*store, "b@h", key_1);
+  ASSERT_TRUE(last) << "who proves no cookie takes no place";
+  ASSERT_TRUE(last->commit());
+  EXPECT_EQ(held.front().commit().error(), Errc::limit_exceeded) << "the last place went meanwhile";
+  EXPECT_EQ(reserve(*store, "c@h", key_1).error(), Errc::limit_exceeded);
+  EXPECT_TRUE(reserve(*store, "a@h", key_1)) << "known peers are not touched by the limit";
+  EXPECT_EQ(store->list().size(), 2U);
   EXPECT_TRUE(store->pin("d@h", key_1)) << "operators are not limited";
 }
 
 TEST(TrustStore, new_pins_are_limited_by_the_minute) {
   const auto store = memory({.pins_max = 100, .pins_per_minute_max = 2});
   learn(*store, "a@h", key_1);
+  auto late = reserve(*store, "d@h", key_1, Milliseconds(1));
   learn(*store, "b@h", key_1, Milliseconds(1));
+  EXPECT_EQ(late->commit().error(), Errc::limit_exceeded);
   EXPECT_EQ(reserve(*store, "c@h", key_1, Milliseconds(59'999)).error(), Errc::limit_exceeded);
   learn(*store, "c@h", key_1, Milliseconds(60'000));
   EXPECT_EQ(store->list().size(), 3U);

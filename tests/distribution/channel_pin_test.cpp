@@ -19,7 +19,7 @@ using namespace distribution;
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-TEST(PinWriter, a_name_is_held_until_the_disk_has_its_key) {
+TEST(PinWriter, a_name_is_pinned_when_the_disk_has_its_key_and_others_are_told) {
   const ScratchDirectory scratch;
   const auto store = TrustStore::open(scratch.path(), TrustMode::tofu, {}, {}).value();
   const auto reserve = [&](const NodeName& name, std::uint8_t key) {
@@ -28,6 +28,7 @@ TEST(PinWriter, a_name_is_held_until_the_disk_has_its_key) {
   std::promise<void> busy;
   std::promise<void> go_on;
   std::promise<std::string> told;
+  std::promise<Result<void>> refused;
   PinWriter writer;
   writer.commit(reserve("a@h", 1).value(), [&](const Result<void>& result) {
     EXPECT_TRUE(result) << result.error().message();
@@ -43,12 +44,15 @@ TEST(PinWriter, a_name_is_held_until_the_disk_has_its_key) {
   EXPECT_TRUE(store->find("a@h"));
   // The writer is busy. The store is not, and nothing counts before it is written.
   EXPECT_FALSE(store->find("b@h"));
-  EXPECT_EQ(reserve("b@h", 3).error(), Errc::key_mismatch);
+  writer.commit(reserve("b@h", 3).value(), [&](const Result<void>& result) { refused.set_value(result); });
   EXPECT_TRUE(reserve("b@h", 2).value().holds()) << "the same key waits too";
   go_on.set_value();
   auto answer = told.get_future();
   ASSERT_EQ(answer.wait_for(20s), std::future_status::ready);
   EXPECT_EQ(answer.get(), "pinned");
+  auto refusal = refused.get_future();
+  ASSERT_EQ(refusal.wait_for(20s), std::future_status::ready);
+  EXPECT_EQ(refusal.get().error(), Errc::key_mismatch) << "it was later";
   EXPECT_FALSE(reserve("b@h", 2).value().holds());
 }
 
@@ -67,7 +71,7 @@ TEST(PinWriter, what_was_not_begun_when_it_stops_is_free_again) {
   ASSERT_EQ(busy.get_future().wait_for(20s), std::future_status::ready);
   writer.commit(reserve("b@h", 2).value(), [](const Result<void>& /*result*/) { ADD_FAILURE() << "it was dropped"; });
   writer.stop();
-  EXPECT_TRUE(reserve("b@h", 3));
+  EXPECT_TRUE(reserve("b@h", 3).value().commit());
   writer.commit(reserve("c@h", 4).value(), [](const Result<void>& /*result*/) { ADD_FAILURE() << "it has stopped"; });
   go_on.set_value();
 }

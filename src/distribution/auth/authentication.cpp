@@ -256,7 +256,7 @@ void Authentication::on_response(const AuthResponse& response, AuthNow now, Auth
     state_ = State::ok;
     return;
   }
-  // Held before OK: whoever loses a race for a name is told so.
+  // Before OK: whoever may not have the name is told so.
   if (auto pin = reserve(now, effects)) {
     send(AuthOk{}, effects);
     succeed(std::move(*pin), effects);

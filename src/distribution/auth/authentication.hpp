@@ -12,7 +12,7 @@
 // only after the responder has proven itself, so a stranger gets no signature (never both: two that hold back would
 // wait for ever). Stricter than the Erlang implementation, on the same wire: the responder must bear the dialled name;
 // own name, own key and own nonce are refused (reflection); keys of small order are refused; the responder tells every
-// refusal with FAIL; messages are bounded to 512 bytes; a name is held for its key before OK is said.
+// refusal with FAIL; messages are bounded to 512 bytes; a key that may not have its name is told so in place of OK.
 //
 // What is left to the channel:
 //  - The peer's messages come on stream 3 (to the initiator) or 2 (to the responder) and nowhere else. Refuse all other

@@ -27,7 +27,7 @@ void PinWriter::commit(PinReservation pin, Done done) {
 }
 
 void PinWriter::stop() {
-  std::deque<Job> dropped;  // outside of the lock: a name that becomes free takes the lock of its store
+  std::deque<Job> dropped;  // outside of the lock: what it goes with may be the last of a store
   const std::lock_guard lock(mutex_);
   stopped_ = true;
   dropped.swap(jobs_);

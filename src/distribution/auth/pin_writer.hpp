@@ -1,7 +1,7 @@
 // Commits pins on a thread of its own: the disk must not hold up the network.
 //
 // Bounded by who may ask: every reservation belongs to a connection whose handshake is complete and that is not up yet,
-// so the queue is no longer than the limits on half-open connections and on pins allow.
+// so the queue is no longer than the limits on half-open connections allow.
 #pragma once
 
 #include <condition_variable>
@@ -30,7 +30,7 @@ class PinWriter {
   // Any thread.
   /// Commits in the order of the calls. Starts the thread with the first one.
   void commit(PinReservation pin, Done done);
-  /// Drops what was not begun: the names are free again, and nobody is told. Does not wait.
+  /// Drops what was not begun, and nobody is told. Does not wait.
   void stop();
 
  private:

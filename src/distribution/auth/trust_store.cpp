@@ -32,31 +32,13 @@ WallMilliseconds written_at(const fs::path& file) {
 
 }  // namespace
 
-PinReservation::PinReservation(std::shared_ptr<TrustStore> store, NodeName name, WallMilliseconds now)
-    : store_(std::move(store)), name_(std::move(name)), now_(now) {}
-
-PinReservation::PinReservation(PinReservation&& other) noexcept
-    : store_(std::exchange(other.store_, nullptr)), name_(std::exchange(other.name_, std::nullopt)), now_(other.now_) {}
-
-PinReservation& PinReservation::operator=(PinReservation&& other) noexcept {
-  if (this == &other) return *this;
-  drop();
-  store_ = std::exchange(other.store_, nullptr);
-  name_ = std::exchange(other.name_, std::nullopt);
-  now_ = other.now_;
-  return *this;
-}
+PinReservation::PinReservation(std::shared_ptr<TrustStore> store, NodeName name, const PublicKey& key,
+                               MonotonicTime now, WallMilliseconds wall)
+    : store_(std::move(store)), name_(std::move(name)), key_(key), now_(now), wall_(wall) {}
 
 Result<void> PinReservation::commit() {
   const auto store = std::exchange(store_, nullptr);
-  return store ? store->commit(*name_, now_) : Result<void>{};
-}
-
-void PinReservation::drop() noexcept {
-  if (const auto store = std::exchange(store_, nullptr)) {
-    const std::lock_guard lock(store->mutex_);
-    store->release(*name_);
-  }
+  return store ? store->commit(*name_, key_, now_, wall_) : Result<void>{};
 }
 
 TrustStore::TrustStore(const fs::path& key_dir, TrustMode mode, Limits limits, Warn warn)
@@ -280,55 +262,42 @@ Result<PinReservation> TrustStore::reserve(const NodeName& name, const PublicKey
     found->second.pinned.seen = wall;
     return PinReservation();
   }
-  if (const auto claim = claims_.find(name); claim != claims_.end()) {
-    if (claim->second.key != key)
-      return fail(Errc::key_mismatch, "another key is about to be pinned for " + name.string());
-    ++claim->second.holders;
-    return PinReservation(shared_from_this(), name, wall);
+  if (found == pins_.end()) {  // the next key is an operator's wish, and so not limited
+    if (auto room = check_limits_locked(now); !room) return std::unexpected(room.error());
   }
-  if (found != pins_.end()) {  // the next key: an operator's wish, and so not limited
-    claims_.emplace(name, Claim{key, 1});
-    return PinReservation(shared_from_this(), name, wall);
-  }
+  return PinReservation(shared_from_this(), name, key, now, wall);
+}
+
+Result<void> TrustStore::check_limits_locked(MonotonicTime now) {
   if (now - minute_ >= std::chrono::minutes(1)) {
     minute_ = now;
     pins_in_minute_ = 0;
   }
-  // Names that are only held count while they are held: whoever never gets past the cookie uses up nothing for good.
-  if (pins_.size() + claims_.size() >= limits_.pins_max) return fail(Errc::limit_exceeded, "auth_pins_max is reached");
-  if (pins_in_minute_ + claims_.size() >= limits_.pins_per_minute_max) {
+  if (pins_.size() >= limits_.pins_max) return fail(Errc::limit_exceeded, "auth_pins_max is reached");
+  if (pins_in_minute_ >= limits_.pins_per_minute_max) {
     return fail(Errc::limit_exceeded, "auth_pins_per_minute_max is reached");
   }
-  claims_.emplace(name, Claim{key, 1});
-  return PinReservation(shared_from_this(), name, wall);
+  return {};
 }
 
-void TrustStore::release(const NodeName& name) {
-  const auto claim = claims_.find(name);
-  if (--claim->second.holders == 0) claims_.erase(claim);
-}
-
-Result<void> TrustStore::commit(const NodeName& name, WallMilliseconds now) {
+Result<void> TrustStore::commit(const NodeName& name, const PublicKey& key, MonotonicTime now, WallMilliseconds wall) {
   const std::lock_guard disk_lock(disk_mutex_);  // pins come and go under this lock only
-  PublicKey key{};
   bool succeeds = false;
   {
     const std::lock_guard lock(mutex_);
-    key = claims_.at(name).key;
-    auto allowed = judge_locked(name, key);
+    if (auto allowed = judge_locked(name, key); !allowed) return allowed;
     const auto found = pins_.find(name);
-    if (!allowed || (found != pins_.end() && found->second.pinned.key == key)) {
-      release(name);
-      return allowed;
-    }
     succeeds = found != pins_.end();
+    if (succeeds && found->second.pinned.key == key) return {};
+    if (!succeeds) {
+      if (auto room = check_limits_locked(now); !room) return room;
+    }
   }
-  // The name stays held meanwhile, and is not pinned before the disk has answered.
+  // The name is not pinned before the disk has answered.
   auto saved = save(name, key, pin_extension);
   if (saved && succeeds) saved = remove(name, next_extension);
   const std::lock_guard lock(mutex_);
-  release(name);
-  pins_.insert_or_assign(name, Pin{{name, key, now, now, true, std::nullopt, false}, saved.has_value()});
+  pins_.insert_or_assign(name, Pin{{name, key, wall, wall, true, std::nullopt, false}, saved.has_value()});
   if (!succeeds) ++pins_in_minute_;
   return saved;
 }

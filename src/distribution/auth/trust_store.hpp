@@ -8,10 +8,11 @@
 // A next key takes the place of the pinned one when its owner proves it the first time. A revoked key stays pinned
 // where it was, so that nobody else takes the name; an operator pins the new one.
 //
-// A key is pinned in two steps: `reserve` when the authentication succeeded (in memory, the first one wins),
-// `PinReservation::commit` when the distribution handshake did too (on disk). So nobody without the cookie makes pins;
-// what such a peer can do is to hold a name that is not pinned yet for as long as its handshake may last. The name
-// stays held until the disk has the pin: whoever comes meanwhile with the same key waits for it too.
+// A key is pinned in two steps: `reserve` when the authentication succeeded, `PinReservation::commit` when the
+// distribution handshake did too (on disk). Several keys may be reserved for a name: the first one that is committed
+// has it, and the others are refused when they are. So nobody without the cookie makes pins, or keeps a name or a
+// place within the limits from those who have it: a reservation is a note that its connection carries. A name counts
+// as pinned when the disk has the pin: whoever comes before that with the same key waits for it too.
 //
 // Thread safe. Only `open`, `reload`, `commit` and what an operator does touch the disk, and block for it (two fsync a
 // pin, at first contact only). Source: protocol document 02, sections 2.2, 7.2 and 15 (A5, A6, A8, A11, A17, A18).
@@ -51,31 +52,34 @@ struct PinnedKey {
 
 class TrustStore;
 
-/// A name that is held for a key until the pin is committed, or the reservation goes and the name is free again. A
-/// movable handle; one thread at a time. Keeps the store alive. Of a name that was pinned before, or of a default
-/// constructed one, it holds nothing.
+/// A key that is to be pinned for a name. Keeps nobody else from the name before the commit. Movable; one thread at a
+/// time. Keeps the store alive. Of a name that was pinned before, or of a default constructed one, it holds nothing.
 class PinReservation {
  public:
   PinReservation() noexcept = default;
-  PinReservation(PinReservation&& other) noexcept;
-  PinReservation& operator=(PinReservation&& other) noexcept;
+  PinReservation(PinReservation&& other) noexcept = default;
+  PinReservation& operator=(PinReservation&& other) noexcept = default;
   PinReservation(const PinReservation&) = delete;
   PinReservation& operator=(const PinReservation&) = delete;
-  ~PinReservation() { drop(); }
+  ~PinReservation() = default;
 
-  /// Pins. Errors: `key_mismatch` or `untrusted_key` when an operator pinned another key, went over to
-  /// strict or revoked the key in the meantime: close the channel. `io_error`: pinned in memory, but not on disk; go
-  /// on, and tell the operator. Later calls do nothing.
+  /// Pins. Errors, with which the channel is to be closed: `key_mismatch` when another key was pinned in the meantime,
+  /// since its owner was first to prove the cookie or by an operator; `untrusted_key` when an operator went over to
+  /// strict or revoked the key; `limit_exceeded` when others took the last place. `io_error`: pinned in memory, but not
+  /// on disk; go on, and tell the operator. Later calls do nothing.
   Result<void> commit();
-  void drop() noexcept;
+  void drop() noexcept { store_.reset(); }
   [[nodiscard]] bool holds() const noexcept { return store_ != nullptr; }
 
  private:
   friend class TrustStore;
-  PinReservation(std::shared_ptr<TrustStore> store, NodeName name, WallMilliseconds now);
+  PinReservation(std::shared_ptr<TrustStore> store, NodeName name, const PublicKey& key, MonotonicTime now,
+                 WallMilliseconds wall);
   std::shared_ptr<TrustStore> store_;
   std::optional<NodeName> name_;
-  WallMilliseconds now_ = 0;
+  PublicKey key_{};
+  MonotonicTime now_{};
+  WallMilliseconds wall_ = 0;
 };
 
 class TrustStore : public std::enable_shared_from_this<TrustStore> {
@@ -110,8 +114,8 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   /// In the order of the names.
   [[nodiscard]] std::vector<PinnedKey> list() const;
 
-  /// The decision about a proven key. Errors: those of `judge`, also when another key is held; `limit_exceeded` (too
-  /// many pins, or too many in this minute).
+  /// The decision about a proven key, as far as it can be made before the cookie is proven. Errors: those of `judge`;
+  /// `limit_exceeded` (too many pins, or too many in this minute).
   Result<PinReservation> reserve(const NodeName& name, const PublicKey& key, MonotonicTime now, WallMilliseconds wall);
 
   // By an operator. What these change is on the disk when they return; with an `io_error` nothing has changed.
@@ -136,10 +140,6 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
 
  private:
   friend class PinReservation;
-  struct Claim {
-    PublicKey key;
-    std::size_t holders = 0;
-  };
   struct Pin {
     PinnedKey pinned;
     bool saved = true;  ///< False: the disk refused it; `reload` keeps it.
@@ -157,9 +157,9 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   Result<void> remove(const NodeName& name, std::string_view extension) const;
   [[nodiscard]] std::filesystem::path file_of(const NodeName& name, std::string_view extension) const;
   [[nodiscard]] Result<void> judge_locked(const NodeName& name, const PublicKey& key) const;
-  Result<void> commit(const NodeName& name, WallMilliseconds now);
-  /// Gives up one hold on the name.
-  void release(const NodeName& name);
+  /// Whether one more name may be pinned.
+  Result<void> check_limits_locked(MonotonicTime now);
+  Result<void> commit(const NodeName& name, const PublicKey& key, MonotonicTime now, WallMilliseconds wall);
 
   const std::filesystem::path directory_;          ///< Of pins. Empty: in memory.
   const std::filesystem::path revoked_directory_;  ///< Likewise.
@@ -170,7 +170,6 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   TrustMode mode_;
   Pins pins_;
   Revoked revoked_;
-  std::map<NodeName, Claim> claims_;
   MonotonicTime minute_{};
   std::size_t pins_in_minute_ = 0;
 };
