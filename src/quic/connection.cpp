@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/printable.hpp"
 #include "base/random.hpp"
 #include "quic/native.hpp"
 
@@ -332,8 +333,11 @@ void Connection::Native::library_error(int error) {
   if (error == NGTCP2_ERR_DRAINING) {
     NgCloseError peer{};
     peer_close_error(connection, peer);
+    constexpr std::size_t reason_shown_max = 200;  // it goes into logs and to terminals, whoever the peer is
     const std::string text =
-        peer.reason == nullptr ? "" : std::string(reinterpret_cast<const char*>(peer.reason), peer.reasonlen);
+        peer.reason == nullptr
+            ? ""
+            : printable({reinterpret_cast<const char*>(peer.reason), peer.reasonlen}, reason_shown_max);
     const auto kind = is_application(peer) ? CloseReason::Kind::peer_application : CloseReason::Kind::peer_transport;
     if (peer.error_code == 0 && text.empty() && !is_application(peer) && !established) {
       return closed({CloseReason::Kind::peer_transport, 0, "closed during the handshake"}, true);

@@ -3,6 +3,7 @@
 // 11; what the node answers: sections 6 and 15.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <limits>
 #include <memory>
@@ -471,6 +472,16 @@ TEST_F(Attack, a_dialling_victim_refuses_malformed_answers) {
     EXPECT_EQ(error.code(), Errc::auth_failed) << error.message();
     EXPECT_EQ(error.message().find('\x1b'), std::string::npos) << "a log line with control characters";
   }
+}
+
+TEST_F(Attack, the_reason_with_which_a_peer_closes_is_made_fit_for_a_log) {
+  const auto error = dialled("mallory@127.0.0.1", [&](const LinePtr& line) {
+    line->next_as<AuthHello>();
+    line->connection().close(0, "over\n\x1b[2J\xff" + std::string(400, 'x') + "end");
+  });
+  EXPECT_NE(error.message().find("over??[2J?xxx"), std::string::npos) << error.message();
+  EXPECT_EQ(error.message().find("end"), std::string::npos) << "it is cut: " << error.message();
+  EXPECT_TRUE(std::ranges::all_of(error.message(), [](char each) { return each >= ' ' && each <= '~'; }));
 }
 
 TEST_F(Attack, an_exchange_byte_by_byte_is_understood_and_one_that_ends_early_is_refused) {

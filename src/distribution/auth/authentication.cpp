@@ -1,8 +1,9 @@
 #include "distribution/auth/authentication.hpp"
 
-#include <algorithm>
 #include <cassert>
 #include <utility>
+
+#include "base/printable.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -10,14 +11,6 @@ namespace distribution {
 namespace {
 
 void send(const AuthMessage& message, AuthEffects& effects) { effects.emplace_back(AuthSend{encode(message)}); }
-
-/// What a peer wrote, for a log line.
-std::string printable(std::string_view text) {
-  constexpr std::size_t shown_max = 80;
-  std::string shown(text.substr(0, shown_max));
-  std::ranges::replace_if(shown, [](char character) { return character < ' ' || character > '~'; }, '?');
-  return shown;
-}
 
 AuthFailure failure_of_decoding(const Error& decoding) {
   if (decoding.context().starts_with("unsupported_version")) return AuthFailure::unsupported_version;
@@ -170,7 +163,8 @@ void Authentication::accept_by_cookie(NodeName name, const std::string& warning,
 
 void Authentication::on_message(const AuthMessage& message, AuthNow now, AuthEffects& effects) {
   if (const auto* told = std::get_if<AuthFail>(&message); told != nullptr && role_ == AuthRole::initiator) {
-    return reject(AuthFailure::rejected, printable(told->reason), effects);
+    constexpr std::size_t shown_max = 80;
+    return reject(AuthFailure::rejected, printable(told->reason, shown_max), effects);
   }
   switch (state_) {
     case State::idle:
