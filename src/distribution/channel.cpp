@@ -216,8 +216,7 @@ void Channel::apply(AuthEffects&& effects) {
     } else if (std::holds_alternative<AuthFinish>(effect)) {
       if (own_auth_stream_) connection_->write(*own_auth_stream_, SharedBytes(), {.fin = true, .own_packet = false});
     } else if (auto* success = std::get_if<AuthSucceeded>(&effect)) {
-      for (const auto& warning : success->warnings) logger_->warn("{}: {}", success->name.text(), warning);
-      if (!success->key) logger_->warn("{} is let in by the cookie alone: it proved no key", success->name.text());
+      warnings_ = std::move(success->warnings);
       proven_ = success->name;
       proven_key_ = success->key;
       pin_ = std::move(success->pin);
@@ -359,6 +358,9 @@ void Channel::go_up(const HandshakeUp& up) {
   peer_ = up.peer;
   flags_ = up.flags;
   peer_creation_ = up.peer_creation;
+  // Not before the cookie is proven: who does not know it must not write lines.
+  for (const auto& warning : std::exchange(warnings_, {})) logger_->warn("{}: {}", peer_.text(), warning);
+  if (proven_ && !proven_key_) logger_->warn("{} is let in by the cookie alone: it proved no key", peer_.text());
   if (const auto degraded = degraded_features(flags_ | flag::published); !degraded.empty()) {
     logger_->warn("{} does without {}", peer_.text(), degraded);
   }

@@ -187,6 +187,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   OwnChallenges::Drawn challenge_;  ///< Until the handshake is done.
   std::optional<NodeName> proven_;
   std::optional<PublicKey> proven_key_;
+  std::vector<std::string> warnings_;  ///< Of the authentication, for when the peer is let in.
   PinReservation pin_;
   std::optional<HandshakeUp> pinning_;  ///< The handshake is complete; the peer is let in when the disk has its key.
   MonotonicTime pinning_since_{};

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <ostream>
 #include <set>
 
@@ -569,6 +570,39 @@ TEST_F(Attack, who_does_not_know_the_cookie_is_not_let_in_and_not_pinned) {
                          incoming->close();
                        }),
                Errc::handshake_failed, "cookie");
+}
+
+TEST_F(Attack, who_is_listed_as_cookie_only_and_does_not_know_it_writes_no_warnings) {
+  struct Lines {
+    std::mutex mutex;
+    std::vector<std::string> warnings;
+    std::vector<std::string> now() {
+      const std::lock_guard lock(mutex);
+      return warnings;
+    }
+  };
+  const auto lines = std::make_shared<Lines>();
+  restart_victim([lines](NodeConfig& config) {
+    config.authentication.cookie_only_nodes = {"mon@127.0.0.1"};
+    config.log_sink = [lines](LogLevel level, std::string_view line) {
+      if (level < LogLevel::warning || line.find("mon@127.0.0.1") == std::string_view::npos) return;
+      const std::lock_guard lock(lines->mutex);
+      lines->warnings.emplace_back(line);
+    };
+  });
+  const auto enter = [&](const std::string& cookie) {
+    const auto line = attacker.dial(*victim);
+    line->say(AuthHello{NodeName("mon@127.0.0.1"), PrivateKey::generate().public_key()});
+    line->next_as<AuthOk>();
+    const auto end = line->shake_hands("mon@127.0.0.1", cookie);
+    line->close();
+    return end;
+  };
+  EXPECT_EQ(enter("guessed"), "closed");
+  EXPECT_EQ(lines->now(), std::vector<std::string>());
+  EXPECT_EQ(enter("test"), "up");
+  EXPECT_TRUE(attacker.await([&] { return lines->now().size() >= 2 && victim->nodes().empty(); }));
+  EXPECT_EQ(lines->now().size(), 2U) << "who is let in like this is told of";
 }
 
 // Silence.
