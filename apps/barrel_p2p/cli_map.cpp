@@ -58,7 +58,7 @@ void add_map(CLI::App& app, int& status) {
       ->type_name("VALUE");
   with_key(add_operation(*map, status, arguments, "rm", "Remove a key", MapOperation::remove));
   with_map(add_operation(*map, status, arguments, "new", "Open a map on the node", MapOperation::open))
-      .add_flag("--persist", command.persist, "Keep it on the disk of the node");
+      .add_flag("--persist", command.persist, "Keep it on the disk of the node; refused if it is open in memory only");
   with_map(add_operation(*map, status, arguments, "watch", "Print changes as they happen", MapOperation::watch))
       .add_option("--count", command.count, "End after so many changes")
       ->type_name("N");

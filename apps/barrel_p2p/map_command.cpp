@@ -118,10 +118,28 @@ class MapRun {
     return command_.json ? about(remote).set("key", shown(key_)).set("removed", true).text() : "";
   }
 
+  [[nodiscard]] Error is_in_memory(const Remote& remote) const {
+    return {Errc::invalid_argument,
+            "already_registered: " + map_.string() + " is open on " + remote.name().string() +
+                " in memory only. Say persist where it is opened (the program, or [[replicated_maps]] of the "
+                "configuration); or close it, which forgets its content on this node, and open it anew: `barrel_p2p "
+                "call " +
+                remote.name().string() + " barrel_p2p delete_map \"[" + plain_text(Term(map_)) + "]\"`"};
+  }
+
   Result<std::string> open(Remote& remote) {
-    const Term options = Term::map({{Atom("persist"), command_.persist}});
-    if (auto done = remote.ask("new_map", {map_, options}); !done) return std::unexpected(done.error());
-    return command_.json ? about(remote).set("persist", command_.persist).text() : "";
+    std::vector<TermPair> options;
+    if (command_.persist) options.emplace_back(Atom("persist"), true);
+    if (auto done = remote.ask("new_map", {map_, Term::map(std::move(options))}); !done) {
+      return std::unexpected(done.error().context() == "already_registered" ? is_in_memory(remote) : done.error());
+    }
+    if (!command_.json) return "";
+    JsonObject json = about(remote);
+    // What is, for the map may have been open before. Erlang nodes do not say.
+    const auto figures = remote.ask("map_statistics", {map_});
+    const auto persist = figures ? figures->get<bool>(Atom("persist")) : std::unexpected(figures.error());
+    if (persist) json.set("persist", *persist);
+    return json.text();
   }
 
   int watch() {

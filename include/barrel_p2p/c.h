@@ -252,7 +252,9 @@ BARREL_P2P_C_API int barrel_p2p_services(barrel_p2p_node *node, char ***names);
 /* Replicated maps: for each key the last write wins on all nodes. Functions that change one block, for the disk too if
    it is durable. Errors of these: NO_SUCH_MAP, OVERLOADED, STOPPED, IO_ERROR. */
 
-/* Opens a map on this node. `durable` not 0: kept on disk. Opening it again changes nothing. */
+/* Opens a map on this node. `durable` not 0: kept on disk. Opening it again changes nothing. Error:
+   ALREADY_REGISTERED (it is open, and not kept on disk: delete it first, which forgets what is in it here, or open it
+   so in the first place). */
 BARREL_P2P_C_API int barrel_p2p_map_open(barrel_p2p_node *node, const char *map, int durable);
 /* Closes it on this node and forgets its content, on disk too; other nodes keep theirs. */
 BARREL_P2P_C_API int barrel_p2p_map_delete(barrel_p2p_node *node, const char *map);

@@ -13,10 +13,13 @@
 namespace barrel_p2p {
 inline namespace v0 {
 
-/// Options of a map on this node. They are not replicated.
+/// Options of a map on this node. They are not replicated. To a map that is open one that is left as it is here asks
+/// for nothing.
 struct MapOptions {
   /// Decides over every value that is put here or comes from another node; what it throws counts as a no. Runs on the
-  /// cluster thread and must not block. All nodes should have the same one, or they will differ. Empty: all values.
+  /// cluster thread and must not block. All nodes should have the same one, or they will differ. Empty: all values. A
+  /// map that is open without one takes it, as one does that the configuration names: it judges what comes from then
+  /// on, not what is there. An earlier one of the same code is replaced, any other one stays (`already_registered`).
   std::function<bool(const Term& value)> validator;
   /// `persist`: kept in the durable store: a put or remove returns after its fsync, and the map survives restarts.
   bool persist = false;

@@ -369,7 +369,8 @@ class BARREL_P2P_API Node {
   // `io_error` (the disk did not take it; other nodes may have it).
 
   /// Opens a map on this node; its content comes from the store, and from other nodes that have opened it. Opening it
-  /// again changes nothing. Errors: `invalid_argument`, `limit_exceeded`, `corrupt`, and as above.
+  /// again does nothing but put a validator in (`MapOptions`). Errors: `already_registered` (it is open without what
+  /// the options ask for; the text says what differs), `invalid_argument`, `limit_exceeded`, `corrupt`, and as above.
   Result<void> new_map(const Atom& map, MapOptions options = {});
   /// Closes it on this node and forgets its content, on disk too; other nodes keep theirs.
   Result<void> delete_map(const Atom& map);

@@ -122,8 +122,9 @@ Task<Result<Term>> map_put_many(Process& self, ServicesRunner& services, Argumen
   co_return answer_term(put);
 }
 
-Term term_of(const MapStatistics& figures) {
-  return Term::map({{Atom("entries"), figures.entries},
+Term term_of(const MapStatistics& figures, bool persist) {
+  return Term::map({{Atom("persist"), persist},
+                    {Atom("entries"), figures.entries},
                     {Atom("tombstones"), figures.tombstones},
                     {Atom("accepted"), figures.accepted},
                     {Atom("rejected"), figures.rejected},
@@ -137,10 +138,14 @@ Task<Result<Term>> map_statistics(Process& self, ServicesRunner& services, Argum
   if (arguments.size() != 1) co_return fail(Errc::undefined_function);
   const auto map = arguments[0].as_atom();
   if (!map) co_return bad_argument("the name of a map is an atom");
-  const auto start = [&](Answer<MapStatistics>::Function done) { services.map_statistics(*map, std::move(done)); };
-  const Result<MapStatistics> figures = co_await awaited<MapStatistics>(self, start);
+  const auto read = [name = *map](const services::Services& machine) {
+    const auto figures = machine.maps().statistics(name);
+    return figures ? term_of(*figures, machine.maps().is_persistent(name)) : error_term(figures.error());
+  };
+  const auto start = [&](Answer<Term>::Function done) { services.ask_machine(read, std::move(done)); };
+  const Result<Term> figures = co_await awaited<Term>(self, start);
   if (!figures) co_return error_term(figures.error());
-  co_return term_of(*figures);
+  co_return *figures;
 }
 
 /// Functions that only read, of a map and further arguments; of a map that is not open they get nullptr.

@@ -49,6 +49,16 @@ replication::ReplicaConfig replica_config(const MapsConfig& config, const Atom& 
   return replica;
 }
 
+using Validator = std::function<bool(const Term& value)>;
+
+/// Both are the same function, or the same piece of code with other things in it: more cannot be known.
+bool are_alike(const Validator& one, const Validator& other) {
+  using Function = bool (*)(const Term&);
+  if (one.target_type() != other.target_type()) return false;
+  const auto* const function = one.target<Function>();
+  return function == nullptr || *function == *other.target<Function>();
+}
+
 }  // namespace
 
 void MapSurroundings::depart(const Atom& node) {
@@ -91,6 +101,35 @@ void Map::start(Maps::Stored stored, const Now& now, Effects& out) {
     if (native) replica_.set_native(node);
   }
   pull_at_ = now.monotonic + pull_delay;
+}
+
+Result<void> Map::open_again(MapOptions options) {
+  std::string others;
+  const auto differs = [&](const std::string& option, const std::string& is, const std::string& asked) {
+    others += (others.empty() ? "" : ", ") + option + " is " + is + " and not " + asked;
+  };
+  if (options.persist && !options_.persist) differs("persist", "false", "true");
+  if (options.prune_on_node_down && !options_.prune_on_node_down) {
+    differs("prune_on_node_down (prune_on_peer_down)", "false", "true");
+  }
+  if (options.tombstone_ttl.count() != 0 && options.tombstone_ttl != options_.tombstone_ttl) {
+    differs("tombstone_ttl", std::to_string(options_.tombstone_ttl.count()) + " ms",
+            std::to_string(options.tombstone_ttl.count()) + " ms");
+  }
+  if (options.entries_max != MapOptions().entries_max && options.entries_max != options_.entries_max) {
+    differs("entries_max", std::to_string(options_.entries_max), std::to_string(options.entries_max));
+  }
+  if (options.validator && options_.validator && !are_alike(options.validator, options_.validator)) {
+    differs("validator", "another one", "this one");
+  }
+  if (!others.empty()) {
+    return fail(Errc::already_registered,
+                "the map " + name_.string() + " is open with other options: " + others +
+                    ". Open it with these where that is done first (the program, or [[replicated_maps]] of the "
+                    "configuration), or call delete_map before, which forgets its content on this node");
+  }
+  if (options.validator) options_.validator = std::move(options.validator);
+  return {};
 }
 
 void Map::begin(const Now& now, Effects& out) {

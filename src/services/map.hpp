@@ -62,6 +62,8 @@ class Map {
 
   /// What the store has of it; then the neighbours are asked. Before anything else.
   void start(Maps::Stored stored, const Now& now, Effects& out);
+  /// As `Maps::open` of a map that is open.
+  Result<void> open_again(MapOptions options);
 
   // As those of `Maps`.
   Result<void> put(const Term& key, const Term& value, Ticket ticket, const Now& now, Effects& out);
@@ -115,7 +117,7 @@ class Map {
 
   const Atom name_;
   const Atom replica_name_;
-  const MapOptions options_;
+  MapOptions options_;
   MapSurroundings& around_;
   Now now_;                 ///< Of the input that is being handled.
   Effects* out_ = nullptr;  ///< Likewise.

@@ -55,19 +55,20 @@ void Maps::schedule(Map& map) {
 // What the program asks for.
 
 Result<void> Maps::open(const Atom& map, MapOptions options, Stored stored, const Now& now, Effects& out) {
-  if (is_open(map)) return {};
   const auto& config = around_->config;
   if (map.text().empty() || map.text().size() > config.name_bytes_max) {
     return fail(Errc::invalid_argument, "the name of a map has 1 to " + std::to_string(config.name_bytes_max) +
                                             " bytes, not " + std::to_string(map.text().size()));
   }
-  if (options.tombstone_ttl.count() == 0) options.tombstone_ttl = config.tombstone_ttl;
-  if (options.tombstone_ttl < tombstone_ttl_min) {
+  const Milliseconds ttl = options.tombstone_ttl.count() == 0 ? config.tombstone_ttl : options.tombstone_ttl;
+  if (ttl < tombstone_ttl_min) {
     return fail(Errc::invalid_argument, "tombstone_ttl of the map " + map.string() + " is at least 1 s");
   }
   if (options.entries_max == 0) {
     return fail(Errc::invalid_argument, "entries_max of the map " + map.string() + " is at least 1");
   }
+  if (Map* const open = open_map(map)) return open->open_again(std::move(options));
+  options.tombstone_ttl = ttl;
   if (maps_.size() >= config.maps_max) {
     return fail(Errc::limit_exceeded, std::to_string(config.maps_max) +
                                           " maps are open: delete some, or put what "

@@ -78,8 +78,10 @@ class Maps {
   // What the program asks for. Tickets that are not 0 are answered, unless an error is returned: those of persistent
   // maps by the `Persist` that has them, all others by `Completed`. Errors of all: `no_such_map`.
   /// `stored`: what the durable store has of it, for a persistent map, after all that was to be written before has been
-  /// written. Readers are told of it, subscribers are not. Opening an open map again changes nothing. Errors:
-  /// `invalid_argument`: the name is empty or too long, or an option out of range; `limit_exceeded`.
+  /// written. Readers are told of it, subscribers are not. Of a map that is open an option that is left as it is by
+  /// default asks for nothing, and all others must be so already; a validator is put in where there is none, or one of
+  /// the same code, and judges nothing that is there. Errors: `invalid_argument`: the name is empty or too long, or an
+  /// option out of range; `already_registered`: it is open with other options; `limit_exceeded`.
   Result<void> open(const Atom& map, MapOptions options, Stored stored, const Now& now, Effects& out);
   [[nodiscard]] bool is_open(const Atom& map) const;
   /// On this node; the store forgets it. No effect tells readers: for them there is no such map from here on.

@@ -279,6 +279,16 @@ TEST_F(Operate, a_node_says_as_json_that_it_is_ready_and_a_call_what_came_back) 
   const auto called = call("a", {"erlang", "node", "--json"});
   EXPECT_EQ(parse_json(called.output)["result"].text, "'a@127.0.0.1'");
   ASSERT_EQ(ask({"map", "new", "config", "--persist"}).status, 0);
+  EXPECT_TRUE(json({"map", "new", "config"})["persist"].is_true()) << "what is, not what was asked for";
+  EXPECT_TRUE(json({"map", "new", "config", "--persist"})["persist"].is_true());
+  EXPECT_EQ(json({"map", "new", "fleeting"})["persist"].text, "false");
+  const auto [status, text] = failure({"map", "new", "fleeting", "--persist"});
+  EXPECT_EQ(status, 1);
+  EXPECT_NE(text.find("already_registered: fleeting is open on a@127.0.0.1 in memory only"), std::string::npos) << text;
+  const std::string close = "`barrel_p2p call a@127.0.0.1 barrel_p2p delete_map \"[fleeting]\"`";
+  EXPECT_NE(text.find(close), std::string::npos) << text;
+  ASSERT_EQ(call("a", {"barrel_p2p", "delete_map", "[fleeting]"}).status, 0);
+  EXPECT_TRUE(json({"map", "new", "fleeting", "--persist"})["persist"].is_true());
   ASSERT_EQ(ask({"map", "put", "config", "limit", "1"}).status, 0);
   const auto failed = call("a", {"os", "cmd", "--json"});
   EXPECT_EQ(parse_json(failed.errors)["status"].number(), 5);

@@ -158,6 +158,50 @@ TEST(Maps, a_persistent_map_survives_its_node) {
   EXPECT_EQ(third.map_size("m"), 0U);
 }
 
+TEST(Maps, who_asks_an_open_map_for_the_disk_is_told_that_it_is_not_there) {
+  Cluster cluster;
+  Node& node = cluster.start("a");
+  MapOptions durable;
+  durable.persist = true;
+  ASSERT_TRUE(node.new_map("m").has_value());
+  ASSERT_TRUE(node.map_put("m", 1, 1).has_value());
+  const auto again = node.new_map("m", durable);
+  ASSERT_FALSE(again.has_value());
+  EXPECT_EQ(again.error(), Errc::already_registered);
+  EXPECT_NE(again.error().context().find("persist is false and not true"), std::string::npos)
+      << again.error().message();
+  EXPECT_EQ(node.map_get<int>("m", 1).value(), 1);
+  ASSERT_TRUE(node.delete_map("m").has_value());
+  ASSERT_TRUE(node.new_map("m", durable).has_value());
+  ASSERT_TRUE(node.new_map("m", durable).has_value()) << "the same";
+  ASSERT_TRUE(node.new_map("m").has_value()) << "asks for nothing";
+  ASSERT_TRUE(node.map_put("m", 1, 2).has_value());
+  cluster.stop("a");
+  EXPECT_EQ(cluster.start("a", [&](NodeConfig& config) { config.replication.maps.push_back({"m", durable}); })
+                .map_get<int>("m", 1)
+                .value(),
+            2);
+}
+
+TEST(Maps, a_map_of_the_configuration_is_given_its_validator_by_the_program) {
+  Cluster cluster;
+  MapOptions durable;
+  durable.persist = true;
+  Node& node = cluster.start("a", [&](NodeConfig& config) {
+    config.replication.maps.push_back({"m", durable});
+    config.replication.maps.push_back({"fleeting", {}});
+  });
+  EXPECT_EQ(node.new_map("fleeting", durable).error(), Errc::already_registered);
+  MapOptions numbers;
+  numbers.validator = [](const Term& value) { return value.is_integer(); };
+  ASSERT_TRUE(node.new_map("m", numbers).has_value());
+  EXPECT_EQ(node.map_put("m", 1, "text").error(), Errc::invalid_value);
+  ASSERT_TRUE(node.map_put("m", 1, 1).has_value());
+  numbers.persist = true;
+  ASSERT_TRUE(node.new_map("m", numbers).has_value()) << "with all that it is";
+  EXPECT_EQ(node.map_put("m", 1, "text").error(), Errc::invalid_value);
+}
+
 /// What the stopped node has on disk of another one.
 Term known_on_disk(const Cluster& cluster, const std::string& node, const std::string& other) {
   const auto store = replication::DurableStore::open({.directory = cluster.data(node) / "store"});
@@ -300,7 +344,13 @@ TEST(Maps, other_nodes_operate_a_map_by_remote_calls) {
     return result ? to_text(*result) : result.error().message();
   };
   EXPECT_EQ(call("map_put", {Atom("m"), 1, 2}), "{error,no_such_map}");
-  EXPECT_TRUE(call("new_map", {Atom("m"), Term::map({{Atom("persist"), true}})}).starts_with("{ok,<"));
+  const std::string opened = call("new_map", {Atom("m"), Term::map({{Atom("persist"), true}})});
+  EXPECT_TRUE(opened.starts_with("{ok,<")) << opened;
+  EXPECT_EQ(call("new_map", {Atom("m"), Term::map({{Atom("persist"), true}})}), opened) << "as often as one likes";
+  EXPECT_EQ(call("new_map", {Atom("m")}), opened);
+  EXPECT_EQ(call("new_map", {Atom("m"), Term::map({{Atom("prune_on_peer_down"), true}})}),
+            "{error,already_registered}");
+  EXPECT_TRUE(a.call_function(b, "barrel_p2p", "map_statistics", {Atom("m")})->get<bool>(Atom("persist")).value());
   EXPECT_EQ(call("subscribe_map", {Atom("m"), events.pid}), "ok");
   EXPECT_EQ(call("map_put", {Atom("m"), 1, 2}), "ok");
   EXPECT_EQ(events.next(), "{barrel_p2p_map,m,{put,1,2}}");

@@ -109,6 +109,101 @@ TEST(Maps, what_the_validator_refuses_changes_nothing) {
   EXPECT_TRUE(world.live(world.a, flags).empty());
 }
 
+TEST(Maps, an_open_map_keeps_its_options_and_refuses_others) {
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  MapOptions limited;
+  limited.entries_max = 2;
+  limited.tombstone_ttl = 5s;
+  ASSERT_TRUE(world.open(a, flags, limited));
+  ASSERT_EQ(world.put(a, flags, 1, 1), "ok");
+  EXPECT_TRUE(world.open(a, flags, limited)) << "the same";
+  EXPECT_TRUE(world.open(a, flags)) << "asks for nothing";
+  const auto refusal = [&](const auto& change) {
+    MapOptions others = limited;
+    change(others);
+    const auto again = world.open(a, flags, others);
+    if (again) return std::string("ok");
+    EXPECT_EQ(again.error(), Errc::already_registered);
+    EXPECT_NE(again.error().context().find("delete_map"), std::string::npos) << again.error().message();
+    const std::string& text = again.error().context();
+    const std::size_t from = text.find(": ") + 2;
+    return text.substr(from, text.find(". Open it") - from);
+  };
+  EXPECT_EQ(refusal([](MapOptions& options) { options.persist = true; }), "persist is false and not true");
+  EXPECT_EQ(refusal([](MapOptions& options) { options.prune_on_node_down = true; }),
+            "prune_on_node_down (prune_on_peer_down) is false and not true");
+  EXPECT_EQ(refusal([](MapOptions& options) { options.tombstone_ttl = 6s; }),
+            "tombstone_ttl is 5000 ms and not 6000 ms");
+  EXPECT_EQ(refusal([](MapOptions& options) {
+              options.entries_max = 3;
+              options.persist = true;
+            }),
+            "persist is false and not true, entries_max is 2 and not 3");
+  limited.entries_max = 0;
+  EXPECT_EQ(world.open(a, flags, limited).error(), Errc::invalid_argument);
+  EXPECT_EQ(world.get(a, flags, 1), "1");
+  EXPECT_EQ(world.put(a, flags, 2, 2), "ok");
+  EXPECT_EQ(world.put(a, flags, 3, 3), "limit_exceeded");
+  EXPECT_TRUE(world.at(a).disk["map/flags"].empty());
+}
+
+TEST(Maps, a_persistent_map_stays_so_for_who_asks_for_nothing) {
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  ASSERT_TRUE(world.open(a, flags, persistent()));
+  EXPECT_TRUE(world.open(a, flags, persistent()));
+  EXPECT_TRUE(world.open(a, flags));
+  EXPECT_TRUE(world.at(a).maps->is_persistent(flags));
+  EXPECT_EQ(world.put(a, flags, "key", 1), "ok");
+  EXPECT_EQ(world.at(a).disk["map/flags"].size(), 1U);
+}
+
+TEST(Maps, an_open_map_takes_a_validator_for_what_comes) {
+  Pair world;
+  ASSERT_EQ(world.put(world.a, flags, "old", "text"), "ok");
+  EXPECT_TRUE(world.open(world.a, flags, only_integers()));
+  EXPECT_EQ(world.get(world.a, flags, "old"), "<<\"text\">>") << "what is there is not judged";
+  EXPECT_EQ(world.put(world.a, flags, "key", "text"), "invalid_value");
+  EXPECT_EQ(world.put(world.b, flags, "key", "text"), "ok");
+  EXPECT_EQ(world.live(world.a, flags).size(), 1U) << "what others send is judged";
+  EXPECT_TRUE(world.open(world.a, flags)) << "asks for nothing, and takes nothing away";
+  EXPECT_EQ(world.put(world.a, flags, "key", "text"), "invalid_value");
+}
+
+bool is_small(const Term& value) { return value.as_int64().value_or(10) < 10; }
+bool is_great(const Term& value) { return value.as_int64().value_or(0) >= 10; }
+
+TEST(Maps, a_validator_is_replaced_by_one_of_the_same_code_only) {
+  Pair world(only_integers());
+  EXPECT_TRUE(world.open(world.a, flags, only_integers()));
+  MapOptions other;
+  other.validator = [](const Term& /*value*/) { return true; };
+  const auto again = world.open(world.a, flags, other);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error(), Errc::already_registered);
+  EXPECT_NE(again.error().context().find("validator is another one"), std::string::npos) << again.error().message();
+  EXPECT_EQ(world.put(world.a, flags, "key", "text"), "invalid_value");
+  const auto below = [](int limit) {
+    MapOptions options;
+    options.validator = [limit](const Term& value) { return value.as_int64().value_or(limit) < limit; };
+    return options;
+  };
+  const Atom numbers("numbers");
+  ASSERT_TRUE(world.open(world.a, numbers, below(5)));
+  EXPECT_EQ(world.put(world.a, numbers, "key", 7), "invalid_value");
+  EXPECT_TRUE(world.open(world.a, numbers, below(10)));
+  EXPECT_EQ(world.put(world.a, numbers, "key", 7), "ok") << "what the last one holds counts";
+  const Atom functions("functions");
+  MapOptions options;
+  options.validator = is_small;
+  ASSERT_TRUE(world.open(world.a, functions, options));
+  EXPECT_TRUE(world.open(world.a, functions, options));
+  options.validator = is_great;
+  EXPECT_EQ(world.open(world.a, functions, options).error(), Errc::already_registered) << "not the same function";
+  EXPECT_EQ(world.put(world.a, functions, "key", 7), "ok");
+}
+
 TEST(Maps, large_entries_are_refused) {
   MapsWorld world;
   world.maps_config.entry_bytes_max = 100;
@@ -171,11 +266,14 @@ TEST(Maps, a_map_that_is_not_open_is_not_there) {
   EXPECT_EQ(world.at(a).maps->find(flags), nullptr);
 }
 
-TEST(Maps, opening_an_open_map_changes_nothing) {
+TEST(Maps, opening_an_open_map_changes_nothing_but_its_validator) {
   Pair world;
   world.put(world.a, flags, "key", 1);
-  EXPECT_TRUE(world.open(world.a, flags, only_integers()));
+  EXPECT_TRUE(world.open(world.a, flags));
   EXPECT_EQ(world.put(world.a, flags, "key", "text"), "ok");
+  EXPECT_TRUE(world.open(world.a, flags, only_integers()));
+  EXPECT_EQ(world.get(world.a, flags, "key"), "<<\"text\">>");
+  EXPECT_EQ(world.put(world.a, flags, "key", "word"), "invalid_value");
 }
 
 // Several at once.
