@@ -182,7 +182,7 @@ void ServicesRunner::say_goodbye() {
 void ServicesRunner::stop() {
   gate_->close();
   queue_.close();
-  // The machine belongs to this thread now.
+  // The machine belongs to this thread now, and since the gate is closed the store does.
   store_.reset();
   for (auto& held : std::exchange(held_, {})) held.answer.give(std::move(held.result));
   answers_.clear();
@@ -283,19 +283,26 @@ void ServicesRunner::placement_issues(Answer<PlacementIssues>::Function done) {
   call(0, answer, [this, answer] { answer->give(machine_.placement().issues()); });
 }
 
-void ServicesRunner::open_map(const Atom& map, MapOptions options, Done done) {
-  auto answer = std::make_shared<Answer<void>>(std::move(done));
-  services::Maps::Stored stored;
-  if (options.persist && maps_.find(map) == nullptr) {
+/// On the thread of the caller: while it reads, `stop` does not close the store.
+Result<void> ServicesRunner::load_map(const Atom& map, services::Maps::Stored& stored) {
+  return gate_->with([&](const ServicesRunner* self) -> Result<void> {
+    if (self == nullptr) return fail(Errc::stopped, "the node is stopping");
     store_->flush();  // what an earlier map of this name left
     const auto collection = services::map_collection(map);
     stored.reserve(store_->size(collection));
     const auto loaded = store_->load(collection, [&](Term&& key, replication::Entry&& entry) {
       stored.emplace_back(std::move(key), std::move(entry));
     });
-    if (!loaded) return answer->give(std::unexpected(loaded.error()));
+    return loaded ? Result<void>() : std::unexpected(loaded.error());
+  });
+}
+
+void ServicesRunner::open_map(const Atom& map, MapOptions options, Done done) {
+  auto answer = std::make_shared<Answer<void>>(std::move(done));
+  auto content = std::make_shared<services::Maps::Stored>();
+  if (options.persist && maps_.find(map) == nullptr) {
+    if (auto loaded = load_map(map, *content); !loaded) return answer->give(std::move(loaded));
   }
-  auto content = std::make_shared<services::Maps::Stored>(std::move(stored));
   call(0, answer, [this, answer, map, options = std::move(options), content] {
     auto opened = machine_.maps().open(map, options, std::move(*content), now(), effects_);
     carry_out();  // what it holds

@@ -230,6 +230,7 @@ class ServicesRunner {
   };
 
   void listen();
+  Result<void> load_map(const Atom& map, services::Maps::Stored& stored);
   void start_router();
   /// A process; the replies that it gets go to `take`, on the cluster thread.
   Pid spawn_replies(TakeReply take);
