@@ -356,17 +356,19 @@ void ServicesRunner::map_statistics(const Atom& map, Answer<MapStatistics>::Func
 }
 
 void ServicesRunner::add_type(const Atom& name, std::shared_ptr<ReplicatedType> type, Done done) {
-  auto answer = std::make_shared<Answer<void>>(std::move(done));
   const auto take = [this, name](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
     return receive({name, node, epoch, std::move(payload)});
   };
   if (!system_.set_receiver(name, take)) {
-    return answer->give(fail(Errc::already_registered, "messages to the name " + name.string() + " are taken"));
+    return done(fail(Errc::already_registered, "messages to the name " + name.string() + " are taken"));
   }
+  auto answer = std::make_shared<Answer<void>>([this, name, done = std::move(done)](Result<void> added) {
+    if (!added) system_.remove_receiver(name);
+    done(std::move(added));
+  });
   // Moved on, so that nothing but the machine holds the type when the answer is given.
   call(0, answer, [this, answer, name, type = std::move(type)]() mutable {
     auto added = machine_.types().add(name, std::move(type), now(), effects_);
-    if (!added) system_.remove_receiver(name);
     carry_out();
     answer->give(std::move(added));
   });
