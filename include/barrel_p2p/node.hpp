@@ -247,7 +247,7 @@ class BARREL_P2P_API Node {
   /// inside of a process or of a callback, where only what is known here is found. With `options.accept` nobody is
   /// asked either: answers of others have no metadata. Processes that are known to have
   /// ended are left out: of other nodes' processes, those that were handed out in the last ten minutes. Errors:
-  /// `not_found`, `overloaded`.
+  /// `not_found`, `overloaded`, `stopped`.
   [[nodiscard]] Result<ServiceLocation> whereis_service(const ServiceName& name,
                                                         const WhereisOptions& options = {}) const;
   /// The same without blocking, everywhere; the callback runs once, here or on the cluster thread, and must not block.

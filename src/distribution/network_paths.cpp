@@ -26,6 +26,7 @@ constexpr Milliseconds own_migration_timeout{5000};
 
 void Network::migrate(const Atom& node, const MigrateOptions& options, ConnectCallback callback) {
   post([this, node, options, callback = std::move(callback)] {
+    if (stopped_) return callback(fail(Errc::stopped, "the node is stopping"));
     const auto found = peers_.find(node);
     if (found == peers_.end() || !found->second->up) return callback(std::unexpected(not_connected(node)));
     found->second->up->connection().migrate(options, callback);
@@ -34,6 +35,7 @@ void Network::migrate(const Atom& node, const MigrateOptions& options, ConnectCa
 
 void Network::path_statistics(const Atom& node, std::function<void(Result<PathStatistics>)> callback) {
   post([this, node, callback = std::move(callback)] {
+    if (stopped_) return callback(fail(Errc::stopped, "the node is stopping"));
     const auto found = peers_.find(node);
     if (found == peers_.end() || !found->second->up) return callback(std::unexpected(not_connected(node)));
     callback(path_of(*found->second->up));

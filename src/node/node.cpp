@@ -2,6 +2,7 @@
 #include <barrel_p2p/node.hpp>
 #include <utility>
 
+#include "node/answer.hpp"
 #include "node/parts.hpp"
 #include "node/validate.hpp"
 
@@ -39,7 +40,11 @@ Result<void> Node::connect(const NodeName& node, Duration limit) {
 }
 
 void Node::connect(const NodeName& node, std::function<void(Result<void>)> done) {
-  parts_->network->connect(node.atom(), std::move(done));
+  auto answer = std::make_shared<node::Answer<void>>(std::move(done));
+  // Through the gate: what passes it runs before the network has stopped. The answer to what does not is `stopped`.
+  parts_->network->streams()->gate.post([network = parts_->network.get(), name = node.atom(), answer] {
+    network->connect(name, [answer](Result<void> result) { answer->give(std::move(result)); });
+  });
 }
 
 void Node::disconnect(const NodeName& node) { parts_->network->disconnect(node.atom()); }

@@ -482,8 +482,8 @@ void Node::Parts::stop() {
     std::promise<void> closed;
     boost::asio::post(context, [&] {
       network->stop();
-      // What was posted before runs before.
-      boost::asio::post(context, [&] { closed.set_value(); });
+      // What was posted before runs before, and so does what that has posted: a wish passes the gate and the network.
+      boost::asio::post(context, [&] { boost::asio::post(context, [&] { closed.set_value(); }); });
     });
     closed.get_future().wait();
     work_.reset();
