@@ -287,7 +287,7 @@ class BARREL_P2P_API Node {
 
   // What Erlang's `{via, barrel_p2p, Name}` calls. A name is taken on this node only; others may have it as well.
 
-  /// `register_service` without metadata. False: it could not be registered.
+  /// `register_service` without metadata. False: it could not be registered, for whichever of the errors of that.
   bool register_name(const ServiceName& name, const Pid& process);
   void unregister_name(const ServiceName& name);
   /// As `whereis_service`.
@@ -482,6 +482,8 @@ class BARREL_P2P_API Node {
   Result<void> register_process(const Atom& name, const Pid& process);
   bool unregister_process(const Atom& name);
   [[nodiscard]] std::optional<Pid> whereis(const Atom& name) const;
+  /// Of processes of this node only: false for every one of another node, whether or not it lives. For those use
+  /// `Process::monitor`.
   [[nodiscard]] bool is_alive(const Pid& process) const;
 
   /// `gen_server:call`. Blocks. Errors: as `Process::call`, and `stopped`.
