@@ -10,9 +10,10 @@
 //
 // Several nodes may live in one program. A node takes no signals, no main function and no event loop of its host: it
 // has one thread for the network, one for the cluster, and workers for processes. All functions may be called from any
-// thread but, where it says that they block, not from inside of a process or of a callback. Who blocks for the cluster
-// thread may do its work meanwhile: "on the cluster thread" is then on the thread of that caller, one at a time as
-// ever.
+// thread but, where it says that they block, not from inside of a process or of a callback: those that wait for these
+// threads, or for a process, answer a callback on the cluster thread or a network thread with the error
+// `invalid_argument` at once. Who blocks for the cluster thread may do its work meanwhile: "on the cluster thread" is
+// then on the thread of that caller, one at a time as ever.
 #pragma once
 
 #include <barrel_p2p/error.hpp>
@@ -233,8 +234,9 @@ class BARREL_P2P_API Node {
   void register_service(const ServiceName& name, const Pid& process, Term meta, RegisterOptions options,
                         std::function<void(Result<void>)> done);
   /// This node's registration, whoever made it. False: there was none, or it could not be taken back and stays: too
-  /// much waits here (`limits.cluster_queue_bytes_max`), or the caller is a callback of the cluster thread, which
-  /// cannot wait for itself; so also on a hidden node, and while the node stops. Blocks for the cluster thread.
+  /// much waits here (`limits.cluster_queue_bytes_max`), or the caller is a callback of the cluster thread or of a
+  /// network thread, which cannot wait; so also on a hidden node, and while the node stops. Blocks for the cluster
+  /// thread.
   bool unregister_service(const ServiceName& name);
   /// All that are known, this node's own first, then by node name. Reads a copy. Error: `not_found`.
   [[nodiscard]] Result<std::vector<ServiceEntry>> lookup(const ServiceName& name) const;
@@ -345,8 +347,8 @@ class BARREL_P2P_API Node {
   /// hold up for a moment; what they throw ends the campaign. Blocks and fails as above.
   Result<Candidacy> lead(const Term& name, LeadOptions options, OnElected on_elected, OnRevoked on_revoked);
   /// Ends the campaign of the process, or those of all processes of this node, without a word to them. False: there was
-  /// none, or it goes on because the caller is a callback of the cluster thread, which cannot wait for itself; so also
-  /// on a hidden node, and while the node stops. Blocks for the cluster thread.
+  /// none, or it goes on because the caller is a callback of the cluster thread or of a network thread, which cannot
+  /// wait; so also on a hidden node, and while the node stops. Blocks for the cluster thread.
   bool resign(const Term& name, const std::optional<Pid>& process = std::nullopt);
   /// The same without blocking; the callback runs once, on the cluster thread, and must not block. False: there was
   /// none. Errors: `invalid_config` (a hidden node), `stopped`.
@@ -493,7 +495,8 @@ class BARREL_P2P_API Node {
   /// `erpc:call`. Blocks. Errors: as `Process::call_function`, and `stopped`.
   Result<Term> call_function(const NodeName& node, const Atom& module, const Atom& function,
                              std::vector<Term> arguments, Duration limit = std::chrono::seconds(5));
-  /// The same, with all that can come of it. Blocks.
+  /// The same, with all that can come of it. Blocks; where that must not be it is `refused`, with the atom
+  /// `invalid_argument`.
   CallOutcome run_function(const NodeName& node, RemoteFunction what, Duration limit = std::chrono::seconds(5));
   /// Lets other nodes call a function; nothing else can be called from outside. Replaces an earlier one.
   void export_function(const Atom& module, const Atom& name, RemoteCallable function);

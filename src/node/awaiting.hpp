@@ -14,14 +14,11 @@ inline std::unexpected<Error> no_member() {
   return fail(Errc::invalid_config, "a hidden node is no member of the cluster: start it with hidden = false");
 }
 
-/// Starts a call and waits for its answer. `services` is nullptr on a hidden node.
-template <class T, class Start>
-Result<T> await(ServicesRunner* services, const Start& start) {
-  if (services == nullptr) return no_member();
-  if (services->is_current()) {
-    return fail(Errc::invalid_argument,
-                "a callback of the cluster thread would wait for itself: use the function that takes a callback");
-  }
+/// Starts a call of the cluster thread and waits for its answer. `Parts` are those of a node, which are its own.
+template <class T, class Parts, class Start>
+Result<T> await(const Parts& parts, const Start& start) {
+  if (!parts.services) return no_member();
+  if (const auto allowed = parts.may_wait(); !allowed) return std::unexpected(allowed.error());
   const ServicesRunner::DoneHere here;
   return wait_for<T>(start);
 }

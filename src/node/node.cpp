@@ -32,6 +32,7 @@ Node::Duration Node::detection_worst_case() const noexcept {
 // Nodes.
 
 Result<void> Node::connect(const NodeName& node, Duration limit) {
+  if (auto allowed = parts_->may_wait(); !allowed) return allowed;
   auto promise = std::make_shared<std::promise<Result<void>>>();
   auto future = promise->get_future();
   connect(node, [promise](Result<void> result) { promise->set_value(std::move(result)); });
@@ -110,13 +111,16 @@ CallOutcome Node::run_function(const NodeName& node, RemoteFunction what, Durati
   auto outcome = parts_->wait_for<CallOutcome>(
       [node, what = std::move(what), limit](Process& self) { return self.run_function(node, what, limit); });
   if (outcome) return std::move(*outcome);
-  CallOutcome stopped;
-  stopped.kind = CallOutcome::Kind::stopped;
-  return stopped;
+  CallOutcome none;
+  const bool stopped = outcome.error() == Errc::stopped;
+  none.kind = stopped ? CallOutcome::Kind::stopped : CallOutcome::Kind::refused;
+  if (!stopped) none.value = Atom(barrel_p2p::name(outcome.error().code()));
+  return none;
 }
 
 Result<Term> Node::call_function(const NodeName& node, const Atom& module, const Atom& function,
                                  std::vector<Term> arguments, Duration limit) {
+  if (const auto allowed = parts_->may_wait(); !allowed) return std::unexpected(allowed.error());
   return run_function(node, RemoteFunction(module, function, std::move(arguments)), limit).result();
 }
 

@@ -39,7 +39,11 @@ std::vector<NodeName> Node::passive_view() const {
 }
 
 Result<void> Node::joined(std::size_t members_min, Duration limit) {
-  return parts_->overlay ? parts_->overlay->joined(members_min, limit) : no_member();
+  if (!parts_->overlay) return no_member();
+  const auto allowed = parts_->may_wait();
+  auto known = parts_->overlay->joined(members_min, allowed ? limit : Duration(0));
+  if (!allowed && !known && known.error() == Errc::timeout) return allowed;
+  return known;
 }
 
 void Node::subscribe(const Pid& process) {

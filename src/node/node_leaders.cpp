@@ -94,9 +94,8 @@ Task<> stand_for(Process& self, std::shared_ptr<Callbacks> callbacks) {
 }  // namespace
 
 Result<Role> Node::lead(const Term& name, const Pid& process, LeadOptions options) {
-  return node::await<Role>(parts_->services.get(), [&](auto done) {
-    parts_->services->lead(name, process, std::move(options), std::move(done));
-  });
+  return node::await<Role>(
+      *parts_, [&](auto done) { parts_->services->lead(name, process, std::move(options), std::move(done)); });
 }
 
 void Node::lead(const Term& name, const Pid& process, LeadOptions options, std::function<void(Result<Role>)> done) {
@@ -125,7 +124,7 @@ Result<Candidacy> Node::lead(const Term& name, LeadOptions options, OnElected on
       done(std::move(role));
     });
   };
-  const auto role = node::await<Role>(parts_->services.get(), start);
+  const auto role = node::await<Role>(*parts_, start);
   if (!role) {
     callbacks->close();
     look_again();
@@ -154,8 +153,7 @@ Result<Candidacy> Node::lead(const Term& name, LeadOptions options, OnElected on
 }
 
 bool Node::resign(const Term& name, const std::optional<Pid>& process) {
-  return node::await<bool>(parts_->services.get(),
-                           [&](auto done) { parts_->services->resign(name, process, std::move(done)); })
+  return node::await<bool>(*parts_, [&](auto done) { parts_->services->resign(name, process, std::move(done)); })
       .value_or(false);
 }
 
@@ -165,9 +163,8 @@ void Node::resign(const Term& name, const std::optional<Pid>& process, std::func
 }
 
 Result<void> Node::set_priority(const Term& name, const Pid& process, const Term& priority) {
-  return node::await<void>(parts_->services.get(), [&](auto done) {
-    parts_->services->set_priority(name, process, priority, std::move(done));
-  });
+  return node::await<void>(
+      *parts_, [&](auto done) { parts_->services->set_priority(name, process, priority, std::move(done)); });
 }
 
 Result<LeaderLocation> Node::leader(const Term& name) const {

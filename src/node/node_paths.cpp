@@ -43,6 +43,7 @@ void Node::migrate_peer(const NodeName& node, const MigrateOptions& options, std
 }
 
 Result<void> Node::migrate_peer(const NodeName& node, const MigrateOptions& options) {
+  if (auto allowed = parts_->may_wait(); !allowed) return allowed;
   return node::wait_for<void>([&](auto done) { migrate_peer(node, options, std::move(done)); });
 }
 
@@ -54,6 +55,7 @@ void Node::path_stats(const NodeName& node, std::function<void(Result<PathStatis
 }
 
 Result<PathStatistics> Node::path_stats(const NodeName& node) const {
+  if (const auto allowed = parts_->may_wait(); !allowed) return std::unexpected(allowed.error());
   return node::wait_for<PathStatistics>([&](auto done) { path_stats(node, std::move(done)); });
 }
 

@@ -2,7 +2,7 @@
 #include <barrel_p2p/node.hpp>
 #include <utility>
 
-#include "node/answer.hpp"
+#include "node/awaiting.hpp"
 #include "node/parts.hpp"
 
 namespace barrel_p2p {
@@ -71,12 +71,8 @@ std::vector<PartitionMove> Node::placement_diff(const std::vector<NodeName>& mem
 }
 
 Result<PlacementIssues> Node::placement_issues() const {
-  node::ServicesRunner* const services = parts_->services.get();
-  if (services == nullptr) return PlacementIssues{};
-  if (services->is_current()) {
-    return fail(Errc::invalid_argument, "a callback of the cluster thread would wait for itself");
-  }
-  return node::wait_for<PlacementIssues>([&](auto done) { services->placement_issues(std::move(done)); });
+  if (!parts_->services) return PlacementIssues{};
+  return node::await<PlacementIssues>(*parts_, [&](auto done) { parts_->services->placement_issues(std::move(done)); });
 }
 
 Subscription Node::subscribe_shard(std::function<void(const ShardEvent&)> callback) {

@@ -20,7 +20,7 @@ using node::await;
 using node::no_member;
 
 Result<void> Node::remind(const Term& key, std::chrono::system_clock::time_point due, const Term& payload) {
-  return await<void>(parts_->services.get(),
+  return await<void>(*parts_,
                      [&](auto done) { parts_->services->remind(key, wall_of(due), payload, std::move(done)); });
 }
 
@@ -31,8 +31,7 @@ void Node::remind(const Term& key, std::chrono::system_clock::time_point due, co
 }
 
 Result<void> Node::remind_after(const Term& key, Duration delay, const Term& payload) {
-  return await<void>(parts_->services.get(),
-                     [&](auto done) { parts_->services->remind_after(key, delay, payload, std::move(done)); });
+  return await<void>(*parts_, [&](auto done) { parts_->services->remind_after(key, delay, payload, std::move(done)); });
 }
 
 void Node::remind_after(const Term& key, Duration delay, const Term& payload, std::function<void(Result<void>)> done) {
@@ -41,8 +40,7 @@ void Node::remind_after(const Term& key, Duration delay, const Term& payload, st
 }
 
 Result<void> Node::cancel_reminder(const Term& key) {
-  return await<void>(parts_->services.get(),
-                     [&](auto done) { parts_->services->cancel_reminder(key, std::move(done)); });
+  return await<void>(*parts_, [&](auto done) { parts_->services->cancel_reminder(key, std::move(done)); });
 }
 
 void Node::cancel_reminder(const Term& key, std::function<void(Result<void>)> done) {
@@ -51,13 +49,11 @@ void Node::cancel_reminder(const Term& key, std::function<void(Result<void>)> do
 }
 
 Result<Reminder> Node::find_reminder(const Term& key) {
-  return await<Reminder>(parts_->services.get(),
-                         [&](auto done) { parts_->services->find_reminder(key, std::move(done)); });
+  return await<Reminder>(*parts_, [&](auto done) { parts_->services->find_reminder(key, std::move(done)); });
 }
 
 Result<ReminderStatistics> Node::reminder_statistics() {
-  return await<ReminderStatistics>(parts_->services.get(),
-                                   [&](auto done) { parts_->services->reminder_statistics(std::move(done)); });
+  return await<ReminderStatistics>(*parts_, [&](auto done) { parts_->services->reminder_statistics(std::move(done)); });
 }
 
 Subscription Node::subscribe_reminders(std::function<void(const ReminderEvent&)> callback, NextReminder next) {

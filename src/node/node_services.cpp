@@ -13,13 +13,8 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace {
 
+using node::await;
 using node::no_member;
-
-/// Starts a call and waits for its answer.
-template <class T, class Start>
-Result<T> wait(node::ServicesRunner* services, const Start& start) {
-  return node::await<T>(services, start);
-}
 
 std::unexpected<Error> no_such_map(const Atom& map) {
   return fail(Errc::no_such_map, "open " + map.string() + " with new_map first");
@@ -41,7 +36,7 @@ std::vector<NodeName> Node::members() const {
 // Services.
 
 Result<void> Node::register_service(const ServiceName& name, const Pid& process, Term meta, RegisterOptions options) {
-  return wait<void>(parts_->services.get(), [&](auto done) {
+  return await<void>(*parts_, [&](auto done) {
     parts_->services->register_service(name, process, std::move(meta), options, std::move(done));
   });
 }
@@ -53,8 +48,7 @@ void Node::register_service(const ServiceName& name, const Pid& process, Term me
 }
 
 bool Node::unregister_service(const ServiceName& name) {
-  return wait<bool>(parts_->services.get(),
-                    [&](auto done) { parts_->services->unregister_service(name, std::move(done)); })
+  return await<bool>(*parts_, [&](auto done) { parts_->services->unregister_service(name, std::move(done)); })
       .value_or(false);
 }
 
@@ -94,9 +88,8 @@ void Node::whereis_service(const ServiceName& name, const WhereisOptions& option
 }
 
 Result<ServiceLocation> Node::resolve(const ServiceName& name, Duration limit, WhereisOptions options) {
-  return wait<ServiceLocation>(parts_->services.get(), [&](auto done) {
-    parts_->services->resolve(name, std::move(options), limit, std::move(done));
-  });
+  return await<ServiceLocation>(
+      *parts_, [&](auto done) { parts_->services->resolve(name, std::move(options), limit, std::move(done)); });
 }
 
 void Node::resolve(const ServiceName& name, Duration limit, WhereisOptions options,
@@ -168,28 +161,25 @@ void Node::unsubscribe_services(const Pid& process) {
 }
 
 Result<ServiceStatistics> Node::service_statistics() {
-  return wait<ServiceStatistics>(parts_->services.get(),
-                                 [&](auto done) { parts_->services->service_statistics(std::move(done)); });
+  return await<ServiceStatistics>(*parts_, [&](auto done) { parts_->services->service_statistics(std::move(done)); });
 }
 
 Result<RegistryAudit> Node::verify_registry() {
-  return wait<RegistryAudit>(parts_->services.get(), [&](auto done) { parts_->services->verify(std::move(done)); });
+  return await<RegistryAudit>(*parts_, [&](auto done) { parts_->services->verify(std::move(done)); });
 }
 
 // Maps.
 
 Result<void> Node::new_map(const Atom& map, MapOptions options) {
-  return wait<void>(parts_->services.get(),
-                    [&](auto done) { parts_->services->open_map(map, std::move(options), std::move(done)); });
+  return await<void>(*parts_, [&](auto done) { parts_->services->open_map(map, std::move(options), std::move(done)); });
 }
 
 Result<void> Node::delete_map(const Atom& map) {
-  return wait<void>(parts_->services.get(), [&](auto done) { parts_->services->delete_map(map, std::move(done)); });
+  return await<void>(*parts_, [&](auto done) { parts_->services->delete_map(map, std::move(done)); });
 }
 
 Result<void> Node::map_put(const Atom& map, const Term& key, const Term& value) {
-  return wait<void>(parts_->services.get(),
-                    [&](auto done) { parts_->services->put(map, key, value, std::move(done)); });
+  return await<void>(*parts_, [&](auto done) { parts_->services->put(map, key, value, std::move(done)); });
 }
 
 void Node::map_put(const Atom& map, const Term& key, const Term& value, std::function<void(Result<void>)> done) {
@@ -198,8 +188,7 @@ void Node::map_put(const Atom& map, const Term& key, const Term& value, std::fun
 }
 
 Result<void> Node::map_put_many(const Atom& map, std::vector<TermPair> pairs) {
-  return wait<void>(parts_->services.get(),
-                    [&](auto done) { parts_->services->put_many(map, std::move(pairs), std::move(done)); });
+  return await<void>(*parts_, [&](auto done) { parts_->services->put_many(map, std::move(pairs), std::move(done)); });
 }
 
 void Node::map_put_many(const Atom& map, std::vector<TermPair> pairs, std::function<void(Result<void>)> done) {
@@ -208,7 +197,7 @@ void Node::map_put_many(const Atom& map, std::vector<TermPair> pairs, std::funct
 }
 
 Result<void> Node::map_remove(const Atom& map, const Term& key) {
-  return wait<void>(parts_->services.get(), [&](auto done) { parts_->services->remove(map, key, std::move(done)); });
+  return await<void>(*parts_, [&](auto done) { parts_->services->remove(map, key, std::move(done)); });
 }
 
 void Node::map_remove(const Atom& map, const Term& key, std::function<void(Result<void>)> done) {
@@ -256,8 +245,7 @@ std::vector<Atom> Node::maps() const {
 }
 
 Result<MapStatistics> Node::map_statistics(const Atom& map) {
-  return wait<MapStatistics>(parts_->services.get(),
-                             [&](auto done) { parts_->services->map_statistics(map, std::move(done)); });
+  return await<MapStatistics>(*parts_, [&](auto done) { parts_->services->map_statistics(map, std::move(done)); });
 }
 
 Result<Subscription> Node::subscribe_map(const Atom& map, std::function<void(const MapEvent&)> callback) {
@@ -284,8 +272,8 @@ Result<Replication> Node::replicate(const Atom& name, std::shared_ptr<Replicated
   if (name.text().empty() || name.text().starts_with("barrel_p2p_")) {
     return fail(Errc::invalid_argument, "names that begin with barrel_p2p_ are the library's: choose another one");
   }
-  auto added = wait<void>(parts_->services.get(),
-                          [&](auto done) { parts_->services->add_type(name, std::move(type), std::move(done)); });
+  auto added =
+      await<void>(*parts_, [&](auto done) { parts_->services->add_type(name, std::move(type), std::move(done)); });
   if (!added) return std::unexpected(added.error());
   auto send = [gate = parts_->services->gate(), name](const Term& change) {
     return gate->with([&](node::ServicesRunner* services) -> Result<void> {

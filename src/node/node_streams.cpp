@@ -29,6 +29,7 @@ void Node::open_stream(const NodeName& node, std::string tag, std::function<void
 }
 
 Result<Stream> Node::open_stream(const NodeName& node, const std::string& tag, Duration limit) {
+  if (const auto allowed = parts_->may_wait(); !allowed) return std::unexpected(allowed.error());
   auto promise = std::make_shared<std::promise<Result<Stream>>>();
   auto future = promise->get_future();
   open_stream(node, tag, [promise](Result<Stream> result) { promise->set_value(std::move(result)); });

@@ -493,6 +493,13 @@ void Node::Parts::stop() {
   if (network) logger->info("stopped");
 }
 
+Result<void> Node::Parts::may_wait() const {
+  if (!cluster.is_current() && !(transport_ && transport_->leads())) return {};
+  return fail(Errc::invalid_argument,
+              "a callback of the cluster thread or of a network thread would wait for itself: use the function that "
+              "takes a callback, where there is one, or another thread");
+}
+
 bool Node::Parts::on_transport(const std::function<void()>& work) {
   if (transport_ && transport_->run_if_leading(work)) return true;
   std::promise<void> done;

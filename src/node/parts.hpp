@@ -51,9 +51,13 @@ class Node::Parts {
   /// Errors: those of `Node::accept_streams`.
   Result<StreamAcceptor> accept_streams(const std::string& tag, StreamCallback on_stream);
 
-  /// Runs a function on a process and waits for what it returns.
+  /// Error, `invalid_argument`: the caller is a callback of a thread that others wait for, or that it would wait for
+  /// itself.
+  [[nodiscard]] Result<void> may_wait() const;
+  /// Runs a function on a process and waits for what it returns. Errors: those of `may_wait`, `stopped`.
   template <class T>
   Result<T> wait_for(std::function<Task<T>(Process&)> function) {
+    if (const auto allowed = may_wait(); !allowed) return std::unexpected(allowed.error());
     auto promise = std::make_shared<std::promise<T>>();
     auto future = promise->get_future();
     system->spawn([promise = std::move(promise), function = std::move(function)](Process& self) -> Task<> {

@@ -60,6 +60,8 @@ class TransportThreads final : private process::Host {
   bool run_taken();
   /// The caller is a process that runs here, and `run_taken` or `lead_taken` follow. Any thread.
   [[nodiscard]] bool hosts_caller() const noexcept { return hosting == this && lead_.load() == Lead::open; }
+  /// The caller is a handler, and so holds the lead. Any thread.
+  [[nodiscard]] bool leads() const noexcept { return leading == this; }
   /// Runs the work, if the caller leads, or can lead again at once. False: it has to be posted.
   bool run_if_leading(const std::function<void()>& work);
 
@@ -79,7 +81,6 @@ class TransportThreads final : private process::Host {
   bool watch();
   void open_lead();
   bool close_lead() noexcept;
-  [[nodiscard]] bool leads() const noexcept { return leading == this; }
 
   /// Of this thread: whose lead it holds, and whose lead it left open to run a process.
   static thread_local const TransportThreads* leading;
