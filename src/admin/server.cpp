@@ -17,6 +17,7 @@
 #include <boost/beast/http/status.hpp>
 #include <exception>
 #include <list>
+#include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -99,6 +100,7 @@ class Server::Core {
   std::string told_;  ///< The state without what changes by itself.
   bool feeding_ = false;
   std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work_;
+  std::mutex stop_mutex_;  ///< Of who stops, until it has.
   std::thread thread_;
 };
 
@@ -310,6 +312,7 @@ void Server::Core::start(Pages pages) {
 }
 
 void Server::Core::stop() {
+  const std::lock_guard stopping(stop_mutex_);
   if (!thread_.joinable()) return;
   asio::post(context_, [this] {
     ErrorCode ignored;

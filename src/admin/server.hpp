@@ -45,7 +45,8 @@ class Server {
 
   /// Once. What connected before waits until then.
   void start(Pages pages);
-  /// Closes everything and ends the thread. The source is not called any more.
+  /// Closes everything and ends the thread. The source is not called any more. Any thread, and several at once: each
+  /// returns when it is done.
   void stop();
   [[nodiscard]] std::uint16_t port() const noexcept;
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -99,6 +100,30 @@ TEST_F(AdminServer, who_sends_its_request_slowly_is_given_up) {
   while (client.send("x")) std::this_thread::sleep_for(5ms);
   // This thread itself may take longer on a busy machine, once.
   EXPECT_TRUE(test::becomes_true([&] { return status_of(http_get(port, "/health/live")) == 200; }));
+}
+
+TEST_F(AdminServer, two_may_stop_it_at_once_while_it_answers) {
+  std::promise<void> busy;
+  std::promise<void> go_on;
+  auto source = node.source();
+  source.health = [&] {
+    busy.set_value();
+    go_on.get_future().wait();
+    return Health();
+  };
+  server = Server::open({}, make_null_logger()).value();
+  server->start(admin::Pages(std::move(source), admin::Access("", "c", {})));
+  HttpClient client(server->port());
+  ASSERT_TRUE(client.send(request("/health/live")));
+  busy.get_future().wait();
+  const auto stop = [&] { server->stop(); };
+  auto one = std::async(std::launch::async, stop);
+  auto other = std::async(std::launch::async, stop);
+  EXPECT_EQ(one.wait_for(100ms), std::future_status::timeout);
+  EXPECT_EQ(other.wait_for(100ms), std::future_status::timeout);
+  go_on.set_value();
+  EXPECT_NO_THROW(one.get());
+  EXPECT_NO_THROW(other.get());
 }
 
 TEST_F(AdminServer, many_idle_connections_lock_nobody_out) {
