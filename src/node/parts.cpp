@@ -489,6 +489,11 @@ void Node::Parts::stop() {
     work_.reset();
     transport_->stop();
   }
+  {
+    const std::lock_guard posting(posting_mutex_);
+    transport_gone_ = true;
+  }
+  transport_ended_.notify_all();
   discovery.reset();  // its threads must not call a network that is gone
   if (network) logger->info("stopped");
 }
@@ -505,8 +510,8 @@ bool Node::Parts::on_transport(const std::function<void()>& work) {
   std::promise<void> done;
   std::unique_lock posting(posting_mutex_);
   if (posting_closed_) {
-    posting.unlock();
-    const std::lock_guard until_stopped(stop_mutex_);
+    // Not until all has stopped: that may be waiting for the caller.
+    transport_ended_.wait(posting, [this] { return transport_gone_; });
     return false;
   }
   boost::asio::post(context, [&] {

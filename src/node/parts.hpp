@@ -8,6 +8,7 @@
 #include <barrel_p2p/node.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <condition_variable>
 #include <future>
 #include <mutex>
 #include <optional>
@@ -113,7 +114,9 @@ class Node::Parts {
   std::mutex stop_mutex_;  ///< Of who stops, until it has.
   bool stopped_ = false;
   std::mutex posting_mutex_;
-  bool posting_closed_ = false;  ///< The transport thread does no work of others any more.
+  bool posting_closed_ = false;  ///< The transport thread does no work of others any more, ...
+  bool transport_gone_ = false;  ///< ... and has ended. Both guarded by posting_mutex_.
+  std::condition_variable transport_ended_;
   std::string admin_token_;
 };
 

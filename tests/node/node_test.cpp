@@ -289,6 +289,32 @@ TEST(Node, calls_on_a_node_that_has_stopped_say_so_and_its_processes_never_run) 
   EXPECT_FALSE(node.is_alive(late));
 }
 
+TEST(Node, stops_although_a_way_to_find_nodes_asks_it_something_meanwhile) {
+  Cluster cluster;
+  std::promise<void> asked;
+  std::promise<void> stopping;
+  std::promise<Node*> started;
+  Node& a = cluster.start("a", [&](NodeConfig& config) {
+    config.setup_timeout = 60s;  // the dial is to last
+    config.discovery_backends = {"mine"};
+    config.discovery_functions["mine"] = [&](const NodeName& /*node*/) -> Result<std::string> {
+      const Node* const node = started.get_future().get();
+      asked.set_value();
+      stopping.get_future().wait();
+      return fail(Errc::not_found, std::to_string(node->statistics().dials) + " dials");
+    };
+  });
+  started.set_value(&a);
+  // The network ends the dial when it stops: from then on nobody is asked for anything.
+  a.connect("b@127.0.0.1", [&](const Result<void>& connected) {
+    EXPECT_EQ(connected.error(), Errc::stopped);
+    stopping.set_value();
+  });
+  asked.get_future().wait();
+  auto stopped = std::async(std::launch::async, [&] { a.stop(); });
+  EXPECT_EQ(stopped.wait_for(test::patience), std::future_status::ready);
+}
+
 TEST(Node, start_refuses_what_cannot_work) {
   Cluster cluster;
   NodeConfig config = cluster.config("x");
