@@ -132,8 +132,8 @@ class BARREL_P2P_API StreamAcceptor {
   StreamAcceptor& operator=(const StreamAcceptor&) = delete;
   ~StreamAcceptor();
 
-  /// The next stream; with all that its opener has sent by then. Not for acceptors with a function. Errors: `closed`
-  /// (also: the node stops), `timeout`.
+  /// The next stream; with all that its opener has sent by then. Not for acceptors with a function. Any number may
+  /// wait: each stream goes to one of them. Errors: `closed` (also: the node stops), `timeout`.
   [[nodiscard]] Task<Result<Stream>> next(Process& self, std::optional<Duration> limit = std::nullopt);
   Result<Stream> next(Duration limit);
   void next(std::function<void(Result<Stream>)> done);

@@ -15,14 +15,16 @@ using distribution::StreamCore;
 using distribution::StreamShared;
 using distribution::TagAcceptor;
 using Wait = StreamCore::Wait;
+using Waiter = TagAcceptor::Waiter;
 using Duration = std::chrono::milliseconds;
 
-/// What is waited for: one attempt, and the way to be woken when another one is worth it.
+/// What is waited for: one attempt, and the way to be woken when another one is worth it. What `await` returns is for
+/// `forget`.
 template <class T>
 struct Waiting {
   std::function<std::optional<Result<T>>()> attempt;
-  std::function<void(std::function<void()>)> await;
-  std::function<bool()> forget;
+  std::function<Waiter(std::function<void()>)> await;
+  std::function<bool(Waiter)> forget;
 };
 
 std::unexpected<Error> no_handle() { return fail(Errc::invalid_argument, "the handle is empty"); }
@@ -35,9 +37,11 @@ template <class T>
 class Guard {
  public:
   explicit Guard(const Waiting<T>& waiting) : waiting_(waiting) {}
-  ~Guard() { waiting_.forget(); }
+  ~Guard() { waiting_.forget(waiter); }
   Guard(const Guard&) = delete;
   Guard& operator=(const Guard&) = delete;
+
+  Waiter waiter = 0;
 
  private:
   const Waiting<T>& waiting_;
@@ -47,12 +51,12 @@ template <class T>
 Task<Result<T>> wait_in(Process& self, Waiting<T> waiting, std::optional<Duration> limit) {
   std::optional<Result<T>> first = waiting.attempt();
   if (first) co_return std::move(*first);
-  const Guard<T> guard(waiting);
+  Guard<T> guard(waiting);
   const auto since = monotonic_now();
   const Term mark(self.make_ref());
   const Matcher is_mark = [mark](const Term& message) { return message == mark; };
   for (;;) {
-    waiting.await([mark, wake = self.sender()] { wake(mark); });
+    guard.waiter = waiting.await([mark, wake = self.sender()] { wake(mark); });
     std::optional<Duration> left;
     if (limit) {
       const auto passed = std::chrono::duration_cast<Duration>(monotonic_now() - since);
@@ -60,7 +64,7 @@ Task<Result<T>> wait_in(Process& self, Waiting<T> waiting, std::optional<Duratio
     }
     const MaybeTerm woken = co_await self.receive(is_mark, left);
     // The mark is on its way when the wait is forgotten too late.
-    if (!woken && !waiting.forget()) {
+    if (!woken && !waiting.forget(guard.waiter)) {
       const MaybeTerm late = co_await self.receive(is_mark);
       (void)late;
     }
@@ -77,9 +81,9 @@ Result<T> block_on(const Waiting<T>& waiting, Duration limit) {
     if (auto got = waiting.attempt()) return std::move(*got);
     auto woken = std::make_shared<std::promise<void>>();
     const auto future = woken->get_future();
-    waiting.await([woken] { woken->set_value(); });
+    const Waiter waiter = waiting.await([woken] { woken->set_value(); });
     if (future.wait_until(end) == std::future_status::ready) continue;
-    if (waiting.forget()) return too_late(limit);
+    if (waiting.forget(waiter)) return too_late(limit);
     future.wait();
   }
 }
@@ -117,13 +121,19 @@ Waiting<T> waiting_on(const std::shared_ptr<StreamCore>& core, Wait what,
   Waiting<T> waiting;
   if (!core) {
     waiting.attempt = [] { return std::optional<Result<T>>(no_handle()); };
-    waiting.await = [](const std::function<void()>& wake) { wake(); };
-    waiting.forget = [] { return true; };
+    waiting.await = [](const std::function<void()>& wake) {
+      wake();
+      return Waiter(0);
+    };
+    waiting.forget = [](Waiter) { return true; };
     return waiting;
   }
   waiting.attempt = std::move(attempt);
-  waiting.await = [core, what](std::function<void()> wake) { core->await(what, std::move(wake)); };
-  waiting.forget = [core, what] { return core->forget(what); };
+  waiting.await = [core, what](std::function<void()> wake) {
+    core->await(what, std::move(wake));
+    return Waiter(0);  // one of each kind at a time
+  };
+  waiting.forget = [core, what](Waiter) { return core->forget(what); };
   return waiting;
 }
 
@@ -157,8 +167,8 @@ Waiting<Stream> accepting(const std::shared_ptr<TagAcceptor>& acceptor, const st
     if (acceptor->closed()) return fail(Errc::closed, "the acceptor is closed");
     return std::nullopt;
   };
-  waiting.await = [acceptor](std::function<void()> wake) { acceptor->await(std::move(wake)); };
-  waiting.forget = [acceptor] { return acceptor == nullptr || acceptor->forget(); };
+  waiting.await = [acceptor](std::function<void()> wake) { return acceptor->await(std::move(wake)); };
+  waiting.forget = [acceptor](Waiter waiter) { return acceptor == nullptr || acceptor->forget(waiter); };
   return waiting;
 }
 

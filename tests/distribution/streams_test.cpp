@@ -320,6 +320,56 @@ TEST(Acceptors, queue_up_to_their_backlog_and_reset_what_waits_when_they_end) {
   EXPECT_FALSE(acceptor.offer(some_stream()));
 }
 
+/// Two that wait, one after the other.
+struct TwoWaiters {
+  TagAcceptor acceptor{{}, 2};
+  int first_woken = 0;
+  int second_woken = 0;
+  TagAcceptor::Waiter first = acceptor.await([this] { ++first_woken; });
+  TagAcceptor::Waiter second = acceptor.await([this] { ++second_woken; });
+};
+
+TEST(Acceptors, wake_one_for_each_stream_in_the_order_in_which_they_came) {
+  TwoWaiters two;
+  two.acceptor.offer(some_stream());
+  EXPECT_EQ(two.first_woken, 1);
+  EXPECT_EQ(two.second_woken, 0);
+  two.acceptor.offer(some_stream());
+  EXPECT_EQ(two.first_woken, 1);
+  EXPECT_EQ(two.second_woken, 1);
+}
+
+TEST(Acceptors, that_close_wake_everybody) {
+  TwoWaiters two;
+  two.acceptor.close();
+  EXPECT_EQ(two.first_woken, 1);
+  EXPECT_EQ(two.second_woken, 1);
+}
+
+TEST(Acceptors, forget_nobody_but_who_gives_up) {
+  TwoWaiters two;
+  EXPECT_TRUE(two.acceptor.forget(two.second));
+  EXPECT_FALSE(two.acceptor.forget(two.second)) << "it waits no more";
+  two.acceptor.offer(some_stream());
+  EXPECT_EQ(two.first_woken, 1);
+  EXPECT_EQ(two.second_woken, 0);
+}
+
+TEST(Acceptors, wake_the_next_one_for_a_stream_that_was_not_taken) {
+  TwoWaiters two;
+  two.acceptor.offer(some_stream());
+  EXPECT_FALSE(two.acceptor.forget(two.first)) << "it was woken";
+  EXPECT_EQ(two.second_woken, 1);
+}
+
+TEST(Acceptors, wake_nobody_for_a_stream_that_was_taken) {
+  TwoWaiters two;
+  two.acceptor.offer(some_stream());
+  EXPECT_NE(two.acceptor.next(), nullptr);
+  EXPECT_FALSE(two.acceptor.forget(two.first));
+  EXPECT_EQ(two.second_woken, 0);
+}
+
 TEST(Acceptors, a_late_end_of_an_old_acceptor_leaves_the_new_one_alone) {
   TagAcceptors table;
   const auto old = table.add("t", {}, 1).value();

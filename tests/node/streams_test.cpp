@@ -199,6 +199,55 @@ TEST_F(Streams, beyond_the_backlog_of_their_acceptor_are_refused) {
   EXPECT_EQ(narrow.next(patience)->id(), opened.front().id()) << "the first ones wait";
 }
 
+TEST_F(Streams, go_one_to_each_of_those_who_wait_for_them) {
+  start();
+  auto taker = b->accept_streams("t").value();
+  test::Lines told;
+  for (int number = 0; number < 2; ++number) {
+    taker.next([&](Result<Stream> next) { told.add("callback " + word_of(next)); });
+  }
+  const auto wait = [&] { return word_of(taker.next(patience)); };
+  auto first = std::async(std::launch::async, wait);
+  auto second = std::async(std::launch::async, wait);
+  std::vector<Stream> opened;
+  for (int number = 0; number < 4; ++number) opened.push_back(a->open_stream(b->name(), "t", patience).value());
+  EXPECT_EQ(told.next(), "callback ok");
+  EXPECT_EQ(told.next(), "callback ok");
+  EXPECT_EQ(first.get(), "ok");
+  EXPECT_EQ(second.get(), "ok");
+}
+
+TEST_F(Streams, reach_who_still_waits_when_others_gave_up_or_were_killed) {
+  start();
+  auto taker = b->accept_streams("t").value();
+  test::Lines told;
+  taker.next([&](Result<Stream> next) { told.add("callback " + word_of(next)); });
+  EXPECT_EQ(word_of(taker.next(10ms)), "timeout");
+  std::promise<void> waits;
+  const Pid process = b->spawn([&](Process& self) -> Task<> {
+    waits.set_value();
+    const Result<Stream> next = co_await taker.next(self);
+    ADD_FAILURE() << "it was to be killed: " << word_of(next);
+  });
+  waits.get_future().get();
+  b->exit(process, Atom("kill"));
+  ASSERT_TRUE(eventually([&] { return !b->is_alive(process); }));
+  const Stream opened = a->open_stream(b->name(), "t", patience).value();
+  EXPECT_EQ(told.next(), "callback ok");
+}
+
+TEST_F(Streams, keep_nobody_waiting_when_their_acceptor_closes) {
+  start();
+  auto taker = b->accept_streams("t").value();
+  test::Lines told;
+  for (int number = 0; number < 2; ++number) {
+    taker.next([&](Result<Stream> next) { told.add("callback " + word_of(next)); });
+  }
+  taker.close();
+  EXPECT_EQ(told.next(), "callback closed");
+  EXPECT_EQ(told.next(), "callback closed");
+}
+
 TEST_F(Streams, that_nobody_took_end_with_their_acceptor_and_taken_ones_go_on) {
   start();
   auto taker = b->accept_streams("t").value();

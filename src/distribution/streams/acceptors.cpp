@@ -15,12 +15,12 @@ bool TagAcceptor::offer(const std::shared_ptr<StreamCore>& stream) {
     handler_(stream);
     return true;
   }
-  std::function<void()> wake;
+  Wake wake;
   {
     const std::lock_guard lock(mutex_);
     if (closed_ || waiting_.size() >= backlog_max_) return false;
     waiting_.push_back(stream);
-    wake = std::exchange(wake_, nullptr);
+    wake = take_first_waiter();
   }
   if (wake) wake();
   return true;
@@ -34,20 +34,33 @@ std::shared_ptr<StreamCore> TagAcceptor::next() {
   return stream;
 }
 
-void TagAcceptor::await(std::function<void()> wake) {
+TagAcceptor::Waiter TagAcceptor::await(Wake wake) {
   {
     const std::lock_guard lock(mutex_);
     if (!closed_ && waiting_.empty()) {
-      wake_ = std::move(wake);
-      return;
+      waiters_.emplace(++last_waiter_, std::move(wake));
+      return last_waiter_;
     }
   }
   wake();
+  return 0;
 }
 
-bool TagAcceptor::forget() {
-  const std::lock_guard lock(mutex_);
-  return std::exchange(wake_, nullptr) != nullptr;
+bool TagAcceptor::forget(Waiter waiter) {
+  Wake next;
+  {
+    const std::lock_guard lock(mutex_);
+    if (waiters_.erase(waiter) > 0) return true;
+    // A process that was killed takes nothing any more.
+    if (!waiting_.empty()) next = take_first_waiter();
+  }
+  if (next) next();
+  return false;
+}
+
+TagAcceptor::Wake TagAcceptor::take_first_waiter() {
+  if (waiters_.empty()) return nullptr;
+  return std::move(waiters_.extract(waiters_.begin()).mapped());
 }
 
 bool TagAcceptor::closed() const {
@@ -58,15 +71,15 @@ bool TagAcceptor::closed() const {
 void TagAcceptor::close() {
   const std::lock_guard running(running_);
   std::deque<std::shared_ptr<StreamCore>> left;
-  std::function<void()> wake;
+  std::map<Waiter, Wake> waiters;
   {
     const std::lock_guard lock(mutex_);
     closed_ = true;
     left = std::exchange(waiting_, {});
-    wake = std::exchange(wake_, nullptr);
+    waiters = std::exchange(waiters_, {});
   }
   for (const auto& stream : left) stream->abandon();
-  if (wake) wake();
+  for (const auto& [waiter, wake] : waiters) wake();
 }
 
 Result<std::shared_ptr<TagAcceptor>> TagAcceptors::add(const std::string& tag, TagAcceptor::Handler handler,

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -25,6 +27,9 @@ class TagAcceptor {
  public:
   /// Called on the transport thread, not after `close` has returned, unless it was the handler that closed.
   using Handler = std::function<void(std::shared_ptr<StreamCore>)>;
+  using Wake = std::function<void()>;
+  /// Never 0 for one that waits.
+  using Waiter = std::uint64_t;
 
   /// Without a handler streams queue, at most `backlog_max`.
   TagAcceptor(Handler handler, std::size_t backlog_max) noexcept
@@ -34,22 +39,29 @@ class TagAcceptor {
   bool offer(const std::shared_ptr<StreamCore>& stream);
   /// The stream that has waited longest; nullptr when none waits.
   std::shared_ptr<StreamCore> next();
-  /// Calls `wake` once, when a stream waits or the acceptor is closed: at once, or later on another thread.
-  void await(std::function<void()> wake);
-  /// False: it was called already, or is being called.
-  bool forget();
+  /// Calls `wake` once, when a stream is there for it or the acceptor is closed: at once, or later on another thread.
+  /// Of several the one that came first has the first stream; it may still find that somebody else took it. Returns
+  /// what `forget` takes.
+  Waiter await(Wake wake);
+  /// Whoever gives up waiting. False: its function was called already, or is being called; a stream that it leaves is
+  /// then for the next one.
+  bool forget(Waiter waiter);
   [[nodiscard]] bool closed() const;
   /// Streams that wait are reset with code 0.
   void close();
 
  private:
+  /// The function of who has waited longest, who waits no more; an empty one when nobody does. With `mutex_` locked.
+  Wake take_first_waiter();
+
   const Handler handler_;
   const std::size_t backlog_max_;
   std::recursive_mutex running_;  ///< Held while the handler runs.
   mutable std::mutex mutex_;
   bool closed_ = false;
   std::deque<std::shared_ptr<StreamCore>> waiting_;
-  std::function<void()> wake_;
+  Waiter last_waiter_ = 0;
+  std::map<Waiter, Wake> waiters_;  ///< In the order in which they came.
 };
 
 class TagAcceptors {
