@@ -166,7 +166,6 @@ void ServicesRunner::start() {
 }
 
 void ServicesRunner::say_goodbye() {
-  gate_->close();
   auto said = std::make_shared<Answer<void>>();
   const auto gone = wait_for<void>([&](auto done) {
     *said = Answer<void>(std::move(done));
@@ -180,8 +179,8 @@ void ServicesRunner::say_goodbye() {
 }
 
 void ServicesRunner::stop() {
+  queue_.close();  // who waits within the gate is told
   gate_->close();
-  queue_.close();
   // The machine belongs to this thread now, and since the gate is closed the store does.
   store_.reset();
   for (auto& held : std::exchange(held_, {})) held.answer.give(std::move(held.result));

@@ -92,10 +92,10 @@ class ServicesRunner {
   void start();
   /// Before `start`: what the store has of reminders. Blocks for the disk.
   Result<void> load_reminders();
-  /// Handles find nobody from here on. Tells the others that this node goes, and waits until that is on its way. While
-  /// the cluster thread runs.
+  /// Tells the others that this node goes, and waits until that is on its way. While the cluster thread runs.
   void say_goodbye();
-  /// After the cluster thread was stopped: answers everybody who waits, and closes the store.
+  /// After the cluster thread was stopped: answers everybody who waits, and closes the store. Handles find nobody from
+  /// here on, and not before: whose handle is gone relies on it that nothing of his runs any more.
   void stop();
 
   // Calls, from any thread. Errors of all: `stopped`, `overloaded`.

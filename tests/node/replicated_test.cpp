@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <filesystem>
+#include <future>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -134,6 +137,38 @@ TEST(Replicated, names_are_one_types_own_until_its_handle_goes) {
   // The handle may outlive the node.
   cluster.stop("a");
   EXPECT_EQ(first->broadcast(Term()).error(), Errc::stopped);
+}
+
+/// Its first merge says that it has begun, and waits until it may end.
+class Slow final : public ReplicatedType {
+ public:
+  void merge(const NodeName& /*from*/, const Term& /*change*/) override {
+    begun.set_value();
+    may_end.get_future().wait();
+  }
+  void merge_state(const NodeName& /*from*/, const Term& /*state*/) override {}
+  std::optional<Term> state() const override { return std::nullopt; }
+
+  std::promise<void> begun;
+  std::promise<void> may_end;
+};
+
+TEST(Replicated, a_handle_that_goes_while_the_node_stops_waits_for_its_type) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 2);
+  const auto slow = std::make_shared<Slow>();
+  std::optional<Replication> handle = nodes[0]->replicate("slow", slow).value();
+  const auto other = nodes[1]->replicate("slow", std::make_shared<Slow>());
+  ASSERT_TRUE(other->broadcast(Term(1)).has_value());
+  slow->begun.get_future().wait();
+  auto stopped = std::async(std::launch::async, [&] { nodes[0]->stop(); });
+  const auto published = cluster.config("n0").discovery_dir / "n0@127.0.0.1.endpoint";
+  ASSERT_TRUE(test::becomes_true([&] { return !std::filesystem::exists(published); }));
+  auto gone = std::async(std::launch::async, [&] { handle.reset(); });
+  EXPECT_EQ(gone.wait_for(200ms), std::future_status::timeout);
+  slow->may_end.set_value();
+  EXPECT_EQ(gone.wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(stopped.wait_for(test::patience), std::future_status::ready);
 }
 
 TEST(Replicated, a_type_is_let_go_with_its_handle) {
