@@ -13,7 +13,8 @@
 // thread but, where it says that they block, not from inside of a process or of a callback: those that wait for these
 // threads, or for a process, answer a callback on the cluster thread or a network thread with the error
 // `invalid_argument` at once. Who blocks for the cluster thread may do its work meanwhile: "on the cluster thread" is
-// then on the thread of that caller, one at a time as ever.
+// then on the thread of that caller, one at a time as ever. What a callback
+// throws on the network or cluster thread ends the program, but where it says what comes of it.
 #pragma once
 
 #include <barrel_p2p/error.hpp>
