@@ -134,12 +134,13 @@ State* Scheduler::rest(Queue& own, bool& stopped) {
   idle_.fetch_add(1);
   // Who pushed before it saw us idle wakes nobody: look once more.
   State* found = steal(own);
-  if (found == nullptr && !stopping_ && wake_ups_ == 0) {
-    if (!vigilant_.exchange(true)) found = look_around(lock, own);
+  if (found == nullptr && !stopping_) {
+    if (wake_ups_ == 0 && !vigilant_.exchange(true)) found = look_around(lock, own);
     if (found == nullptr) rest_.wait(lock, [&] { return wake_ups_ > 0 || stopping_; });
+    // Who found something at once leaves the wake-up to the one that was woken: it may be for something else.
+    if (wake_ups_ > 0) --wake_ups_;
   }
   idle_.fetch_sub(1);
-  if (wake_ups_ > 0) --wake_ups_;
   if (found == nullptr && stopping_) {
     // What a host runs may make others runnable.
     const bool alone = rest_.wait_for(lock, look_around_every, [&] { return hosted_.load() == 0; });
