@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 """tutorial_test.py TUTORIAL BUILD: does what a tutorial tells, with the programs that were built in BUILD, as processes."""
+import os
 import pathlib
+import pty
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,14 +56,84 @@ class Program:
             raise SystemExit(f"{self.process.args} ended with {status}")
 
 
+class Terminal(Program):
+    """A shell in a terminal of its own, as a reader has it: what runs in the background cannot read from it."""
+
+    def __init__(self, directory):
+        self.master, slave = pty.openpty()
+        shell = ["setsid", "--ctty", "--wait", "bash", "--norc", "--noprofile", "-i"]
+        self.process = subprocess.Popen(shell, cwd=directory, stdin=slave, stdout=slave, stderr=slave,
+                                        env={**os.environ, "PS1": "", "TERM": "dumb"})
+        os.close(slave)
+        self.lines = []
+        self.ended = False
+        self.changed = threading.Condition()
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        rest = b""
+        while True:
+            try:
+                part = os.read(self.master, 4096)
+            except OSError:  # nobody has the other end any more
+                part = b""
+            *whole, rest = (rest + part).replace(b"\r", b"").split(b"\n")
+            with self.changed:
+                self.lines += [line.decode(errors="replace") for line in whole]
+                self.ended = not part
+                self.changed.notify_all()
+            if not part:
+                return
+
+    def say(self, line):
+        os.write(self.master, (line + "\n").encode())
+
+    def end(self):
+        self.say("exit")
+        status = self.process.wait(SECONDS)
+        os.close(self.master)
+        if status != 0:
+            raise SystemExit(f"the last program of a terminal ended with {status}: {self.lines}")
+
+
 def hello_cluster(build, directory):
-    counter = Program(directory, build / "counter", "a@127.0.0.1")
-    counter.said("counting")
-    for name, number, count in (("b", 5, 5), ("c", 37, 42)):
-        ask = Program(directory, build / "ask", f"{name}@127.0.0.1", "a@127.0.0.1", str(number))
-        ask.said(f"the counter at a@127.0.0.1 says {count}")
-        ask.end()
-    counter.end()
+    """Types what stands below "Run it" into the terminals that are named there."""
+    page = (pathlib.Path(__file__).resolve().parents[2] / "docs/tutorials/hello-cluster.md").read_text()
+    typed = re.findall(r"^    (\./build/.*?)(?:\s+# (.*))?$", page.split("## Run it")[1].split("Try this")[0], re.MULTILINE)
+    if not typed:
+        raise SystemExit("the page has no commands below `Run it`")
+    pathlib.Path(directory, "build").symlink_to(build)
+    terminals = {}
+    for line, comment in typed:
+        answer = re.search("the counter at .*", comment)
+        where = "second" if comment.startswith("second terminal") else "first"
+        if where not in terminals:
+            terminals[where] = Terminal(directory)
+        begin = len(terminals[where].lines)
+        terminals[where].say(line)
+        terminals[where].said(answer.group() if answer else "counting", begin)
+    for terminal in terminals.values():
+        if terminal is terminals["first"]:
+            terminal.say("")  # the return key
+        terminal.end()
+    the_other_counts_when_one_is_killed(build, directory)
+
+
+def the_other_counts_when_one_is_killed(build, directory):
+    first = Program(directory, build / "counter", "a@127.0.0.1")
+    first.said("counting")
+    other = Program(directory, build / "counter", "d@127.0.0.1", "a@127.0.0.1")
+    other.said("counting")
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait(SECONDS)
+
+    def counts():
+        ask = subprocess.run([build / "ask", "b@127.0.0.1", "d@127.0.0.1", "1"], cwd=directory, stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL, text=True, timeout=SECONDS, check=False)
+        return ask.stdout.startswith("the counter at d@127.0.0.1 says ")
+
+    becomes_true(counts)
+    other.end()
 
 
 def becomes_true(condition):

@@ -1,4 +1,4 @@
-// counter NAME@HOST [CONTACT]: a node with a service that counts, until standard input ends.
+// counter NAME@HOST [CONTACT]: a node with a service that counts, until the return key, or the end of standard input.
 #include <barrel_p2p/node.hpp>
 #include <cstdint>
 #include <iostream>
