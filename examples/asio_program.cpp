@@ -1,8 +1,11 @@
-// A node inside of a program that has its own Boost.Asio loop: the program counts visits in a map that all nodes share.
+// A node inside of a program that has its own Boost.Asio loop: the program keeps where each visitor was last, in a map
+// that all nodes share. Of two values for one key the later one stays, which is what is wanted here. It would lose
+// counts: those need a type of one's own (replicated_counter.cpp).
 //
 // The library runs on threads of its own and calls back on them. Two small pieces bring everything to the program's
 // loop: events are posted to it, and `completion` makes of any function with a callback an asynchronous operation, for
 // co_await, callbacks, futures, whatever the completion token says.
+#include <algorithm>
 #include <barrel_p2p/node.hpp>
 #include <boost/asio.hpp>
 #include <filesystem>
@@ -35,15 +38,18 @@ auto completion(Start start, Token token = {}) {
       token, std::move(start));
 }
 
-/// One visitor: says a name, hears how often it was here. All of it runs on the program's loop.
+/// One visitor: says its name and where it is, hears where it was before. All of it runs on the program's loop.
 asio::awaitable<void> serve(tcp::socket socket, Node& node) {
-  std::string name;
-  const auto size = co_await asio::async_read_until(socket, asio::dynamic_buffer(name), '\n', asio::use_awaitable);
-  name.resize(size - 1);
-  const int visits = node.map_get<int>("visits", name).value_or(0) + 1;  // reads take no time
+  std::string line;
+  const auto size = co_await asio::async_read_until(socket, asio::dynamic_buffer(line), '\n', asio::use_awaitable);
+  line.resize(size - 1);
+  const auto space = std::min(line.find(' '), line.size());
+  const std::string name = line.substr(0, space);
+  const std::string place = line.substr(std::min(space + 1, line.size()));
+  const auto before = node.map_get<std::string>("places", name);  // reads take no time
   const Result<void> put =
-      co_await completion<void>([&](auto done) { node.map_put("visits", name, visits, std::move(done)); });
-  const std::string answer = put ? "visit " + std::to_string(visits) + "\n" : put.error().message() + "\n";
+      co_await completion<void>([&](auto done) { node.map_put("places", name, place, std::move(done)); });
+  const std::string answer = put ? "before: " + before.value_or("nowhere") + "\n" : put.error().message() + "\n";
   co_await asio::async_write(socket, asio::buffer(answer), asio::use_awaitable);
 }
 
@@ -55,14 +61,14 @@ asio::awaitable<void> accept(tcp::acceptor& acceptor, Node& node) {
 }
 
 /// A visitor for this example, in the same loop.
-asio::awaitable<void> visit(tcp::endpoint server, std::string name) {
+asio::awaitable<void> visit(tcp::endpoint server, std::string name, std::string place) {
   tcp::socket socket(co_await asio::this_coro::executor);
   co_await socket.async_connect(server, asio::use_awaitable);
-  const std::string line = name + "\n";
+  const std::string line = name + " " + place + "\n";
   co_await asio::async_write(socket, asio::buffer(line), asio::use_awaitable);
   std::string answer;
   co_await asio::async_read_until(socket, asio::dynamic_buffer(answer), '\n', asio::use_awaitable);
-  std::cout << name << ": " << answer << std::flush;
+  std::cout << name << " at the " << place << ", " << answer << std::flush;
 }
 
 NodeConfig config_of(const std::filesystem::path& root, const std::string& name) {
@@ -78,7 +84,7 @@ NodeConfig config_of(const std::filesystem::path& root, const std::string& name)
 int run(const std::filesystem::path& root) {
   auto node = Node::start(config_of(root, "a"));
   auto other = Node::start(config_of(root, "b"));  // would be on another machine
-  if (!node || !other || !node->new_map("visits") || !other->new_map("visits")) return 1;
+  if (!node || !other || !node->new_map("places") || !other->new_map("places")) return 1;
   if (!other->join(node->name()) || !other->joined(2, 30s)) return 1;
 
   asio::io_context loop;  // of the program: one thread, so nothing here needs a lock
@@ -86,14 +92,14 @@ int run(const std::filesystem::path& root) {
   asio::co_spawn(loop, accept(acceptor, *node), asio::detached);
 
   // Events come on a thread of the library, which must not be held up: they are posted.
-  std::map<std::string, int> seen;
+  std::map<std::string, std::string> seen;
   bool visited = false;
   const auto end = [&] {
-    if (visited && seen == std::map<std::string, int>{{"ann", 2}, {"bob", 1}}) loop.stop();
+    if (visited && seen == std::map<std::string, std::string>{{"ann", "garden"}, {"bob", "door"}}) loop.stop();
   };
-  const auto changes = other->subscribe_map("visits", [&](const MapEvent& event) {
-    asio::post(loop, [&, name = event.key.to<std::string>(), visits = event.value.to<int>()] {
-      if (name && visits) seen[*name] = *visits;
+  const auto changes = other->subscribe_map("places", [&](const MapEvent& event) {
+    asio::post(loop, [&, name = event.key.to<std::string>(), place = event.value.to<std::string>()] {
+      if (name && place) seen[*name] = *place;
       end();
     });
   });
@@ -102,13 +108,15 @@ int run(const std::filesystem::path& root) {
   asio::co_spawn(
       loop,
       [&]() -> asio::awaitable<void> {
-        for (const char* name : {"ann", "bob", "ann"}) co_await visit(acceptor.local_endpoint(), name);
+        co_await visit(acceptor.local_endpoint(), "ann", "door");
+        co_await visit(acceptor.local_endpoint(), "bob", "door");
+        co_await visit(acceptor.local_endpoint(), "ann", "garden");
         visited = true;
         end();
       },
       asio::detached);
   loop.run();
-  for (const auto& [name, visits] : seen) std::cout << "the other node sees " << name << ": " << visits << '\n';
+  for (const auto& [name, place] : seen) std::cout << "the other node sees " << name << " at the " << place << '\n';
   // Before the loop goes: when they return no thread of the library runs, and nothing more is posted.
   node->stop();
   other->stop();

@@ -16,15 +16,16 @@ using namespace barrel_p2p;
 using namespace std::chrono_literals;
 
 // Each node counts for itself; the value is the sum. Of two counts of one node the greater one is newer, so merging in
-// any order, and twice, gives the same: a grow-only counter.
+// any order, and twice, gives the same: a grow-only counter. A node that starts again counts anew beside what others
+// still know of its earlier life: its creation, another one after each start, tells the two apart.
 class Counter final : public ReplicatedType {
  public:
-  explicit Counter(NodeName own) : own_(std::move(own)) {}
+  explicit Counter(const Node& node) : own_(to_text(Term::tuple({node.name().atom(), node.creation()}))) {}
 
   // Returns what the other nodes have to know.
   Term add(std::int64_t amount) {
     const std::lock_guard lock(mutex_);
-    return Term::map({{own_.atom(), counts_[own_.string()] += amount}});
+    return Term::map({{own_, counts_[own_] += amount}});
   }
   bool await(std::int64_t value, std::chrono::seconds limit) {
     std::unique_lock lock(mutex_);
@@ -35,9 +36,9 @@ class Counter final : public ReplicatedType {
   void merge(const NodeName& from, const Term& change) override { merge_state(from, change); }
   void merge_state(const NodeName& /*from*/, const Term& state) override {
     const std::lock_guard lock(mutex_);
-    for (const auto& [node, count] : state.pairs()) {
-      if (!node.is_atom() || !count.as_int64()) continue;  // whatever came, it is not a count
-      auto& known = counts_[node.as_atom()->string()];
+    for (const auto& [life, count] : state.pairs()) {
+      if (!life.as_string() || !count.as_int64()) continue;  // whatever came, it is not a count
+      auto& known = counts_[*life.as_string()];
       known = std::max(known, *count.as_int64());
     }
     changed_.notify_all();
@@ -45,17 +46,17 @@ class Counter final : public ReplicatedType {
   std::optional<Term> state() const override {
     const std::lock_guard lock(mutex_);
     std::vector<TermPair> pairs;
-    for (const auto& [node, count] : counts_) pairs.emplace_back(Atom(node), count);
+    for (const auto& [life, count] : counts_) pairs.emplace_back(life, count);
     return Term::map(std::move(pairs));
   }
 
  private:
   std::int64_t sum() const {
     std::int64_t total = 0;
-    for (const auto& [node, count] : counts_) total += count;
+    for (const auto& [life, count] : counts_) total += count;
     return total;
   }
-  const NodeName own_;
+  const std::string own_;
   mutable std::mutex mutex_;  // the library calls on the cluster thread, the program on its own
   std::condition_variable changed_;
   std::map<std::string, std::int64_t> counts_;
@@ -75,9 +76,9 @@ int run(const std::filesystem::path& root) {
   auto a = Node::start(config_of("a@127.0.0.1", root));
   auto b = Node::start(config_of("b@127.0.0.1", root));
   if (!a || !b) return 1;
-  const auto here = std::make_shared<Counter>(a->name());
-  const auto there = std::make_shared<Counter>(b->name());
-  const auto first = a->replicate("visits", here);
+  auto here = std::make_shared<Counter>(*a);
+  const auto there = std::make_shared<Counter>(*b);
+  auto first = a->replicate("visits", here);
   const auto second = b->replicate("visits", there);
   if (!first || !second) return 1;
   if (!first->broadcast(here->add(3))) return 1;  // nobody hears it yet
@@ -86,6 +87,16 @@ int run(const std::filesystem::path& root) {
   if (!second->broadcast(there->add(4))) return 1;
   if (!here->await(7, 10s)) return 1;
   std::cout << "both nodes count 7\n";
+
+  // What a counted before is known to b only, while a starts with nothing, and counts.
+  a = fail(Errc::stopped);
+  a = Node::start(config_of("a@127.0.0.1", root));
+  if (!a) return 1;
+  here = std::make_shared<Counter>(*a);
+  first = a->replicate("visits", here);
+  if (!first || !first->broadcast(here->add(1)) || !a->join(b->name())) return 1;
+  if (!there->await(8, 30s) || !here->await(8, 30s)) return 1;
+  std::cout << "after a restart of one both count 8\n";
   return 0;
 }
 

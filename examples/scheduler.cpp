@@ -12,33 +12,56 @@
 #include <barrel_p2p/await.hpp>
 #include <barrel_p2p/node.hpp>
 #include <chrono>
+#include <condition_variable>
+#include <deque>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iostream>
+#include <mutex>
 #include <sstream>
+#include <stop_token>
 #include <string>
 #include <syncstream>
+#include <thread>
 
 using namespace barrel_p2p;
 using namespace std::chrono_literals;
 
 void say(const std::string& line) { std::osyncstream(std::cout) << line << std::endl; }
 
-/// Stands for whatever the jobs are done to: a file of lines `FENCE NODE JOB`, each written with its fence.
+/// Stands for whatever the jobs are done to: a file of lines `FENCE NODE JOB`, each written with its fence. A lock that
+/// another node holds, and the disk, take their time: that is spent on a thread of its own, for a process that blocked
+/// would hold up others.
 class Ledger {
  public:
   enum class Outcome { written, known, refused, failed };
-  explicit Ledger(const std::filesystem::path& path) : path_(path) {}
+  explicit Ledger(const std::filesystem::path& path)
+      : path_(path), thread_([this](const std::stop_token& stop) { work(stop); }) {}
 
-  Outcome add(const Fence& fence, const NodeName& node, const std::string& job) {
+  void add(const Fence& fence, const NodeName& node, const std::string& job,
+           std::function<void(Result<Outcome>)> done) {
+    const std::lock_guard lock(mutex_);
+    asked_.push_back([=, this] { done(write(fence, node, job)); });
+    more_.notify_one();
+  }
+
+ private:
+  void work(const std::stop_token& stop) {
+    for (std::unique_lock lock(mutex_); more_.wait(lock, stop, [&] { return !asked_.empty(); }); lock.lock()) {
+      const auto next = std::move(asked_.front());
+      asked_.pop_front();
+      lock.unlock();
+      next();
+    }
+  }
+  Outcome write(const Fence& fence, const NodeName& node, const std::string& job) {
     // One writer at a time. The lock ends with the descriptor, also when the program is killed.
     const int file = ::open(path_.c_str(), O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
     const Outcome outcome = file >= 0 && ::flock(file, LOCK_EX) == 0 ? decide(file, fence, node, job) : Outcome::failed;
     if (file >= 0) ::close(file);
     return outcome;
   }
-
- private:
   [[nodiscard]] Outcome decide(int file, const Fence& fence, const NodeName& node, const std::string& job) const {
     FenceGuard guard;
     std::ifstream lines(path_);
@@ -53,6 +76,10 @@ class Ledger {
     return written && ::fdatasync(file) == 0 ? Outcome::written : Outcome::failed;
   }
   std::filesystem::path path_;
+  std::mutex mutex_;
+  std::condition_variable_any more_;
+  std::deque<std::function<void()>> asked_;
+  std::jthread thread_;  // the last one: it ends before what it uses
 };
 
 const Atom name_of_leader("scheduler");
@@ -68,7 +95,8 @@ Task<> worker(Process& self, Node& node, Ledger& ledger) {
     if (!fence) continue;  // not the leader any more; the next one will be told
     const Term key = message[1];
     const std::string job = to_text(key) + " " + message[2].as_string().value_or("?");
-    const Ledger::Outcome outcome = ledger.add(*fence, node.name(), job);
+    const auto outcome = co_await awaited<Ledger::Outcome>(
+        self, [&](auto done) { ledger.add(*fence, node.name(), job, std::move(done)); });
     if (outcome == Ledger::Outcome::written) say("did " + job);
     if (outcome != Ledger::Outcome::written && outcome != Ledger::Outcome::known) continue;
     const auto cancelled = co_await awaited<void>(self, [&](auto done) { node.cancel_reminder(key, done); });
