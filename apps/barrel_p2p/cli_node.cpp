@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <iostream>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -30,8 +29,8 @@ struct NodeOptions {
   bool json = false;
 };
 
-std::map<std::string, std::string> environment() {
-  std::map<std::string, std::string> variables;
+Environment environment() {
+  Environment variables;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text = *entry;
     const auto equal = text.find('=');
@@ -42,30 +41,27 @@ std::map<std::string, std::string> environment() {
 
 /// The file, then the environment, then the command line, which counts most.
 Result<NodeConfig> read_config(const CLI::App& app, const NodeOptions& options) {
-  NodeConfig config;
-  if (!options.config_file.empty()) {
-    auto loaded = load_config(options.config_file);
-    if (!loaded) return loaded;
-    config = std::move(*loaded);
+  auto config = configuration_of(options.config_file, environment());
+  if (!config) return config;
+  if (app.count("--name") > 0) config->name = options.given.name;
+  if (app.count("--port") > 0) config->port = options.given.port;
+  if (app.count("--listen") > 0) config->listen = options.given.listen;
+  if (app.count("--advertise") > 0) config->advertise = options.given.advertise;
+  if (app.count("--data") > 0) config->data_dir = options.data;
+  if (app.count("--discovery-dir") > 0) config->discovery_dir = options.discovery;
+  if (app.count("--receive-dir") > 0) config->receive.dir = options.receive;
+  if (app.count("--join") > 0) config->membership.contacts = options.given.membership.contacts;
+  // To go on with the public default would be worse: `--cookie "$SECRET"` with an unset SECRET is most likely meant.
+  if (app.count("--cookie") > 0 && options.given.cookie.empty()) {
+    return fail(Errc::invalid_config, "--cookie is empty: is the variable that was to give it unset?");
   }
-  auto overridden = override_config(std::move(config), environment());
-  if (!overridden) return overridden;
-  config = std::move(*overridden);
-  if (app.count("--name") > 0) config.name = options.given.name;
-  if (app.count("--port") > 0) config.port = options.given.port;
-  if (app.count("--listen") > 0) config.listen = options.given.listen;
-  if (app.count("--advertise") > 0) config.advertise = options.given.advertise;
-  if (app.count("--data") > 0) config.data_dir = options.data;
-  if (app.count("--discovery-dir") > 0) config.discovery_dir = options.discovery;
-  if (app.count("--receive-dir") > 0) config.receive.dir = options.receive;
-  if (app.count("--join") > 0) config.membership.contacts = options.given.membership.contacts;
-  if (!options.given.cookie.empty()) config.cookie = options.given.cookie;
-  if (app.count("--admin-port") > 0) config.admin.port = options.admin_port;
-  if (options.log_level == "debug") config.log_level = LogLevel::debug;
-  if (options.log_level == "info") config.log_level = LogLevel::info;
-  if (options.log_level == "warning") config.log_level = LogLevel::warning;
-  if (options.log_level == "error") config.log_level = LogLevel::error;
-  if (options.log_level == "off") config.log_level = LogLevel::off;
+  if (app.count("--cookie") > 0) config->cookie = options.given.cookie;
+  if (app.count("--admin-port") > 0) config->admin.port = options.admin_port;
+  if (options.log_level == "debug") config->log_level = LogLevel::debug;
+  if (options.log_level == "info") config->log_level = LogLevel::info;
+  if (options.log_level == "warning") config->log_level = LogLevel::warning;
+  if (options.log_level == "error") config->log_level = LogLevel::error;
+  if (options.log_level == "off") config->log_level = LogLevel::off;
   return config;
 }
 
@@ -77,9 +73,13 @@ int run(const CLI::App& app, const NodeOptions& options) {
   if (!config) return refuse(config.error().message());
   if (config->name.empty()) return refuse("give the node a name, for instance --name a@127.0.0.1");
   if (options.check_only) {
-    if (const auto checked = check_config(*config); !checked) return refuse(checked.error().message());
+    if (const auto checked = check_node(*config); !checked) return refuse(checked.error().message());
     std::cout << (options.json ? JsonObject().set("good", true).text() : "the configuration is good") << '\n';
     return exit_ok;
+  }
+  for (const auto& variable : unknown_variables(environment())) {
+    std::cerr << "barrel_p2p node: warning: " << variable
+              << " in the environment is no key of the configuration: docs/configuration.md lists them\n";
   }
   LoadConfig load;
   if (!options.config_file.empty()) load = [&] { return read_config(app, options); };
@@ -112,8 +112,8 @@ void add_node(CLI::App& app, int& status) {
       ->type_name("NODE")
       ->allow_extra_args(false);
   node->add_option("--cookie", options->given.cookie,
-                   "Secret that all nodes share; better give it in BARREL_P2P_COOKIE")
-      ->envname("BARREL_P2P_COOKIE")
+                   "Secret that all nodes share; better in a file that only the node may read (dist_cookie), or in "
+                   "BARREL_P2P_DIST_COOKIE or BARREL_P2P_COOKIE")
       ->type_name("COOKIE");
   node->add_option("--config", options->config_file, "TOML file; what the command line says counts more")
       ->check(CLI::ExistingFile)

@@ -152,6 +152,8 @@ Findings check_configuration(const NodeConfig& config) {
   Findings findings;
   if (const auto valid = node::validate(config); !valid) {
     findings.push_back({Level::problem, "configuration", valid.error().context(), "change it as it says"});
+  } else if (const auto files = node::check_files(config); !files) {
+    findings.push_back({Level::problem, "configuration", files.error().message(), "change it, or what it names"});
   }
   if (config.cookie == NodeConfig().cookie) {
     findings.push_back({Level::warning, "configuration", "the cookie is the public default",

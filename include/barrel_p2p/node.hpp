@@ -13,8 +13,8 @@
 // thread but, where it says that they block, not from inside of a process or of a callback: those that wait for these
 // threads, or for a process, answer a callback on the cluster thread or a network thread with the error
 // `invalid_argument` at once. Who blocks for the cluster thread may do its work meanwhile: "on the cluster thread" is
-// then on the thread of that caller, one at a time as ever. What a callback
-// throws on the network or cluster thread ends the program, but where it says what comes of it.
+// then on the thread of that caller, one at a time as ever. What a callback throws on the network or
+// cluster thread ends the program, but where it says what comes of it.
 #pragma once
 
 #include <barrel_p2p/error.hpp>
@@ -117,7 +117,7 @@ class BARREL_P2P_API Node {
   /// the disk. Errors: `invalid_config` (names the key), `io_error` (address in use, disk), `permission_denied` and
   /// `corrupt` (key files, store), `already_registered` (another node has the store open), `limit_exceeded` (more keys
   /// are revoked than a node keeps, or a file of the configuration is too large), `timeout` (another process holds a
-  /// directory of keys).
+  /// directory of keys), `not_found` (a file that the configuration names).
   static Result<Node> start(NodeConfig config);
   /// Calls `stop`.
   ~Node();

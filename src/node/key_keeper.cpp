@@ -9,6 +9,7 @@
 
 #include "base/this_thread.hpp"
 #include "distribution/auth/identity.hpp"
+#include "node/validate.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -172,7 +173,7 @@ Result<RotatedIdentity> KeyKeeper::rotate_identity() {
 // Certificate.
 
 Result<Certificate> KeyKeeper::load_certificate() const {
-  return certificate_is_given() ? distribution::load_certificate(certificate_file_, certificate_key_file_)
+  return certificate_is_given() ? given_certificate(certificate_file_, certificate_key_file_)
                                 : distribution::load_or_create_certificate(certificate_dir_, wall_now());
 }
 

@@ -341,13 +341,7 @@ Result<void> Node::Parts::open_maps() {
 
 Result<void> Node::Parts::receive_files() {
   if (config.receive.dir.empty()) return {};
-  const auto apart = files::check_apart(
-      config.receive.dir,
-      {config.data_dir, directory_of(config, config.authentication.key_dir, "keys"),
-       directory_of(config, config.certificate_dir, "quic"),
-       directory_of(config, config.replication.store_dir, "store"),
-       directory_of(config, config.discovery_dir, "discovery"), config.certificate_file, config.certificate_key_file});
-  if (!apart) return apart;
+  if (auto apart = node::check_received_apart(config); !apart) return apart;
   auto opened = files::FileReceiver::open(config.receive, logger);
   if (!opened) return std::unexpected(opened.error());
   receiver = std::move(*opened);

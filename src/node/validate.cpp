@@ -4,6 +4,7 @@
 #include <array>
 #include <barrel_p2p/node_name.hpp>
 #include <boost/asio/ip/address.hpp>
+#include <ranges>
 #include <set>
 #include <string>
 #include <string_view>
@@ -11,6 +12,8 @@
 
 #include "distribution/auth/files.hpp"
 #include "distribution/discovery.hpp"
+#include "node/files/incoming_file.hpp"
+#include "node/files/receiver.hpp"
 #include "quic/address.hpp"
 #include "services/maps.hpp"
 #include "services/placement.hpp"
@@ -28,6 +31,43 @@ std::unexpected<Error> bad(const std::string& key, const std::string& what) {
   return fail(Errc::invalid_config, key + " " + what);
 }
 
+/// A name that a resolver takes, and that is no address in a form of old: `0` would be 0.0.0.0.
+bool is_host_name(std::string_view host) {
+  constexpr std::size_t host_bytes_max = 253;
+  constexpr std::size_t label_bytes_max = 63;
+  constexpr std::string_view digits = "0123456789";
+  if (host.ends_with('.')) host.remove_suffix(1);
+  if (host.empty() || host.size() > host_bytes_max) return false;
+  std::string_view last;
+  for (const auto part : std::views::split(host, '.')) {
+    last = std::string_view(part);
+    const auto allowed = [](char byte) {
+      return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
+             byte == '-' || byte == '_';
+    };
+    if (last.empty() || last.size() > label_bytes_max || last.starts_with('-') || !std::ranges::all_of(last, allowed)) {
+      return false;
+    }
+  }
+  return last.find_first_not_of(digits) != std::string_view::npos && !last.starts_with("0x") && !last.starts_with("0X");
+}
+
+/// Where others are to reach us.
+Result<void> check_advertised(const NodeConfig& config) {
+  constexpr const char* remedy =
+      "to others it is themselves: give the address or the host name by which they reach "
+      "this node";
+  const std::string& given = config.advertise;
+  const std::string host = given.empty() ? std::string(NodeName(config.name).host()) : given;
+  const auto address = quic::Address::make(host, 0);
+  const bool wildcard = address && (address->is_unspecified() || address->host() == "0.0.0.0");
+  if (wildcard && !given.empty()) return bad("advertise", "must not be \"" + given + "\": " + remedy);
+  if (wildcard && config.publish) return bad("advertise", "is not set, and the name has " + host + ": " + remedy);
+  if (given.empty() || address || is_host_name(given)) return {};
+  return bad("advertise",
+             "must be an IP address or a host name, without a port (advertise_port has that), not \"" + given + "\"");
+}
+
 Result<void> check_addresses(const NodeConfig& config) {
   if (const auto name = NodeName::parse(config.name); !name) {
     return bad("name", "\"" + config.name + "\": " + name.error().context() + "; for instance a@127.0.0.1");
@@ -35,6 +75,7 @@ Result<void> check_addresses(const NodeConfig& config) {
   if (!quic::Address::make(config.listen, config.port)) {
     return bad("listen", "must be an IP address of this machine, 0.0.0.0 or ::, not \"" + config.listen + "\"");
   }
+  if (auto advertised = check_advertised(config); !advertised) return advertised;
   constexpr std::array known{"static", "file", "dns"};
   for (const auto& backend : config.discovery_backends) {
     if (std::ranges::find(known, backend) == known.end() && !config.discovery_functions.contains(backend)) {
@@ -338,6 +379,39 @@ Result<std::string> admin_token(const AdminConfig& config) {
   while (token.ends_with('\n') || token.ends_with('\r')) token.pop_back();
   if (auto checked = check_token("admin.token_file", token); !checked) return std::unexpected(checked.error());
   return token;
+}
+
+Result<distribution::Certificate> given_certificate(const std::filesystem::path& certificate_file,
+                                                    const std::filesystem::path& key_file) {
+  auto loaded = distribution::load_certificate(certificate_file, key_file);
+  if (loaded) return loaded;
+  const bool of_key = loaded.error().context().find(key_file.string()) != std::string::npos;
+  return fail(loaded.error().code(), (of_key ? "key_file: " : "cert_file: ") + loaded.error().context());
+}
+
+Result<void> check_received_apart(const NodeConfig& config) {
+  const auto directory_of = [&](const std::filesystem::path& given, const char* name) {
+    return given.empty() ? config.data_dir / name : given;
+  };
+  return files::check_apart(
+      config.receive.dir, config.data_dir,
+      {directory_of(config.authentication.key_dir, "keys"), directory_of(config.certificate_dir, "quic"),
+       directory_of(config.replication.store_dir, "store"), directory_of(config.discovery_dir, "discovery"),
+       config.certificate_file, config.certificate_key_file, config.stateless_reset_key_file, config.admin.token_file});
+}
+
+Result<void> check_files(const NodeConfig& config) {
+  if (!config.certificate_file.empty()) {
+    const auto loaded = given_certificate(config.certificate_file, config.certificate_key_file);
+    if (!loaded) return std::unexpected(loaded.error());
+  }
+  if (config.admin.port) {
+    if (const auto token = admin_token(config.admin); !token) return std::unexpected(token.error());
+  }
+  if (config.receive.dir.empty()) return {};
+  if (auto apart = check_received_apart(config); !apart) return apart;
+  const auto opened = files::ReceiveDirectory::open(config.receive.dir);
+  return opened ? Result<void>() : std::unexpected(opened.error());
 }
 
 Result<void> validate(const NodeConfig& config) {

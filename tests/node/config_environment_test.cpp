@@ -107,6 +107,27 @@ TEST(Configuration, keys_that_differ_are_found) {
             (std::vector<std::string>{"log_level", "replicated_maps", "limits.atoms_max", "admin.port"}));
 }
 
+TEST(Configuration, what_is_advertised_is_where_others_can_reach_the_node) {
+  const auto refused = [](const std::string& advertise, const std::string& name = "a@127.0.0.1") {
+    NodeConfig config;
+    config.name = name;
+    config.advertise = advertise;
+    const auto checked = check_config(config);
+    return checked ? std::string() : checked.error().context();
+  };
+  for (const char* good : {"10.0.0.1", "::1", "[fe80::1]", "db1", "db-1.example.net", "db_1.", "1.example"}) {
+    EXPECT_EQ(refused(good), "") << good;
+  }
+  for (const char* wildcard : {"0.0.0.0", "::", "[::]", "::ffff:0.0.0.0"}) {
+    EXPECT_NE(refused(wildcard).find("advertise must not be"), std::string::npos) << wildcard;
+  }
+  for (const char* bad : {"db1:4433", "10.0.0.1:4433", "no host", "a..b", "-a", "\"", "0", "127.1", "h/24", "a@h"}) {
+    EXPECT_NE(refused(bad).find("advertise must be an IP address or a host name"), std::string::npos) << bad;
+  }
+  EXPECT_NE(refused("", "a@0.0.0.0").find("advertise is not set"), std::string::npos);
+  EXPECT_EQ(refused("10.0.0.1", "a@0.0.0.0"), "");
+}
+
 TEST(Configuration, an_endpoint_beyond_loopback_needs_a_token) {
   NodeConfig config = named();
   config.admin.listen = "0.0.0.0";

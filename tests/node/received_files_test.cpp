@@ -9,6 +9,7 @@
 #include <barrel_p2p/node.hpp>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <optional>
 #include <string>
@@ -22,6 +23,7 @@
 #include "node/files/receiver.hpp"
 #include "node/files/sha256.hpp"
 #include "node/node_support.hpp"
+#include "node/validate.hpp"
 #include "support/patience.hpp"
 
 namespace barrel_p2p::files {
@@ -525,9 +527,30 @@ TEST_F(ReceivedFiles, need_a_directory_that_holds_nothing_of_the_node) {
     EXPECT_NE(fails(wrong).find("receive.dir: "), std::string::npos) << wrong;
   }
   fs::create_directories(data / "received");
-  EXPECT_FALSE(check_apart(data, {fs::path(), data / "received" / "node.key"}));
-  EXPECT_TRUE(check_apart(data / "received", {fs::path(), data / "received.key"}));
+  EXPECT_FALSE(check_apart(data, {}, {fs::path(), data / "received" / "node.key"}));
+  EXPECT_TRUE(check_apart(data / "received", data, {fs::path(), data / "received.key"}));
   EXPECT_EQ(fails(data / "received"), "started") << "below is apart";
+  for (const auto& wrong : {data / "keys", data / "keys" / "trusted", data / "quic", data / "store" / "x",
+                            cluster.config("a").discovery_dir / "x"}) {
+    fs::create_directories(wrong);
+    fs::permissions(wrong, fs::perms::owner_all);
+    EXPECT_NE(fails(wrong).find("receive.dir: "), std::string::npos) << wrong << ": a file there could be a pinned key";
+  }
+}
+
+TEST_F(ReceivedFiles, need_a_directory_without_the_secrets_that_the_configuration_names) {
+  const auto received = cluster.data("received");
+  fs::create_directories(received);
+  const auto fails = [&](const std::function<void(NodeConfig&)>& change) {
+    NodeConfig config = cluster.config("a");
+    config.receive.dir = received;
+    change(config);
+    return node::check_received_apart(config) ? std::string("apart") : std::string("together");
+  };
+  EXPECT_EQ(fails([](NodeConfig&) {}), "apart");
+  EXPECT_EQ(fails([&](NodeConfig& config) { config.admin.token_file = received / "token"; }), "together");
+  EXPECT_EQ(fails([&](NodeConfig& config) { config.stateless_reset_key_file = received / "reset.key"; }), "together");
+  EXPECT_EQ(fails([&](NodeConfig& config) { config.replication.store_dir = received.parent_path(); }), "together");
 }
 
 /// The directory is a file system of 4 MiB that is the test's own.

@@ -11,16 +11,36 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace files {
 
-Result<void> check_apart(const std::filesystem::path& received, const std::vector<std::filesystem::path>& own) {
+namespace {
+
+bool holds(const std::filesystem::path& outer, const std::filesystem::path& inner) {
+  return std::ranges::mismatch(outer, inner).in1 == outer.end();
+}
+
+}  // namespace
+
+Result<void> check_apart(const std::filesystem::path& received, const std::filesystem::path& data,
+                         const std::vector<std::filesystem::path>& own) {
   std::error_code error;
-  const auto outer = std::filesystem::canonical(received, error);
+  const auto place = std::filesystem::canonical(received, error);
   if (error) return {};  // `FileReceiver::open` tells
-  for (const auto& path : own) {
-    const auto inner = std::filesystem::weakly_canonical(path, error);
-    if (path.empty() || error || std::ranges::mismatch(outer, inner).in1 != outer.end()) continue;
+  const auto lies_in = [](const std::filesystem::path& inner, const std::filesystem::path& outer) {
     return fail(Errc::invalid_config, "receive.dir: " + inner.string() + " lies in " + outer.string() +
                                           ": who may send files could write there; give received files a directory of "
                                           "their own");
+  };
+  const auto real = [&](const std::filesystem::path& path) {
+    const auto absolute = std::filesystem::absolute(path, error);  // what is not there yet would stay relative
+    return error ? absolute : std::filesystem::weakly_canonical(absolute, error);
+  };
+  const auto whole = real(data);
+  if (!data.empty() && !error && holds(place, whole)) return lies_in(whole, place);
+  for (const auto& path : own) {
+    if (path.empty()) continue;
+    const auto kept = real(path);
+    if (error) continue;
+    if (holds(place, kept)) return lies_in(kept, place);
+    if (holds(kept, place)) return lies_in(place, kept);
   }
   return {};
 }

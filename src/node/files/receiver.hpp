@@ -25,8 +25,10 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace files {
 
-/// Error: `invalid_config`: something that the node keeps for itself lies in the directory that peers write to.
-Result<void> check_apart(const std::filesystem::path& received, const std::vector<std::filesystem::path>& own);
+/// Error: `invalid_config`: the directory that peers write to holds something that the node keeps for itself (`data` or
+/// one of `own`), or lies in one of `own`: whoever may write among pinned keys pins one. Below `data` is room for it.
+Result<void> check_apart(const std::filesystem::path& received, const std::filesystem::path& data,
+                         const std::vector<std::filesystem::path>& own);
 
 class FileReceiver {
  public:

@@ -1,0 +1,147 @@
+// What a node is configured with: its file, its environment, and the line, which counts most.
+#include <gtest/gtest.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <barrel_p2p/node.hpp>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "command_line.hpp"
+#include "doctor_command.hpp"
+#include "node_command.hpp"
+#include "support/scratch.hpp"
+
+namespace barrel_p2p::command {
+namespace {
+
+namespace fs = std::filesystem;
+
+class NodeCommand : public testing::Test {
+ protected:
+  NodeCommand() {
+    add_subcommands(app, status);
+    std::ofstream(file()) << "name = \"a@127.0.0.1\"\ndist_cookie = \"of the file\"\n";
+  }
+
+  [[nodiscard]] fs::path file() const { return scratch.path() / "node.toml"; }
+  [[nodiscard]] std::string cookie(const fs::path& from, const Environment& environment) const {
+    const auto config = configuration_of(from, environment);
+    return config ? config->cookie : config.error().message();
+  }
+  /// Standard error of `barrel_p2p node ...`, which leaves its exit status in `status`.
+  std::string complaint(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "node");
+    std::ranges::reverse(arguments);
+    testing::internal::CaptureStderr();
+    testing::internal::CaptureStdout();
+    app.parse(arguments);
+    testing::internal::GetCapturedStdout();
+    return testing::internal::GetCapturedStderr();
+  }
+
+  const test::ScratchDirectory scratch;
+  int status = -1;
+  CLI::App app{"A cluster.", "barrel_p2p"};
+};
+
+TEST_F(NodeCommand, the_cookie_of_the_commands_counts_only_where_the_node_has_none) {
+  const Environment of_commands{{"BARREL_P2P_COOKIE", "of the commands"}};
+  EXPECT_EQ(cookie("", of_commands), "of the commands");
+  EXPECT_EQ(cookie(file(), of_commands), "of the file");
+  Environment both = of_commands;
+  both["BARREL_P2P_DIST_COOKIE"] = "of the node";
+  EXPECT_EQ(cookie(file(), both), "of the node");
+  EXPECT_EQ(cookie("", both), "of the node");
+}
+
+TEST_F(NodeCommand, an_empty_cookie_is_refused_wherever_it_comes_from) {
+  EXPECT_NE(complaint({"--name", "a@127.0.0.1", "--cookie", "", "--check-config"}).find("--cookie is empty"),
+            std::string::npos);
+  EXPECT_EQ(status, exit_usage);
+  EXPECT_NE(cookie("", {{"BARREL_P2P_COOKIE", ""}}).find("BARREL_P2P_COOKIE is empty"), std::string::npos);
+  EXPECT_EQ(cookie(file(), {{"BARREL_P2P_COOKIE", ""}}), "of the file") << "it does not count";
+}
+
+TEST_F(NodeCommand, a_bad_configuration_is_wrong_usage_whether_it_is_checked_or_started) {
+  for (const bool checked : {true, false}) {
+    for (std::vector<std::string> wrong :
+         {std::vector<std::string>{"--name", "a"}, {"--name", "a@127.0.0.1", "--listen", "nohost"}}) {
+      wrong.insert(wrong.end(), {"--data", (scratch.path() / "data").string()});
+      if (checked) wrong.emplace_back("--check-config");
+      status = -1;
+      EXPECT_FALSE(complaint(wrong).empty());
+      EXPECT_EQ(status, exit_usage) << wrong[1];
+      EXPECT_FALSE(fs::exists(scratch.path() / "data"));
+    }
+  }
+  NodeConfig config;
+  config.name = "a@127.0.0.1";
+  config.data_dir = scratch.path() / "data";
+  config.replication.lease = config.replication.heartbeat;
+  std::ostringstream output;
+  std::ostringstream errors;
+  EXPECT_EQ(run_node_command(config, {}, output, errors), exit_usage);
+  EXPECT_NE(errors.str().find("member_ttl_ms"), std::string::npos) << errors.str();
+}
+
+TEST_F(NodeCommand, a_file_that_is_not_there_is_found_before_the_start_and_its_key_is_named) {
+  const auto absent = scratch.path() / "absent";
+  NodeConfig config;
+  config.name = "a@127.0.0.1";
+  config.cookie = "secret";
+  config.data_dir = scratch.path() / "data";
+  ASSERT_TRUE(check_node(config).has_value());
+  const auto refused = [&](const std::string& key, const std::function<void(NodeConfig&)>& change) {
+    NodeConfig changed = config;
+    change(changed);
+    const auto checked = check_node(changed);
+    ASSERT_FALSE(checked.has_value()) << key;
+    EXPECT_TRUE(checked.error().context().starts_with(key + ": ")) << checked.error().message();
+    EXPECT_NE(checked.error().context().find(absent.string()), std::string::npos) << checked.error().message();
+    EXPECT_EQ(check_configuration(changed).at(0).level, Finding::Level::problem) << "doctor says it too";
+    std::ostringstream output;
+    std::ostringstream errors;
+    EXPECT_EQ(run_node_command(changed, {}, output, errors), exit_usage);
+    EXPECT_NE(errors.str().find(key), std::string::npos) << errors.str();
+    const auto started = Node::start(changed);
+    ASSERT_FALSE(started.has_value());
+    EXPECT_NE(started.error().message().find(key + ": "), std::string::npos) << started.error().message();
+  };
+  refused("receive.dir", [&](NodeConfig& changed) { changed.receive.dir = absent; });
+  refused("admin.token_file", [&](NodeConfig& changed) {
+    changed.admin.port = 0;
+    changed.admin.token_file = absent;
+  });
+  refused("cert_file", [&](NodeConfig& changed) {
+    changed.certificate_file = absent;
+    changed.certificate_key_file = scratch.path() / "key.pem";
+  });
+  refused("key_file", [&](NodeConfig& changed) {
+    changed.certificate_file = file();  // no certificate, but readable: the key is looked for next
+    changed.certificate_key_file = absent;
+  });
+}
+
+TEST_F(NodeCommand, variables_that_nobody_knows_are_named) {
+  EXPECT_EQ(unknown_variables({{"BARREL_P2P_CONTACT_NODE", "a@h"},
+                               {"BARREL_P2P_PORT", "4433"},
+                               {"BARREL_P2P_LISTEN_PORT", "1"},
+                               {"BARREL_P2P_MAP_SCAN_MS", "700"},
+                               {"BARREL_P2P_COOKIE", "x"},
+                               {"HOME", "/"}}),
+            (std::vector<std::string>{"BARREL_P2P_CONTACT_NODE", "BARREL_P2P_PORT"}));
+  EXPECT_TRUE(unknown_variables({{"BARREL_P2P_PORT", "udp://10.0.0.1:4433"},
+                                 {"BARREL_P2P_PORT_4433_UDP_ADDR", "10.0.0.1"},
+                                 {"BARREL_P2P_SERVICE_HOST", "10.0.0.1"},
+                                 {"BARREL_P2P_SERVICE_PORT_QUIC", "4433"}})
+                  .empty())
+      << "Kubernetes names a service so";
+}
+
+}  // namespace
+}  // namespace barrel_p2p::command
