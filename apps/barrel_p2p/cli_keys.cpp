@@ -45,8 +45,9 @@ void add_keys(CLI::App& app, int& status) {
       ->envname("BARREL_P2P_KEY_DIR")
       ->type_name("DIR");
   add_json_option(*keys, options->command.json);
-  add_operation(*keys, status, options, "show", "Public key and fingerprint of the node; makes them if need be",
-                KeysOperation::show);
+  add_operation(*keys, status, options, "show", "Public key and fingerprint of the node", KeysOperation::show);
+  add_operation(*keys, status, options, "new", "Make the key of a node before its first start, and show it",
+                KeysOperation::make);
   add_operation(*keys, status, options, "list", "Trusted keys: name, fingerprint, key", KeysOperation::list);
   auto& pin =
       add_operation(*keys, status, options, "pin", "Trust a key for a name, in place of any other", KeysOperation::pin);

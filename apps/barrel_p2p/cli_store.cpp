@@ -21,7 +21,10 @@ struct StoreOptions {
 CLI::App& add_operation(CLI::App& store, int& status, const std::shared_ptr<StoreOptions>& options, const char* name,
                         const char* help, StoreOperation operation) {
   auto* app = store.add_subcommand(name, help);
-  app->add_option("dir", options->directory, "Directory with the file store.db")->required()->type_name("DIR");
+  app->add_option("dir", options->directory,
+                  "Directory with the file store.db; to read, the data directory of a node too")
+      ->required()
+      ->type_name("DIR");
   app->callback([options, operation, &status] {
     options->command.operation = operation;
     options->command.directory = options->directory;

@@ -47,6 +47,7 @@ class Keys {
   Result<void> run() {
     switch (command_.operation) {
       case KeysOperation::show: return show();
+      case KeysOperation::make: return make();
       case KeysOperation::list: return list();
       case KeysOperation::pin: return pin();
       case KeysOperation::unpin: return unpin();
@@ -67,10 +68,30 @@ class Keys {
     });
   }
   Result<void> show() {
-    const auto identity = distribution::load_or_create_identity(command_.key_dir);
+    const auto identity = existing_identity();
     if (!identity) return std::unexpected(identity.error());
     print(identity->public_key());
     return {};
+  }
+  Result<void> make() {
+    const auto present = distribution::load_identity(command_.key_dir);
+    if (present) {
+      return fail(Errc::already_registered, "there is an identity in " + command_.key_dir.string() +
+                                                " already: `keys show` prints it, `keys rotate` replaces it");
+    }
+    if (present.error() != Errc::not_found) return std::unexpected(present.error());
+    const auto made = distribution::load_or_create_identity(command_.key_dir);
+    if (!made) return std::unexpected(made.error());
+    print(made->public_key());
+    return {};
+  }
+  /// To print a new one for a directory that was mistyped would have peers pin a key that no node has.
+  Result<distribution::PrivateKey> existing_identity() const {
+    auto identity = distribution::load_identity(command_.key_dir);
+    if (identity || identity.error() != Errc::not_found) return identity;
+    return fail(Errc::not_found, identity.error().context() +
+                                     ": give the --data or --key-dir of the node; before its first start `keys new` "
+                                     "makes one");
   }
   static JsonObject described(const PublicKey& key) {
     return std::move(JsonObject().set("fingerprint", shown(key)).set("key", distribution::to_hex(key)));
@@ -81,11 +102,16 @@ class Keys {
     output_ << "key         " << distribution::to_hex(key) << '\n' << "fingerprint " << shown(key) << '\n';
   }
   Result<void> list() {
-    const auto opened = store();
-    if (!opened) return std::unexpected(opened.error());
+    std::vector<distribution::PinnedKey> pins;
+    if (!std::filesystem::is_directory(command_.key_dir)) return std::unexpected(no_directory());
+    if (std::filesystem::exists(command_.key_dir / "trusted")) {  // otherwise the store would make it
+      const auto opened = store();
+      if (!opened) return std::unexpected(opened.error());
+      pins = (*opened)->list();
+    }
     if (command_.json) {
       std::vector<Json> keys;
-      for (const auto& pin : (*opened)->list()) {
+      for (const auto& pin : pins) {
         keys.push_back(described(pin.key)
                            .set("name", pin.name.text())
                            .set("next", pin.next ? Json(distribution::to_hex(*pin.next)) : Json())
@@ -94,7 +120,7 @@ class Keys {
       print(JsonObject().set("keys", keys));
       return {};
     }
-    for (const auto& pin : (*opened)->list()) {
+    for (const auto& pin : pins) {
       output_ << pin.name.text() << ' ' << shown(pin.key) << ' ' << distribution::to_hex(pin.key);
       if (pin.next) output_ << " next " << distribution::to_hex(*pin.next);
       output_ << (pin.revoked ? " revoked\n" : "\n");
@@ -128,7 +154,7 @@ class Keys {
       if (!given) return std::unexpected(given.error());
       key = *given;
     } else {
-      const auto identity = distribution::load_identity(command_.key_dir);
+      const auto identity = existing_identity();
       if (!identity) return std::unexpected(identity.error());
       key = identity->public_key();
     }
@@ -163,11 +189,13 @@ class Keys {
     return {};
   }
 
+  Error no_directory() const {
+    return {Errc::not_found, command_.key_dir.string() + " does not exist: give the --data or --key-dir of the node"};
+  }
   /// To revoke keys of a directory that does not exist would keep nobody out.
   Result<std::shared_ptr<distribution::TrustStore>> existing_store() {
     if (std::filesystem::is_directory(command_.key_dir)) return store();
-    return fail(Errc::not_found,
-                command_.key_dir.string() + " does not exist: give the --data or --key-dir of the node");
+    return std::unexpected(no_directory());
   }
   /// The key that is meant: that of a name, that with this fingerprint, or the given one.
   Result<PublicKey> meant(const distribution::TrustStore& store) const {

@@ -11,7 +11,8 @@
 namespace barrel_p2p::command {
 
 enum class KeysOperation : std::uint8_t {
-  show,         ///< Our own public key and fingerprint; makes an identity where there is none.
+  show,         ///< Our own public key and fingerprint.
+  make,         ///< Makes an identity where there is none, and shows it.
   list,         ///< Pinned keys, one a line: name, fingerprint, key, and `next KEY` or `revoked` where it is so.
   pin,          ///< Pins `key` for `node`; with `next`, as the one that may take the place of the pinned one.
   unpin,        ///< Forgets the keys of `node`.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <barrel_p2p/term.hpp>
+#include <filesystem>
 #include <functional>
 #include <istream>
 #include <memory>
@@ -119,7 +120,16 @@ class Store {
   using OnValue = std::function<void(std::string_view name, const Term& value)>;
 
   Result<std::unique_ptr<DurableStore>> open_to_read() const {
-    return DurableStore::open({.directory = command_.directory, .access = replication::StoreConfig::Access::read_only});
+    // The directory that a node has as its data directory, or a copy of it, is as good as that of the store in it.
+    const auto& given = command_.directory;
+    const bool of_node =
+        !std::filesystem::exists(given / "store.db") && std::filesystem::exists(given / "store/store.db");
+    auto store = DurableStore::open(
+        {.directory = of_node ? given / "store" : given, .access = replication::StoreConfig::Access::read_only});
+    if (store || store.error() != Errc::not_found) return store;
+    return fail(Errc::not_found, store.error().context() +
+                                     ", nor in its directory store: give a data directory, or a directory with a "
+                                     "store.db");
   }
   Result<void> written() const {
     output_.flush();

@@ -23,7 +23,7 @@ enum class StoreOperation : std::uint8_t {
 
 struct StoreCommand {
   StoreOperation operation = StoreOperation::verify;
-  std::filesystem::path directory;
+  std::filesystem::path directory;           ///< Of the store; to read, a data directory with a store in it too.
   std::filesystem::path erlang_directory{};  ///< Import from the maps of an Erlang node instead of an export.
   bool json = false;                         ///< Of verify, dump (one object a line) and import.
 };

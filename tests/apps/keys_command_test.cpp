@@ -56,7 +56,7 @@ class KeyCommands : public testing::Test {
 TEST_F(KeyCommands, rotate_shows_the_new_key_and_where_the_earlier_one_is) {
   expect_word(keys(KeysOperation::rotate).errors, "not_found");
   EXPECT_FALSE(fs::exists(root / "keys")) << "a directory that was mistyped is not made";
-  ASSERT_EQ(keys(KeysOperation::show).status, exit_ok);
+  ASSERT_EQ(keys(KeysOperation::make).status, exit_ok);
   const auto prepared = keys(KeysOperation::prepare);
   ASSERT_EQ(prepared.status, exit_ok) << prepared.errors;
   const auto rotated = keys(KeysOperation::rotate);
@@ -69,8 +69,27 @@ TEST_F(KeyCommands, rotate_shows_the_new_key_and_where_the_earlier_one_is) {
   expect_word(rotated.output, "backup      " + (root / "keys" / "backups").string());
 }
 
+TEST_F(KeyCommands, that_show_something_make_nothing) {
+  for (const auto operation : {KeysOperation::show, KeysOperation::fingerprint, KeysOperation::list}) {
+    const auto said = keys(operation);
+    EXPECT_EQ(said.status, exit_failed) << said.output;
+    expect_word(said.errors, "give the --data or --key-dir of the node");
+    EXPECT_FALSE(fs::exists(root / "keys"));
+  }
+  expect_word(keys(KeysOperation::show).errors, "`keys new` makes one");
+  const auto made = keys(KeysOperation::make);
+  ASSERT_EQ(made.status, exit_ok) << made.errors;
+  EXPECT_EQ(keys(KeysOperation::show).output, made.output);
+  EXPECT_EQ(keys(KeysOperation::list).output, "");
+  EXPECT_FALSE(fs::exists(root / "keys" / "trusted"));
+  const auto again = keys(KeysOperation::make);
+  EXPECT_EQ(again.status, exit_failed);
+  expect_word(again.errors, "`keys rotate` replaces it");
+  EXPECT_EQ(keys(KeysOperation::show).output, made.output);
+}
+
 TEST_F(KeyCommands, a_key_is_revoked_by_name_key_fingerprint_or_file) {
-  ASSERT_EQ(keys(KeysOperation::show).status, exit_ok);
+  ASSERT_EQ(keys(KeysOperation::make).status, exit_ok);
   const auto other = distribution::PrivateKey::generate().public_key();
   const auto fingerprint = to_hex(distribution::fingerprint(other));
   std::ofstream(root / "node.pub", std::ios::binary)
@@ -94,7 +113,7 @@ TEST_F(KeyCommands, revocations_that_would_keep_nobody_out_are_refused) {
   EXPECT_EQ(nowhere.status, exit_failed);
   expect_word(nowhere.errors, "--data");
   EXPECT_FALSE(fs::exists(root / "keys"));
-  ASSERT_EQ(keys(KeysOperation::show).status, exit_ok);
+  ASSERT_EQ(keys(KeysOperation::make).status, exit_ok);
   const auto unknown = keys(KeysOperation::revoke, "b@h");
   EXPECT_EQ(unknown.status, exit_failed);
   expect_word(unknown.errors, "give the key itself");
@@ -107,7 +126,7 @@ TEST_F(KeyCommands, revocations_that_would_keep_nobody_out_are_refused) {
 }
 
 TEST_F(KeyCommands, pin_next_keeps_the_pinned_key) {
-  ASSERT_EQ(keys(KeysOperation::show).status, exit_ok);
+  ASSERT_EQ(keys(KeysOperation::make).status, exit_ok);
   const auto first = to_hex(distribution::PrivateKey::generate().public_key());
   const auto second = to_hex(distribution::PrivateKey::generate().public_key());
   EXPECT_EQ(keys(KeysOperation::pin, second, "b@h", true).status, exit_failed) << "nothing is pinned yet";

@@ -46,6 +46,17 @@ TEST(StoreCommand, verify_says_what_is_there) {
   EXPECT_EQ(outcome.output, "(named values) 1\nmap:'x y' 1\nmap:config 2\nok\n");
 }
 
+TEST(StoreCommand, a_data_directory_is_as_good_to_read_as_the_store_in_it) {
+  const Scratch scratch;
+  make_store(scratch / "data/store");
+  for (const auto operation : {StoreOperation::verify, StoreOperation::dump, StoreOperation::export_records}) {
+    const auto outcome = run(operation, scratch / "data");
+    EXPECT_EQ(outcome.status, exit_ok) << outcome.errors;
+    EXPECT_EQ(outcome.output, run(operation, scratch / "data/store").output);
+  }
+  EXPECT_NE(run(StoreOperation::verify, scratch / "typo").errors.find("give a data directory"), std::string::npos);
+}
+
 TEST(StoreCommand, verify_fails_on_damage_and_says_what_is_wrong) {
   const Scratch scratch;
   make_store(scratch / "s");

@@ -96,6 +96,8 @@ TEST_F(Command, a_configuration_file_and_the_command_line_together) {
 }
 
 TEST_F(Command, keys_are_shown_pinned_listed_and_forgotten) {
+  const auto made = run({"keys", "new", "--data", path("a")});
+  ASSERT_EQ(made.status, 0) << made.errors;
   const auto shown = run({"keys", "show", "--data", path("a")});
   ASSERT_EQ(shown.status, 0) << shown.errors;
   const std::string key = shown.output.substr(shown.output.find("key") + 12, 64);
