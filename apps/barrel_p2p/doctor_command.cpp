@@ -75,7 +75,7 @@ Findings check_node(Remote& remote) {
     findings.push_back({Level::warning, "clock", node + " does not tell the time", "ask another node"});
   }
   if (!info || !info->is_map()) return findings;
-  const auto version = info->get<std::string>(Atom("version")).value_or("");
+  const auto version = without_controls(info->get<std::string>(Atom("version")).value_or(""));
   if (version == BARREL_P2P_VERSION) {
     findings.push_back({Level::ok, "versions", node + " is of version " + version + ", like this command", ""});
   } else {

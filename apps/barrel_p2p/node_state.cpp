@@ -50,13 +50,15 @@ std::optional<double> milliseconds_of(const Term& path, const char* key) {
 void describe(NodeState& state, const Told& info, const Told& release, const Told& version, const Told& clock) {
   if (info && info->is_map()) {
     state.kind = "cpp";
-    state.version = info->get<std::string>(Atom("version")).value_or("");
+    state.version = without_controls(info->get<std::string>(Atom("version")).value_or(""));
     state.uptime_ms = info->get<std::int64_t>(Atom("uptime_ms")).value_or(0);
     state.port = number_of(*info, "port");
     return;
   }
   state.kind = release ? "erlang" : "unknown";
-  if (version && version->is_tagged("ok", 2)) state.version = (*version)[1].to<std::string>().value_or("");
+  if (version && version->is_tagged("ok", 2)) {
+    state.version = without_controls((*version)[1].to<std::string>().value_or(""));
+  }
   if (clock && clock->is_tuple(2)) state.uptime_ms = (*clock)[0].as_int64();
 }
 
@@ -69,6 +71,9 @@ void describe_path(PeerLine& peer, const Told& answer) {
   peer.received_bytes = number_of(path, "bytes_received");
   peer.in_flight = number_of(path, "bytes_in_flight");
   const auto repeated = number_of(path, "bytes_repeated");
+  // At first most packets are of the handshake and of probes, which are no loss: not to be told from repeats.
+  constexpr std::uint64_t packets_min = 200;
+  if (number_of(path, "packets_sent").value_or(packets_min) < packets_min) return;
   if (repeated && peer.sent_bytes && *peer.sent_bytes > 0) {
     peer.loss = static_cast<double>(*repeated) / static_cast<double>(*peer.sent_bytes);
   }
@@ -87,7 +92,7 @@ std::vector<PeerLine> peer_lines(Remote& remote, const Told& peers, const Told& 
       const Term* node = peer.find(Atom("node"));
       if (node == nullptr || node->is_atom(remote.visitor().name().text())) continue;  // that is us
       PeerLine line;
-      line.address = peer.get<std::string>(Atom("address")).value_or("");
+      line.address = without_controls(peer.get<std::string>(Atom("address")).value_or(""));
       line.hidden = peer.get<bool>(Atom("hidden")).value_or(false);
       add(*node, std::move(line));
     }

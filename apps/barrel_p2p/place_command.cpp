@@ -116,6 +116,10 @@ class Place {
       if (const auto node = member.as_atom()) now.push_back(*node);
     }
     std::ranges::sort(now, {}, &Atom::text);
+    for (const auto& removed : command_.removed) {
+      if (std::ranges::find(now, removed, &Atom::text) != now.end()) continue;
+      return fail(Errc::not_found, removed + " is no member: `barrel_p2p status` lists those that are");
+    }
     services::Ring ring(static_cast<std::uint32_t>(owners->size()));
     ring.set_members(now);
     std::vector<Atom> then = now;

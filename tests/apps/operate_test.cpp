@@ -130,6 +130,32 @@ TEST(TopScreen, fits_the_terminal_and_moves_no_cursor) {
   EXPECT_EQ(last_offset(state, {}, 1000), 0U);
 }
 
+TEST(PlainNames, of_members_act_on_no_terminal_and_forge_no_line) {
+  EXPECT_EQ(plain_text(Atom("a@127.0.0.1")), "a@127.0.0.1");
+  EXPECT_EQ(plain_text(Atom("two words")), "two words");
+  EXPECT_EQ(plain_text(Atom("caf\xc3\xa9\xc2\xa0")), "caf\xc3\xa9\xc2\xa0");
+  EXPECT_EQ(plain_text(Atom("x\nmembers (9)")), "'x\\nmembers (9)'");
+  EXPECT_EQ(plain_text(Atom("\x1b]52;c;aGk=\x07")), "'\\e]52;c;aGk=\\007'");
+  EXPECT_EQ(plain_text(Atom("\xc2\x9b"
+                            "2J\x7f")),
+            "'\\2332J\\d'")
+      << "CSI as one character";
+  EXPECT_EQ(plain_text(Term("x\n")), "<<\"x\\n\">>");
+  EXPECT_EQ(without_controls("0.1\x1b[2J\n\x7f\xc2\x9b\xc3\xa9"), "0.1?[2J???\xc3\xa9");
+}
+
+TEST(Status, a_service_takes_one_line_whatever_it_is_called) {
+  auto state = example_state();
+  const auto lines = status_lines(state).size();
+  const Term name = Atom("x\n  forged@h\x1b]52;c;x\x07");
+  const Term entry = Term::tuple({Atom("service_entry"), name, Term(1), name, Term("m\n")});
+  state.services = service_lines(Term::list({entry}));
+  std::string all;
+  for (const auto& line : status_lines(state)) all += line + '\n';
+  EXPECT_EQ(std::ranges::count(all, '\n'), static_cast<std::ptrdiff_t>(lines + 1)) << all;
+  EXPECT_EQ(all.find('\x1b'), std::string::npos);
+}
+
 class Doctor : public testing::Test {
  protected:
   Doctor() {

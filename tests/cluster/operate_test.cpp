@@ -205,6 +205,9 @@ TEST_F(OperateOne, placement_tells_owners_and_what_would_move) {
   EXPECT_NE(text.output.find("64 of 64 partitions would move"), std::string::npos) << text.output;
   EXPECT_EQ(failure({"place", "diff"}).first, 2) << "nothing would change";
   EXPECT_EQ(failure({"place", "diff", "--add", "b"}).first, 2);
+  const auto stranger = failure({"place", "diff", "--remove", "zz@h"});
+  EXPECT_EQ(stranger.first, 1);
+  EXPECT_NE(stranger.second.find("zz@h is no member"), std::string::npos) << stranger.second;
 }
 
 TEST_F(OperateOne, reminders_are_set_listed_and_cancelled) {
@@ -251,7 +254,7 @@ TEST_F(Operate, the_json_of_all_other_commands_can_be_read) {
     EXPECT_EQ(outcome.status, 0) << outcome.errors;
     return parse_json(outcome.output);
   };
-  const auto key = said({"keys", "show", "--data", path("a"), "--json"});
+  const auto key = said({"keys", "new", "--data", path("a"), "--json"});
   EXPECT_EQ(said({"keys", "fingerprint", "--data", path("a"), "--json"})["fingerprint"].text, key["fingerprint"].text);
   EXPECT_EQ(said({"keys", "pin", "x@h", key["key"].text, "--data", path("b"), "--json"})["name"].text, "x@h");
   EXPECT_EQ(said({"keys", "list", "--data", path("b"), "--json"})["keys"][0]["key"].text, key["key"].text);
