@@ -290,8 +290,13 @@ Result<void> Server::Core::listen() {
   if (error) return fail(Errc::invalid_argument, "admin.listen: no IP address: " + config_.listen);
   const tcp::endpoint endpoint(address, config_.port);
   const auto failed = [&](const char* what) {
-    return fail(Errc::io_error, std::string("admin: cannot ") + what + " TCP " + config_.listen + " port " +
-                                    std::to_string(config_.port) + ": " + error.message());
+    const bool taken = error == boost::system::errc::address_in_use;
+    const bool absent = error == boost::system::errc::address_not_available;
+    return fail(Errc::io_error, std::string("admin.port: cannot ") + what + " TCP " + config_.listen + " port " +
+                                    std::to_string(config_.port) + ": " + error.message() +
+                                    (taken    ? "; stop what has it, or set admin.port to another one"
+                                     : absent ? "; set admin.listen to an address of this machine"
+                                              : ""));
   };
   if (acceptor_.open(endpoint.protocol(), error)) return failed("open");
   if (acceptor_.set_option(tcp::acceptor::reuse_address(true), error)) return failed("set up");

@@ -450,18 +450,24 @@ std::string full_name(const Key& key) {
   return key.table.empty() ? std::string(key.name) : std::string(key.table) + "." + std::string(key.name);
 }
 
+std::string trimmed(const std::string& text) {
+  constexpr const char* blanks = " \t";
+  const auto begin = text.find_first_not_of(blanks);
+  return begin == std::string::npos ? std::string() : text.substr(begin, text.find_last_not_of(blanks) - begin + 1);
+}
+
 /// A value as it stands in the environment.
 Result<void> read_plain(const Field& field, const std::string& text, NodeConfig& config) {
   if (field.form == Field::Form::text) return field.read(toml::value<std::string>(text), config);
   if (field.form == Field::Form::list && !text.starts_with('[')) {
     toml::array list;
     std::istringstream parts(text);
-    for (std::string part; std::getline(parts, part, ',');) list.push_back(part);
+    for (std::string part; std::getline(parts, part, ',');) list.push_back(trimmed(part));
     return field.read(list, config);
   }
   const auto table = parse_toml("value = " + text + "\n");
-  if (!table) return bad("a value as it would stand in the file");
-  if (table->size() != 1) return bad("one value");
+  // What is no value at all is refused as a text is: with what the key takes.
+  if (!table || table->size() != 1) return field.read(toml::value<std::string>(text), config);
   return field.read(*table->get("value"), config);
 }
 

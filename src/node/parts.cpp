@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <boost/asio/ip/address_v4.hpp>
 #include <boost/asio/post.hpp>
+#include <cerrno>
 #include <string_view>
+#include <system_error>
 
 #include "base/json_log.hpp"
 #include "base/random.hpp"
@@ -110,6 +112,19 @@ services::ServicesConfig services_config(const NodeConfig& config) {
   reminders.late_rate = replication.reminders.late_rate;
   reminders.keep_without_subscriber = replication.reminders.keep_without_subscriber;
   return services;
+}
+
+bool says(const Error& error, int number) {
+  return error.context().find(std::generic_category().message(number)) != std::string::npos;
+}
+
+std::string listen_remedy(const Error& error) {
+  if (says(error, EADDRINUSE)) {
+    return "; stop what has the port (`barrel_p2p doctor --port` says what), or set listen_port to another one";
+  }
+  if (says(error, EACCES)) return "; ports below 1024 need CAP_NET_BIND_SERVICE: set listen_port to a greater one";
+  if (says(error, EADDRNOTAVAIL)) return "; set listen to an address of this machine, or :: for all";
+  return "";
 }
 
 /// Reads the secret of stateless resets, or makes one.
@@ -256,8 +271,12 @@ Result<void> Node::Parts::open_network() {
   };
   auto opened = open(config.listen);
   // A machine without IPv6 cannot have the default.
-  if (!opened && config.listen == "::") opened = open("0.0.0.0");
-  return opened;
+  if (!opened && config.listen == "::") {
+    auto without = open("0.0.0.0");
+    if (without || says(opened.error(), EAFNOSUPPORT) || says(opened.error(), EADDRNOTAVAIL)) opened = without;
+  }
+  if (opened) return {};
+  return fail(opened.error().code(), opened.error().context() + listen_remedy(opened.error()));
 }
 
 Result<void> Node::Parts::publish() {
@@ -451,6 +470,7 @@ Result<void> Node::Parts::start() {
   keys->start(key_events());
   if (auto opened = open_maps(); !opened) return opened;
   start_admin();
+  ready_ = true;
   return {};
 }
 
@@ -489,7 +509,7 @@ void Node::Parts::stop() {
   }
   transport_ended_.notify_all();
   discovery.reset();  // its threads must not call a network that is gone
-  if (network) logger->info("stopped");
+  if (ready_) logger->info("stopped");
 }
 
 Result<void> Node::Parts::may_wait() const {

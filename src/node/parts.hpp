@@ -112,6 +112,7 @@ class Node::Parts {
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
   std::optional<node::TransportThreads> transport_;
   std::mutex stop_mutex_;  ///< Of who stops, until it has.
+  bool ready_ = false;     ///< `start` came to its end.
   bool stopped_ = false;
   std::mutex posting_mutex_;
   bool posting_closed_ = false;  ///< The transport thread does no work of others any more, ...

@@ -1,5 +1,9 @@
 // What a node is configured with: its file, its environment, and the line, which counts most.
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -94,6 +98,7 @@ TEST_F(NodeCommand, a_file_that_is_not_there_is_found_before_the_start_and_its_k
   NodeConfig config;
   config.name = "a@127.0.0.1";
   config.cookie = "secret";
+  config.log_level = LogLevel::off;
   config.data_dir = scratch.path() / "data";
   ASSERT_TRUE(check_node(config).has_value());
   const auto refused = [&](const std::string& key, const std::function<void(NodeConfig&)>& change) {
@@ -125,6 +130,47 @@ TEST_F(NodeCommand, a_file_that_is_not_there_is_found_before_the_start_and_its_k
     changed.certificate_file = file();  // no certificate, but readable: the key is looked for next
     changed.certificate_key_file = absent;
   });
+}
+
+TEST_F(NodeCommand, a_port_that_is_taken_is_named_as_it_was_configured_with_what_to_do) {
+  std::string log;
+  NodeConfig config;
+  config.name = "a@127.0.0.1";
+  config.data_dir = scratch.path() / "data";
+  config.log_sink = [&](LogLevel, std::string_view text) { log += std::string(text) + '\n'; };
+  auto first = Node::start(config);
+  ASSERT_TRUE(first.has_value()) << first.error().message();
+  NodeConfig second = config;
+  second.name = "b@127.0.0.1";
+  second.data_dir = scratch.path() / "other";
+  second.port = first->port();
+  log.clear();
+  const auto refused = Node::start(second);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error(), Errc::io_error);
+  for (const char* word : {"cannot listen on [::]:", "listen_port"}) {
+    EXPECT_NE(refused.error().context().find(word), std::string::npos) << refused.error().message();
+  }
+  EXPECT_EQ(log.find("stopped"), std::string::npos) << "it never ran: " << log;
+  second.port = 0;
+  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(::listen(socket, 1), 0);
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  second.admin.port = ntohs(address.sin_port);
+  const auto without_admin = Node::start(second);
+  ::close(socket);
+  ASSERT_FALSE(without_admin.has_value());
+  EXPECT_TRUE(without_admin.error().context().starts_with("admin.port: cannot bind"))
+      << without_admin.error().message();
+  EXPECT_NE(without_admin.error().context().find("set admin.port to another one"), std::string::npos);
+  EXPECT_EQ(log.find("stopped"), std::string::npos) << log;
+  first->stop();
+  EXPECT_NE(log.find("stopped"), std::string::npos) << log;
 }
 
 TEST_F(NodeCommand, variables_that_nobody_knows_are_named) {

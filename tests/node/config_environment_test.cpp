@@ -87,6 +87,26 @@ TEST(Environment, what_is_no_value_is_refused_with_the_name_of_the_variable) {
   }
 }
 
+TEST(Environment, blanks_around_the_elements_of_a_list_do_not_count) {
+  const auto config = override_config(named(), {{"BARREL_P2P_CONTACT_NODES", " a@h,\tb@h , c@h"}});
+  ASSERT_TRUE(config.has_value()) << config.error().message();
+  EXPECT_EQ(config->membership.contacts, (std::vector<std::string>{"a@h", "b@h", "c@h"}));
+}
+
+TEST(Environment, what_is_empty_or_no_value_is_told_what_the_key_takes) {
+  const auto refused = [](const std::string& variable, const std::string& value) {
+    const auto config = override_config(named(), {{variable, value}});
+    return config ? std::string() : config.error().context();
+  };
+  for (const char* value : {"", "ten", "1 2", "1\nname = \"x\""}) {
+    EXPECT_EQ(refused("BARREL_P2P_LISTEN_PORT", value),
+              "BARREL_P2P_LISTEN_PORT (listen_port) must be an integer from 0 to 65535");
+  }
+  EXPECT_EQ(refused("BARREL_P2P_HIDDEN", ""), "BARREL_P2P_HIDDEN (hidden) must be true or false");
+  EXPECT_EQ(refused("BARREL_P2P_LOG_LEVEL", ""),
+            "BARREL_P2P_LOG_LEVEL (log_level) must be one of \"debug\" \"info\" \"warning\" \"error\" \"off\"");
+}
+
 TEST(Environment, no_two_keys_have_the_same_variable) {
   std::map<std::string, std::string> keys;
   for (const auto& key : node::config_keys()) {
