@@ -33,7 +33,7 @@ void add_doctor(CLI::App& app, int& status) {
   doctor->add_option("--data", command.data, "Data directory of the node, in place of the configured one")
       ->type_name("DIR");
   auto* port = doctor->add_option("--port", options->port, "UDP port, in place of the configured one");
-  port->type_name("PORT");
+  port->check(CLI::Range(0, 65'535))->type_name("PORT");
   doctor->add_flag("--local", command.local, "Talk to no node");
   add_remote_options(*doctor, options->remote, false);
   doctor->callback([options, port, &status] {

@@ -94,6 +94,7 @@ void add_node(CLI::App& app, int& status) {
   auto* node = app.add_subcommand("node", "Run a node until SIGINT or SIGTERM");
   node->add_option("--name", options->given.name, "Name of the node: NAME@HOST")->type_name("NAME@HOST");
   node->add_option("--port", options->given.port, "UDP port; 0, the default, takes any and publishes it")
+      ->check(CLI::Range(0, 65'535))
       ->type_name("PORT");
   node->add_option("--listen", options->given.listen, "Address to bind; ::, the default, takes IPv4 and IPv6")
       ->type_name("ADDRESS");
@@ -122,6 +123,7 @@ void add_node(CLI::App& app, int& status) {
           "--admin-port", options->admin_port,
           "TCP port of the HTTP endpoint (health, metrics, state), on 127.0.0.1 unless the file says otherwise; "
           "0 takes any; there is none by default")
+      ->check(CLI::Range(0, 65'535))
       ->type_name("PORT");
   node->add_flag("--check-config", options->check_only, "Say whether the configuration is good, and start nothing");
   node->add_option("--log-level", options->log_level, "debug, info, warning, error or off")

@@ -109,7 +109,7 @@ constexpr const char* shell_logic = R"sh(
 # `path` would be zsh's list of directories of programs.
 # Sets what is offered for the last of the words: `offer` (words), or `files` (file, directory).
 _barrel_p2p_find() {
-  local cur=$1 at='' word='' previous='' kind='' kinds='' place=0 directory=${BARREL_P2P_DISC_DIR:-data/discovery}
+  local cur=$1 at='' word='' previous='' kind='' kinds='' place=0 directory=${BARREL_P2P_DISC_DIR:-${BARREL_P2P_DISCOVERY_DIR:-data/discovery}}
   shift
   offer='' files=''
   for word in "$@"; do
@@ -265,6 +265,7 @@ std::string fish_completion(const CLI::App& root) {
       "end\n"
       "function __barrel_p2p_nodes\n"
       "  set -l directory data/discovery\n"
+      "  set -q BARREL_P2P_DISCOVERY_DIR; and set directory $BARREL_P2P_DISCOVERY_DIR\n"
       "  set -q BARREL_P2P_DISC_DIR; and set directory $BARREL_P2P_DISC_DIR\n"
       "  set -l words (commandline -opc)\n"
       "  set -l place (contains -i -- --discovery-dir $words); and set directory $words[(math $place + 1)]\n"

@@ -11,6 +11,7 @@
 
 #include "command_line.hpp"
 #include "complaint.hpp"
+#include "unknown_word.hpp"
 
 namespace {
 
@@ -37,6 +38,7 @@ int run(int argc, char** argv) {
     if (app.exit(stop, std::cout, text) == 0) return exit_ok;
     std::string told = text.str();
     while (told.ends_with('\n')) told.pop_back();
+    if (const auto word = unknown_subcommand(app)) told = *word;
     return complain({argv, static_cast<std::size_t>(argc)}, exit_usage, told);
   }
   return status;

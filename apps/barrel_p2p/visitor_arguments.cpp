@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cstdlib>
 
 namespace barrel_p2p::command {
 
@@ -14,22 +15,29 @@ void VisitorArguments::give_to(VisitorOptions& options) const {
   options.timeout = std::chrono::milliseconds(timeout);
 }
 
+std::string variable_of(std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (const char* value = std::getenv(name); value != nullptr && *value != '\0') return name;
+  }
+  return *names.begin();
+}
+
 void add_visitor_options(CLI::App& app, VisitorArguments& arguments, const std::string& name_option) {
   app.add_option("-c,--cookie", arguments.given.cookie,
                  "Secret that all nodes share; better give it in BARREL_P2P_COOKIE")
-      ->envname("BARREL_P2P_COOKIE")
+      ->envname(variable_of({"BARREL_P2P_COOKIE", "BARREL_P2P_DIST_COOKIE"}))
       ->type_name("COOKIE");
   app.add_option("--key-dir", arguments.key_dir, "Identity to use, instead of one that is kept for calls")
       ->envname("BARREL_P2P_KEY_DIR")
       ->type_name("DIR");
   app.add_option("--cert", arguments.certificate, "Certificate for TLS (PEM), instead of one that is kept for calls")
-      ->envname("BARREL_P2P_CERT")
+      ->envname(variable_of({"BARREL_P2P_CERT", "BARREL_P2P_CERT_FILE"}))
       ->type_name("FILE");
   app.add_option("--key", arguments.certificate_key, "Private key of the certificate (PEM)")
-      ->envname("BARREL_P2P_KEY")
+      ->envname(variable_of({"BARREL_P2P_KEY", "BARREL_P2P_KEY_FILE"}))
       ->type_name("FILE");
   app.add_option("--discovery-dir", arguments.discovery_dir, "Directory of endpoint files; data/discovery by default")
-      ->envname("BARREL_P2P_DISC_DIR")
+      ->envname(variable_of({"BARREL_P2P_DISC_DIR", "BARREL_P2P_DISCOVERY_DIR"}))
       ->type_name("DIR");
   app.add_option("--at", arguments.given.at, "Where the node is, instead of asking the discovery")
       ->type_name("HOST:PORT");

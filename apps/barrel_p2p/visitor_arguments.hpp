@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 
 #include "remote.hpp"
@@ -26,6 +27,8 @@ struct VisitorArguments {
 };
 
 /// `name_option`: how the option for our own name is called.
+/// Of the variables that an option may be given in, the one that counts: the first one that is set.
+std::string variable_of(std::initializer_list<const char*> names);
 void add_visitor_options(CLI::App& app, VisitorArguments& arguments, const std::string& name_option);
 
 /// Of commands that ask one node for something.

@@ -2,12 +2,15 @@
 #include <gtest/gtest.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "command_line.hpp"
 #include "completion.hpp"
+#include "unknown_word.hpp"
+#include "visitor_arguments.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -58,6 +61,44 @@ TEST_F(CommandLine, a_node_takes_every_log_level_of_its_configuration) {
     EXPECT_NO_THROW(app.parse(std::string("node --name a@127.0.0.1 --check-config --log-level ") + level)) << level;
     EXPECT_EQ(status, 0) << level;
   }
+}
+
+TEST_F(CommandLine, a_word_that_is_no_subcommand_is_named_with_those_that_look_like_it) {
+  app.require_subcommand(1);
+  const auto said = [&](const std::string& line) {
+    EXPECT_THROW(app.parse(line), CLI::ParseError) << line;
+    return unknown_subcommand(app).value_or("something else");
+  };
+  EXPECT_EQ(said("stauts a@h"), "`stauts` is no subcommand: did you mean `status`?; `barrel_p2p --help` lists all");
+  EXPECT_EQ(said("foo --json"), "`foo` is no subcommand; `barrel_p2p --help` lists all");
+  EXPECT_EQ(said("keys lst"), "`lst` is no subcommand: did you mean `list`?; `barrel_p2p keys --help` lists all");
+  EXPECT_EQ(said(""), "something else");
+  EXPECT_EQ(said("keys list more"), "something else");
+}
+
+TEST_F(CommandLine, a_port_out_of_range_is_refused_with_the_range) {
+  for (const char* line : {"node --port 99999", "node --admin-port 65536", "doctor --port -1"}) {
+    try {
+      app.parse(line);
+      ADD_FAILURE() << line;
+    } catch (const CLI::ParseError& error) {
+      EXPECT_NE(std::string(error.what()).find("65535"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST_F(CommandLine, commands_take_the_variables_of_a_node_where_their_own_are_not_set) {
+  ::setenv("BARREL_P2P_DISCOVERY_DIR", "/of/the/node", 1);
+  ::unsetenv("BARREL_P2P_DISC_DIR");
+  EXPECT_EQ(variable_of({"BARREL_P2P_DISC_DIR", "BARREL_P2P_DISCOVERY_DIR"}), "BARREL_P2P_DISCOVERY_DIR");
+  CLI::App another;
+  add_status(another, status);
+  EXPECT_EQ(another.get_subcommand("status")->get_option("--discovery-dir")->get_envname(), "BARREL_P2P_DISCOVERY_DIR");
+  ::setenv("BARREL_P2P_DISC_DIR", "/of/commands", 1);
+  EXPECT_EQ(variable_of({"BARREL_P2P_DISC_DIR", "BARREL_P2P_DISCOVERY_DIR"}), "BARREL_P2P_DISC_DIR");
+  ::unsetenv("BARREL_P2P_DISC_DIR");
+  ::unsetenv("BARREL_P2P_DISCOVERY_DIR");
+  EXPECT_EQ(variable_of({"BARREL_P2P_DISC_DIR", "BARREL_P2P_DISCOVERY_DIR"}), "BARREL_P2P_DISC_DIR");
 }
 
 TEST_F(CommandLine, completions_have_every_subcommand_and_option) {
