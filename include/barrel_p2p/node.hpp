@@ -555,9 +555,9 @@ class BARREL_P2P_API Node {
   [[nodiscard]] std::vector<FlightEntry> flight_record(const std::optional<NodeName>& node = std::nullopt) const;
   /// From now on it is not ready, for those who ask for its health: before `stop`, so that nobody gives it work.
   void set_draining() noexcept;
-  /// Takes over what can change while the node runs: `log_level`, `auth_trust_mode`, and new `contact_nodes`, which it
-  /// joins if it has no neighbour. Returns the keys of others that
-  /// differ: they need a restart. Errors: `invalid_config`, and nothing changed.
+  /// Takes over what can change while the node runs: `log_level`, `auth_trust_mode`, and `contact_nodes`: new ones are
+  /// tried as those of the start are, old ones that are not among them no more. Returns the keys of others that differ:
+  /// they need a restart. Errors: `invalid_config`, and nothing changed.
   Result<std::vector<std::string>> reload(const NodeConfig& config);
 
  private:

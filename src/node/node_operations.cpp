@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <barrel_p2p/node.hpp>
 #include <utility>
+#include <vector>
 
 #include "node/config_keys.hpp"
 #include "node/parts.hpp"
@@ -75,11 +76,9 @@ Result<std::vector<std::string>> Node::reload(const NodeConfig& config) {
   });
   set_level(parts_->logger, config.log_level);
   set_trust_mode(config.authentication.trust_mode);
-  const auto& before = parts_->config.membership.contacts;
-  const bool alone = parts_->overlay && parts_->overlay->views()->active.empty();
-  for (const auto& contact : config.membership.contacts) {
-    if (!alone || std::ranges::find(before, contact) != before.end() || contact == name().string()) continue;
-    if (auto joining = join(NodeName(contact)); !joining) return std::unexpected(joining.error());
+  if (parts_->overlay) {
+    const auto& contacts = config.membership.contacts;
+    parts_->overlay->set_contacts(std::vector<Atom>(contacts.begin(), contacts.end()));
   }
   return differing;
 }

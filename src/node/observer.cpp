@@ -160,7 +160,7 @@ std::vector<std::string> Observer::reasons(bool transport, bool cluster) const {
                              : "the cluster thread has not answered for a second");
   }
   if (!observed_.overlay) return reasons;
-  if (observed_.has_contacts && observed_.overlay->views()->active.empty()) {
+  if (observed_.overlay->has_contacts() && observed_.overlay->views()->active.empty()) {
     reasons.emplace_back("no node of the cluster is a neighbour: none of contact_nodes could be joined yet");
   }
   const auto members = observed_.services->members();

@@ -30,7 +30,6 @@ namespace node {
 struct Observed {
   std::string name;
   std::uint16_t port = 0;
-  bool has_contacts = false;
   boost::asio::io_context* context = nullptr;
   distribution::Network* network = nullptr;
   process::System* system = nullptr;

@@ -77,7 +77,8 @@ OverlayRunner::OverlayRunner(OverlayRunnerConfig config, SerialExecutor& executo
       event_pids_(system, subscriptions_),
       broadcast_pids_(system, subscriptions_),
       machine_(config_.overlay, monotonic_now()),
-      alarm_(std::make_unique<SerialExecutor::Alarm>(executor, [this] { tick(); })) {
+      alarm_(std::make_unique<SerialExecutor::Alarm>(executor, [this] { tick(); })),
+      has_contacts_(!config_.overlay.contacts.contacts.empty()) {
   const auto receiver = [this](bool gossip) {
     return [this, gossip](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
       return receive(node, epoch, gossip, std::move(payload));
@@ -183,6 +184,17 @@ Result<void> OverlayRunner::broadcast(Term tag, Term payload) {
 }
 
 void OverlayRunner::block(std::vector<Atom> nodes) { push(BlockCall{std::move(nodes)}); }
+
+void OverlayRunner::set_contacts(std::vector<Atom> nodes) {
+  const std::lock_guard lock(mutex_);  // of two at once the same one counts in both places
+  has_contacts_ = !nodes.empty();
+  push(ContactsCall{std::move(nodes)});
+}
+
+bool OverlayRunner::has_contacts() const {
+  const std::lock_guard lock(mutex_);
+  return has_contacts_;
+}
 
 Subscription OverlayRunner::subscribe(std::function<void(const MembershipEvent&)> callback) {
   auto [subscription, entry] = events_.prepare(std::move(callback));
@@ -368,6 +380,8 @@ void OverlayRunner::handle(LeaveCall&& /*input*/) {
 void OverlayRunner::handle(BroadcastCall&& input) { broadcast_now(std::move(input.tag), std::move(input.payload)); }
 
 void OverlayRunner::handle(BlockCall&& input) { machine_.block(input.nodes, monotonic_now(), effects_); }
+
+void OverlayRunner::handle(ContactsCall&& input) { machine_.set_contacts(input.nodes, monotonic_now()); }
 
 void OverlayRunner::handle(SubscribeCall&& input) {
   std::vector<MembershipEvent> now;

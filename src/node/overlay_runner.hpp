@@ -120,6 +120,9 @@ class OverlayRunner {
   /// Error: `limit_exceeded`.
   Result<void> broadcast(Term tag, Term payload);
   void block(std::vector<Atom> nodes);
+  /// Other `contact_nodes` from now on.
+  void set_contacts(std::vector<Atom> nodes);
+  [[nodiscard]] bool has_contacts() const;
   /// Blocks. Errors: `timeout`, `stopped`, `invalid_argument`.
   Result<void> joined(std::size_t members_min, Milliseconds limit);
   [[nodiscard]] std::shared_ptr<const Views> views() const;
@@ -171,11 +174,14 @@ class OverlayRunner {
   struct BlockCall {
     std::vector<Atom> nodes;
   };
+  struct ContactsCall {
+    std::vector<Atom> nodes;
+  };
   struct SubscribeCall {
     std::shared_ptr<Subscribers<MembershipEvent>::Entry> entry;
   };
   using Input = std::variant<LinkUp, LinkDown, ConnectFailed, Writable, Received, JoinCall, LeaveCall, BroadcastCall,
-                             BlockCall, SubscribeCall>;
+                             BlockCall, ContactsCall, SubscribeCall>;
   using Queue = InputQueue<Input>;
   struct Link {
     std::uint64_t epoch = 0;
@@ -203,6 +209,7 @@ class OverlayRunner {
   void handle(LeaveCall&& input);
   void handle(BroadcastCall&& input);
   void handle(BlockCall&& input);
+  void handle(ContactsCall&& input);
   void handle(SubscribeCall&& input);
   /// What the machine wants; empties `effects_`.
   void carry_out();
@@ -255,6 +262,7 @@ class OverlayRunner {
   std::unordered_set<Atom> natives_;  ///< Linked C++ nodes.
   std::unordered_set<Atom> erlangs_;  ///< Linked Erlang nodes.
   OverlayStatistics statistics_;
+  bool has_contacts_ = false;
   bool stopped_ = false;
 };
 

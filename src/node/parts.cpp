@@ -413,7 +413,6 @@ void Node::Parts::start_observer() {
   node::Observed observed;
   observed.name = name.string();
   observed.port = port;
-  observed.has_contacts = !config.membership.contacts.empty();
   observed.context = &context;
   observed.network = network.get();
   observed.system = system.get();

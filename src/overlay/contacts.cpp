@@ -39,12 +39,15 @@ Contacts::Contact* Contacts::find(const Atom& node) noexcept {
   return found == contacts_.end() ? nullptr : &*found;
 }
 
+bool Contacts::is_remembered(const Atom& node) const noexcept {
+  return std::ranges::find(config_.remembered, node) != config_.remembered.end();
+}
+
 void Contacts::start_round() {
   std::vector<Atom> remembered;
   round_.clear();
   for (const auto& contact : contacts_) {
-    const bool first = std::ranges::find(config_.remembered, contact.node) != config_.remembered.end();
-    (first ? remembered : round_).push_back(contact.node);
+    (is_remembered(contact.node) ? remembered : round_).push_back(contact.node);
   }
   random_.shuffle(remembered);
   random_.shuffle(round_);
@@ -76,6 +79,38 @@ void Contacts::resume(MonotonicTime now) {
   if (next_) next_ = std::max(*next_, now + config_.stagger);
 }
 
+std::vector<Atom> Contacts::take(const std::vector<Atom>& configured) {
+  std::vector<Atom> before;
+  for (auto& contact : contacts_) {
+    if (std::exchange(contact.configured, false)) before.push_back(contact.node);
+  }
+  for (const auto& node : configured) add(node, true);
+  std::erase_if(contacts_, [&](const Contact& one) { return !one.configured && !is_remembered(one.node); });
+  std::vector<Atom> fresh;
+  for (const auto& contact : contacts_) {
+    if (contact.configured && std::ranges::find(before, contact.node) == before.end()) fresh.push_back(contact.node);
+  }
+  return fresh;
+}
+
+void Contacts::replace(const std::vector<Atom>& configured, std::size_t neighbours, MonotonicTime now) {
+  auto fresh = take(configured);
+  if (paused_) return;  // a round begins when it resumes
+  std::erase_if(
+      round_, [&](const Atom& node) { return find(node) == nullptr || std::ranges::find(fresh, node) != fresh.end(); });
+  if (trying_ && find(*trying_) == nullptr) trying_.reset();
+  if (contacts_.empty()) next_.reset();
+  if (fresh.empty()) return;
+  random_.shuffle(fresh);
+  round_.insert(round_.end(), fresh.begin(), fresh.end());
+  unreached_pause_ = config_.unreached_retry_min;
+  if (neighbours > 0) return in_company(now);
+  alone_ = true;
+  in_company_since_.reset();
+  pause_ = config_.retry_min;
+  next_ = tried_at_ ? std::max(now, *tried_at_ + config_.stagger) : now;
+}
+
 void Contacts::begin(MonotonicTime now) {
   if (contacts_.empty()) return;
   alone_ = true;
@@ -101,11 +136,7 @@ std::vector<Atom> Contacts::tick(std::size_t neighbours, MonotonicTime now) {
     if (*next_ > now) return {};
     return {try_next(now)};
   }
-  if (std::exchange(alone_, false)) {
-    in_company_since_ = now;
-    trying_.reset();
-    plan_unreached(now);
-  }
+  if (alone_) in_company(now);
   if (!next_ || *next_ > now) return {};
   const auto node = random_unreached();
   if (!node) {
@@ -114,6 +145,14 @@ std::vector<Atom> Contacts::tick(std::size_t neighbours, MonotonicTime now) {
   }
   plan_unreached(now);
   return {*node};
+}
+
+void Contacts::in_company(MonotonicTime now) {
+  if (std::exchange(alone_, false)) {
+    in_company_since_ = now;
+    trying_.reset();
+  }
+  plan_unreached(now);
 }
 
 void Contacts::plan_unreached(MonotonicTime now) {

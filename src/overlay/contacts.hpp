@@ -49,6 +49,10 @@ class Contacts {
   /// After `leave` nothing is tried until `resume`. What resumes has the first try, the contacts come `stagger` later.
   void pause();
   void resume(MonotonicTime now);
+  /// Other `contact_nodes` from now on. Those that were there before keep what was reached. New ones are tried at once
+  /// while nobody is there, and else as any that was never reached: soon, and then less and less often. Those that are
+  /// gone are tried no more, unless they are remembered. After `leave` nothing is tried all the same.
+  void replace(const std::vector<Atom>& configured, std::size_t neighbours, MonotonicTime now);
   /// Nodes to join now. `neighbours`: size of the active view.
   std::vector<Atom> tick(std::size_t neighbours, MonotonicTime now);
   /// The view became empty: a new round, but not sooner than `retry_min` after the last attempt; or the last one goes
@@ -64,12 +68,16 @@ class Contacts {
     bool reached = false;
   };
   void add(const Atom& node, bool configured);
+  /// Makes these the configured ones, and returns those that were not.
+  std::vector<Atom> take(const std::vector<Atom>& configured);
   void begin(MonotonicTime now);
   void start_round();
+  void in_company(MonotonicTime now);
   Atom try_next(MonotonicTime now);
   std::optional<Atom> random_unreached();
   void plan_unreached(MonotonicTime now);
   [[nodiscard]] Contact* find(const Atom& node) noexcept;
+  [[nodiscard]] bool is_remembered(const Atom& node) const noexcept;
 
   ContactsConfig config_;
   Prng random_;

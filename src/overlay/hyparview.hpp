@@ -175,6 +175,7 @@ class HyParView {
   [[nodiscard]] bool is_native(const Atom& node) const noexcept;
   [[nodiscard]] bool is_blocked(const Atom& node) const noexcept;
   [[nodiscard]] bool has_left() const noexcept { return left_; }
+  [[nodiscard]] bool is_linked(const Atom& node) const noexcept { return links_.contains(node); }
   /// Grows when a view changes.
   [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
   [[nodiscard]] const HyParViewCounters& counters() const noexcept { return counters_; }
@@ -296,7 +297,6 @@ class HyParView {
   void count_churn(MonotonicTime now);
 
   void send(const Atom& to, HyParViewMessage message, HyParViewEffects& out);
-  [[nodiscard]] bool is_linked(const Atom& node) const noexcept { return links_.contains(node); }
 
   HyParViewConfig config_;
   IsSpare is_spare_;

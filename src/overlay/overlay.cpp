@@ -64,6 +64,14 @@ void Overlay::block(const std::vector<Atom>& nodes, MonotonicTime now, Effects& 
   absorb(now, out);
 }
 
+void Overlay::set_contacts(const std::vector<Atom>& nodes, MonotonicTime now) {
+  contacts_.replace(nodes, hyparview_.active_count(), now);
+  if (hyparview_.has_left()) return;
+  for (const auto& node : nodes) {
+    if (hyparview_.is_linked(node)) contacts_.reached(node);  // before it was a contact
+  }
+}
+
 // What happens.
 
 void Overlay::link_up(const Atom& node, MonotonicTime now, Effects& out, bool erlang) {

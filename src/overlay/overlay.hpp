@@ -80,6 +80,8 @@ class Overlay {
   /// `id`: 32 random bytes of the caller, or any term that no other message has.
   void broadcast(Term tag, Term payload, MessageId id, MonotonicTime now, Effects& out);
   void block(const std::vector<Atom>& nodes, MonotonicTime now, Effects& out);
+  /// Other `contact_nodes`, as `Contacts::replace`. The deadline may be sooner after it.
+  void set_contacts(const std::vector<Atom>& nodes, MonotonicTime now);
 
   // What happens. Channels of hidden nodes are not told.
   void link_up(const Atom& node, MonotonicTime now, Effects& out, bool erlang = false);

@@ -103,6 +103,16 @@ TEST_F(Service, sighup_takes_over_what_can_change_and_names_what_needs_a_restart
   EXPECT_EQ(node->wait(), 0);
 }
 
+TEST_F(Service, sighup_takes_over_contacts_that_come_up_later) {
+  write_config("");
+  const auto node = start_service();
+  write_config("contact_nodes = [\"late@127.0.0.1\"]\n");
+  node->signal(SIGHUP);
+  EXPECT_TRUE(node->says("cannot connect to late@127.0.0.1: unreachable")) << node->errors();
+  const auto late = start_node("late");
+  EXPECT_TRUE(node->says("late@127.0.0.1 is a neighbour now")) << node->errors();
+}
+
 TEST_F(Service, without_a_file_sighup_ends_it_as_when_its_terminal_is_closed) {
   const auto node = start_node("a");
   node->signal(SIGHUP);

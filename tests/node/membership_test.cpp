@@ -1,6 +1,7 @@
 // Nodes that form a cluster: in one process, over loopback.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <future>
@@ -255,6 +256,67 @@ TEST(Membership, a_node_with_contacts_joins_by_itself_even_if_the_seed_starts_la
   const std::vector<Node*> nodes{&a, &b, &seed};
   for (Node* node : nodes) EXPECT_TRUE(node->joined(3, test::patience).has_value()) << node->name().text();
   EXPECT_TRUE(eventually(nodes, [&] { return one_component(nodes); }));
+}
+
+/// A node that takes contacts over while it runs.
+class Reload : public testing::Test {
+ protected:
+  void take_over(Node& node, const std::vector<std::string>& contacts) const {
+    auto changed = cluster.config("a");
+    changed.membership.contacts = contacts;
+    changed.membership.contact_retry = 500ms;
+    const auto differing = node.reload(changed);
+    ASSERT_TRUE(differing.has_value()) << differing.error().message();
+    EXPECT_EQ(*differing, std::vector<std::string>{});
+  }
+  Node& start(const std::vector<std::string>& contacts) {
+    return cluster.start("a", [&](NodeConfig& config) {
+      config.membership.contacts = contacts;
+      config.membership.contact_retry = 500ms;
+    });
+  }
+  /// `dialing gone@...` after the first `dialing late@...`.
+  static bool dials_gone_after_late(MembershipLog& log) {
+    const auto all = log.all();
+    const auto late = std::ranges::find(all, "dialing late@127.0.0.1");
+    return std::find(late, all.end(), "dialing gone@127.0.0.1") != all.end();
+  }
+
+  Cluster cluster;
+};
+
+TEST_F(Reload, contacts_of_a_reload_are_tried_until_they_come_up_and_the_former_ones_no_more) {
+  Node& a = start({"gone@127.0.0.1"});
+  MembershipLog log(a);
+  EXPECT_EQ(log.next(), "failed gone@127.0.0.1 unreachable");
+  take_over(a, {"late@127.0.0.1"});
+  for (int times = 0; times < 3; ++times) EXPECT_TRUE(log.until("failed late@127.0.0.1 unreachable"));
+  const Node& late = cluster.start("late");
+  EXPECT_TRUE(log.until("up late@127.0.0.1"));
+  EXPECT_EQ(a.active_view(), only(late));
+  EXPECT_FALSE(dials_gone_after_late(log));
+}
+
+TEST_F(Reload, with_a_neighbour_contacts_of_a_reload_are_tried_until_they_come_up) {
+  Node& a = start({});
+  Node& b = cluster.start("b");
+  ASSERT_TRUE(a.join(b.name()).has_value());
+  ASSERT_TRUE(a.joined(2, test::patience).has_value());
+  MembershipLog log(a);
+  take_over(a, {"late@127.0.0.1"});
+  EXPECT_TRUE(log.until("failed late@127.0.0.1 unreachable"));
+  cluster.start("late");
+  EXPECT_TRUE(log.until("up late@127.0.0.1"));
+}
+
+TEST_F(Reload, readiness_follows_the_contacts) {
+  Node& a = start({});
+  EXPECT_TRUE(eventually({&a}, [&] { return a.health().ready; }));
+  take_over(a, {"late@127.0.0.1"});
+  ASSERT_EQ(a.health().reasons.size(), 1U);
+  EXPECT_NE(a.health().reasons[0].find("contact_nodes"), std::string::npos) << a.health().reasons[0];
+  take_over(a, {});
+  EXPECT_TRUE(a.health().ready);
 }
 
 TEST(Membership, a_restarted_node_finds_the_cluster_by_what_it_remembers) {

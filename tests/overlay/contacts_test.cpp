@@ -246,5 +246,115 @@ TEST(Contacts, who_left_and_joined_through_another_node_tries_the_contacts_that_
   EXPECT_EQ(names(way.pass(Milliseconds(600'000), 1)), (std::set<std::string>{"a@h", "b@h"}));
 }
 
+TEST(Contacts, a_new_one_is_tried_at_once_while_nobody_is_there_and_then_in_the_haste_of_the_start) {
+  Way way({"a@h"}, {"r@h"});
+  way.pass(Milliseconds(61'000));  // the pauses are at their longest
+  way.machine.replace({"a@h", "new@h"}, 0, way.now);
+  const auto asked = way.now - way.start;
+  const auto tries = way.pass(Milliseconds(900));
+  ASSERT_GE(tries.size(), 2U);
+  EXPECT_EQ(tries[0].node, Atom("new@h"));
+  EXPECT_LE(tries[0].at, asked + Milliseconds(250)) << "after the attempt that may have begun just now";
+  EXPECT_NE(tries[1].node, Atom("new@h"));
+  EXPECT_EQ(names(way.pass(Milliseconds(10'000))), (std::set<std::string>{"a@h", "new@h", "r@h"})) << "for ever";
+}
+
+TEST(Contacts, one_that_is_gone_is_tried_no_more) {
+  Way way({"a@h", "gone@h"});
+  way.pass(Milliseconds(1'000));
+  way.machine.replace({"a@h"}, 0, way.now);
+  EXPECT_EQ(names(way.pass(Milliseconds(60'000))), (std::set<std::string>{"a@h"}));
+  way.machine.replace({}, 0, way.now);
+  EXPECT_FALSE(way.machine.deadline());
+  EXPECT_TRUE(way.pass(Milliseconds(60'000)).empty());
+  way.machine.replace({"b@h"}, 0, way.now);
+  EXPECT_EQ(names(way.pass(Milliseconds(0))), (std::set<std::string>{"b@h"}));
+}
+
+TEST(Contacts, one_that_is_gone_is_taken_out_of_the_round_that_goes_on) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    Way way({"a@h", "b@h", "gone@h"}, {}, seed);
+    way.pass(Milliseconds(0));
+    way.machine.replace({"b@h", "a@h"}, 0, way.now);
+    EXPECT_FALSE(names(way.pass(Milliseconds(2'000))).contains("gone@h"));
+  }
+}
+
+TEST(Contacts, the_failure_of_one_that_is_gone_calls_nobody) {
+  Way way({"gone@h"});
+  way.pass(Milliseconds(300));
+  way.machine.replace({"a@h", "b@h"}, 0, way.now);
+  EXPECT_EQ(way.pass(Milliseconds(10)).size(), 1U);
+  way.machine.failed("gone@h", way.now);
+  EXPECT_TRUE(way.pass(Milliseconds(200)).empty());
+}
+
+TEST(Contacts, the_same_ones_again_change_nothing) {
+  Way way({"a@h", "b@h"});
+  Way other({"a@h", "b@h"});
+  way.pass(Milliseconds(20'000));
+  other.pass(Milliseconds(20'000));
+  way.machine.replace({"b@h", "a@h", "own@h"}, 0, way.now);
+  EXPECT_EQ(way.machine.deadline(), other.machine.deadline());
+  way.machine.reached("a@h");
+  way.machine.reached("b@h");
+  way.pass(Milliseconds(70'000), 1);
+  way.machine.replace({"a@h", "b@h"}, 1, way.now);
+  EXPECT_TRUE(way.pass(Milliseconds(300'000), 1).empty()) << "they were reached";
+}
+
+TEST(Contacts, with_neighbours_a_new_one_is_tried_soon_and_then_less_and_less_often) {
+  for (const bool had_contacts : {true, false}) {
+    Way way(had_contacts ? std::vector<Atom>{"a@h", "gone@h"} : std::vector<Atom>{});
+    way.pass(Milliseconds(10));
+    way.machine.reached("a@h");
+    way.pass(Milliseconds(300'000), 1);
+    Milliseconds last = std::chrono::duration_cast<Milliseconds>(way.now - way.start);
+    way.machine.replace({"a@h", "new@h"}, 1, way.now);
+    if (!had_contacts) way.machine.reached("a@h");
+    const auto tries = way.pass(Milliseconds(300'000), 1);
+    EXPECT_EQ(names(tries), (std::set<std::string>{"new@h"}));
+    ASSERT_GE(tries.size(), 8U);
+    std::int64_t expected = 1'000;
+    for (const auto& one : tries) {
+      const auto pause = (one.at - last).count();
+      EXPECT_GE(pause, expected * 8 / 10 - 1);
+      EXPECT_LE(pause, expected * 12 / 10 + 1);
+      expected = std::min<std::int64_t>(expected * 2, 60'000);
+      last = one.at;
+    }
+    way.machine.replace({"a@h"}, 1, way.now);
+    EXPECT_TRUE(way.pass(Milliseconds(300'000), 1).empty());
+  }
+}
+
+TEST(Contacts, what_is_remembered_stays_when_it_is_no_contact_any_more) {
+  Way way({"a@h", "r@h"}, {"r@h"});
+  way.pass(Milliseconds(2'000));
+  way.machine.replace({}, 0, way.now);
+  EXPECT_EQ(names(way.pass(Milliseconds(20'000))), (std::set<std::string>{"r@h"}));
+  EXPECT_TRUE(way.pass(Milliseconds(300'000), 1).empty()) << "in company only contacts are tried";
+}
+
+TEST(Contacts, one_that_came_in_company_is_there_when_the_company_goes) {
+  Way way({});
+  way.pass(Milliseconds(10), 1);
+  way.machine.replace({"a@h"}, 1, way.now);
+  way.pass(Milliseconds(100), 1);
+  way.machine.alone(way.now);
+  EXPECT_EQ(names(way.pass(Milliseconds(0))), (std::set<std::string>{"a@h"}));
+}
+
+TEST(Contacts, after_leave_new_ones_wait_for_resume) {
+  Way way({"a@h"});
+  way.pass(Milliseconds(10));
+  way.machine.pause();
+  way.machine.replace({"new@h"}, 0, way.now);
+  EXPECT_FALSE(way.machine.deadline());
+  EXPECT_TRUE(way.pass(Milliseconds(100'000)).empty());
+  way.machine.resume(way.now);
+  EXPECT_EQ(names(way.pass(Milliseconds(10'000))), (std::set<std::string>{"new@h"}));
+}
+
 }  // namespace
 }  // namespace barrel_p2p::overlay

@@ -26,6 +26,7 @@ class World {
     std::vector<Term> delivered;
     std::vector<std::string> events;
     std::vector<Atom> remembered;
+    std::vector<Atom> dialled;
   };
 
   Member& add(const std::string& name, std::vector<Atom> contacts = {}, std::vector<Atom> remembered = {}) {
@@ -80,6 +81,7 @@ class World {
         queue_.push_back({node, send->to, encode_message(send->message, {node, Term(), 0}, send->native),
                           std::holds_alternative<HyParViewMessage>(send->message)});
       } else if (const auto* connect = std::get_if<Connect>(&effect)) {
+        member.dialled.push_back(connect->node);
         queue_.push_back({node, connect->node, Term(), false, true});
       } else if (const auto* up = std::get_if<MembershipUp>(&effect)) {
         member.events.push_back("up " + up->node.string());
@@ -182,6 +184,36 @@ TEST(Overlay, a_contact_that_starts_late_is_found) {
   world.add("seed@h", {Atom("seed@h")});
   world.pass(7s);
   EXPECT_EQ(world.at("a@h").events, std::vector<std::string>{"up seed@h"});
+}
+
+TEST(Overlay, other_contacts_are_tried_until_they_start_and_the_former_ones_no_more) {
+  World world;
+  auto& a = world.add("a@h", {Atom("gone@h")});
+  world.pass(20s);
+  a.dialled.clear();
+  world.act("a@h", [](auto& overlay, auto now, auto& /*out*/) { overlay.set_contacts({Atom("late@h")}, now); });
+  world.pass(20s);
+  ASSERT_GT(a.dialled.size(), 3U);
+  world.add("late@h");
+  world.pass(7s);
+  EXPECT_EQ(a.events, std::vector<std::string>{"up late@h"});
+  EXPECT_EQ(std::ranges::count(a.dialled, Atom("gone@h")), 0);
+}
+
+TEST(Overlay, with_a_neighbour_another_contact_is_tried_until_it_starts) {
+  World world;
+  auto& a = world.add("a@h");
+  world.add("b@h");
+  world.join("a@h", "b@h");
+  world.pass(30s);
+  world.act("a@h",
+            [](auto& overlay, auto now, auto& /*out*/) { overlay.set_contacts({Atom("b@h"), Atom("late@h")}, now); });
+  a.dialled.clear();
+  world.pass(2s);
+  EXPECT_EQ(a.dialled, std::vector<Atom>{Atom("late@h")}) << "the neighbour is reached";
+  world.add("late@h");
+  world.pass(4s);
+  EXPECT_EQ(a.events.back(), "up late@h");
 }
 
 TEST(Overlay, what_is_remembered_finds_the_cluster_without_contacts) {
