@@ -1,6 +1,5 @@
 #include "distribution/discovery.hpp"
 
-#include <fcntl.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,8 +8,8 @@
 #include <array>
 #include <atomic>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
-#include <cerrno>
 #include <charconv>
 #include <exception>
 #include <mutex>
@@ -18,6 +17,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/log.hpp"
 #include "distribution/auth/files.hpp"
 
 namespace barrel_p2p {
@@ -27,6 +27,7 @@ namespace {
 
 constexpr std::size_t endpoint_bytes_max = 4096;
 constexpr std::size_t addresses_max = 8;
+constexpr Milliseconds warn_period{60'000};
 
 /// An address tuple `{127,0,0,1}` or `{0,0,0,0,0,0,0,1}` as text.
 std::optional<std::string> address_text(const Term& tuple) {
@@ -92,18 +93,12 @@ Result<DiscoveredAddresses> look_up(const HostPort& where) {
   return found;
 }
 
-Result<void> write_text(const std::filesystem::path& file, const std::string& text) {
-  const auto failed = [&](const char* what) {
-    return fail(Errc::io_error, std::string(what) + " " + file.string() + ": " + std::system_category().message(errno));
-  };
-  constexpr mode_t mode = 0644;
-  const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-  if (descriptor < 0) return failed("cannot create");
-  const auto written = ::write(descriptor, text.data(), text.size());
-  const bool complete = written >= 0 && static_cast<std::size_t>(written) == text.size();
-  ::close(descriptor);
-  if (!complete) return failed("cannot write");
-  return {};
+std::string text_of(const Bytes& bytes) { return {bytes.begin(), bytes.end()}; }
+
+/// Whose file it is that has taken the place of ours, as well as it says.
+std::string told_by(const Bytes& content) {
+  const auto endpoint = parse_endpoint(text_of(content));
+  return endpoint ? endpoint->host + ":" + std::to_string(endpoint->port) : "no endpoint";
 }
 
 }  // namespace
@@ -145,15 +140,72 @@ struct Discovery::Shared {
   std::optional<quic::Address> listening;
   std::atomic<bool> stopped{false};
   std::mutex mutex;
+  std::map<std::string, quic::Address> remembered;  ///< Guarded by the mutex.
+  static constexpr std::size_t threads = 4;         ///< A name server or disk that does not answer holds one of them.
+  boost::asio::thread_pool pool{threads};
+
+  std::mutex publish_mutex;  ///< Held while the own file is looked at and written. Guards what follows.
+  std::string published_as;
   std::filesystem::path published;  ///< Empty: nothing.
   std::string content;
-  std::map<std::string, quic::Address> remembered;  ///< Guarded by the mutex.
-  static constexpr std::size_t threads = 4;         ///< A name server that does not answer holds one of them.
-  boost::asio::thread_pool pool{threads};
+  boost::asio::steady_timer look_timer{pool};
+  RateLimit damaged_limit{1, warn_period};
+  RateLimit foreign_limit{1, warn_period};
+  RateLimit unwritable_limit{1, warn_period};
 
   [[nodiscard]] std::filesystem::path file_of(std::string_view node) const {
     return config.directory / (std::string(node) + ".endpoint");
   }
+
+  // What keeps the own file, with `publish_mutex`.
+
+  [[nodiscard]] Result<void> write_own(const std::filesystem::path& file, const std::string& text) const {
+    std::error_code code;
+    std::filesystem::create_directories(config.directory, code);
+    if (code) {
+      return fail(Errc::io_error, "cannot make the directory " + config.directory.string() + ": " + code.message() +
+                                      "; set discovery_dir");
+    }
+    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(text.data());
+    return write_public_file(file, ByteView(bytes, text.size()));
+  }
+
+  void warn(RateLimit& limit, const std::string& text) const {
+    if (config.warn && limit.pass(monotonic_now())) config.warn(text);
+  }
+
+  /// Whether the own file is as it was written; if not, it is written again.
+  void look() {
+    const auto there = read_small_file(published, endpoint_bytes_max, FileCare::any);
+    if (there && text_of(*there) == content) return;
+    if (there) {
+      warn(foreign_limit, "another node publishes itself as " + published_as + " (" + told_by(*there) + " in " +
+                              published.string() +
+                              "); this node writes its own address there again. Two nodes must not have one name: stop "
+                              "the other one, or give it another name");
+    } else {
+      const bool gone = there.error() == Errc::not_found;
+      warn(damaged_limit, published.string() + (gone ? " was removed" : ": " + there.error().message()) +
+                              "; it is written again, for without it others do not find this node. See that nothing "
+                              "else writes to discovery_dir, and that nothing empties it while nodes run");
+    }
+    if (const auto written = write_own(published, content); !written) {
+      warn(unwritable_limit, "others do not find this node: " + written.error().message());
+    }
+  }
+
+  void look_later() {
+    look_timer.expires_after(config.look_period);
+    look_timer.async_wait([this](const boost::system::error_code& error) {
+      if (error || stopped.load()) return;
+      const std::lock_guard lock(publish_mutex);
+      if (published.empty()) return;
+      look();
+      look_later();
+    });
+  }
+
+  // What answers questions.
 
   [[nodiscard]] Result<HostPort> ask(const std::string& backend, const NodeName& node) const {
     if (backend == "static") {
@@ -165,7 +217,7 @@ struct Discovery::Shared {
       const auto file = file_of(node.text());
       const auto content_now = read_small_file(file, endpoint_bytes_max, FileCare::any);
       if (!content_now) return std::unexpected(content_now.error());
-      return parse_endpoint(std::string(content_now->begin(), content_now->end()));
+      return parse_endpoint(text_of(*content_now));
     }
     if (backend == "dns") return HostPort{std::string(node.host()), config.dns_port};
     try {
@@ -253,30 +305,24 @@ void Discovery::resolve(const Atom& node, Callback callback) {
 
 Result<void> Discovery::publish(const NodeName& node, const HostPort& endpoint) {
   if (std::ranges::find(shared_->config.backends, "file") == shared_->config.backends.end()) return {};
-  const std::lock_guard lock(shared_->mutex);
-  std::error_code code;
-  std::filesystem::create_directories(shared_->config.directory, code);
-  if (code) {
-    return fail(Errc::io_error, "cannot make the directory " + shared_->config.directory.string() + ": " +
-                                    code.message() + "; set discovery_dir");
-  }
+  const std::lock_guard lock(shared_->publish_mutex);
   const auto file = shared_->file_of(node.text());
-  const std::filesystem::path temporary = file.string() + ".tmp";
   std::string content = format_endpoint(endpoint);
-  if (auto written = write_text(temporary, content); !written) return written;
-  std::filesystem::rename(temporary, file, code);
-  if (code) return fail(Errc::io_error, "cannot rename to " + file.string() + ": " + code.message());
+  if (auto written = shared_->write_own(file, content); !written) return written;
+  shared_->published_as = node.string();
   shared_->published = file;
   shared_->content = std::move(content);
+  shared_->look_later();
   return {};
 }
 
 void Discovery::unpublish() {
-  const std::lock_guard lock(shared_->mutex);
+  const std::lock_guard lock(shared_->publish_mutex);
   const auto file = std::exchange(shared_->published, {});
   if (file.empty()) return;
+  shared_->look_timer.cancel();
   const auto content = read_small_file(file, endpoint_bytes_max, FileCare::any);
-  if (!content || std::string(content->begin(), content->end()) != shared_->content) return;
+  if (!content || text_of(*content) != shared_->content) return;
   std::error_code ignored;  // a file that stays is stale, nothing worse
   std::filesystem::remove(file, ignored);
 }

@@ -7,6 +7,9 @@
 //
 //   DIRECTORY/NAME.endpoint   {"HOST",PORT}.
 //
+// The node's own file is looked at now and then: it comes back when somebody removed it or its directory, or when
+// another node of the same name replaced it.
+//
 // Behind the answer of the chain comes the address where the node was met last, if that is remembered.
 //
 // Thread safe. Files, DNS and functions are asked on threads of its own; callbacks come from there, or from the
@@ -24,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "quic/address.hpp"
 
 namespace barrel_p2p {
@@ -56,6 +60,9 @@ struct DiscoveryConfig {
   std::uint16_t dns_port = 4433;
   /// Backends of the program, by name: they answer `host:port`, and may block and throw.
   std::map<std::string, std::function<Result<std::string>(const NodeName&)>> functions;
+  Milliseconds look_period{5000};  ///< Between two looks at the own endpoint file.
+  /// Hears, at most once a minute of each, that the own file was not as it should be and what to do. From any thread.
+  std::function<void(const std::string&)> warn;
 };
 
 class Discovery {
@@ -78,7 +85,7 @@ class Discovery {
   /// Where nodes were met, as `host:port` by name, in place of what was remembered before. What is no address is left
   /// out.
   void set_remembered(const std::map<std::string, std::string>& addresses);
-  /// Writes the endpoint file of this node, if `file` is among the backends.
+  /// Writes the endpoint file of this node, if `file` is among the backends, and keeps it until `unpublish`.
   Result<void> publish(const NodeName& node, const HostPort& endpoint);
   /// Removes it, unless somebody else has written another one.
   void unpublish();

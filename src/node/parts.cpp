@@ -434,6 +434,7 @@ Result<void> Node::Parts::start() {
   where.directory = directory_of(config, config.discovery_dir, "discovery");
   where.dns_port = config.dns_port;
   where.functions = config.discovery_functions;
+  where.warn = [log = logger](const std::string& text) { log->warn("{}", text); };
   discovery = std::make_unique<distribution::Discovery>(std::move(where));
   start_system();
   if (auto opened = open_network(); !opened) return opened;

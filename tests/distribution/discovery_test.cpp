@@ -1,21 +1,27 @@
 // Where nodes are: endpoint files as Erlang nodes write them, the chain of backends, our own address.
 #include "distribution/discovery.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/json/array.hpp>
 #include <boost/json/string.hpp>
 #include <boost/json/value.hpp>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <future>
 #include <iterator>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "support/patience.hpp"
 #include "support/scratch.hpp"
 #include "support/vectors.hpp"
 
@@ -40,12 +46,32 @@ class Directory : public testing::Test {
     std::ofstream(path / (node + ".endpoint")) << text;
   }
   [[nodiscard]] std::string read(const std::string& node) const {
-    std::ifstream file(path / (node + ".endpoint"));
-    return {std::istreambuf_iterator<char>(file), {}};
+    std::ifstream in(file_of(node));
+    return {std::istreambuf_iterator<char>(in), {}};
   }
 
+  [[nodiscard]] std::filesystem::path file_of(const std::string& node) const { return path / (node + ".endpoint"); }
+  /// For ever new looks at the own file, whose warnings are kept.
+  void look_often() {
+    config.look_period = 5ms;
+    config.warn = [this](const std::string& text) {
+      const std::lock_guard lock(mutex);
+      warnings.push_back(text);
+    };
+  }
+  [[nodiscard]] std::vector<std::string> warned() {
+    const std::lock_guard lock(mutex);
+    return warnings;
+  }
+  [[nodiscard]] bool comes_back(const std::string& text = "{\"127.0.0.1\",9101}.\n") const {
+    return test::becomes_true([&] { return std::filesystem::is_regular_file(file) && read("a@127.0.0.1") == text; });
+  }
+
+  std::mutex mutex;
+  std::vector<std::string> warnings;
   const test::ScratchDirectory scratch;
   const std::filesystem::path path = scratch / "discovery";  ///< Not there yet.
+  const std::filesystem::path file = file_of("a@127.0.0.1");
   DiscoveryConfig config;
 };
 
@@ -107,6 +133,144 @@ TEST_F(Directory, a_file_that_somebody_else_wrote_meanwhile_stays) {
   write("a@127.0.0.1", "{\"127.0.0.1\",9102}.\n");
   discovery.unpublish();
   EXPECT_EQ(read("a@127.0.0.1"), "{\"127.0.0.1\",9102}.\n");
+}
+
+TEST_F(Directory, the_own_file_comes_back_when_somebody_removes_it) {
+  look_often();
+  Discovery discovery(config);
+  ASSERT_TRUE(discovery.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+  for (int times = 0; times < 3; ++times) {
+    std::filesystem::remove(file);
+    EXPECT_TRUE(comes_back());
+  }
+  std::filesystem::rename(path, scratch / "away");
+  EXPECT_TRUE(comes_back()) << "with its directory";
+  ASSERT_EQ(warned().size(), 1U) << "once a minute";
+  EXPECT_NE(warned()[0].find("a@127.0.0.1.endpoint was removed; it is written again"), std::string::npos);
+}
+
+TEST_F(Directory, a_directory_that_cannot_be_made_again_is_told_and_tried_on) {
+  look_often();
+  Discovery discovery(config);
+  ASSERT_TRUE(discovery.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+  std::ofstream(scratch / "file") << "no directory";
+  ASSERT_EQ(::renameat2(AT_FDCWD, path.c_str(), AT_FDCWD, (scratch / "file").c_str(), RENAME_EXCHANGE), 0);
+  const auto told = [&] {
+    const auto all = warned();
+    return !all.empty() && all.back().starts_with("others do not find this node: ");
+  };
+  EXPECT_TRUE(test::becomes_true(told));
+  std::filesystem::remove(path);
+  EXPECT_TRUE(comes_back());
+}
+
+TEST_F(Directory, the_file_of_another_node_of_the_name_is_replaced_and_told) {
+  look_often();
+  Discovery discovery(config);
+  ASSERT_TRUE(discovery.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+  for (int times = 0; times < 3; ++times) {
+    write("a@127.0.0.1", "{\"127.0.0.1\",9102}.\n");
+    EXPECT_TRUE(comes_back());
+  }
+  // Whoever looks between the making of the other file and its content may warn first.
+  ASSERT_EQ(warned().size(), 1U) << "once a minute";
+  EXPECT_NE(warned()[0].find("another node publishes itself as a@127.0.0.1"), std::string::npos) << warned()[0];
+  EXPECT_NE(warned()[0].find("stop the other one"), std::string::npos) << warned()[0];
+}
+
+TEST_F(Directory, who_publishes_under_the_own_name_is_told_with_the_address) {
+  write("a@127.0.0.1", "{\"127.0.0.1\",9102}.\n");
+  std::filesystem::rename(file, scratch / "other");
+  look_often();
+  Discovery discovery(config);
+  ASSERT_TRUE(discovery.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+  std::filesystem::rename(scratch / "other", file);  // as nodes do, in one step
+  EXPECT_TRUE(comes_back());
+  ASSERT_EQ(warned().size(), 1U);
+  EXPECT_NE(warned()[0].find("127.0.0.1:9102"), std::string::npos) << warned()[0];
+}
+
+TEST_F(Directory, a_second_node_of_the_name_that_stops_leaves_the_file_of_the_first) {
+  auto late = config;
+  look_often();
+  Discovery first(config);
+  ASSERT_TRUE(first.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+  {
+    late.look_period = 1h;
+    Discovery second(late);
+    ASSERT_TRUE(second.publish("a@127.0.0.1", {"127.0.0.1", 9102}).has_value());
+  }
+  EXPECT_TRUE(comes_back());
+}
+
+TEST_F(Directory, a_node_that_stops_does_not_look_after_its_file_any_more) {
+  look_often();
+  config.look_period = 1ms;
+  for (int times = 0; times < 20; ++times) {
+    {
+      Discovery discovery(config);
+      ASSERT_TRUE(discovery.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+      discovery.unpublish();
+    }
+    ASSERT_FALSE(std::filesystem::exists(file));
+  }
+}
+
+TEST_F(Directory, links_and_pipes_that_others_plant_are_replaced_and_not_opened) {
+  look_often();
+  std::ofstream(scratch / "precious") << "keys";
+  const auto precious = [&] {
+    std::ifstream kept(scratch / "precious");
+    return std::string(std::istreambuf_iterator<char>(kept), {});
+  };
+  std::filesystem::create_directories(path);
+  const auto beside = file.string() + ".tmp";
+  for (const bool pipe : {false, true}) {
+    for (const auto& place : {file, std::filesystem::path(beside)}) {
+      std::filesystem::remove(place);
+      if (pipe) {
+        ASSERT_EQ(::mkfifo(place.c_str(), 0600), 0);
+      } else {
+        std::filesystem::create_symlink(scratch / "precious", place);
+      }
+    }
+    Discovery discovery(config);
+    ASSERT_TRUE(discovery.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+    EXPECT_EQ(std::filesystem::symlink_status(file).type(), std::filesystem::file_type::regular);
+    EXPECT_EQ(precious(), "keys");
+    // Later ones likewise.
+    std::filesystem::remove(file);
+    if (pipe) {
+      (void)::mkfifo(file.c_str(), 0600);  // unless it is back already
+    } else {
+      std::error_code is_back;
+      std::filesystem::create_symlink(scratch / "precious", file, is_back);
+    }
+    EXPECT_TRUE(comes_back());
+    EXPECT_EQ(precious(), "keys");
+  }
+}
+
+TEST_F(Directory, a_pipe_in_place_of_an_endpoint_holds_nobody_up) {
+  config.backends = {"file"};
+  std::filesystem::create_directories(path);
+  ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+  Discovery discovery(config);
+  const auto found = ask(discovery, "a@127.0.0.1");
+  ASSERT_FALSE(found.has_value());
+  EXPECT_NE(found.error().context().find("is not a file"), std::string::npos) << found.error().context();
+}
+
+TEST_F(Directory, others_may_read_the_file_unless_the_umask_says_otherwise) {
+  const auto mode_with = [&](mode_t mask) {
+    const auto before = ::umask(mask);
+    Discovery discovery(config);
+    EXPECT_TRUE(discovery.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+    ::umask(before);
+    return std::filesystem::status(file).permissions();
+  };
+  EXPECT_EQ(mode_with(0022), std::filesystem::perms(0644));
+  EXPECT_EQ(mode_with(0077), std::filesystem::perms(0600));
 }
 
 TEST_F(Directory, the_first_backend_that_knows_the_node_counts) {

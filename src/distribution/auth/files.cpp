@@ -97,10 +97,13 @@ Result<void> make_private_directory(const fs::path& directory) {
 
 namespace {
 
+constexpr mode_t own_only = S_IRUSR | S_IWUSR;
+constexpr mode_t for_all_to_read = own_only | S_IRGRP | S_IROTH;
+
 /// Writes a new file beside `file` and returns its name.
-Result<fs::path> write_beside(const fs::path& file, ByteView content) {
+Result<fs::path> write_beside(const fs::path& file, ByteView content, mode_t mode) {
   fs::path temporary = file.parent_path() / (std::string(new_prefix) + std::to_string(random_uint64()));
-  const File out(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR));
+  const File out(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
   if (!out.ok()) return io_error("cannot write", temporary);
   step("made the new file");
   if (!write_all(out.get(), content) || ::fsync(out.get()) != 0) {
@@ -123,8 +126,10 @@ Result<void> sync_directory(const fs::path& directory) {
   return {};
 }
 
-Result<void> write_private_file(const fs::path& file, ByteView content) {
-  const auto temporary = write_beside(file, content);
+namespace {
+
+Result<void> replace_file(const fs::path& file, ByteView content, mode_t mode) {
+  const auto temporary = write_beside(file, content, mode);
   if (!temporary) return std::unexpected(temporary.error());
   if (::rename(temporary->c_str(), file.c_str()) != 0) {
     auto error = io_error("cannot replace", file);
@@ -132,11 +137,22 @@ Result<void> write_private_file(const fs::path& file, ByteView content) {
     return error;
   }
   step("renamed the new file");
+  return {};
+}
+
+}  // namespace
+
+Result<void> write_private_file(const fs::path& file, ByteView content) {
+  if (auto written = replace_file(file, content, own_only); !written) return written;
   return sync_directory(directory_of(file));
 }
 
+Result<void> write_public_file(const fs::path& file, ByteView content) {
+  return replace_file(file, content, for_all_to_read);
+}
+
 Result<bool> create_private_file(const fs::path& file, ByteView content) {
-  const auto temporary = write_beside(file, content);
+  const auto temporary = write_beside(file, content, own_only);
   if (!temporary) return std::unexpected(temporary.error());
   // Unlike rename, link never replaces.
   const int linked = ::link(temporary->c_str(), file.c_str());

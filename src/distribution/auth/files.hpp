@@ -1,4 +1,4 @@
-// Small files that hold keys. Thread safe. Blocks for the disk.
+// Small files: those that hold keys, and those that others are to read. Thread safe. Blocks for the disk.
 #pragma once
 
 #include <barrel_p2p/bytes.hpp>
@@ -24,7 +24,10 @@ Result<void> make_private_directory(const std::filesystem::path& directory);
 /// Replaces the file in one step: a new file beside it with a name nobody can guess, mode 0600 from the start, fsync of
 /// file and directory, rename. A crash leaves the old file or the new one.
 Result<void> write_private_file(const std::filesystem::path& file, ByteView content);
-/// The same, but leaves a file that exists alone and returns false.
+/// Replaces in the same way what other users of the machine are to read: mode 0644 less the umask. Follows no link and
+/// opens nothing that is there, whoever else may write to the directory. After a crash of the machine it may be gone.
+Result<void> write_public_file(const std::filesystem::path& file, ByteView content);
+/// As `write_private_file`, but leaves a file that exists alone and returns false.
 Result<bool> create_private_file(const std::filesystem::path& file, ByteView content);
 
 /// Gives `from` the name `to` in the same directory, in place of what had it, in one step that is on the disk when it
