@@ -3,8 +3,12 @@
 
 #include <barrel_p2p/node.hpp>
 #include <filesystem>
+#include <fstream>
 #include <future>
+#include <iterator>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -313,6 +317,31 @@ TEST(Node, stops_although_a_way_to_find_nodes_asks_it_something_meanwhile) {
   asked.get_future().wait();
   auto stopped = std::async(std::launch::async, [&] { a.stop(); });
   EXPECT_EQ(stopped.wait_for(test::patience), std::future_status::ready);
+}
+
+TEST(Node, a_second_node_of_a_name_that_comes_and_goes_leaves_the_first_one_reachable_and_is_told_of) {
+  test::Lines warnings;
+  Cluster cluster;
+  Node& a = cluster.start("a", [&](NodeConfig& config) {
+    config.log_sink = [&](LogLevel level, std::string_view line) {
+      if (level == LogLevel::warning &&
+          line.find("another node publishes itself as a@127.0.0.1") != std::string_view::npos) {
+        warnings.add("told");
+      }
+    };
+  });
+  const auto file = cluster.config("a").discovery_dir / "a@127.0.0.1.endpoint";
+  const auto published = [&] {
+    std::ifstream in(file);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  const auto first = published();
+  cluster.start("second", [](NodeConfig& config) { config.name = "a@127.0.0.1"; });
+  EXPECT_EQ(warnings.next(), "told");
+  cluster.stop("second");
+  EXPECT_TRUE(test::becomes_true([&] { return published() == first; }));
+  Node& b = cluster.start("b");
+  EXPECT_TRUE(Cluster::connects(b, a));
 }
 
 TEST(Node, start_refuses_what_cannot_work) {
