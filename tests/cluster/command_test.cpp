@@ -73,7 +73,7 @@ TEST_F(Command, a_node_that_was_killed_comes_back_under_its_name) {
 TEST_F(Command, node_refuses_what_cannot_work_and_says_why) {
   EXPECT_EQ(run({"node"}).status, 2);
   const auto name = run({"node", "--name", "nohost", "--data", path("x")});
-  EXPECT_EQ(name.status, 1);
+  EXPECT_EQ(name.status, 2);
   EXPECT_NE(name.errors.find("a@127.0.0.1"), std::string::npos) << name.errors;
   std::ofstream(root / "bad.toml") << "name = \"x@127.0.0.1\"\nlisten_prot = 4433\n";
   const auto file = run({"node", "--config", path("bad.toml")});
