@@ -119,6 +119,7 @@ Result<std::unique_ptr<DurableStore>> DurableStore::open(StoreConfig config) {
                        std::move(opened->contents), mark ? std::move(*mark) : store::MarkFile()));
   durable->damage_ = std::move(opened->damage);
   durable->created_ = opened->created;
+  durable->log_has_rest_ = opened->log_stays;
   return durable;
 }
 
@@ -316,17 +317,22 @@ class DurableStore::Transaction {
 
 Result<void> DurableStore::commit(const std::vector<Queued>& group) {
   const std::lock_guard lock(database_mutex_);
-  Transaction transaction(database_, table_, contents_);
-  auto result = transaction.begin();
-  for (const auto& queued : group) {
-    for (const auto& change : queued.batch.changes_) {
-      if (result) result = transaction.apply(change);
-    }
-  }
-  if (result) result = transaction.commit();
+  auto result = log_has_rest_ ? store::empty_log(database_) : Result<void>();
   if (result) {
-    transaction.bring_forward(contents_);
-    return result;
+    log_has_rest_ = true;
+    Transaction transaction(database_, table_, contents_);
+    result = transaction.begin();
+    for (const auto& queued : group) {
+      for (const auto& change : queued.batch.changes_) {
+        if (result) result = transaction.apply(change);
+      }
+    }
+    if (result) result = transaction.commit();
+    if (result) {
+      log_has_rest_ = false;
+      transaction.bring_forward(contents_);
+      return result;
+    }
   }
   return fail(result.error().code(),
               "cannot write to " + (config_.directory / "store.db").string() + ": " + result.error().context());

@@ -8,8 +8,8 @@
 //   many writers at once cost hardly more than one. A batch is written whole or not at all.
 // - Damage (torn, flipped, missing bytes) is found when the store is opened. What is good is salvaged into a new file,
 //   the damaged one is kept aside, and `damage` tells what was lost. A store never comes up empty without saying so.
-//   One kind cannot be told from a crash: when the last transactions are missing from the end of the log, or the file
-//   itself was taken away.
+//   Some cannot be told from a crash: when the last transactions are missing from the end of the log, or the very last
+//   one is not whole (see store_salvage.hpp), or the file itself was taken away.
 // - A full disk fails the writes that find it full; nothing that was there is lost, and writes succeed again when there
 //   is room. One number has its room from the start.
 //
@@ -194,6 +194,7 @@ class DurableStore {
   mutable sqlite::Database database_;
   store::RecordTable table_;
   store::Contents contents_;
+  bool log_has_rest_ = false;  ///< Frames behind its end, of a transaction that failed or of another process.
 
   mutable std::mutex mark_mutex_;
   store::MarkFile mark_;

@@ -121,6 +121,13 @@ Result<void> configure_log(sqlite::Database& database) {
       "PRAGMA journal_size_limit = 16777216");
 }
 
+Result<void> empty_log(sqlite::Database& database) {
+  const auto busy = database.number("PRAGMA wal_checkpoint(TRUNCATE)");
+  if (!busy) return std::unexpected(busy.error());
+  if (*busy != 0) return fail(Errc::io_error, "the write-ahead log cannot be emptied: something reads it");
+  return {};
+}
+
 Result<void> create_tables(sqlite::Database& database) {
   static_assert(application_id == 1112552016 && format_version == 1);
   auto made = database.execute(

@@ -67,6 +67,10 @@ struct Contents {
 Result<void> configure(sqlite::Database& database);
 /// The write-ahead log; the second thing, when the file is known to be ours. Changes nothing in a file that has it.
 Result<void> configure_log(sqlite::Database& database);
+/// Writes what is in the log into the database, and begins the log anew. Frames of a transaction that failed, or that
+/// another process left, may lie behind the end of the log; one must not go on in front of them: later they would be
+/// taken for frames of its own. Error: as of the disk, and `corrupt`.
+Result<void> empty_log(sqlite::Database& database);
 /// Tables and versions, in an empty database.
 Result<void> create_tables(sqlite::Database& database);
 /// The version of a file. Errors: `invalid_config`: newer than this program, or no store at all; `corrupt`.

@@ -42,21 +42,20 @@ Result<void> build_fresh(const StoreDirectory& directory, const Fill& fill) {
   auto database = sqlite::Database::open(directory.fresh());
   if (!database) return std::unexpected(about(directory.fresh(), database.error()));
   if (auto built = build(*database, fill); !built) return std::unexpected(about(directory.fresh(), built.error()));
-  const auto busy = database->number("PRAGMA wal_checkpoint(TRUNCATE)");
-  if (!busy) return std::unexpected(about(directory.fresh(), busy.error()));
-  if (*busy != 0) return fail(Errc::io_error, directory.fresh().string() + " cannot be completed");
+  if (auto emptied = empty_log(*database); !emptied) return std::unexpected(about(directory.fresh(), emptied.error()));
   database->checkpoint_on_close();
   return {};
 }
 
 struct Found {
   sqlite::Database database;
-  bool has_log = false;  ///< With something in it.
+  bool has_log = false;    ///< With something in it.
+  bool log_stays = false;  ///< It could not be emptied.
   std::int64_t version = 0;
   Contents contents;
 };
 
-Result<Found> find(const StoreDirectory& directory) {
+Result<Found> find(const StoreDirectory& directory, StoreConfig::Access access) {
   const auto log = LogFile::read(directory.log());
   if (!log) return std::unexpected(log.error());
   if (log->fault()) return fail(Errc::corrupt, *log->fault());
@@ -70,7 +69,7 @@ Result<Found> find(const StoreDirectory& directory) {
   if (auto configured = configure(*database); !configured) return std::unexpected(configured.error());
   const auto version = version_of(*database);
   if (!version) return std::unexpected(version.error());
-  Found found{std::move(*database), log->bytes().size() > 0, *version, {}};
+  Found found{std::move(*database), log->bytes().size() > 0, false, *version, {}};
   if (found.version == 0) return found;
   if (found.database.read_only()) {
     if (::access(directory.database().c_str(), W_OK) == 0)
@@ -81,6 +80,13 @@ Result<Found> find(const StoreDirectory& directory) {
   auto contents = inspect(found.database);
   if (!contents) return std::unexpected(contents.error());
   found.contents = std::move(*contents);
+  // Also because the process that left it may have had an fsync that failed: then the disk has less than we read.
+  if (found.has_log && access == StoreConfig::Access::read_write) {
+    const auto emptied = empty_log(found.database);
+    if (!emptied && emptied.error() == Errc::corrupt) return std::unexpected(emptied.error());
+    // A node starts on a disk that is full, too.
+    found.log_stays = !emptied;
+  }
   return found;
 }
 
@@ -170,7 +176,7 @@ Result<Opened> open_good(const StoreDirectory& directory, StoreConfig::Access ac
   if (found.version == format_version) {
     // Without a log that only removes the empty one that opening made.
     if (access == StoreConfig::Access::read_write || !found.has_log) found.database.checkpoint_on_close();
-    return Opened{std::move(found.database), std::move(found.contents), {}, false};
+    return Opened{std::move(found.database), std::move(found.contents), {}, false, found.log_stays};
   }
   if (access == StoreConfig::Access::read_only) {
     return fail(Errc::invalid_config,
@@ -202,7 +208,7 @@ Result<Opened> open_database(const StoreDirectory& directory, StoreConfig::Acces
     return opened;
   }
   Error problem(Errc::corrupt);
-  if (auto found = find(directory)) {
+  if (auto found = find(directory, access)) {
     return open_good(directory, access, std::move(*found));
   } else {
     problem = std::move(found.error());

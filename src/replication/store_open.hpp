@@ -18,6 +18,7 @@ struct Opened {
   Contents contents;
   std::optional<StoreDamage> damage;
   bool created = false;
+  bool log_stays = false;  ///< What an earlier process left must be emptied before a transaction begins: `empty_log`.
 };
 
 /// Errors: as of DurableStore::open.

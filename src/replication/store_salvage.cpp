@@ -20,6 +20,10 @@ namespace {
 constexpr std::size_t log_header_size = 32;
 constexpr std::size_t frame_header_size = 24;
 constexpr std::uint32_t log_magic = 0x377f0682;  ///< The lowest bit: checksums over big-endian words.
+/// Of transactions whose ends stand in a log behind a break: this many cannot come from a loss of power.
+constexpr int ends_of_damage = 2;
+/// What a disk writes as a whole.
+constexpr std::uint64_t sector_size = 512;
 /// Longer records are not written, see store.hpp; a number above it is damage.
 constexpr std::uint64_t payload_max = 65UL * 1024 * 1024;
 
@@ -113,14 +117,17 @@ Result<void> LogFile::scan() {
   const bool big_endian = word_at(header, 0) == (log_magic | 1U);
   LogSum sum;
   sum.add(ByteView(header).first(24), big_endian);
-  bool unbroken =
+  const bool header_good =
       (word_at(header, 0) & ~1U) == log_magic && word_at(header, 8) == page_size && sum == LogSum::noted(header, 24);
-  const bool header_good = unbroken;
   std::array<std::uint8_t, 8> salts{};
   std::copy_n(header.begin() + 16, salts.size(), salts.begin());
 
   LogSum before = LogSum::noted(header, 24);
-  std::unordered_map<std::uint32_t, std::uint64_t> transaction;
+  bool broken = !header_good;
+  // The header is on disk before the first frame is written: what breaks it counts as a transaction that ended.
+  int ends = header_good ? 0 : 1;                           // behind the first break
+  int ends_since = header_good ? ends_of_damage : 1;        // behind the last break; before any it is enough
+  std::unordered_map<std::uint32_t, std::uint64_t> images;  // that do not count yet
   std::array<std::uint8_t, frame_header_size + page_size> frame{};
   for (std::uint64_t at = log_header_size; at + frame.size() <= bytes_.size(); at += frame.size()) {
     if (const auto read = bytes_.read(at, frame); !read) return std::unexpected(read.error());
@@ -128,14 +135,23 @@ Result<void> LogFile::scan() {
     LogSum here = std::exchange(before, LogSum::noted(frame, 16));
     here.add(ByteView(frame).first(8), big_endian);
     here.add(ByteView(frame).subspan(frame_header_size), big_endian);
-    const bool good = here == before && std::equal(salts.begin(), salts.end(), frame.begin() + 8);
-    unbroken = unbroken && good;
-    if (!good) continue;
-    transaction[word_at(frame, 0)] = at + frame_header_size;
-    if (word_at(frame, 4) == 0) continue;
-    for (const auto& [page, offset] : transaction) pages_[page] = offset;
-    transaction.clear();
-    if (!unbroken) fault_ = "the write-ahead log is broken before its end";
+    const bool same_log = std::equal(salts.begin(), salts.end(), frame.begin() + 8);
+    const bool good = same_log && here == before;
+    if (good) {
+      images[word_at(frame, 0)] = at + frame_header_size;
+    } else {
+      broken = true;
+      ends_since = 0;
+    }
+    // The mark of an end counts in a bad frame as well, but where a torn write can join it to the salts of another one.
+    const bool torn = !good && (at + 8) % sector_size == 0;
+    if (!same_log || torn || word_at(frame, 4) == 0) continue;
+    if (broken) ++ends;
+    ++ends_since;
+    if (ends >= ends_of_damage) fault_ = "the write-ahead log is broken before its end";
+    if (!good || ends_since < ends_of_damage) continue;
+    for (const auto& [page, offset] : images) pages_[page] = offset;
+    images.clear();
   }
   return {};
 }

@@ -2,6 +2,11 @@
 // it is found. So the loss of a page costs the records on it and no others, even if it is the root of the tree.
 //
 // Also finds damage in the write-ahead log that SQLite takes for its end, silently dropping the transactions behind it.
+// What a loss of power leaves is not taken for damage: of the transaction that was under way any part may be on disk,
+// also its end without its beginning. A transaction begins when the one before it is on disk, and nothing of an earlier
+// one lies behind it in the log (see empty_log in store_format.hpp). So it is damage when two transactions end behind a
+// break. When only one does, nobody can tell: damage in the very last transaction is not found, and SQLite drops that
+// transaction; nor is damage in the last frame of the one before it when that hides that the frame ends a transaction.
 //
 // Source of the layouts: "Database File Format" of SQLite, sections 1.6 (b-tree pages), 2.1 (records), 4 (the log).
 #pragma once
@@ -42,9 +47,9 @@ class LogFile {
  public:
   static Result<LogFile> read(const std::filesystem::path& file);
 
-  /// What is wrong, if anything is. A torn end is not: nobody was told that it is on disk.
+  /// What is wrong, if anything is. A last transaction that is not whole is not: nobody was told that it is on disk.
   [[nodiscard]] const std::optional<std::string>& fault() const noexcept { return fault_; }
-  /// Where in the log the newest good image of each page lies.
+  /// Where in the log the newest good image of each page lies; without those of a last transaction that is not whole.
   [[nodiscard]] const std::unordered_map<std::uint32_t, std::uint64_t>& pages() const noexcept { return pages_; }
   [[nodiscard]] const RandomReader& bytes() const noexcept { return bytes_; }
 

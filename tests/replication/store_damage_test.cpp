@@ -7,8 +7,10 @@
 #include <fcntl.h>
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 #include <random>
 #include <set>
 #include <sstream>
@@ -25,6 +27,8 @@ using namespace barrel_p2p::literals;
 
 constexpr int records = 300;
 
+/// Keys next to each other lie on pages far from each other.
+Term spread(int key) { return Term(std::to_string((key * 7919) % 100'003)); }
 Term value_for(int key) { return Term::binary(Bytes(40 + static_cast<std::size_t>((key * 37) % 200), 'v')); }
 
 /// A closed store with `records` entries in each of two maps, one that needs overflow pages, and a value.
@@ -305,6 +309,261 @@ TEST(StoreDamage, a_flipped_bit_in_the_log_is_noticed) {
       EXPECT_EQ(read_bytes(directory / "store.db.damaged-1-wal"), damaged);
     }
   }
+}
+
+// A loss of power: of the transaction that was under way any blocks may be on disk.
+
+constexpr std::size_t log_head = 32;
+constexpr std::size_t frame_head = 24;
+constexpr std::size_t frame_size = store::page_size + frame_head;
+
+std::size_t frames_of(ByteView log) { return (log.size() - log_head) / frame_size; }
+std::filesystem::path make_files(const Scratch& scratch, const std::string& name, ByteView database, ByteView log) {
+  auto directory = scratch / name;
+  std::filesystem::create_directories(directory);
+  write_bytes(directory / "store.db", database);
+  write_bytes(directory / "store.db-wal", log);
+  return directory;
+}
+WriteBatch batch_of(int first, int count) {
+  WriteBatch batch;
+  for (int key = first; key < first + count; ++key) batch.put("m", spread(key), entry_with(value_for(key)));
+  return batch;
+}
+/// All of the first `count` keys, and nothing wrong. Others may be there.
+void expect_all_of(const DurableStore& store, int count) {
+  EXPECT_FALSE(store.damage().has_value());
+  const auto values = values_of(store, "m");
+  for (int key = 0; key < count; ++key) {
+    const auto at = values.find(spread(key));
+    ASSERT_NE(at, values.end()) << key << " was acknowledged";
+    EXPECT_EQ(at->second, value_for(key));
+  }
+}
+
+struct CutOff {
+  LogCopy files;
+  std::size_t acknowledged = 0;  ///< Frames before the last transaction.
+};
+
+/// Single puts, at least `puts` and until `enough` says so of the frames in the log, and then thirty at once.
+CutOff copy_with_a_large_end(const Scratch& scratch, int& puts, const std::function<bool(std::size_t)>& enough = {}) {
+  const auto store = open_store(scratch / "good");
+  const auto log = scratch / "good/store.db-wal";
+  CutOff made;
+  for (int key = 0; key < puts; ++key) {
+    EXPECT_TRUE(write_now(*store, batch_of(key, 1)).has_value());
+    made.acknowledged = (std::filesystem::file_size(log) - log_head) / frame_size;
+    if (key + 1 == puts && enough && !enough(made.acknowledged)) ++puts;
+  }
+  EXPECT_TRUE(write_now(*store, batch_of(puts, 30)).has_value());
+  made.files = {read_bytes(scratch / "good/store.db"), read_bytes(log)};
+  EXPECT_GT(frames_of(made.files.log), made.acknowledged + 6);
+  return made;
+}
+std::ptrdiff_t place_of(std::size_t frame) { return static_cast<std::ptrdiff_t>(log_head + (frame * frame_size)); }
+
+TEST(StoreDamage, a_last_transaction_of_which_the_disk_has_not_all_is_no_damage) {
+  const Scratch scratch;
+  int puts = 150;
+  auto [copy, acknowledged] = copy_with_a_large_end(scratch, puts);
+  const auto frames = frames_of(copy.log);
+  const auto zero = [](Bytes& log, std::size_t frame, std::size_t from, std::size_t to) {
+    const auto at = log.begin() + place_of(frame);
+    std::fill(at + static_cast<std::ptrdiff_t>(from), at + static_cast<std::ptrdiff_t>(to), std::uint8_t{0});
+  };
+  struct Range {
+    const char* name;
+    std::size_t from;
+    std::size_t to;
+  };
+  for (const auto& [name, from, to] :
+       {Range{"all of it", 0, frame_size}, Range{"its head", 0, frame_head}, Range{"the salts", 8, frame_head},
+        Range{"the page", frame_head, frame_size}, Range{"the end of it", frame_size / 2, frame_size}}) {
+    for (std::size_t frame = acknowledged; frame < frames; ++frame) {
+      SCOPED_TRACE(std::string(name) + " of frame " + std::to_string(frame - acknowledged));
+      Bytes log = copy.log;
+      zero(log, frame, from, to);
+      const auto directory = make_files(scratch, "cut", copy.database, log);
+      EXPECT_TRUE(try_read(directory).has_value());
+      const auto store = open_store(directory);
+      expect_all_of(*store, puts);
+      EXPECT_EQ(values_of(*store, "m").size(), static_cast<std::size_t>(puts));
+    }
+  }
+}
+
+TEST(StoreDamage, a_frame_head_that_a_loss_of_power_joined_from_two_ends_no_transaction) {
+  const Scratch scratch;
+  int puts = 60;
+  // In frame 41 of 64 the number and the mark of the end are the last of a sector, and the salts are in the next one.
+  auto [copy, acknowledged] =
+      copy_with_a_large_end(scratch, puts, [](std::size_t frames) { return frames % 64 > 35 && frames % 64 < 41; });
+  const auto frame = acknowledged - (acknowledged % 64) + 41;
+  ASSERT_EQ((static_cast<std::size_t>(place_of(frame)) + 8) % 512, 0U);
+  copy.log[static_cast<std::size_t>(place_of(frame)) + 7] = 9;
+  const auto store = open_store(make_files(scratch, "s", copy.database, copy.log));
+  expect_all_of(*store, puts);
+  EXPECT_EQ(values_of(*store, "m").size(), static_cast<std::size_t>(puts));
+}
+
+TEST(StoreDamage, a_flipped_bit_in_the_end_of_the_last_but_one_transaction_is_noticed) {
+  const Scratch scratch;
+  int puts = 60;
+  const auto [copy, acknowledged] =
+      copy_with_a_large_end(scratch, puts, [](std::size_t frames) { return frames % 64 != 42; });
+  for (const std::size_t byte : {std::size_t{2}, std::size_t{18}, frame_head, frame_size / 2, frame_size - 1}) {
+    Bytes log = copy.log;
+    log[static_cast<std::size_t>(place_of(acknowledged - 1)) + byte] ^= 4U;
+    const auto store = open_store(make_files(scratch, std::to_string(byte), copy.database, log));
+    ASSERT_TRUE(store->damage().has_value()) << byte;
+    EXPECT_NE(store->damage()->cause.find("broken before its end"), std::string::npos) << store->damage()->cause;
+  }
+}
+
+TEST(StoreDamage, a_salvage_takes_nothing_of_a_last_transaction_that_is_not_whole) {
+  const Scratch scratch;
+  int puts = 150;
+  auto [copy, acknowledged] = copy_with_a_large_end(scratch, puts);
+  // Damage far before it, of which later frames have everything.
+  copy.log[static_cast<std::size_t>(place_of(20)) + 1000] ^= 1U;
+  for (std::size_t frame = acknowledged; frame + 1 < frames_of(copy.log); ++frame) {
+    Bytes log = copy.log;
+    std::fill_n(log.begin() + place_of(frame), frame_size, std::uint8_t{0});
+    const auto store = open_store(make_files(scratch, std::to_string(frame), copy.database, log));
+    ASSERT_TRUE(store->damage().has_value());
+    const auto values = values_of(*store, "m");
+    for (int key = 0; key < puts; ++key) EXPECT_TRUE(values.contains(spread(key))) << frame << ": " << key;
+  }
+}
+
+LogCopy copy_with_puts(const Scratch& scratch, int puts) {
+  const auto store = open_store(scratch / "good");
+  for (int key = 0; key < puts; ++key) EXPECT_TRUE(write_now(*store, batch_of(key, 1)).has_value());
+  return {read_bytes(scratch / "good/store.db"), read_bytes(scratch / "good/store.db-wal")};
+}
+
+/// Puts of one transaction, behind the log that is there and as SQLite does it: what was left behind its end stays.
+void put_behind(const std::filesystem::path& directory, int first, int count) {
+  auto database = sqlite::Database::open(directory / "store.db");
+  ASSERT_TRUE(database && store::configure(*database) && store::configure_log(*database));
+  const auto contents = store::inspect(*database);
+  ASSERT_TRUE(contents.has_value());
+  auto table = store::RecordTable::open(*database);
+  ASSERT_TRUE(table && database->execute("BEGIN IMMEDIATE"));
+  const auto found = contents->totals.find("m");
+  auto totals = found == contents->totals.end() ? store::Totals{} : found->second;
+  for (int key = first; key < first + count; ++key) {
+    const auto name = encode_term(spread(key));
+    const auto entry = encode_term(to_term(entry_with(value_for(key))));
+    ASSERT_TRUE(table->put({"m", name, entry, contents->sequence + 1}, totals).has_value());
+  }
+  ASSERT_TRUE(table->put_totals("m", totals, contents->sequence + 1) && database->execute("COMMIT"));
+}
+
+TEST(StoreDamage, frames_of_a_transaction_that_failed_behind_the_end_are_no_damage) {
+  const Scratch scratch;
+  constexpr int puts = 150;
+  const auto base = copy_with_puts(scratch, puts);
+  const auto failed = make_files(scratch, "failed", base.database, base.log);
+  put_behind(failed, puts + 100, 40);
+  const auto failed_log = read_bytes(failed / "store.db-wal");
+  for (const int count : {1, 4}) {
+    const auto written = make_files(scratch, "written" + std::to_string(count), base.database, base.log);
+    for (int key = puts; key < puts + count; ++key) put_behind(written, key, 1);
+    Bytes log = read_bytes(written / "store.db-wal");
+    ASSERT_GT(failed_log.size(), log.size());
+    ASSERT_TRUE(std::equal(log.begin(), log.begin() + log_head, failed_log.begin())) << "one log, and its salts";
+    log.insert(log.end(), failed_log.begin() + static_cast<std::ptrdiff_t>(log.size()), failed_log.end());
+    const auto directory = make_files(scratch, "both" + std::to_string(count), base.database, log);
+    EXPECT_TRUE(try_read(directory).has_value());
+    const auto store = open_store(directory);
+    expect_all_of(*store, puts + count);
+    EXPECT_EQ(values_of(*store, "m").size(), static_cast<std::size_t>(puts + count));
+  }
+}
+
+/// While it exists, an fsync of a write-ahead log fails when it is told to.
+class FailingSync {
+ public:
+  FailingSync() {
+    original = sqlite3_vfs_find(nullptr);
+    vfs_ = *original;
+    vfs_.zName = "failing-sync";
+    vfs_.xOpen = open;
+    EXPECT_EQ(sqlite3_vfs_register(&vfs_, 1), SQLITE_OK);
+  }
+  ~FailingSync() {
+    failing = false;
+    sqlite3_vfs_register(original, 1);
+    sqlite3_vfs_unregister(&vfs_);
+  }
+  FailingSync(const FailingSync&) = delete;
+  FailingSync& operator=(const FailingSync&) = delete;
+  static void fail(bool on) { failing = on; }
+
+ private:
+  static int open(sqlite3_vfs* /*vfs*/, sqlite3_filename name, sqlite3_file* file, int flags, int* out) {
+    const int code = original->xOpen(original, name, file, flags, out);
+    if (code != SQLITE_OK || (flags & SQLITE_OPEN_WAL) == 0) return code;
+    methods = *file->pMethods;
+    sync = methods.xSync;
+    methods.xSync = [](sqlite3_file* log, int how) { return failing ? SQLITE_IOERR_FSYNC : sync(log, how); };
+    file->pMethods = &methods;
+    return code;
+  }
+  static inline sqlite3_vfs* original = nullptr;
+  static inline sqlite3_io_methods methods{};
+  static inline int (*sync)(sqlite3_file*, int) = nullptr;
+  static inline std::atomic<bool> failing = false;
+  sqlite3_vfs vfs_{};
+};
+
+TEST(StoreDamage, what_failed_transactions_left_in_the_log_is_gone_before_the_next_one) {
+  const Scratch scratch;
+  const FailingSync syncs;
+  constexpr int puts = 150;
+  const auto store = open_store(scratch / "s");
+  for (int key = 0; key < puts; ++key) ASSERT_TRUE(write_now(*store, batch_of(key, 1)).has_value());
+  FailingSync::fail(true);
+  EXPECT_EQ(write_now(*store, batch_of(puts + 100, 60)).error(), Errc::io_error);
+  const auto left = read_bytes(scratch / "s/store.db-wal");
+  EXPECT_EQ(write_now(*store, batch_of(puts + 200, 30)).error(), Errc::io_error);
+  EXPECT_EQ(read_bytes(scratch / "s/store.db-wal"), left) << "one behind the other";
+  FailingSync::fail(false);
+  for (int key = puts; key < puts + 3; ++key) ASSERT_TRUE(write_now(*store, batch_of(key, 1)).has_value());
+  const auto log = read_bytes(scratch / "s/store.db-wal");
+  EXPECT_LT(log.size(), left.size());
+  EXPECT_FALSE(std::equal(log.begin() + 16, log.begin() + 24, left.begin() + 16)) << "the salts are other ones";
+  // Killed now.
+  const auto killed = open_store(make_files(scratch, "killed", read_bytes(scratch / "s/store.db"), log));
+  expect_all_of(*killed, puts + 3);
+  EXPECT_EQ(values_of(*killed, "m").size(), puts + 3U);
+}
+
+TEST(StoreDamage, what_a_killed_process_left_in_the_log_is_gone_before_the_next_transaction) {
+  const Scratch scratch;
+  constexpr int puts = 150;
+  const auto base = copy_with_puts(scratch, puts);
+  const auto directory = make_files(scratch, "s", base.database, base.log);
+  put_behind(directory, puts + 100, 40);
+  Bytes log = read_bytes(directory / "store.db-wal");
+  // The power went before the first frame of it was on disk.
+  std::fill_n(log.begin() + static_cast<std::ptrdiff_t>(base.log.size()), frame_size, std::uint8_t{0});
+  write_bytes(directory / "store.db-wal", log);
+  const auto store = open_store(directory);
+  expect_all_of(*store, puts);
+  ASSERT_TRUE(write_now(*store, batch_of(puts, 1)).has_value());
+  const auto acknowledged = read_bytes(directory / "store.db-wal").size();
+  EXPECT_LT(acknowledged, base.log.size());
+  ASSERT_TRUE(write_now(*store, batch_of(puts + 1, 8)).has_value());
+  // And it goes again, in the same way.
+  log = read_bytes(directory / "store.db-wal");
+  ASSERT_GT(log.size(), acknowledged + frame_size);
+  std::fill_n(log.begin() + static_cast<std::ptrdiff_t>(acknowledged), frame_size, std::uint8_t{0});
+  const auto again = open_store(make_files(scratch, "again", read_bytes(directory / "store.db"), log));
+  expect_all_of(*again, puts + 1);
+  EXPECT_EQ(values_of(*again, "m").size(), puts + 1U);
 }
 
 /// Adds a frame to a log of this machine's byte order: a page of zeros that ends a transaction.
