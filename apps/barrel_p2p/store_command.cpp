@@ -21,6 +21,7 @@
 #include "hex.hpp"
 #include "json.hpp"
 #include "replication/store.hpp"
+#include "services/services.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -124,8 +125,10 @@ class Store {
     const auto& given = command_.directory;
     const bool of_node =
         !std::filesystem::exists(given / "store.db") && std::filesystem::exists(given / "store/store.db");
-    auto store = DurableStore::open(
-        {.directory = of_node ? given / "store" : given, .access = replication::StoreConfig::Access::read_only});
+    // The mark of the clock may have risen in a file of its own alone, when the disk was full.
+    auto store = DurableStore::open({.directory = of_node ? given / "store" : given,
+                                     .access = replication::StoreConfig::Access::read_only,
+                                     .mark = std::string(services::clock_mark_name)});
     if (store || store.error() != Errc::not_found) return store;
     return fail(Errc::not_found, store.error().context() +
                                      ", nor in its directory store: give a data directory, or a directory with a "

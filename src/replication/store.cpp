@@ -114,6 +114,8 @@ Result<std::unique_ptr<DurableStore>> DurableStore::open(StoreConfig config) {
   // start.
   auto mark = config.mark.empty() ? Result<store::MarkFile>(store::MarkFile())
                                   : store::MarkFile::open(directory.mark(), writable);
+  // Who only reads must not take an older value for the last one.
+  if (!mark && !writable && mark.error() != Errc::not_found) return std::unexpected(mark.error());
   std::unique_ptr<DurableStore> durable(
       new DurableStore(std::move(config), std::move(*lock), std::move(opened->database), std::move(*table),
                        std::move(opened->contents), mark ? std::move(*mark) : store::MarkFile()));
@@ -362,6 +364,7 @@ Result<std::uint64_t> DurableStore::load(std::string_view collection,
 }
 
 Result<std::uint64_t> DurableStore::load_values(const std::function<void(std::string_view, Term&&)>& visit) const {
+  std::optional<Term> mark = mark_in_file();
   const std::lock_guard lock(database_mutex_);
   std::uint64_t count = 0;
   Result<void> understood;
@@ -372,13 +375,28 @@ Result<std::uint64_t> DurableStore::load_values(const std::function<void(std::st
       understood = fail(Errc::corrupt, "a named value is no term");
       return false;
     }
+    if (mark && *name->term.as_text() == config_.mark) {
+      if (*mark->as_int64() > value->term.as_int64().value_or(0)) value->term = std::move(*mark);
+      mark.reset();
+    }
     visit(*name->term.as_text(), std::move(value->term));
     ++count;
     return true;
   });
   if (!visited) return std::unexpected(visited.error());
   if (!understood) return std::unexpected(understood.error());
+  if (mark) {
+    visit(config_.mark, std::move(*mark));
+    ++count;
+  }
   return count;
+}
+
+/// The value that is written when there is no room, as its file has it.
+std::optional<Term> DurableStore::mark_in_file() const {
+  const std::lock_guard lock(mark_mutex_);
+  const auto number = mark_.number();
+  return number > 0 ? std::optional<Term>(number) : std::nullopt;
 }
 
 Result<Term> DurableStore::value(std::string_view name) const {
@@ -387,11 +405,6 @@ Result<Term> DurableStore::value(std::string_view name) const {
     if (other == name) found = std::move(value);
   });
   if (!loaded) return std::unexpected(loaded.error());
-  if (name == config_.mark) {
-    const std::lock_guard lock(mark_mutex_);
-    const auto number = mark_.number();
-    if (number > (found ? found->as_int64().value_or(0) : 0)) return Term(number);
-  }
   if (!found) return fail(Errc::not_found, "the store holds no value " + std::string(name));
   return std::move(*found);
 }

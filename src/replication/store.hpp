@@ -91,7 +91,8 @@ struct StoreConfig {
   Access access = Access::read_write;
   std::size_t queue_bytes_max = 64UL * 1024 * 1024;  ///< Of batches that are not on disk yet: a second of a slow disk.
   /// Name of a value that is a number above 0 and only rises: it has its room from the start, so that a batch with it
-  /// alone succeeds when the disk is full, and is taken when the queue is. Empty: none is.
+  /// alone succeeds when the disk is full, and is taken when the queue is. Read only, the greatest one counts all the
+  /// same, and no room is taken. Empty: none is.
   std::string mark{};
 };
 
@@ -180,6 +181,7 @@ class DurableStore {
                store::Contents contents, store::MarkFile mark);
   void run();
   [[nodiscard]] const WriteBatch::Change* mark_in(const WriteBatch& batch) const;
+  [[nodiscard]] std::optional<Term> mark_in_file() const;
   [[nodiscard]] bool is_only_mark(const WriteBatch& batch) const;
   bool write_mark(const std::vector<Queued>& group);
   Result<void> commit(const std::vector<Queued>& group);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "command_line.hpp"
+#include "replication/store_mark.hpp"
 #include "replication/store_support.hpp"
 
 namespace barrel_p2p::command {
@@ -115,6 +116,52 @@ TEST(StoreCommand, import_reads_back_exactly_what_export_wrote) {
   EXPECT_EQ(imported.output, "imported 4 records\n");
   EXPECT_EQ(run(StoreOperation::export_records, scratch / "t").output, exported.output);
   EXPECT_EQ(run(StoreOperation::dump, scratch / "t").output, run(StoreOperation::dump, scratch / "s").output);
+}
+
+TEST(StoreCommand, export_and_dump_give_a_mark_that_the_database_had_no_room_for) {
+  for (const bool in_database : {false, true}) {
+    const Scratch scratch;
+    make_store(scratch / "s");
+    if (in_database) {
+      const auto store = replication::open_store(scratch / "s");
+      replication::WriteBatch batch;
+      batch.set("clock", 1000);
+      ASSERT_TRUE(replication::write_now(*store, std::move(batch)).has_value());
+    }
+    {
+      // As a full disk leaves it.
+      auto mark = replication::store::MarkFile::open(scratch / "s/store.mark", true);
+      ASSERT_TRUE(mark.has_value());
+      ASSERT_TRUE(mark->write(2000).has_value());
+    }
+    const auto dumped = run(StoreOperation::dump, scratch / "s").output;
+    EXPECT_NE(dumped.find("{value,<<\"clock\">>,2000}.\n"), std::string::npos) << dumped;
+    EXPECT_EQ(dumped.find("1000"), std::string::npos) << dumped;
+    const auto exported = run(StoreOperation::export_records, scratch / "s");
+    ASSERT_EQ(exported.status, exit_ok) << exported.errors;
+    const auto imported = run(StoreOperation::import_records, scratch / "t", exported.output);
+    EXPECT_EQ(imported.status, exit_ok) << imported.errors;
+    EXPECT_EQ(replication::open_store(scratch / "t")->value("clock").value(), Term(2000));
+  }
+}
+
+TEST(StoreCommand, reading_makes_no_file_for_a_mark) {
+  const Scratch scratch;
+  make_store(scratch / "s");
+  const auto before = replication::names_in(scratch / "s");
+  for (const auto operation : {StoreOperation::verify, StoreOperation::dump, StoreOperation::export_records}) {
+    EXPECT_EQ(run(operation, scratch / "s").status, exit_ok);
+  }
+  EXPECT_EQ(replication::names_in(scratch / "s"), before);
+}
+
+TEST(StoreCommand, a_mark_that_cannot_be_read_is_not_left_out) {
+  const Scratch scratch;
+  make_store(scratch / "s");
+  std::filesystem::create_directory(scratch / "s/store.mark");
+  const auto outcome = run(StoreOperation::export_records, scratch / "s");
+  EXPECT_EQ(outcome.status, exit_failed);
+  EXPECT_NE(outcome.errors.find("store.mark"), std::string::npos) << outcome.errors;
 }
 
 TEST(StoreCommand, import_refuses_a_store_that_holds_something) {

@@ -85,6 +85,18 @@ Result<void> set_mark(DurableStore& store, std::int64_t number) {
   return write_now(store, std::move(batch));
 }
 
+/// The one value of this name that `load_values` gives; 0: none, or several.
+Term clock_among_values(const DurableStore& store) {
+  std::vector<Term> found;
+  std::uint64_t count = 0;
+  const auto loaded = store.load_values([&](std::string_view name, Term&& value) {
+    if (name == "clock") found.push_back(std::move(value));
+    ++count;
+  });
+  EXPECT_EQ(loaded.value(), count);
+  return found.size() == 1 ? found.front() : Term(0);
+}
+
 /// Files of this process do not grow beyond 64 KiB: as if the disk were full for what is larger.
 class NoRoom {
  public:
@@ -121,6 +133,14 @@ TEST(StoreMark, is_written_when_there_is_no_room_for_anything_else) {
     more.set("clock", 3000);
     more.set("other", Term::binary(Bytes(100'000, 1)));
     EXPECT_FALSE(write_now(**store, std::move(more)).has_value()) << "with something else in its batch";
+    EXPECT_EQ(clock_among_values(**store), Term(3000));
+  }
+  {
+    auto reader =
+        DurableStore::open({.directory = scratch / "s", .access = StoreConfig::Access::read_only, .mark = "clock"});
+    ASSERT_TRUE(reader.has_value()) << reader.error().message();
+    EXPECT_EQ(clock_among_values(**reader), Term(3000));
+    EXPECT_EQ((*reader)->value("clock").value(), Term(3000));
   }
   auto store = open_marked(scratch / "s");
   ASSERT_TRUE(store.has_value()) << store.error().message();
