@@ -1,5 +1,6 @@
 // Files from other nodes: which paths are taken, what the two ends say, and what a receiver does with senders that do
 // not keep to it. tests/cluster/cp_test.cpp has the command.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <sys/mount.h>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "distribution/auth/ed25519.hpp"
+#include "node/files/incoming_file.hpp"
 #include "node/files/messages.hpp"
 #include "node/files/path_rules.hpp"
 #include "node/files/receiver.hpp"
@@ -330,6 +332,25 @@ TEST_F(ReceivedFiles, go_into_a_directory_under_their_own_name) {
   EXPECT_EQ(word(send(made, "")), "done out/name");
   made.flags = flag_exact;
   EXPECT_EQ(word(send(made, "")), "done out");
+}
+
+TEST(ReceivedDirectory, that_is_not_on_the_disk_is_no_success) {
+  const test::ScratchDirectory scratch;
+  Offer offer;
+  offer.kind = Kind::directory;
+  offer.mode = 0700;
+  const auto target_in = [&](int flags) {
+    return Target{Descriptor(::open(scratch.path().c_str(), flags | O_DIRECTORY | O_CLOEXEC)), "made", "in/made"};
+  };
+  // What is opened with O_PATH has directories made in it, and no fsync.
+  for (const char* attempt : {"new", "there from the attempt before"}) {
+    const auto made = ReceiveDirectory::make_directory(target_in(O_PATH), offer);
+    EXPECT_TRUE(fs::is_directory(scratch / "made"));
+    ASSERT_FALSE(made.has_value()) << attempt;
+    EXPECT_EQ(made.error().code, RefusalCode::io);
+    EXPECT_NE(made.error().text.find("in/made: "), std::string::npos) << made.error().text;
+  }
+  EXPECT_TRUE(ReceiveDirectory::make_directory(target_in(O_RDONLY), offer).has_value());
 }
 
 TEST_F(ReceivedFiles, never_leave_their_directory) {

@@ -146,8 +146,12 @@ Taken<Target> ReceiveDirectory::resolve(const Offer& offer) const {
 Taken<void> ReceiveDirectory::make_directory(const Target& target, const Offer& offer) {
   // Its owner must be able to put files into it.
   const mode_t mode = (offer.mode & 0755U) | S_IRWXU;
-  if (::mkdirat(target.directory.get(), target.name.c_str(), mode) == 0 || errno == EEXIST) return {};
-  return failed(target.path, errno);
+  if (::mkdirat(target.directory.get(), target.name.c_str(), mode) != 0 && errno != EEXIST) {
+    return failed(target.path, errno);
+  }
+  // Also one that is there: an earlier attempt may have ended before it was on the disk.
+  if (::fsync(target.directory.get()) != 0) return failed(target.path, errno);
+  return {};
 }
 
 std::uint64_t ReceiveDirectory::room(std::uint64_t left_free) const {

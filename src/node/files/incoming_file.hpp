@@ -42,7 +42,8 @@ class ReceiveDirectory {
 
   /// Finds the place of what is offered. Refuses with `path` and `exists`.
   [[nodiscard]] Taken<Target> resolve(const Offer& offer) const;
-  /// Makes the directory that is offered, unless it is there.
+  /// Makes the directory that is offered, unless it is there; it is on the disk when this returns. Refuses with
+  /// `no_room` and `io`.
   [[nodiscard]] static Taken<void> make_directory(const Target& target, const Offer& offer);
   /// Bytes that may be written until `left_free` are left. Not a promise: others write too.
   [[nodiscard]] std::uint64_t room(std::uint64_t left_free) const;
