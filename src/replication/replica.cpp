@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <tuple>
@@ -21,9 +22,15 @@ constexpr int futile_pause_periods = 10;
 /// How soon a round follows a suspicion, so that many of them end in one.
 constexpr Milliseconds suspicion_delay{1000};
 
+/// How long at most an exchange is not begun anew while another one has no answer.
+constexpr Milliseconds answer_wait{10'000};
+
 constexpr Milliseconds confirm_pause_max{1000};
 /// Entries of one `confirm`. We ask for one at a time.
 constexpr std::size_t confirmed_entries_max = 64;
+
+/// A key and its entry have more bytes: the shortest one is a tombstone.
+constexpr std::size_t entry_bytes_min = 30;
 
 Term prefix_term(const Prefix& prefix) { return Term::tuple({prefix.bits, prefix.depth}); }
 
@@ -92,6 +99,7 @@ void Replica::peer_up(const Atom& node, MonotonicTime now) {
   if (peer == nullptr) peer = &peers_.emplace_back(Peer{.node = node});
   greet(*peer, now);
   peer->futile_rounds = 0;
+  peer->in_vain = false;
 }
 
 void Replica::greet(Peer& peer, MonotonicTime now) {
@@ -196,6 +204,8 @@ void Replica::exchange(Peer& peer, MonotonicTime now, ReplicaEffects& out) {
   }
   // A round that changed nothing although the digests differed will not do better when it is repeated.
   if (std::exchange(peer.changed, false)) peer.futile_rounds = 0;
+  peer.cut = false;
+  peer.answer_until = now + answer_wait;
   send_digests(peer.node, {{Prefix{}, state_.digests()->summary()}}, out);
 }
 
@@ -213,37 +223,49 @@ void Replica::push_snapshot(const Atom& to, MonotonicTime now, ReplicaEffects& o
   send(to, Term::tuple({Atom("full_sync"), config_.own, std::move(*snapshot)}), out);
 }
 
-void Replica::on_digests(Peer& peer, const std::vector<Range>& theirs, MonotonicTime now, ReplicaEffects& out) {
+void Replica::on_digests(Peer& peer, std::vector<Range> theirs, MonotonicTime now, ReplicaEffects& out) {
   const DigestTree* tree = state_.digests();
   if (tree == nullptr) return push_snapshot(peer.node, now, out);
+  if (theirs.empty() || theirs.front().prefix.depth == 1) peer.answer_until = now;  // it is about our root
+  if (peer.in_vain) random_.shuffle(theirs);
   std::vector<Prefix> small;
   std::vector<Range> divided;
+  Parcel parcel;
   bool equal = true;
   for (const auto& range : theirs) {
     const auto ours = tree->summary(range.prefix);
     if (ours == range.summary) continue;
     equal = false;
-    const bool is_small = std::min(ours.count, range.summary.count) == 0 ||
-                          ours.count + range.summary.count <= config_.small_range ||
-                          range.prefix.depth == Prefix::depth_max;
-    if (is_small) {
+    // What the peer answers is only in the order of the ranges: in vain we ask for single entries.
+    const bool is_small = peer.in_vain ? range.summary.count <= 1
+                                       : std::min(ours.count, range.summary.count) == 0 ||
+                                             ours.count + range.summary.count <= config_.small_range;
+    const bool is_last = range.prefix.depth == Prefix::depth_max || std::max(ours.count, range.summary.count) <= 1;
+    if (is_last) {
+      small.push_back(range.prefix);
+      add_until_full(range.prefix, nullptr, parcel);
+    } else if (is_small && add_if_all_fit(range.prefix, ours.count, parcel)) {
       small.push_back(range.prefix);
     } else if (divided.size() + Prefix::fan_out <= config_.digests_max) {
       for (unsigned index = 0; index < Prefix::fan_out; ++index) {
         const Prefix child = range.prefix.child(index);
         divided.push_back({child, tree->summary(child)});
       }
+    } else {
+      parcel.more = true;
     }
   }
+  if (parcel.more) peer.cut = true;
   const bool is_root = theirs.size() == 1 && theirs.front().prefix.depth == 0;
   if (theirs.empty() || (equal && is_root)) {
     ++counters_.equal;
     peer.equal_at = now;
     peer.futile_rounds = 0;
+    peer.in_vain = false;
     // Strangers remember nothing of it, and a node that left is silent.
     if (is_root && find(peer.node) != nullptr) send_digests(peer.node, {}, out);
   }
-  if (!small.empty()) send_entries(peer.node, small, true, nullptr, out);
+  if (!small.empty()) send_entries(peer.node, small, std::move(parcel), out);
   if (!divided.empty()) send_digests(peer.node, divided, out);
 }
 
@@ -257,15 +279,19 @@ void Replica::on_entries(Peer& peer, const Term& message, MonotonicTime now, Rep
   counters_.entries_received += message[3].pairs().size();
   const bool changed = state_.merge(peer.node, message[3]);
   if (changed) note_news(peer, now);
+  if (*more) peer.cut = true;
   std::vector<Prefix> wanted;
   for (const auto& item : first_of(message[2], config_.digests_max)) {
     const auto prefix = item.is_tuple(2) ? prefix_of(item[0], item[1]) : std::nullopt;
     if (prefix) wanted.push_back(*prefix);
   }
   wanted = apart(std::move(wanted), std::identity());
-  const Term& theirs = message[3];
-  if (!wanted.empty()) send_entries(peer.node, wanted, false, &theirs, out);
-  if (*more && changed) exchange(peer, now, out);
+  if (!wanted.empty() && wanted.front().depth == 0) peer.answer_until = now;
+  Parcel parcel;
+  for (const auto& prefix : wanted) add_until_full(prefix, &message[3], parcel);
+  if (!parcel.entries.empty()) send_entries(peer.node, {}, std::move(parcel), out);
+  // One exchange at a time: several would bring the same.
+  if (peer.cut && changed && peer.answer_until <= now) exchange(peer, now, out);
 }
 
 /// Something came from the peer that this node did not know. The others may not know it either: a change is broadcast
@@ -277,34 +303,65 @@ void Replica::note_news(Peer& from, MonotonicTime now) {
   }
 }
 
-/// Our entries below the prefixes, until the message is full. With `known`, what the peer has already in that form is
-/// left out.
-void Replica::send_entries(const Atom& to, const std::vector<Prefix>& prefixes, bool want, const Term* known,
-                           ReplicaEffects& out) {
-  std::vector<TermPair> entries;
-  std::size_t bytes = 0;
-  bool more = false;
-  const auto collect = [&](const Term& key) {
-    if (bytes >= config_.entries_bytes_max) {
-      more = true;
+/// Our entries below the prefix, until the message is full: one more passes, however large. With `known`, what the peer
+/// has already in that form is left out.
+void Replica::add_until_full(const Prefix& prefix, const Term* known, Parcel& parcel) {
+  const DigestTree& tree = *state_.digests();
+  const auto add = [&](const Term& key) {
+    if (parcel.bytes >= config_.entries_bytes_max) {
+      parcel.more = true;
       return false;
     }
     const Term* theirs = known != nullptr ? known->find(key) : nullptr;
-    if (theirs != nullptr && state_.has(key, *theirs)) return true;
-    Term entry = state_.entry(key);
-    bytes += encoded_size(key, false) + encoded_size(entry, false);
-    entries.emplace_back(key, std::move(entry));
+    if (theirs == nullptr || !state_.has(key, *theirs)) add_entry(key, parcel);
     return true;
   };
-  for (const auto& prefix : prefixes) {
-    if (!state_.digests()->visit(prefix, collect)) break;
+  // What has one and the same hash cannot be divided: it begins with another key each time.
+  std::uint64_t start = 0;
+  if (prefix.depth == Prefix::depth_max) {
+    const auto count = std::min<std::uint64_t>(tree.summary(prefix).count, std::numeric_limits<std::uint32_t>::max());
+    if (count > 1) start = random_.below(count);
   }
-  if (!want && entries.empty()) return;
-  std::vector<Term> wanted;
-  if (want) std::ranges::transform(prefixes, std::back_inserter(wanted), prefix_term);
-  counters_.entries_sent += entries.size();
+  std::uint64_t place = 0;
+  const bool has_room = tree.visit(prefix, [&](const Term& key) { return place++ < start || add(key); });
+  place = 0;
+  if (has_room && start > 0) tree.visit(prefix, [&](const Term& key) { return place++ < start && add(key); });
+}
+
+/// All of our entries below the prefix, so many, if the message has room for them: else none.
+bool Replica::add_if_all_fit(const Prefix& prefix, std::uint64_t count, Parcel& parcel) const {
+  if (count == 0) return true;
+  const std::size_t bytes_max = config_.entries_bytes_max;
+  const std::size_t room = bytes_max - std::min(bytes_max, parcel.bytes);
+  // To look costs as much as to send: for what does not fit we look once more as far as the message is long.
+  if (count > room / entry_bytes_min || parcel.bytes_left_out >= bytes_max) return false;
+  const std::size_t bytes_before = parcel.bytes;
+  const auto entries_before = static_cast<std::ptrdiff_t>(parcel.entries.size());
+  const bool fit = state_.digests()->visit(prefix, [&](const Term& key) {
+    add_entry(key, parcel);
+    return parcel.bytes <= bytes_max;
+  });
+  if (fit) return true;
+  parcel.bytes_left_out += parcel.bytes - bytes_before;
+  parcel.bytes = bytes_before;
+  parcel.entries.erase(parcel.entries.begin() + entries_before, parcel.entries.end());
+  return false;
+}
+
+void Replica::add_entry(const Term& key, Parcel& parcel) const {
+  Term entry = state_.entry(key);
+  parcel.bytes += encoded_size(key, false) + encoded_size(entry, false);
+  parcel.entries.emplace_back(key, std::move(entry));
+}
+
+void Replica::send_entries(const Atom& to, const std::vector<Prefix>& wanted, Parcel parcel, ReplicaEffects& out) {
+  std::vector<Term> items;
+  items.reserve(wanted.size());
+  std::ranges::transform(wanted, std::back_inserter(items), prefix_term);
+  counters_.entries_sent += parcel.entries.size();
   send(to,
-       Term::tuple({Atom("entries"), config_.own, Term::list(std::move(wanted)), Term::map(std::move(entries)), more}),
+       Term::tuple({Atom("entries"), config_.own, Term::list(std::move(items)), Term::map(std::move(parcel.entries)),
+                    parcel.more}),
        out);
 }
 
@@ -452,6 +509,7 @@ void Replica::tick(MonotonicTime now, ReplicaEffects& out) {
     return;
   }
   if (peer.not_before > now) return;
+  if (peer.cut && !peer.changed) peer.in_vain = true;
   if (!peer.changed && ++peer.futile_rounds > config_.futile_rounds_max) {
     ++counters_.futile;
     peer.futile_rounds = 0;

@@ -11,8 +11,17 @@
 //
 // Between C++ nodes digests are compared first, from the root of the digest tree downwards, and only entries below
 // prefixes that differ are sent: the receiver of `entries` merges them, answers with what it has more or newer below
-// the listed prefixes, and, if `More` is true, begins again at the root. `digests` of nothing says that the roots are
-// equal. What was news to a node it compares with its other neighbours soon. Nothing is remembered between messages.
+// the listed prefixes, and, if `More` is true and it was changed, begins again at the root. `digests` of nothing says
+// that the roots are equal. What was news to a node it compares with its other neighbours soon. Between messages little
+// is remembered, and nothing that has to be right.
+//
+// A message of entries has about `entries_bytes_max`, and one of digests has `digests_max`. Below a prefix whose
+// entries have no room digests are compared further; what is left out after all is found from the root again, once
+// something changed. Only the answer to `entries` may end in the middle of a prefix: it leaves out what its receiver
+// has. So each message brings what the one before did not, but to a node that refuses what comes first: when a round
+// was cut and changed nothing, the node takes ranges in random order, and asks for single entries, until both are found
+// equal.
+//
 // Erlang nodes get and are asked for whole snapshots. Digests go the other way round for states without a digest tree:
 // whole snapshots too.
 //
@@ -163,11 +172,21 @@ class Replica {
     std::optional<MonotonicTime> equal_at{};
     MonotonicTime not_before{};  ///< No round of ours with this peer.
     std::uint32_t futile_rounds = 0;
-    bool changed = false;  ///< By what came from it since the last round began.
+    bool changed = false;          ///< By what came from it since our root was last sent.
+    bool cut = false;              ///< Not all that differs was sent or compared since then.
+    MonotonicTime answer_until{};  ///< What answers our root is awaited until then.
+    bool in_vain = false;          ///< What was cut changed nothing: ranges in random order, until both are equal.
   };
   struct Range {
     Prefix prefix;
     DigestTree::Summary summary;
+  };
+  /// Entries for one message.
+  struct Parcel {
+    std::vector<TermPair> entries;
+    std::size_t bytes = 0;
+    std::size_t bytes_left_out = 0;  ///< Of what was looked at and did not fit.
+    bool more = false;               ///< Something was left out.
   };
   struct Question {
     std::uint64_t token = 0;
@@ -181,11 +200,13 @@ class Replica {
 
   void exchange(Peer& peer, MonotonicTime now, ReplicaEffects& out);
   void push_snapshot(const Atom& to, MonotonicTime now, ReplicaEffects& out);
-  void on_digests(Peer& peer, const std::vector<Range>& theirs, MonotonicTime now, ReplicaEffects& out);
+  void on_digests(Peer& peer, std::vector<Range> theirs, MonotonicTime now, ReplicaEffects& out);
   void note_news(Peer& from, MonotonicTime now);
   void on_entries(Peer& peer, const Term& message, MonotonicTime now, ReplicaEffects& out);
-  void send_entries(const Atom& to, const std::vector<Prefix>& prefixes, bool want, const Term* known,
-                    ReplicaEffects& out);
+  void add_until_full(const Prefix& prefix, const Term* known, Parcel& parcel);
+  [[nodiscard]] bool add_if_all_fit(const Prefix& prefix, std::uint64_t count, Parcel& parcel) const;
+  void add_entry(const Term& key, Parcel& parcel) const;
+  void send_entries(const Atom& to, const std::vector<Prefix>& wanted, Parcel parcel, ReplicaEffects& out);
   void send_digests(const Atom& to, const std::vector<Range>& ranges, ReplicaEffects& out);
   void send(const Atom& to, Term message, ReplicaEffects& out);
   void ask(const Question& question, bool with_entry, ReplicaEffects& out);

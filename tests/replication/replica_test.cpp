@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -179,6 +180,17 @@ struct CountingState final : ReplicatedState {
   mutable std::size_t looks = 0;
 };
 
+/// A key whose hash is that of all others. XXH3 of 17 to 32 bytes adds products of which one has the number and, as the
+/// other factor, bytes that may be chosen so that it is zero.
+Term colliding_key(std::uint64_t number) {
+  constexpr std::size_t encoding_bytes = 6;  // version, tag, length
+  constexpr std::string_view secret = "\xde\xd4\x6d\xe9\x83\x90\x97\xdb";
+  std::string bytes(32 - encoding_bytes - 16, 'k');
+  bytes += secret;
+  for (unsigned shift = 0; shift < 64; shift += 8) bytes += static_cast<char>(number >> shift & 0xffU);
+  return {bytes};
+}
+
 Term enveloped(const char* tag, const std::vector<Term>& content) {
   std::vector<Term> elements{Atom(tag), Atom("b@h")};
   elements.insert(elements.end(), content.begin(), content.end());
@@ -283,6 +295,77 @@ TEST(Replica, a_node_with_nothing_gets_a_large_state_in_pieces) {
   EXPECT_LT(world.bytes, entries * 400U);
 }
 
+TEST(Replica, large_values_reach_a_node_that_has_none_of_them) {
+  for (const std::size_t size : {100'000U, 1024U * 1024U}) {
+    World world;
+    const Atom a = world.add("a@h");
+    for (int key = 0; key < 16; ++key) world.put(a, key, std::string(size, 'x'));
+    const Atom b = world.add("b@h");
+    world.bytes = 0;
+    world.link(a, b);
+    world.pass(10s);
+    EXPECT_EQ(live(world.map(b)).size(), 16U) << size;
+    EXPECT_TRUE(live(world.map(a)) == live(world.map(b))) << size;
+    EXPECT_LT(world.bytes, 3 * 16 * size);
+    world.pass(10min);
+    EXPECT_EQ(world.at(a).replica->counters().futile + world.at(b).replica->counters().futile, 0U);
+  }
+}
+
+TEST(Replica, a_missed_change_among_large_values_arrives_wherever_it_is) {
+  constexpr int keys = 16;
+  for (const std::size_t size : {100'000U, 1024U * 1024U}) {
+    World world;
+    const Atom a = world.add("a@h");
+    const Atom b = world.add("b@h");
+    for (int key = 0; key < keys; ++key) world.put(a, key, std::string(size, 'x'));
+    world.link(a, b);
+    world.pass(10s);
+    world.broadcasts_arrive = false;
+    for (int key = 0; key < keys; ++key) {
+      const Atom& writer = key % 2 == 0 ? a : b;
+      const Atom& other = key % 2 == 0 ? b : a;
+      world.put(writer, key, std::string(size, 'y'));
+      world.bytes = 0;
+      world.pass(80s);
+      EXPECT_TRUE(*world.map(other).get(key) == Term(std::string(size, 'y'))) << key << " of " << size;
+      EXPECT_LT(world.bytes, 3 * size + 10'000) << key << " of " << size;
+    }
+  }
+}
+
+TEST(Replica, large_values_that_both_have_changed_become_equal) {
+  constexpr int keys = 40;
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  for (int key = 0; key < keys; ++key) world.put(a, key, std::string(200'000, 'x'));
+  world.broadcasts_arrive = false;
+  for (int key = 0; key < keys; ++key) world.put(key % 2 == 0 ? a : b, key, std::string(200'000, 'y'));
+  world.link(a, b);
+  world.pass(10s);
+  EXPECT_TRUE(live(world.map(a)) == live(world.map(b)));
+}
+
+TEST(Replica, large_values_of_keys_with_one_hash_become_equal) {
+  constexpr int keys = 16;
+  const auto key = [](int number) { return colliding_key(static_cast<std::uint64_t>(number)); };
+  ASSERT_EQ(key_hash(key(0)), key_hash(key(1)));
+  World world;
+  const Atom a = world.add("a@h");
+  for (int number = 0; number < keys; ++number) world.put(a, key(number), std::string(100'000, 'x'));
+  const Atom b = world.add("b@h");
+  world.link(a, b);
+  world.pass(10min);
+  EXPECT_EQ(live(world.map(b)).size(), keys + 0U);
+  world.broadcasts_arrive = false;
+  for (int number = 0; number < keys; ++number) {
+    world.put(number % 2 == 0 ? a : b, key(number), std::string(100'000, 'y'));
+    world.pass(2h);
+    EXPECT_TRUE(live(world.map(a)) == live(world.map(b))) << number;
+  }
+}
+
 TEST(Replica, peers_that_refuse_each_others_entries_stop_trying_for_a_while) {
   World world;
   world.broadcasts_arrive = false;
@@ -295,6 +378,62 @@ TEST(Replica, peers_that_refuse_each_others_entries_stop_trying_for_a_while) {
   EXPECT_GT(world.at(a).replica->counters().futile, 0U);
   EXPECT_LT(world.messages, 200U);
   EXPECT_EQ(world.map(a).size(), 0U);
+}
+
+TEST(Replica, what_a_peer_refuses_does_not_keep_the_rest_from_it) {
+  // What is accepted is behind what is refused, in the order in which entries are sent.
+  std::vector<Term> keys;
+  for (int key = 0; key < 300; ++key) keys.emplace_back(key);
+  std::ranges::sort(keys, std::greater(), key_hash);
+  const Term accepted = keys.front();
+  for (const std::size_t size : {2000U, 300'000U}) {
+    World world;
+    world.broadcasts_arrive = false;
+    const Atom a =
+        world.add("a@h", World::Kind::cpp, [&](const Term& key, const Entry& /*entry*/) { return key == accepted; });
+    const Atom b = world.add("b@h");
+    const std::size_t count = size < 100'000 ? keys.size() : keys.size() / 5;
+    for (std::size_t key = 0; key < count; ++key) world.put(b, keys[key], std::string(size, 'x'));
+    world.link(a, b);
+    world.pass(size < 100'000 ? 20min : 6h);
+    EXPECT_NE(world.map(a).get(accepted), nullptr) << size;
+    EXPECT_EQ(world.map(a).size(), 1U);
+  }
+}
+
+TEST(Replica, refused_entries_among_many_that_both_have_keep_nothing_back) {
+  constexpr int common = 10'000;
+  constexpr int refused = 600;
+  World world;
+  const Atom a = world.add("a@h", World::Kind::cpp, [](const Term& key, const Entry& /*entry*/) {
+    return key.as_int64().value_or(0) < common + 20;
+  });
+  const Atom b = world.add("b@h");
+  for (int key = 0; key < common; ++key) world.put(b, key, 1);
+  world.link(a, b);
+  world.pass(10s);
+  world.broadcasts_arrive = false;
+  for (int key = common; key < common + 20 + refused; ++key) world.put(b, key, 1);
+  world.pass(3h);
+  EXPECT_EQ(world.map(a).size(), common + 20U);
+  EXPECT_GT(world.at(a).replica->counters().futile + world.at(b).replica->counters().futile, 0U);
+}
+
+TEST(Replica, to_look_for_what_fits_costs_no_more_than_twice_what_a_message_has) {
+  // Ranges whose entries do not fit, one after the other: it is not looked into each of them.
+  CountingState state;
+  for (int key = 0; key < 20'000; ++key) ASSERT_TRUE(state.inner.put(key, std::string(1000, 'x')));
+  Replica replica({.own = Atom("a@h"), .name = Atom("test")}, state, MonotonicTime{} + 1h);
+  std::vector<Term> ranges;
+  for (unsigned index = 0; index < Prefix::fan_out * Prefix::fan_out; ++index) {
+    const Prefix prefix = Prefix{}.child(index / Prefix::fan_out).child(index % Prefix::fan_out);
+    ranges.push_back(Term::tuple_of(prefix.bits, prefix.depth, 0, 0));
+  }
+  ReplicaEffects answers;
+  replica.receive(Atom("b@h"), enveloped("digests", {Term::list(ranges)}), MonotonicTime{} + 1h, answers);
+  EXPECT_LE(state.looks, 2U * (256 + 1));
+  EXPECT_GT(replica.counters().entries_sent, 200U);
+  EXPECT_LE(replica.counters().entries_sent, 257U);
 }
 
 TEST(Replica, equal_peers_know_that_they_are) {
