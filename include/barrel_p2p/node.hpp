@@ -385,6 +385,8 @@ class BARREL_P2P_API Node {
   /// All of them or none, with one fsync.
   Result<void> map_put_many(const Atom& map, std::vector<TermPair> pairs);
   void map_put_many(const Atom& map, std::vector<TermPair> pairs, std::function<void(Result<void>)> done);
+  /// Of unknown keys too: another node may know them. Errors: `limit_exceeded`, `already_registered` (an unknown key
+  /// that Erlang nodes take for a known one: 1 and 1.0).
   Result<void> map_remove(const Atom& map, const Term& key);
   void map_remove(const Atom& map, const Term& key, std::function<void(Result<void>)> done);
   /// Reads a copy: takes no time to speak of, from any thread. Errors: `not_found`, `no_such_map`.
@@ -427,7 +429,7 @@ class BARREL_P2P_API Node {
   Result<void> remind_after(const Term& key, Duration delay, const Term& payload);
   void remind_after(const Term& key, Duration delay, const Term& payload, std::function<void(Result<void>)> done);
   /// Of unknown keys too: another node may know them. One that is being told cannot be called back. Errors:
-  /// `limit_exceeded`, `io_error`.
+  /// `limit_exceeded`, `already_registered` (an unknown key that Erlang nodes take for a known one), `io_error`.
   Result<void> cancel_reminder(const Term& key);
   void cancel_reminder(const Term& key, std::function<void(Result<void>)> done);
   /// What this node knows of it. Error: `not_found`.

@@ -25,11 +25,20 @@ OrMapState::OrMapState(OrMapStateConfig config, HybridClock& clock, WallClock wa
     : config_(std::move(config)), clock_(clock), wall_clock_(std::move(wall_clock)), on_change_(std::move(on_change)) {}
 
 Result<void> OrMapState::check_put(const Term& key, std::size_t more) const {
-  if (const auto other = map_.lookalike(key)) {
+  // What is there already is no second one: both came at the same time, from two nodes.
+  const auto other = map_.get(key) == nullptr ? map_.lookalike(key) : std::nullopt;
+  if (other) {
     return fail(Errc::already_registered, "Erlang nodes take the key for " + to_text(*other) +
                                               ", which is present: use integers or floats, not both");
   }
   return check_write(key, more);
+}
+
+Result<void> OrMapState::check_remove(const Term& key) const {
+  const auto other = map_.find(key) == nullptr ? map_.lookalike(key) : std::nullopt;
+  if (!other) return {};
+  return fail(Errc::already_registered,
+              "there is no such key, and Erlang nodes take it for " + to_text(*other) + ": they would lose that one");
 }
 
 Result<void> OrMapState::check_write(const Term& key, std::size_t more) const {

@@ -47,9 +47,9 @@ class OrMapState final : public ReplicatedState {
   /// The clock must outlive it and may be shared with other maps of this node.
   OrMapState(OrMapStateConfig config, HybridClock& clock, WallClock wall_clock, OnChange on_change);
 
-  /// Writes; returns what is to be broadcast, `#{Key => Entry}`. Errors: `already_registered`: Erlang nodes cannot tell
-  /// the key from another one (`1` and `1.0`); `limit_exceeded`: `entries_max` is reached, or the present entry is too
-  /// far in the future to be overwritten.
+  /// Writes; returns what is to be broadcast, `#{Key => Entry}`. Errors: `already_registered`: the key has no value,
+  /// and Erlang nodes cannot tell it from another one that is known (`1` and `1.0`); `limit_exceeded`: `entries_max` is
+  /// reached, or the present entry is too far in the future to be overwritten.
   Result<Term> put(const Term& key, Term value);
   /// Removes, whether there is such a key or not. Error: `limit_exceeded`, as above.
   Result<Term> remove(const Term& key);
@@ -75,6 +75,9 @@ class OrMapState final : public ReplicatedState {
   [[nodiscard]] std::vector<TermPair> take_overruled() { return std::exchange(overruled_, {}); }
   /// Why a put of the key would fail: see `put`. `more`: keys that will be added before it.
   [[nodiscard]] Result<void> check_put(const Term& key, std::size_t more = 0) const;
+  /// Why nobody should remove the key. Error: `already_registered`: it is unknown, and Erlang nodes cannot tell it from
+  /// one that is known. `remove` does not ask.
+  [[nodiscard]] Result<void> check_remove(const Term& key) const;
 
   [[nodiscard]] const OrMap& map() const noexcept { return map_; }
   [[nodiscard]] const OrMapStateCounters& counters() const noexcept { return counters_; }

@@ -221,6 +221,7 @@ Result<void> Map::remove(const Term& key, Ticket ticket, const Now& now, Effects
   if (state_.map().find(key) == nullptr && encoded_size(key, false) > around_.config.entry_bytes_max) {
     return fail(Errc::limit_exceeded, "no node takes so large a key");
   }
+  if (auto possible = state_.check_remove(key); !possible) return possible;
   auto delta = state_.remove(key);
   if (!delta) return std::unexpected(delta.error());
   collect(*delta);

@@ -158,6 +158,7 @@ Result<void> Reminders::cancel(const Term& key, Ticket ticket, const Now& now, E
   if (state_.map().find(key) == nullptr && encoded_size(key, false) > config_.entry_bytes_max) {
     return fail(Errc::limit_exceeded, "no node takes so large a key");
   }
+  if (auto possible = state_.check_remove(key); !possible) return possible;
   auto delta = state_.remove(key);
   if (!delta) return std::unexpected(delta.error());
   write(std::move(*delta), ticket);

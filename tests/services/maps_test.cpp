@@ -235,6 +235,47 @@ TEST(Maps, keys_that_erlang_nodes_take_for_one_are_refused) {
   EXPECT_EQ(world.live(world.b, flags).size(), 1U);
 }
 
+TEST(Maps, removing_what_was_never_there_leaves_its_erlang_twin_alone) {
+  Pair world;
+  EXPECT_EQ(world.put(world.a, flags, 1, "integer"), "ok");
+  for (const auto& node : {world.a, world.b}) {
+    const auto broadcasts = world.at(node).broadcasts.size();
+    EXPECT_EQ(world.remove(node, flags, 1.0), "already_registered");
+    EXPECT_EQ(world.at(node).broadcasts.size(), broadcasts) << "nothing was written";
+  }
+  for (const auto& node : {world.a, world.b}) {
+    EXPECT_EQ(world.put(node, flags, 1, "again"), "ok");
+    EXPECT_EQ(world.put_many(node, flags, {{1, "many"}, {2, "two"}}), "ok");
+  }
+  EXPECT_EQ(world.remove(world.b, flags, 1), "ok");
+  EXPECT_EQ(world.remove(world.b, flags, 1.0), "already_registered") << "the removal of 1 is remembered";
+  EXPECT_EQ(world.put(world.a, flags, 1, "anew"), "ok");
+  EXPECT_EQ(world.live(world.a, flags), world.live(world.b, flags));
+  EXPECT_EQ(world.live(world.b, flags).size(), 2U);
+}
+
+TEST(Maps, keys_that_erlang_nodes_take_for_one_and_two_nodes_wrote_at_once_can_be_changed) {
+  Pair world;
+  world.unlink(world.a, world.b);
+  EXPECT_EQ(world.put(world.a, flags, 1, "integer"), "ok");
+  EXPECT_EQ(world.put(world.b, flags, 1.0, "float"), "ok");
+  EXPECT_EQ(world.remove(world.b, flags, 2.0), "ok");
+  EXPECT_EQ(world.put(world.a, flags, 2, "two"), "ok");
+  world.link(world.a, world.b);
+  world.pass(10s);
+  EXPECT_EQ(world.live(world.a, flags), world.live(world.b, flags));
+  EXPECT_EQ(world.live(world.a, flags).size(), 3U);
+  for (const auto& node : {world.a, world.b}) {
+    EXPECT_EQ(world.put(node, flags, 1, "changed"), "ok");
+    EXPECT_EQ(world.put(node, flags, 1.0, "changed"), "ok");
+    EXPECT_EQ(world.put(node, flags, 2, "changed"), "ok");
+    EXPECT_EQ(world.put(node, flags, 2.0, "a second one"), "already_registered");
+  }
+  EXPECT_EQ(world.remove(world.a, flags, 1.0), "ok");
+  EXPECT_EQ(world.live(world.b, flags).size(), 2U);
+  EXPECT_EQ(world.put(world.b, flags, 1.0, "a second one"), "already_registered");
+}
+
 TEST(Maps, names_and_options_are_checked) {
   MapsWorld world;
   world.maps_config.maps_max = 2;
@@ -325,12 +366,16 @@ TEST(Maps, others_hear_of_each_change_of_a_key) {
 
 TEST(Maps, keys_that_erlang_nodes_take_for_one_do_not_go_out_together) {
   Pair world;
+  world.put(world.a, flags, 1, 1);
+  world.deliver(world.a, flags, Term::tuple({Atom("delta"), world.b, value_entry(1.0, 1, test::start_wall, world.b)}));
+  world.pass(1ms);
+  const auto before = world.at(world.a).broadcasts.size();
   world.between_calls = 0ms;
   world.put(world.a, flags, 0, 0);
-  world.put(world.a, flags, 1, 1);
-  world.remove(world.a, flags, 1.0);
+  EXPECT_EQ(world.put(world.a, flags, 1, 2), "ok");
+  EXPECT_EQ(world.remove(world.a, flags, 1.0), "ok");
   world.pass(1ms);
-  EXPECT_EQ(world.at(world.a).broadcasts.size(), 3U);
+  EXPECT_EQ(world.at(world.a).broadcasts.size(), before + 3);
 }
 
 TEST(Maps, what_an_exchange_brings_was_broadcast_before) {

@@ -128,6 +128,8 @@ TEST(Reminders, bad_arguments_are_refused_and_any_time_is_taken) {
   const auto later = cluster.wall() + 3'600'000;
   EXPECT_EQ(cluster.remind(node, Term(1), later), "ok");
   EXPECT_EQ(cluster.remind(node, Term(1.0), later), "already_registered");
+  EXPECT_EQ(cluster.cancel(node, Term(1.0)), "already_registered");
+  EXPECT_EQ(cluster.remind(node, Term(1), later), "ok") << "it is there to be set anew";
   EXPECT_TRUE(cluster.told.empty());
   EXPECT_EQ(cluster.remind(node, Atom("never"), INT64_MAX), "ok");
   EXPECT_EQ(cluster.remind(node, Atom("long_ago"), INT64_MIN), "ok");
