@@ -476,8 +476,10 @@ TEST_F(Attack, a_dialling_victim_refuses_malformed_answers) {
 }
 
 TEST_F(Attack, the_reason_with_which_a_peer_closes_is_made_fit_for_a_log) {
-  const auto error = dialled("mallory@127.0.0.1", [&](const LinePtr& line) {
-    line->next_as<AuthHello>();
+  const Mask own = mask("mallory@127.0.0.1");
+  const auto error = dialled(own.name.string(), [&](const LinePtr& line) {
+    line->play(own, Step::status);
+    EXPECT_TRUE(reply_to(line, own, random_uint32()).has_value());
     line->connection().close(0, "over\n\x1b[2J\xff" + std::string(400, 'x') + "end");
   });
   EXPECT_NE(error.message().find("over??[2J?xxx"), std::string::npos) << error.message();
