@@ -97,6 +97,7 @@ void Replica::broadcast_custom(Term payload, ReplicaEffects& out) {
 void Replica::peer_up(const Atom& node, MonotonicTime now) {
   Peer* peer = find(node);
   if (peer == nullptr) peer = &peers_.emplace_back(Peer{.node = node});
+  peer->up_at = now;
   greet(*peer, now);
   peer->futile_rounds = 0;
   peer->in_vain = false;
@@ -212,10 +213,17 @@ void Replica::exchange(Peer& peer, MonotonicTime now, ReplicaEffects& out) {
 /// Whoever asks, neighbour or not, is answered once in a while: a snapshot costs as much as the state is large.
 void Replica::push_snapshot(const Atom& to, MonotonicTime now, ReplicaEffects& out) {
   std::erase_if(answered_, [&](const auto& answer) { return now - answer.second >= config_.answer_pause; });
-  if (answered_.size() >= config_.answers_max ||
-      std::ranges::find(answered_, to, &Answered::first) != answered_.end()) {
+  const auto answered = std::ranges::find(answered_, to, &Answered::first);
+  if (answered != answered_.end()) {
+    // A neighbour that came since may have lost what it was given: it is answered as soon as it may be.
+    Peer* const peer = find(to);
+    if (peer != nullptr && peer->up_at >= answered->second) {
+      peer->greet_at = answered->second + config_.answer_pause;
+      next_greeting_ = std::min(next_greeting_, *peer->greet_at);
+    }
     return;
   }
+  if (answered_.size() >= config_.answers_max) return;
   auto snapshot = state_.snapshot();
   if (!snapshot) return;
   answered_.emplace_back(to, now);

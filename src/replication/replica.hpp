@@ -168,6 +168,7 @@ class Replica {
   struct Peer {
     Atom node;
     bool native = false;
+    MonotonicTime up_at{};
     std::optional<MonotonicTime> greet_at{};
     std::optional<MonotonicTime> equal_at{};
     MonotonicTime not_before{};  ///< No round of ours with this peer.

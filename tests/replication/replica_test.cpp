@@ -101,6 +101,8 @@ class World {
     settle();
   }
 
+  [[nodiscard]] MonotonicTime now() const noexcept { return now_; }
+
   bool broadcasts_arrive = true;
   std::size_t bytes = 0;
   std::size_t messages = 0;
@@ -539,6 +541,28 @@ TEST(Replica, snapshots_for_one_peer_are_rationed) {
   const Term request = *parse_term("{'$barrel_p2p_replica',{request_sync,e@h}}");
   for (int time = 0; time < 100; ++time) world.receive(a, e, request);
   EXPECT_LE(world.at(a).replica->counters().snapshots_sent, before + 1);
+}
+
+TEST(Replica, a_neighbour_that_starts_again_at_once_gets_a_snapshot_as_soon_as_it_may) {
+  World world;
+  world.broadcasts_arrive = false;
+  const Atom a = world.add("a@h");
+  const Atom e = world.add("e@h", World::Kind::erlang);
+  world.put(a, 1, 1);
+  world.link(a, e);
+  world.pass(200ms);
+  const auto before = world.at(a).replica->counters().snapshots_sent;
+  ASSERT_GT(before, 0U);
+  world.put(a, 2, 2);
+  world.at(a).replica->peer_down(e);
+  world.at(a).replica->peer_up(e, world.now());
+  world.pass(700ms);
+  EXPECT_EQ(world.at(a).replica->counters().snapshots_sent, before) << "a second after the first one";
+  world.pass(300ms);
+  EXPECT_EQ(world.at(a).replica->counters().snapshots_sent, before + 1);
+  EXPECT_EQ(live(world.map(a)), live(world.map(e)));
+  world.pass(5s);
+  EXPECT_EQ(world.at(a).replica->counters().snapshots_sent, before + 1) << "once";
 }
 
 TEST(Replica, bad_messages_are_counted_and_change_nothing) {
