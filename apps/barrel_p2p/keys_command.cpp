@@ -111,6 +111,7 @@ class Keys {
     }
     if (command_.json) {
       std::vector<Json> keys;
+      keys.reserve(pins.size());
       for (const auto& pin : pins) {
         keys.push_back(described(pin.key)
                            .set("name", pin.name.text())

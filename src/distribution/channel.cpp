@@ -508,7 +508,9 @@ void Channel::credit(StreamId id, std::size_t bytes) {
 }
 
 void Channel::resume_reading() {
-  if (stage_ != ChannelStage::up || holds_ == 0 || --holds_ > 0) return;
+  if (stage_ != ChannelStage::up || holds_ == 0) return;
+  --holds_;
+  if (holds_ > 0) return;
   for (const auto& [id, bytes] : std::exchange(uncredited_, {})) connection_->consume(id, bytes);
 }
 

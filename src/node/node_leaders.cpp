@@ -45,7 +45,8 @@ class Callbacks {
     const std::lock_guard running(mutex_);
     try {
       if (active_ && told_) revoked();
-    } catch (...) {  // has nobody to go to
+    } catch (...) {
+      told_.reset();  // it was told, and what it throws has nobody to go to
     }
     active_ = false;
   }
