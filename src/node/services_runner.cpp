@@ -358,6 +358,9 @@ void ServicesRunner::add_type(const Atom& name, std::shared_ptr<ReplicatedType> 
   const auto take = [this, name](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
     return receive({name, node, epoch, std::move(payload)});
   };
+  // What was taken when the gate closed is given back by nobody.
+  const bool stops = gate_->with([](const ServicesRunner* self) { return self == nullptr; });
+  if (stops) return done(fail(Errc::stopped, "the node is stopping"));
   if (!system_.set_receiver(name, take)) {
     return done(fail(Errc::already_registered, "messages to the name " + name.string() + " are taken"));
   }
