@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
 using test::Cluster;
 using test::patience;
 using test::spawn_idle;
-using Words = std::map<std::string, std::string>;
+using WordsOfCalls = std::map<std::string, std::string>;
 
 template <class T>
 std::string word_of(const Result<T>& result) {
@@ -289,9 +289,9 @@ TEST(Waiting, a_callback_of_the_cluster_thread_is_told_that_it_must_not) {
   Cluster cluster;
   Node& node = cluster.start("a");
   ASSERT_TRUE(node.new_map(map).has_value());
-  std::promise<Words> told;
+  std::promise<WordsOfCalls> told;
   const auto subscription = node.subscribe_map(map, [&](const MapEvent& /*event*/) {
-    Words words;
+    WordsOfCalls words;
     for (const auto& [what, call] : waiting_calls()) words[what] = call(node);
     EXPECT_TRUE(node.joined(1).has_value()) << "that waits for nothing";
     EXPECT_FALSE(node.unregister_service("s"));
@@ -307,10 +307,10 @@ TEST(Waiting, a_callback_of_the_network_is_told_that_it_must_not) {
   Cluster cluster;
   Node& node = cluster.start("a");
   ASSERT_TRUE(node.new_map(map).has_value());
-  std::promise<Words> told;
+  std::promise<WordsOfCalls> told;
   node.connect(nobody, [&](const Result<void>& connected) {
     EXPECT_EQ(word_of(connected), "unreachable");
-    Words words;
+    WordsOfCalls words;
     for (const auto& [what, call] : waiting_calls()) words[what] = call(node);
     EXPECT_TRUE(node.joined(1).has_value()) << "that waits for nothing";
     EXPECT_FALSE(node.unregister_service("s"));
