@@ -304,6 +304,11 @@ class Pair {
     return bytes_;
   }
   [[nodiscard]] std::size_t size(int side) const { return maps_[side]->find(table)->live_count(); }
+  [[nodiscard]] bool is_equal(const Term& key) const {
+    const Term* const one = maps_[0]->find(table)->get(key);
+    const Term* const other = maps_[1]->find(table)->get(key);
+    return one != nullptr && other != nullptr && *one == *other;
+  }
 
  private:
   void advance(MonotonicTime to) {
@@ -341,8 +346,13 @@ void measure_anti_entropy(std::size_t entries) {
   for (int round = 0; round < 200 && pair.size(1) < entries; ++round) pair.run(1s);
   std::printf("anti-entropy over %zu entries (here one whole round of both sides, 60 s):\n", entries);
   for (const std::size_t differences : {std::size_t{0}, std::size_t{10}, std::size_t{10'000}}) {
-    for (std::size_t at = 0; at < differences; ++at) pair.put(static_cast<int>(at % 2), at * 97 % entries, "other");
-    std::printf("  %6zu differences: %10zu bytes\n", differences, pair.run(60s));
+    std::vector<std::size_t> keys;
+    for (std::size_t at = 0; at < differences; ++at) keys.push_back(at * 97 % entries);
+    const std::string value = "of " + std::to_string(differences);
+    for (std::size_t at = 0; at < differences; ++at) pair.put(static_cast<int>(at % 2), keys[at], value);
+    const std::size_t bytes = pair.run(60s);
+    const auto left = std::ranges::count_if(keys, [&](std::size_t key) { return !pair.is_equal(key); });
+    std::printf("  %6zu differences: %10zu bytes, %zu left\n", differences, bytes, static_cast<std::size_t>(left));
   }
 }
 
