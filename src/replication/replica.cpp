@@ -22,15 +22,12 @@ constexpr int futile_pause_periods = 10;
 /// How soon a round follows a suspicion, so that many of them end in one.
 constexpr Milliseconds suspicion_delay{1000};
 
-/// How long at most an exchange is not begun anew while another one has no answer.
+/// How long at most no round begins while digests have no answer.
 constexpr Milliseconds answer_wait{10'000};
 
 constexpr Milliseconds confirm_pause_max{1000};
 /// Entries of one `confirm`. We ask for one at a time.
 constexpr std::size_t confirmed_entries_max = 64;
-
-/// A key and its entry have more bytes: the shortest one is a tombstone.
-constexpr std::size_t entry_bytes_min = 30;
 
 Term prefix_term(const Prefix& prefix) { return Term::tuple({prefix.bits, prefix.depth}); }
 
@@ -97,10 +94,8 @@ void Replica::broadcast_custom(Term payload, ReplicaEffects& out) {
 void Replica::peer_up(const Atom& node, MonotonicTime now) {
   Peer* peer = find(node);
   if (peer == nullptr) peer = &peers_.emplace_back(Peer{.node = node});
-  peer->up_at = now;
+  peer->exchange = {};
   greet(*peer, now);
-  peer->futile_rounds = 0;
-  peer->in_vain = false;
 }
 
 void Replica::greet(Peer& peer, MonotonicTime now) {
@@ -198,15 +193,15 @@ void Replica::receive(const Atom& from, const Term& message, MonotonicTime now, 
 
 // Exchanges.
 
-void Replica::exchange(Peer& peer, MonotonicTime now, ReplicaEffects& out) {
-  if (!peer.native || state_.digests() == nullptr) {
-    push_snapshot(peer.node, now, out);
-    return;
-  }
-  // A round that changed nothing although the digests differed will not do better when it is repeated.
-  if (std::exchange(peer.changed, false)) peer.futile_rounds = 0;
-  peer.cut = false;
-  peer.answer_until = now + answer_wait;
+/// Compares all with the peer, from the root, or gives it all.
+void Replica::begin(Peer& peer, MonotonicTime now, ReplicaEffects& out) {
+  if (!peer.native || state_.digests() == nullptr) return push_snapshot(peer.node, now, out);
+  Exchange& exchange = peer.exchange;
+  exchange.waiting.clear();
+  exchange.incomplete = false;
+  if (std::exchange(exchange.changed, false)) exchange.futile_rounds = 0;
+  exchange.root_asked = true;
+  exchange.answer_until = now + answer_wait;
   send_digests(peer.node, {{Prefix{}, state_.digests()->summary()}}, out);
 }
 
@@ -215,9 +210,9 @@ void Replica::push_snapshot(const Atom& to, MonotonicTime now, ReplicaEffects& o
   std::erase_if(answered_, [&](const auto& answer) { return now - answer.second >= config_.answer_pause; });
   const auto answered = std::ranges::find(answered_, to, &Answered::first);
   if (answered != answered_.end()) {
-    // A neighbour that came since may have lost what it was given: it is answered as soon as it may be.
+    // A neighbour that asks again may have lost what it was given: it is answered as soon as it may be.
     Peer* const peer = find(to);
-    if (peer != nullptr && peer->up_at >= answered->second) {
+    if (peer != nullptr && !peer->greet_at) {
       peer->greet_at = answered->second + config_.answer_pause;
       next_greeting_ = std::min(next_greeting_, *peer->greet_at);
     }
@@ -234,47 +229,49 @@ void Replica::push_snapshot(const Atom& to, MonotonicTime now, ReplicaEffects& o
 void Replica::on_digests(Peer& peer, std::vector<Range> theirs, MonotonicTime now, ReplicaEffects& out) {
   const DigestTree* tree = state_.digests();
   if (tree == nullptr) return push_snapshot(peer.node, now, out);
-  if (theirs.empty() || theirs.front().prefix.depth == 1) peer.answer_until = now;  // it is about our root
-  if (peer.in_vain) random_.shuffle(theirs);
-  std::vector<Prefix> small;
-  std::vector<Range> divided;
+  Exchange& exchange = peer.exchange;
+  const bool is_root = theirs.size() == 1 && theirs.front().prefix.depth == 0;
+  // When both ask at once, the question of one is answered.
+  if (is_root && exchange.root_asked && now < exchange.answer_until && config_.own < peer.node) return;
+  exchange.answer_until = now;
+  exchange.root_asked = false;
+  if (is_root) exchange.waiting.clear();
+  std::vector<Prefix> wanted;
+  std::vector<Range> ranges;
   Parcel parcel;
   bool equal = true;
   for (const auto& range : theirs) {
     const auto ours = tree->summary(range.prefix);
     if (ours == range.summary) continue;
     equal = false;
-    // What the peer answers is only in the order of the ranges: in vain we ask for single entries.
-    const bool is_small = peer.in_vain ? range.summary.count <= 1
-                                       : std::min(ours.count, range.summary.count) == 0 ||
-                                             ours.count + range.summary.count <= config_.small_range;
-    const bool is_last = range.prefix.depth == Prefix::depth_max || std::max(ours.count, range.summary.count) <= 1;
-    if (is_last) {
-      small.push_back(range.prefix);
-      add_until_full(range.prefix, nullptr, parcel);
-    } else if (is_small && add_if_all_fit(range.prefix, ours.count, parcel)) {
-      small.push_back(range.prefix);
-    } else if (divided.size() + Prefix::fan_out <= config_.digests_max) {
-      for (unsigned index = 0; index < Prefix::fan_out; ++index) {
-        const Prefix child = range.prefix.child(index);
-        divided.push_back({child, tree->summary(child)});
-      }
-    } else {
-      parcel.more = true;
+    const bool is_single = range.prefix.depth == Prefix::depth_max || std::max(ours.count, range.summary.count) == 1;
+    if (is_single || range.summary.count == 0) {
+      if (add_part(exchange, range.prefix, nullptr, parcel)) wanted.push_back(range.prefix);
+    } else if (ours.count == 0) {
+      wanted.push_back(range.prefix);
+    } else if (ours.count + range.summary.count <= config_.small_range && is_full(parcel)) {
+      wait_with(exchange, range.prefix, false);
+    } else if (ours.count + range.summary.count <= config_.small_range && add_if_small(range.prefix, parcel)) {
+      wanted.push_back(range.prefix);
+    } else if (!divide(range.prefix, ranges)) {
+      wait_with(exchange, range.prefix, true);
     }
   }
-  if (parcel.more) peer.cut = true;
-  const bool is_root = theirs.size() == 1 && theirs.front().prefix.depth == 0;
+  const bool is_neighbour = find(peer.node) != nullptr;
   if (theirs.empty() || (equal && is_root)) {
     ++counters_.equal;
     peer.equal_at = now;
-    peer.futile_rounds = 0;
-    peer.in_vain = false;
+    exchange = {};
     // Strangers remember nothing of it, and a node that left is silent.
-    if (is_root && find(peer.node) != nullptr) send_digests(peer.node, {}, out);
+    if (is_root && is_neighbour) send_digests(peer.node, {}, out);
+    return;
   }
-  if (!small.empty()) send_entries(peer.node, small, std::move(parcel), out);
-  if (!divided.empty()) send_digests(peer.node, divided, out);
+  add_waiting(exchange, ranges);
+  // Whatever came, it is the peer's turn again.
+  if (!wanted.empty() || (ranges.empty() && is_neighbour)) {
+    send_entries(peer.node, wanted, std::move(parcel), !ranges.empty(), out);
+  }
+  if (!ranges.empty()) send_turn(peer, ranges, now, out);
 }
 
 void Replica::on_entries(Peer& peer, const Term& message, MonotonicTime now, ReplicaEffects& out) {
@@ -285,41 +282,101 @@ void Replica::on_entries(Peer& peer, const Term& message, MonotonicTime now, Rep
     return;
   }
   counters_.entries_received += message[3].pairs().size();
-  const bool changed = state_.merge(peer.node, message[3]);
-  if (changed) note_news(peer, now);
-  if (*more) peer.cut = true;
+  if (state_.merge(peer.node, message[3])) note_news(peer, now);
   std::vector<Prefix> wanted;
   for (const auto& item : first_of(message[2], config_.digests_max)) {
     const auto prefix = item.is_tuple(2) ? prefix_of(item[0], item[1]) : std::nullopt;
     if (prefix) wanted.push_back(*prefix);
   }
-  wanted = apart(std::move(wanted), std::identity());
-  if (!wanted.empty() && wanted.front().depth == 0) peer.answer_until = now;
+  Exchange& exchange = peer.exchange;
   Parcel parcel;
-  for (const auto& prefix : wanted) add_until_full(prefix, &message[3], parcel);
-  if (!parcel.entries.empty()) send_entries(peer.node, {}, std::move(parcel), out);
-  // One exchange at a time: several would bring the same.
-  if (peer.cut && changed && peer.answer_until <= now) exchange(peer, now, out);
+  for (const auto& prefix : apart(std::move(wanted), std::identity())) add_part(exchange, prefix, &message[3], parcel);
+  if (!*more) {
+    exchange.answer_until = now;
+    exchange.root_asked = false;
+  }
+  // Digests that were to follow may have come before.
+  std::vector<Range> ranges;
+  if (exchange.answer_until <= now) add_waiting(exchange, ranges);
+  if (!parcel.entries.empty()) send_entries(peer.node, {}, std::move(parcel), *more || !ranges.empty(), out);
+  if (!ranges.empty()) {
+    send_turn(peer, ranges, now, out);
+  } else if (!*more && exchange.incomplete && exchange.changed) {
+    begin(peer, now, out);
+  }
+}
+
+/// One that has no place among the many is found again from the root.
+void Replica::wait_with(Exchange& exchange, const Prefix& prefix, bool divide) const {
+  if (exchange.waiting.size() < config_.waiting_max) {
+    exchange.waiting.push_back({prefix, divide});
+  } else {
+    exchange.incomplete = true;
+  }
+}
+
+/// Adds our digests one level below the prefix, if the message has room for them.
+bool Replica::divide(const Prefix& prefix, std::vector<Range>& ranges) const {
+  if (ranges.size() + Prefix::fan_out > config_.digests_max) return false;
+  for (unsigned index = 0; index < Prefix::fan_out; ++index) {
+    const Prefix child = prefix.child(index);
+    ranges.push_back({child, state_.digests()->summary(child)});
+  }
+  return true;
+}
+
+/// Fills the message up with what waits.
+void Replica::add_waiting(Exchange& exchange, std::vector<Range>& ranges) const {
+  while (!exchange.waiting.empty() && ranges.size() < config_.digests_max) {
+    const auto [prefix, is_divided] = exchange.waiting.back();
+    if (!is_divided) {
+      ranges.push_back({prefix, state_.digests()->summary(prefix)});
+    } else if (!divide(prefix, ranges)) {
+      return;
+    }
+    exchange.waiting.pop_back();
+  }
+}
+
+void Replica::send_turn(Peer& peer, const std::vector<Range>& ranges, MonotonicTime now, ReplicaEffects& out) {
+  peer.exchange.answer_until = now + answer_wait;
+  send_digests(peer.node, ranges, out);
 }
 
 /// Something came from the peer that this node did not know. The others may not know it either: a change is broadcast
 /// once, and what was changed apart from them goes from neighbour to neighbour.
 void Replica::note_news(Peer& from, MonotonicTime now) {
-  from.changed = true;
+  from.exchange.changed = true;
   for (auto& peer : peers_) {
     if (peer.native && peer.node != from.node && !peer.greet_at) greet(peer, now);
   }
 }
 
+bool Replica::is_full(const Parcel& parcel) const noexcept { return parcel.bytes >= config_.entries_bytes_max; }
+
+/// Our entries below the prefix, as far as they have room; the rest waits. What was begun does so in parts: it must not
+/// begin in the same way again, for the peer may refuse it. Returns whether there was any room.
+bool Replica::add_part(Exchange& exchange, const Prefix& prefix, const Term* known, Parcel& parcel) {
+  if (is_full(parcel)) {
+    wait_with(exchange, prefix, false);
+    return false;
+  }
+  if (!add_until_full(prefix, known, parcel)) {
+    if (prefix.depth < Prefix::depth_max) {
+      wait_with(exchange, prefix, true);
+    } else {
+      exchange.incomplete = true;
+    }
+  }
+  return true;
+}
+
 /// Our entries below the prefix, until the message is full: one more passes, however large. With `known`, what the peer
-/// has already in that form is left out.
-void Replica::add_until_full(const Prefix& prefix, const Term* known, Parcel& parcel) {
+/// has already in that form is left out. Returns whether there are no more.
+bool Replica::add_until_full(const Prefix& prefix, const Term* known, Parcel& parcel) {
   const DigestTree& tree = *state_.digests();
   const auto add = [&](const Term& key) {
-    if (parcel.bytes >= config_.entries_bytes_max) {
-      parcel.more = true;
-      return false;
-    }
+    if (is_full(parcel)) return false;
     const Term* theirs = known != nullptr ? known->find(key) : nullptr;
     if (theirs == nullptr || !state_.has(key, *theirs)) add_entry(key, parcel);
     return true;
@@ -331,26 +388,23 @@ void Replica::add_until_full(const Prefix& prefix, const Term* known, Parcel& pa
     if (count > 1) start = random_.below(count);
   }
   std::uint64_t place = 0;
-  const bool has_room = tree.visit(prefix, [&](const Term& key) { return place++ < start || add(key); });
+  if (!tree.visit(prefix, [&](const Term& key) { return place++ < start || add(key); })) return false;
   place = 0;
-  if (has_room && start > 0) tree.visit(prefix, [&](const Term& key) { return place++ < start && add(key); });
+  return start == 0 || tree.visit(prefix, [&](const Term& key) { return place++ >= start || add(key); });
 }
 
-/// All of our entries below the prefix, so many, if the message has room for them: else none.
-bool Replica::add_if_all_fit(const Prefix& prefix, std::uint64_t count, Parcel& parcel) const {
-  if (count == 0) return true;
-  const std::size_t bytes_max = config_.entries_bytes_max;
-  const std::size_t room = bytes_max - std::min(bytes_max, parcel.bytes);
-  // To look costs as much as to send: for what does not fit we look once more as far as the message is long.
-  if (count > room / entry_bytes_min || parcel.bytes_left_out >= bytes_max) return false;
+/// All of our entries below the prefix, if they are not larger than the digests of a division: else none.
+bool Replica::add_if_small(const Prefix& prefix, Parcel& parcel) const {
+  // To look costs as much as to send: we look no further than a message is long.
+  if (parcel.bytes_looked_at >= config_.entries_bytes_max) return false;
   const std::size_t bytes_before = parcel.bytes;
   const auto entries_before = static_cast<std::ptrdiff_t>(parcel.entries.size());
-  const bool fit = state_.digests()->visit(prefix, [&](const Term& key) {
+  const bool is_small = state_.digests()->visit(prefix, [&](const Term& key) {
     add_entry(key, parcel);
-    return parcel.bytes <= bytes_max;
+    return parcel.bytes - bytes_before <= config_.small_bytes;
   });
-  if (fit) return true;
-  parcel.bytes_left_out += parcel.bytes - bytes_before;
+  if (is_small) return true;
+  parcel.bytes_looked_at += parcel.bytes - bytes_before;
   parcel.bytes = bytes_before;
   parcel.entries.erase(parcel.entries.begin() + entries_before, parcel.entries.end());
   return false;
@@ -362,14 +416,15 @@ void Replica::add_entry(const Term& key, Parcel& parcel) const {
   parcel.entries.emplace_back(key, std::move(entry));
 }
 
-void Replica::send_entries(const Atom& to, const std::vector<Prefix>& wanted, Parcel parcel, ReplicaEffects& out) {
+void Replica::send_entries(const Atom& to, const std::vector<Prefix>& wanted, Parcel parcel, bool more,
+                           ReplicaEffects& out) {
   std::vector<Term> items;
   items.reserve(wanted.size());
   std::ranges::transform(wanted, std::back_inserter(items), prefix_term);
   counters_.entries_sent += parcel.entries.size();
   send(to,
-       Term::tuple({Atom("entries"), config_.own, Term::list(std::move(items)), Term::map(std::move(parcel.entries)),
-                    parcel.more}),
+       Term::tuple(
+           {Atom("entries"), config_.own, Term::list(std::move(items)), Term::map(std::move(parcel.entries)), more}),
        out);
 }
 
@@ -421,7 +476,7 @@ void Replica::ask(const Question& question, bool with_entry, ReplicaEffects& out
     if (with_entry && state_.covers(question.key, question.stamp)) {
       const Term entries = Term::map({{question.key, state_.entry(question.key)}});
       ++counters_.entries_sent;
-      send(node, Term::tuple({Atom("entries"), config_.own, Term::list({}), entries, false}), out);
+      send(node, Term::tuple({Atom("entries"), config_.own, Term::list({}), entries, true}), out);
     }
     send(node, message, out);
   }
@@ -501,7 +556,11 @@ void Replica::greet_due(MonotonicTime now, ReplicaEffects& out) {
       continue;
     }
     peer.greet_at.reset();
-    exchange(peer, now, out);
+    if (now < peer.exchange.answer_until) {
+      greet(peer, now);
+    } else {
+      begin(peer, now, out);
+    }
   }
 }
 
@@ -516,15 +575,16 @@ void Replica::tick(MonotonicTime now, ReplicaEffects& out) {
     send(peer.node, Term::tuple({Atom("request_sync"), config_.own}), out);
     return;
   }
-  if (peer.not_before > now) return;
-  if (peer.cut && !peer.changed) peer.in_vain = true;
-  if (!peer.changed && ++peer.futile_rounds > config_.futile_rounds_max) {
+  Exchange& exchange = peer.exchange;
+  if (now < std::max(peer.not_before, exchange.answer_until)) return;
+  // A round that changed nothing although the digests differed will not do better when it is repeated.
+  if (!exchange.changed && ++exchange.futile_rounds > config_.futile_rounds_max) {
     ++counters_.futile;
-    peer.futile_rounds = 0;
+    exchange.futile_rounds = 0;
     peer.not_before = now + futile_pause_periods * config_.anti_entropy_period;
     return;
   }
-  exchange(peer, now, out);
+  begin(peer, now, out);
 }
 
 std::optional<MonotonicTime> Replica::deadline() const noexcept {

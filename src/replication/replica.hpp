@@ -10,17 +10,15 @@
 //                                   {'$barrel_p2p_replica', {confirmed, Node, Token}}
 //
 // Between C++ nodes digests are compared first, from the root of the digest tree downwards, and only entries below
-// prefixes that differ are sent: the receiver of `entries` merges them, answers with what it has more or newer below
-// the listed prefixes, and, if `More` is true and it was changed, begins again at the root. `digests` of nothing says
-// that the roots are equal. What was news to a node it compares with its other neighbours soon. Between messages little
-// is remembered, and nothing that has to be right.
+// prefixes that differ are sent: the receiver of `entries` merges them, and answers with what it has more or newer
+// below the listed prefixes. `digests` of nothing says that the roots are equal. What was news to a node it compares
+// with its other neighbours soon.
 //
-// A message of entries has about `entries_bytes_max`, and one of digests has `digests_max`. Below a prefix whose
-// entries have no room digests are compared further; what is left out after all is found from the root again, once
-// something changed. Only the answer to `entries` may end in the middle of a prefix: it leaves out what its receiver
-// has. So each message brings what the one before did not, but to a node that refuses what comes first: when a round
-// was cut and changed nothing, the node takes ranges in random order, and asks for single entries, until both are found
-// equal.
+// A message of entries has about `entries_bytes_max`, and one of digests has `digests_max`. What has no room waits at
+// the node that has to send it, and goes on when it is that node's turn: both send in turns, each turn is one message
+// of digests, with entries before it, or entries alone. `More` is true when digests follow, so that it is not the
+// receiver's turn yet. A round thus comes to an end, whatever of it the peer refuses. What is lost with a channel, or
+// was more than `waiting_max`, the next round finds from the root again.
 //
 // Erlang nodes get and are asked for whole snapshots. Digests go the other way round for states without a digest tree:
 // whole snapshots too.
@@ -89,9 +87,11 @@ struct ReplicaConfig {
   Milliseconds greeting_delay{100};  ///< From a new neighbour to the first exchange: its hello may be under way.
   Milliseconds answer_pause{1000};   ///< Whole snapshots to one node are at least so far apart, ...
   std::size_t answers_max = 64;      ///< ... and so many nodes get one in that time: as many as may be neighbours.
-  std::size_t small_range = 32;      ///< Entries below a prefix that are rather sent than divided further.
-  std::size_t digests_max = 1024;    ///< In one message.
+  std::size_t small_range = 32;    ///< Entries of both below a prefix that are rather sent than divided further, ...
+  std::size_t small_bytes = 1024;  ///< ... if ours have no more bytes: twice what the digests of a division have.
+  std::size_t digests_max = 1024;  ///< In one message.
   std::size_t entries_bytes_max = 256UL * 1024;  ///< Entries in one message, about.
+  std::size_t waiting_max = 8192;                ///< Prefixes that have no room in a message yet, for each neighbour.
   std::uint32_t futile_rounds_max =
       5;  ///< Exchanges without a change, while digests differ, before we give up for a while.
   std::size_t confirmations_max = 10'000;  ///< That are waited for at a time: about 300 bytes each.
@@ -165,18 +165,27 @@ class Replica {
   [[nodiscard]] std::optional<MonotonicTime> in_sync_since(const Atom& node) const noexcept;
 
  private:
+  /// What had no room in a message: it is compared when it is our turn.
+  struct Waiting {
+    Prefix prefix;
+    bool divide = false;  ///< It is known to differ.
+  };
+  /// What is known of the exchanges with a peer. Nothing in it has to be right.
+  struct Exchange {
+    MonotonicTime answer_until{};  ///< What answers our digests is awaited until then: no other round begins.
+    bool root_asked = false;       ///< Those were of our root.
+    std::vector<Waiting> waiting;  ///< The last one is the first to go.
+    bool incomplete = false;       ///< Something was left out, and does not wait.
+    bool changed = false;          ///< By what came from the peer since our root was last sent.
+    std::uint32_t futile_rounds = 0;
+  };
   struct Peer {
     Atom node;
     bool native = false;
-    MonotonicTime up_at{};
     std::optional<MonotonicTime> greet_at{};
     std::optional<MonotonicTime> equal_at{};
     MonotonicTime not_before{};  ///< No round of ours with this peer.
-    std::uint32_t futile_rounds = 0;
-    bool changed = false;          ///< By what came from it since our root was last sent.
-    bool cut = false;              ///< Not all that differs was sent or compared since then.
-    MonotonicTime answer_until{};  ///< What answers our root is awaited until then.
-    bool in_vain = false;          ///< What was cut changed nothing: ranges in random order, until both are equal.
+    Exchange exchange{};
   };
   struct Range {
     Prefix prefix;
@@ -186,8 +195,7 @@ class Replica {
   struct Parcel {
     std::vector<TermPair> entries;
     std::size_t bytes = 0;
-    std::size_t bytes_left_out = 0;  ///< Of what was looked at and did not fit.
-    bool more = false;               ///< Something was left out.
+    std::size_t bytes_looked_at = 0;  ///< Of what was left out because it is not small.
   };
   struct Question {
     std::uint64_t token = 0;
@@ -199,15 +207,21 @@ class Replica {
     MonotonicTime limit_at;
   };
 
-  void exchange(Peer& peer, MonotonicTime now, ReplicaEffects& out);
+  void begin(Peer& peer, MonotonicTime now, ReplicaEffects& out);
   void push_snapshot(const Atom& to, MonotonicTime now, ReplicaEffects& out);
   void on_digests(Peer& peer, std::vector<Range> theirs, MonotonicTime now, ReplicaEffects& out);
   void note_news(Peer& from, MonotonicTime now);
   void on_entries(Peer& peer, const Term& message, MonotonicTime now, ReplicaEffects& out);
-  void add_until_full(const Prefix& prefix, const Term* known, Parcel& parcel);
-  [[nodiscard]] bool add_if_all_fit(const Prefix& prefix, std::uint64_t count, Parcel& parcel) const;
+  void wait_with(Exchange& exchange, const Prefix& prefix, bool divide) const;
+  [[nodiscard]] bool divide(const Prefix& prefix, std::vector<Range>& ranges) const;
+  void add_waiting(Exchange& exchange, std::vector<Range>& ranges) const;
+  void send_turn(Peer& peer, const std::vector<Range>& ranges, MonotonicTime now, ReplicaEffects& out);
+  [[nodiscard]] bool is_full(const Parcel& parcel) const noexcept;
+  bool add_part(Exchange& exchange, const Prefix& prefix, const Term* known, Parcel& parcel);
+  [[nodiscard]] bool add_until_full(const Prefix& prefix, const Term* known, Parcel& parcel);
+  [[nodiscard]] bool add_if_small(const Prefix& prefix, Parcel& parcel) const;
   void add_entry(const Term& key, Parcel& parcel) const;
-  void send_entries(const Atom& to, const std::vector<Prefix>& wanted, Parcel parcel, ReplicaEffects& out);
+  void send_entries(const Atom& to, const std::vector<Prefix>& wanted, Parcel parcel, bool more, ReplicaEffects& out);
   void send_digests(const Atom& to, const std::vector<Range>& ranges, ReplicaEffects& out);
   void send(const Atom& to, Term message, ReplicaEffects& out);
   void ask(const Question& question, bool with_entry, ReplicaEffects& out);

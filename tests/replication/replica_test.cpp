@@ -35,7 +35,8 @@ class World {
     std::vector<std::string> events;
   };
 
-  Atom add(const std::string& name, Kind kind = Kind::cpp, EntryCheck check = {}) {
+  Atom add(const std::string& name, Kind kind = Kind::cpp, EntryCheck check = {},
+           const std::function<void(ReplicaConfig&)>& configure = {}) {
     const Atom node(name);
     auto member = std::make_unique<Member>();
     Member& added = *member;
@@ -53,6 +54,7 @@ class World {
     config.own = node;
     config.name = Atom("barrel_p2p_map_replica$test");
     config.seed = members_.size() + 1;
+    if (configure) configure(config);
     added.replica = std::make_unique<Replica>(config, *added.state, now_);
     members_.emplace(node, std::move(member));
     return node;
@@ -66,8 +68,10 @@ class World {
       at(from).replica->peer_up(to, now_);
       if (at(to).kind == Kind::cpp && at(from).kind == Kind::cpp) at(from).replica->set_native(to);
     }
-    links_.emplace_back(one, other);
+    join(one, other);
   }
+  /// Messages arrive from now on.
+  void join(const Atom& one, const Atom& other) { links_.emplace_back(one, other); }
 
   void put(const Atom& node, const Term& key, Term value) { spread(node, at(node).state->put(key, std::move(value))); }
   void remove(const Atom& node, const Term& key) { spread(node, at(node).state->remove(key)); }
@@ -104,6 +108,7 @@ class World {
   [[nodiscard]] MonotonicTime now() const noexcept { return now_; }
 
   bool broadcasts_arrive = true;
+  bool overtaking = false;  ///< Of what is under way the last message arrives first.
   std::size_t bytes = 0;
   std::size_t messages = 0;
 
@@ -140,8 +145,8 @@ class World {
 
   void settle() {
     for (int steps = 0; steps < 1'000'000 && !queue_.empty(); ++steps) {
-      const Item item = queue_.front();
-      queue_.pop_front();
+      const Item item = overtaking ? queue_.back() : queue_.front();
+      overtaking ? queue_.pop_back() : queue_.pop_front();
       ++messages;
       const Bytes encoded = encode_term(item.message);
       bytes += encoded.size();
@@ -280,6 +285,146 @@ TEST(Replica, what_was_missed_is_found_at_a_cost_that_grows_with_the_difference)
   EXPECT_LT(thousand, 2'500'000U);
   EXPECT_GT(ten, nothing);
   EXPECT_GT(thousand, ten);
+}
+
+TEST(Replica, many_differences_are_repaired_in_one_round_at_a_cost_of_their_number) {
+  constexpr int entries = 50'000;
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  for (int key = 0; key < entries; ++key) world.put(a, key, key);
+  world.broadcasts_arrive = false;
+  for (const int differences : {entries / 10, entries}) {
+    for (int key = 0; key < differences; ++key)
+      world.put(key % 2 == 0 ? a : b, key, "of " + std::to_string(differences));
+    world.bytes = 0;
+    const auto equal = [&] { return world.at(a).replica->counters().equal + world.at(b).replica->counters().equal; };
+    const auto before = equal();
+    world.at(b).replica->peer_down(a);
+    world.at(a).replica->peer_down(b);
+    world.link(a, b);
+    world.pass(1s);
+    EXPECT_EQ(live(world.map(a)), live(world.map(b))) << differences;
+    EXPECT_EQ(equal(), before) << "only one round";
+    EXPECT_LT(world.bytes, 600U * static_cast<std::size_t>(differences));
+    world.pass(80s);
+    EXPECT_GT(equal(), before);
+  }
+}
+
+TEST(Replica, what_differs_among_entries_of_a_kilobyte_costs_little_more_than_itself) {
+  constexpr int differences = 200;
+  constexpr std::size_t size = 1000;
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  for (int key = 0; key < 20'000; ++key) world.put(a, key, std::string(size, 'x'));
+  world.broadcasts_arrive = false;
+  for (int key = 0; key < differences; ++key) world.put(key % 2 == 0 ? a : b, key * 97, std::string(size, 'y'));
+  world.link(a, b);
+  world.pass(1s);
+  EXPECT_EQ(live(world.map(a)), live(world.map(b)));
+  EXPECT_LT(world.bytes, differences * 3 * size);
+}
+
+TEST(Replica, what_overtakes_ends_no_round) {
+  World world;
+  world.overtaking = true;
+  world.broadcasts_arrive = false;
+  const Atom a = world.add("a@h");
+  for (int key = 0; key < 3000; ++key) world.put(a, key, std::string(1000, 'x'));
+  const Atom b = world.add("b@h");
+  world.link(a, b);
+  world.pass(1s);
+  EXPECT_EQ(live(world.map(a)), live(world.map(b)));
+}
+
+TEST(Replica, all_arrives_where_little_may_wait) {
+  const auto narrow = [](ReplicaConfig& config) {
+    config.digests_max = 32;
+    config.waiting_max = 8;
+    config.entries_bytes_max = 1000;
+  };
+  World world;
+  const Atom a = world.add("a@h", World::Kind::cpp, {}, narrow);
+  const Atom b = world.add("b@h", World::Kind::cpp, {}, narrow);
+  for (int key = 0; key < 5000; ++key) world.put(a, key, key);
+  world.broadcasts_arrive = false;
+  for (int key = 0; key < 2000; ++key) world.put(key % 2 == 0 ? a : b, key, "changed");
+  world.link(a, b);
+  world.pass(20min);
+  EXPECT_EQ(live(world.map(a)), live(world.map(b)));
+}
+
+TEST(Replica, what_is_found_equal_leaves_nothing_of_the_exchange_before) {
+  // One entry is refused, so that rounds are in vain, until it goes; then all is as with any peer.
+  World world;
+  world.broadcasts_arrive = false;
+  const Atom a =
+      world.add("a@h", World::Kind::cpp, [](const Term& key, const Entry& /*entry*/) { return key.is_integer(); });
+  const Atom b = world.add("b@h");
+  world.put(b, "refused", 1);
+  world.link(a, b);
+  world.pass(2min);
+  EXPECT_FALSE(world.at(b).replica->in_sync_since(a));
+  world.at(b).state->erase("refused");
+  world.pass(80s);
+  EXPECT_TRUE(world.at(b).replica->in_sync_since(a));
+  const auto futile = world.at(a).replica->counters().futile + world.at(b).replica->counters().futile;
+  world.pass(1h);
+  EXPECT_EQ(world.at(a).replica->counters().futile + world.at(b).replica->counters().futile, futile);
+}
+
+TEST(Replica, when_both_ask_at_once_only_one_is_answered) {
+  World world;
+  world.broadcasts_arrive = false;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  for (int key = 0; key < 2000; ++key) world.put(key % 2 == 0 ? a : b, key, key);
+  world.link(a, b);
+  world.pass(1s);
+  EXPECT_EQ(live(world.map(a)), live(world.map(b)));
+  EXPECT_EQ(world.at(a).replica->counters().entries_sent, 1000U);
+  EXPECT_EQ(world.at(b).replica->counters().entries_sent, 1000U);
+}
+
+TEST(Replica, a_question_that_was_lost_is_asked_again) {
+  World world;
+  world.broadcasts_arrive = false;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  world.put(b, 1, 1);
+  ReplicaEffects lost;
+  for (const auto& [node, other] : {std::pair(a, b), std::pair(b, a)}) {
+    world.at(node).replica->peer_up(other, world.now());
+    world.at(node).replica->set_native(other);
+    world.at(node).replica->tick(world.now() + 1s, lost);
+  }
+  ASSERT_EQ(lost.size(), 2U);
+  world.pass(1s);
+  world.join(a, b);
+  world.pass(80s);
+  EXPECT_NE(world.map(a).get(1), nullptr);
+}
+
+TEST(Replica, an_erlang_neighbour_that_asks_soon_after_its_snapshot_is_answered_later) {
+  World world;
+  world.broadcasts_arrive = false;
+  const Atom a = world.add("a@h");
+  const Atom e = world.add("e@h", World::Kind::erlang);
+  world.put(a, "key", 1);
+  world.link(a, e);
+  world.pass(200ms);
+  const auto before = world.at(a).replica->counters().snapshots_sent;
+  ASSERT_EQ(before, 1U);
+  const Term request = *parse_term("{'$barrel_p2p_replica',{request_sync,e@h}}");
+  for (int time = 0; time < 10; ++time) world.receive(a, e, request);
+  world.pass(800ms);
+  EXPECT_EQ(world.at(a).replica->counters().snapshots_sent, before) << "a second after the first one";
+  world.pass(200ms);
+  EXPECT_EQ(world.at(a).replica->counters().snapshots_sent, before + 1);
+  world.pass(5s);
+  EXPECT_EQ(world.at(a).replica->counters().snapshots_sent, before + 1) << "once";
 }
 
 TEST(Replica, a_node_with_nothing_gets_a_large_state_in_pieces) {

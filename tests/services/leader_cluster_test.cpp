@@ -54,6 +54,7 @@ TEST(LeaderCluster, the_smallest_name_leads_and_the_next_one_after_it) {
 
 TEST(LeaderCluster, a_greater_priority_takes_over) {
   LeaderWorld world;
+  world.delay_max = 1ms;  // In order: who hears of the new fence before the candidate renews its own first.
   add_line(world, {"a@h", "b@h"});
   ASSERT_TRUE(world.lead("a@h", job, pid("a@h", 1))->is_leader());
   world.pass(100ms);
