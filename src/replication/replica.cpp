@@ -348,7 +348,8 @@ void Replica::send_turn(Peer& peer, const std::vector<Range>& ranges, MonotonicT
 void Replica::note_news(Peer& from, MonotonicTime now) {
   from.exchange.changed = true;
   for (auto& peer : peers_) {
-    if (peer.native && peer.node != from.node && !peer.greet_at) greet(peer, now);
+    const bool is_told = peer.native || config_.snapshots_of_news;
+    if (is_told && peer.node != from.node && !peer.greet_at) greet(peer, now);
   }
 }
 

@@ -87,6 +87,9 @@ struct ReplicaConfig {
   Milliseconds greeting_delay{100};  ///< From a new neighbour to the first exchange: its hello may be under way.
   Milliseconds answer_pause{1000};   ///< Whole snapshots to one node are at least so far apart, ...
   std::size_t answers_max = 64;      ///< ... and so many nodes get one in that time: as many as may be neighbours.
+  /// Whether what was news from one neighbour goes on to Erlang neighbours, as a snapshot: for states of which their
+  /// nodes never ask.
+  bool snapshots_of_news = false;
   std::size_t small_range = 32;    ///< Entries of both below a prefix that are rather sent than divided further, ...
   std::size_t small_bytes = 1024;  ///< ... if ours have no more bytes: twice what the digests of a division have.
   std::size_t digests_max = 1024;  ///< In one message.

@@ -407,6 +407,24 @@ TEST(Replica, a_question_that_was_lost_is_asked_again) {
   EXPECT_NE(world.map(a).get(1), nullptr);
 }
 
+TEST(Replica, what_is_news_goes_on_to_erlang_neighbours_where_they_do_not_ask) {
+  for (const bool told : {false, true}) {
+    World world;
+    world.broadcasts_arrive = false;
+    const Atom a =
+        world.add("a@h", World::Kind::cpp, {}, [&](ReplicaConfig& config) { config.snapshots_of_news = told; });
+    const Atom e = world.add("e@h", World::Kind::erlang);
+    const Atom b = world.add("b@h");
+    world.link(a, e);
+    world.pass(5s);
+    world.put(b, "key", 1);
+    world.link(a, b);
+    world.pass(1500ms);
+    EXPECT_NE(world.map(a).get("key"), nullptr);
+    EXPECT_EQ(world.map(e).get("key") != nullptr, told);
+  }
+}
+
 TEST(Replica, an_erlang_neighbour_that_asks_soon_after_its_snapshot_is_answered_later) {
   World world;
   world.broadcasts_arrive = false;
