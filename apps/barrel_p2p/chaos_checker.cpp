@@ -424,25 +424,24 @@ void check_members(const std::vector<ChaosReport>& reports, Violations& violatio
 
 void check_views(const std::vector<ChaosReport>& reports, Violations& violations) {
   std::map<std::string, std::set<std::string>> views;
+  for (const auto& report : reports) views[name_of(report.node)] = report.neighbours;
   for (const auto& report : reports) {
-    for (const auto& neighbour : report.neighbours) {
-      views[name_of(report.node)].insert(neighbour);
-      views[neighbour].insert(name_of(report.node));
+    const std::string from = name_of(report.node);
+    std::set<std::string> reached{from};
+    std::vector<std::string> next{from};
+    while (!next.empty()) {
+      const std::string node = std::move(next.back());
+      next.pop_back();
+      for (const auto& neighbour : views[node]) {
+        if (reached.insert(neighbour).second) next.push_back(neighbour);
+      }
     }
-  }
-  const std::string first = name_of(reports.front().node);
-  std::set<std::string> reached{first};
-  std::vector<std::string> next{first};
-  while (!next.empty()) {
-    const std::string node = std::move(next.back());
-    next.pop_back();
-    for (const auto& neighbour : views[node]) {
-      if (reached.insert(neighbour).second) next.push_back(neighbour);
+    std::string missed;
+    for (const auto& other : reports) {
+      const std::string node = name_of(other.node);
+      if (!reached.contains(node)) missed.append(" ").append(node);
     }
-  }
-  for (const auto& report : reports) {
-    const std::string node = name_of(report.node);
-    if (!reached.contains(node)) violations.push_back({"views", joined("no path leads from ", first, " to ", node)});
+    if (!missed.empty()) violations.push_back({"views", joined("no path leads from ", from, " to", missed)});
   }
 }
 

@@ -35,7 +35,10 @@ std::vector<ChaosReport> reports(std::size_t nodes = 2) {
   for (std::size_t node = 0; node < nodes; ++node) {
     all[node].node = node;
     for (std::size_t member = 0; member < nodes; ++member) all[node].members.insert("n" + std::to_string(member));
-    if (node > 0) all[node].neighbours.insert("n0");
+    if (node > 0) {
+      all[node].neighbours.insert("n0");
+      all[0].neighbours.insert("n" + std::to_string(node));
+    }
     all[node].leader = "n0";
     all[node].partitions_all = nodes;
     all[node].partitions = {static_cast<std::uint32_t>(node)};
@@ -272,6 +275,14 @@ TEST(ChaosChecker, a_reminder_is_told_once_in_a_calm_and_perhaps_again_in_troubl
   EXPECT_EQ(texts(check_always(history("1 n0 1 calm\n4 n0 1 trouble\n" + twice))), Texts{}) << "the calm was over";
 }
 
+TEST(ChaosChecker, a_reminder_that_is_told_twice_before_a_run_ends_its_nodes_is_found) {
+  const std::string calm = "1 n0 1 calm\n2 n0 1 remind r 2500\n2 n0 1 remind_ok r\n3 n0 1 told r 7 2501\n";
+  const std::string end = "8 n0 1 trouble\n9 n1 1 shard\n9 n0 1 killed\n10 n1 1 killed\n";
+  EXPECT_EQ(texts(check_always(history(calm + end))), Texts{});
+  EXPECT_EQ(texts(check_always(history(calm + "7 n1 1 told r 7 6501\n" + end))),
+            Texts{"reminders: r was told 2 times though no owner changed"});
+}
+
 TEST(ChaosChecker, a_reminder_that_is_told_while_the_clock_is_set_back_was_due_before) {
   const std::string told = "1 n0 1 remind r 5000\n2 n1 1 clock 20000\n";
   EXPECT_EQ(texts(check_always(history(told + "3 n1 1 told r 7 5000\n"))), Texts{}) << "due by a clock that is ahead";
@@ -323,10 +334,18 @@ TEST(ChaosChecker, members_that_are_missing_or_should_be_gone_are_found) {
 TEST(ChaosChecker, a_part_that_nobody_reaches_is_found) {
   auto all = reports(4);
   EXPECT_EQ(texts(check_calm({}, all)), Texts{});
+  all[0].neighbours = {"n1"};
   all[2].neighbours = {"n3"};
   all[3].neighbours = {"n2"};
   EXPECT_EQ(texts(check_calm({}, all)),
-            (Texts{"views: no path leads from n0 to n2", "views: no path leads from n0 to n3"}));
+            (Texts{"views: no path leads from n0 to n2 n3", "views: no path leads from n1 to n2 n3",
+                   "views: no path leads from n2 to n0 n1", "views: no path leads from n3 to n0 n1"}));
+}
+
+TEST(ChaosChecker, a_node_that_reaches_nobody_is_found_though_others_hold_it_for_a_neighbour) {
+  auto all = reports(3);
+  all[1].neighbours.clear();
+  EXPECT_EQ(texts(check_calm({}, all)), Texts{"views: no path leads from n1 to n0 n2"});
 }
 
 TEST(ChaosChecker, partitions_with_two_owners_or_none_are_found) {
