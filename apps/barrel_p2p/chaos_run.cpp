@@ -11,6 +11,9 @@
 #include <thread>
 #include <utility>
 
+#include "chaos_worker.hpp"
+#include "services/reminders.hpp"
+
 namespace barrel_p2p::command {
 namespace {
 
@@ -402,10 +405,13 @@ std::vector<ChaosViolation> ChaosRun::settle() {
   for (const auto& member : members_) {
     if (member.report && !member.report->fence.empty()) note(0, ChaosDid::agreed, {member.report->fence});
   }
-  return {};
+  // Who holds the teller of a reminder for gone tells it again: after a lease, and when word of it could have come.
+  run_until(monotonic_now() + chaos_lease + services::RemindersConfig().handover);
+  return check(reports()).at_any_time;
 }
 
 std::vector<ChaosViolation> ChaosRun::stop() {
+  note(0, ChaosDid::trouble);  // that nodes end changes owners
   for (auto& member : members_) {
     member.stopping = true;
     if (member.process) member.process->end_input();

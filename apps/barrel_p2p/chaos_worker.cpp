@@ -147,7 +147,7 @@ NodeConfig config_of(const ChaosWorker& worker) {
   config.cookie = "chaos " + std::to_string(worker.seed);
   config.membership.active_size = neighbours;
   config.replication.heartbeat = milliseconds(1000);
-  config.replication.lease = milliseconds(4000);
+  config.replication.lease = chaos_lease;
   config.replication.anti_entropy = milliseconds(5000);
   config.replication.maps = {{"chaos", {}}};
   config.replication.maps.front().options.persist = true;

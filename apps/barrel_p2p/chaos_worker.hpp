@@ -19,6 +19,8 @@
 
 namespace barrel_p2p::command {
 
+constexpr std::chrono::milliseconds chaos_lease{4000};  ///< Of nodes.
+
 struct ChaosWorker {
   std::filesystem::path root;  ///< With `nN.peers`: lines `NAME HOST:PORT` of the others.
   std::size_t nodes = 0;

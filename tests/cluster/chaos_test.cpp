@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,6 +47,37 @@ TEST_F(Chaos, five_nodes_that_are_tormented_for_a_while_keep_every_promise) {
     EXPECT_GT(told["operations"][operation].number(), 0) << operation;
   }
   EXPECT_FALSE(std::filesystem::exists(path("run"))) << "nothing is kept of a good run";
+}
+
+TEST_F(Chaos, calms_last_long_enough_to_see_a_reminder_told_twice_and_end_before_nodes_do) {
+  const auto outcome = torment({"--duration", "1s", "--nodes", "3", "--faults", "clock", "--keep"});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  constexpr std::int64_t lease_and_handover = 4'100'000;
+  std::int64_t told = 0;
+  bool calm = false;
+  std::size_t calms = 0;
+  std::ifstream file(path("run") + "/history");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::int64_t time = 0;
+    std::string node;
+    std::string life;
+    std::string word;
+    ASSERT_TRUE(words >> time >> node >> life >> word) << line;
+    if (word == "calm") {
+      calm = true;
+      told = 0;
+    } else if (word == "told") {
+      told = time;
+    } else if (word == "trouble" && calm) {
+      EXPECT_GT(told, 0) << line;
+      EXPECT_GE(time - told, lease_and_handover) << line;
+      calm = false;
+      ++calms;
+    }
+    EXPECT_FALSE(calm && word == "killed") << line;
+  }
+  EXPECT_EQ(calms, 2U);
 }
 
 TEST_F(Chaos, a_directory_that_holds_something_is_refused) {
