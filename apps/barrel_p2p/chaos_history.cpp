@@ -31,6 +31,8 @@ constexpr std::array words{
     Word{ChaosDid::enlist_ok, "enlist_ok", 2},
     Word{ChaosDid::enlist_failed, "enlist_failed", 2},
     Word{ChaosDid::delist, "delist", 1},
+    Word{ChaosDid::delist_failed, "delist_failed", 1},
+    Word{ChaosDid::lead_failed, "lead_failed", 1},
     Word{ChaosDid::elected, "elected", 1},
     Word{ChaosDid::revoked, "revoked", 0},
     Word{ChaosDid::remind, "remind", 2},

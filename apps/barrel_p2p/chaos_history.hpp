@@ -38,8 +38,10 @@ enum class ChaosDid : std::uint8_t {
   enlist,  ///< NAME PID: registers a service.
   enlist_ok,
   enlist_failed,
-  delist,   ///< NAME: its process is about to end, or it is taken back.
-  elected,  ///< FENCE: given, or renewed.
+  delist,         ///< NAME: its process is about to end, or it is taken back.
+  delist_failed,  ///< NAME: it could not be taken back.
+  lead_failed,    ///< ERROR: no candidate.
+  elected,        ///< FENCE: given, or renewed.
   revoked,
   remind,  ///< KEY DUE (Unix milliseconds)
   remind_ok,

@@ -63,6 +63,10 @@ bool cuts(const ChaosFault& fault, std::size_t from, std::size_t to) {
 
 }  // namespace
 
+bool ended_as_told(int status, bool killed, bool stopping) {
+  return (killed && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) || (stopping && status == 0);
+}
+
 ChaosProcess::ChaosProcess(boost::asio::io_context& io, std::vector<std::string> arguments,
                            const std::filesystem::path& log, Events events)
     : events_(std::move(events)), input_(io), output_(io) {

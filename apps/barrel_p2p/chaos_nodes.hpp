@@ -20,6 +20,10 @@
 
 namespace barrel_p2p::command {
 
+/// A process ended as it was told to: by the SIGKILL that `killed` stands for, or with status 0 when it was `stopping`.
+/// `status`: as `waitpid` gives it.
+[[nodiscard]] bool ended_as_told(int status, bool killed, bool stopping);
+
 /// A process of the operating system whose lines are read on the thread of the context. It is killed when its handle
 /// goes.
 class ChaosProcess {

@@ -135,7 +135,7 @@ void ChaosRun::stop(std::size_t node) {
 
 void ChaosRun::ended(std::size_t node, int status) {
   Member& member = members_[node];
-  const bool expected = (member.killed && WIFSIGNALED(status)) || (member.stopping && status == 0);
+  const bool expected = ended_as_told(status, member.killed, member.stopping);
   if (expected) {
     note(node, ChaosDid::killed);
   } else {

@@ -255,7 +255,7 @@ class Work {
     }
     teller_.tell(ChaosDid::delist, {name});
     // Taken back, or its process ends; the name can be taken again at once in either case.
-    if (random.chance(0.5)) node_.unregister_service(name);
+    if (random.chance(0.5) && !node_.unregister_service(name)) teller_.tell(ChaosDid::delist_failed, {name});
     node_.exit(found->second, Atom("kill"));
     while (node_.lookup_local(name)) std::this_thread::sleep_for(milliseconds(1));
     services_.erase(found);
@@ -282,7 +282,8 @@ class Work {
     auto campaign = node_.lead(
         role_, {}, [this](const Fence& fence) { teller_.tell(ChaosDid::elected, {fence.text()}); },
         [this] { teller_.tell(ChaosDid::revoked); });
-    if (campaign) candidacy_ = std::move(*campaign);
+    if (!campaign) return teller_.tell(ChaosDid::lead_failed, {std::string(name(campaign.error().code()))});
+    candidacy_ = std::move(*campaign);
   }
 
   Node& node_;

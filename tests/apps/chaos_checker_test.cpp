@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <csignal>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "chaos_nodes.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -308,6 +311,14 @@ TEST(ChaosChecker, an_operation_that_fails_in_a_calm_is_found) {
   EXPECT_EQ(texts(check_always(history("1 n0 1 calm\n2 n0 1 trouble\n" + failed))), Texts{});
 }
 
+TEST(ChaosChecker, a_campaign_or_a_withdrawal_that_fails_in_a_calm_is_found) {
+  const std::string failed = "2 n0 1 lead_failed overloaded\n3 n1 1 delist web\n3 n1 1 delist_failed web\n";
+  EXPECT_EQ(texts(check_always(history("1 n0 1 calm\n" + failed))),
+            (Texts{"operations: n0 cannot lead overloaded though all is well",
+                   "operations: n1 cannot delist web though all is well"}));
+  EXPECT_EQ(texts(check_always(history(failed))), Texts{});
+}
+
 // Broadcasts, members, owners, processes.
 
 TEST(ChaosChecker, a_broadcast_that_comes_twice_or_from_nowhere_is_found) {
@@ -360,6 +371,18 @@ TEST(ChaosChecker, partitions_with_two_owners_or_none_are_found) {
 TEST(ChaosChecker, a_process_that_ends_by_itself_is_found) {
   EXPECT_EQ(texts(check_always(history("1 n2 1 ended signal 11\n"))),
             Texts{"processes: n2 ended by itself: signal 11"});
+}
+
+TEST(ChaosNodes, only_the_signal_that_they_were_killed_with_and_a_good_end_count_as_told) {
+  constexpr int failed = 1 << 8;  // as waitpid() gives it
+  EXPECT_TRUE(ended_as_told(SIGKILL, true, false));
+  EXPECT_FALSE(ended_as_told(SIGSEGV, true, false)) << "it crashed before";
+  EXPECT_FALSE(ended_as_told(SIGABRT, true, true));
+  EXPECT_FALSE(ended_as_told(SIGKILL, false, true)) << "by somebody else";
+  EXPECT_TRUE(ended_as_told(0, false, true));
+  EXPECT_TRUE(ended_as_told(0, true, true)) << "it had stopped before it was killed";
+  EXPECT_FALSE(ended_as_told(0, true, false));
+  EXPECT_FALSE(ended_as_told(failed, true, true));
 }
 
 }  // namespace
