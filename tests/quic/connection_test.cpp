@@ -197,7 +197,41 @@ TEST_F(QuicPair, acknowledged_bytes_are_reported) {
   EXPECT_TRUE(run_until([&] { return acked == 1234; }));
 }
 
-TEST_F(QuicPair, half_open_handshakes_are_bounded_and_retry_proves_addresses_under_load) {
+TEST_F(QuicPair, connections_beyond_the_bound_are_refused_and_counted_and_none_is_dialled) {
+  auto small = config();
+  small.connections_max = 2;
+  open(small, config());
+  connect();
+  connect();
+  ASSERT_EQ(server->statistics().connections, 2U);
+  EXPECT_EQ(server->statistics().refused_connections, 0U);
+  dial();
+  ASSERT_TRUE(run_until([&] { return server->statistics().refused_connections > 0; }));
+  EXPECT_EQ(server->statistics().connections, 2U);
+  EXPECT_FALSE(dialled->is_established());
+  const auto own = server->connect(client->local_address(), "", {});
+  ASSERT_FALSE(own.has_value());
+  EXPECT_EQ(own.error(), Errc::overloaded);
+}
+
+TEST_F(QuicPair, half_open_connections_beyond_the_bound_are_refused_and_counted_until_one_is_admitted) {
+  auto small = config();
+  small.half_open_max = 2;
+  small.owner_admits = true;
+  open(small, config());
+  connect();
+  connect();
+  ASSERT_EQ(server->statistics().half_open, 2U);
+  EXPECT_EQ(server->statistics().refused_connections, 0U);
+  dial();
+  ASSERT_TRUE(run_until([&] { return server->statistics().refused_connections > 0; }));
+  EXPECT_EQ(server->statistics().half_open, 2U);
+  EXPECT_FALSE(dialled->is_established());
+  accepted->admit();
+  EXPECT_TRUE(run_until([&] { return dialled->is_established(); })) << "there is room again";
+}
+
+TEST_F(QuicPair, under_load_retry_proves_addresses) {
   auto strict = config();
   strict.retry_from = 0;
   open(strict, config());
