@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,10 +45,18 @@ class Subprocess {
     output_ = {out[0], {}};
     errors_ = {errors[0], {}};
   }
+  /// What a sanitizer reported in it fails the test.
   ~Subprocess() {
     if (pid_ > 0) {
       ::kill(pid_, SIGKILL);
       ::waitpid(pid_, nullptr, 0);
+    }
+    while (read_some(Clock::now())) {
+    }
+    for (const auto& pipe : {output_, errors_}) {
+      for (const auto* report : {"Sanitizer:", "runtime error:"}) {
+        if (pipe.text.find(report) != std::string::npos) ADD_FAILURE() << pipe.text;
+      }
     }
     for (const auto& pipe : {output_, errors_}) {
       if (pipe.descriptor >= 0) ::close(pipe.descriptor);
