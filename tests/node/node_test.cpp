@@ -1,7 +1,9 @@
 // Whole nodes in one process, over real QUIC on loopback.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <barrel_p2p/node.hpp>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -10,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "node/node_support.hpp"
@@ -252,23 +255,49 @@ TEST(Node, a_thousand_processes_that_are_linked_over_nodes_die_with_the_connecti
 
 TEST(Node, a_full_queue_suspends_the_sender_and_nothing_is_lost) {
   Cluster cluster;
-  Node& a = cluster.start("a");
-  Node& b = cluster.start("b");
+  Node& a = cluster.start("a", [](NodeConfig& config) {
+    config.limits.send_queue_bytes = 64UL * 1024;
+    config.limits.send_queue_bytes_max = 1024UL * 1024;
+  });
+  Node& b = cluster.start("b", [](NodeConfig& config) { config.limits.mailbox_bytes_max = 1024UL * 1024; });
   ASSERT_TRUE(a.connect(b.name()).has_value());
-  constexpr std::int64_t count = 400;
+  const Term load = Term::binary(Bytes(100'000, 5));
+  constexpr std::int64_t count = 400;  // far more than fits into the mailbox, the queue and the windows on the way
   std::promise<std::int64_t> counted;
   const Pid reader = b.spawn([&](Process& self) -> Task<> {
+    const Term released = co_await self.receive(tagged("read", 2));
     std::int64_t next = 0;
-    while (next < count) {
+    std::int64_t from_outside = 0;
+    while (next < count || from_outside < released[1].to<std::int64_t>().value()) {
       const Term message = co_await self.receive();
+      if (message[0].is_atom("outside")) ++from_outside;
       if (message[0] == Term(next) && message[1].as_binary()->size() == 100'000) ++next;
     }
     counted.set_value(next);
   });
+  std::atomic<std::int64_t> sent{0};
   a.spawn([&](Process& self) -> Task<> {
-    const Term load = Term::binary(Bytes(100'000, 5));
-    for (std::int64_t number = 0; number < count; ++number) co_await self.send(reader, Term::tuple_of(number, load));
+    while (sent < count) {
+      co_await self.send(reader, Term::tuple_of(sent.load(), load));
+      ++sent;
+    }
   });
+  ASSERT_TRUE(test::becomes_true([&] { return b.statistics().mailboxes_full > 0; }));
+  // The reader does not read: in the end nobody can send any more, and the one who would has not moved.
+  std::int64_t accepted = 0;
+  std::int64_t seen = -1;
+  int looks = 0;  // in a row that found it so
+  const auto send_from_outside = [&] { return a.send(reader, Term::tuple_of(Atom("outside"), load)); };
+  const bool stands_still = test::becomes_true([&] {
+    auto outcome = send_from_outside();
+    for (; outcome && accepted < count; ++accepted) outcome = send_from_outside();
+    const bool refused = !outcome && outcome.error() == Errc::overloaded;
+    looks = refused && std::exchange(seen, sent.load()) == sent ? looks + 1 : 0;
+    return looks == 20;
+  });
+  EXPECT_TRUE(stands_still) << sent << " sent, and " << accepted << " from outside of processes";
+  EXPECT_LT(sent, count);
+  ASSERT_TRUE(b.send(reader, Term::tuple_of(Atom("read"), accepted)).has_value());
   auto future = counted.get_future();
   ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(future.get(), count);
