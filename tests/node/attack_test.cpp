@@ -10,6 +10,7 @@
 #include <mutex>
 #include <ostream>
 #include <set>
+#include <string>
 
 #include "base/random.hpp"
 #include "distribution/encode.hpp"
@@ -93,6 +94,17 @@ class Attack : public testing::Test {
     attacker.await([&] { return line->heard(0).size() >= before + reply_bytes || line->closed(); });
     if (line->heard(0).size() < before + reply_bytes) return std::nullopt;
     return decode_reply(ByteView(line->heard(0)).subspan(before)).value();
+  }
+  /// Why the victim refused who dialled it at last.
+  std::string refusal() {
+    std::string reason;
+    attacker.await([&] {
+      for (const auto& entry : victim->flight_record()) {
+        if (entry.kind == FlightEntry::Kind::refused) reason = entry.reason;
+      }
+      return !reason.empty();
+    });
+    return reason;
   }
   void expect_error(const Error& error, Errc code, const std::string& word) {
     EXPECT_EQ(error.code(), code) << error.message();
@@ -542,6 +554,7 @@ TEST_F(Attack, data_before_the_handshake_is_done_is_bounded) {
   constexpr std::size_t bytes = 2UL * 1024 * 1024;
   line->write(4, Bytes(bytes));
   EXPECT_EQ(line->ending(), "closed");
+  EXPECT_EQ(refusal(), "limit_exceeded: too much data before the handshake was done");
 }
 
 TEST_F(Attack, early_data_in_single_bytes_is_bounded_too) {
@@ -552,13 +565,17 @@ TEST_F(Attack, early_data_in_single_bytes_is_bounded_too) {
     line->write(piece % 2 == 0 ? 4 : 8, {0}, {.fin = false, .own_packet = true});
   }
   EXPECT_EQ(line->ending(), "closed");
+  EXPECT_EQ(refusal(), "limit_exceeded: too much data before the handshake was done");
 }
 
 TEST_F(Attack, bytes_after_the_exchange_on_its_stream_go_nowhere) {
   const auto line = attacker.dial(*victim);
   line->play(mask("mallory@127.0.0.1"), Step::authenticated);
   line->say_bytes(Bytes(100'000, 'N'));
-  EXPECT_EQ(line->shake_hands("mallory@127.0.0.1", "guessed"), "closed");
+  EXPECT_EQ(line->shake_hands("mallory@127.0.0.1", "test"), "up");
+  may_be_pinned = {"mallory@127.0.0.1"};
+  line->close();
+  EXPECT_TRUE(attacker.await([&] { return victim->nodes().empty(); }));
 }
 
 TEST_F(Attack, who_does_not_know_the_cookie_is_not_let_in_and_not_pinned) {
