@@ -210,7 +210,6 @@ class Engine {
   void arrive(const Event& event);
   void hand_over(const Event& event);
   void on_handshake(const Event& event);
-  void on_dial_failed(const Event& event);
   void on_detect(const Event& event);
   void on_idle(const Event& event);
   void on_timer(const Event& event);

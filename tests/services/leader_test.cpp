@@ -277,6 +277,16 @@ TEST(Leader, no_node_has_more_candidates_than_the_bounds) {
   EXPECT_FALSE(told("c@h", 2)) << "of all nodes";
 }
 
+TEST(Leader, no_more_processes_of_one_node_campaign_for_one_name_than_the_bound) {
+  test::LeaderDisk disk;
+  const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  test::LeaderNode node({.own = Atom("a@h"), .queue_max = 2}, disk, now);
+  ASSERT_TRUE(node.lead(job, pid("a@h", 1), {}, now));
+  ASSERT_TRUE(node.lead(job, pid("a@h", 2), {}, now));
+  EXPECT_EQ(node.lead(job, pid("a@h", 3), {}, now).error(), Errc::limit_exceeded);
+  EXPECT_TRUE(node.lead("another", pid("a@h", 3), {}, now));
+}
+
 TEST(Leader, an_equal_token_of_another_node_is_passed) {
   test::LeaderDisk disk;
   const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
