@@ -15,6 +15,8 @@
 #include "distribution/encode.hpp"
 #include "distribution/fragments.hpp"
 #include "distribution/operations.hpp"
+#include "distribution/stream_choice.hpp"
+#include "distribution/streams/tags.hpp"
 #include "support/vectors.hpp"
 
 namespace barrel_p2p {
@@ -268,6 +270,11 @@ TEST(ControlVectors, messages_with_single_flags_withdrawn_use_the_older_operatio
   EXPECT_EQ(check_file("dist_ctrl_reduced_flags.json", 0), Counts(152, 120));
 }
 
+TEST(ControlVectors, messages_of_global_pass_as_all_others) {
+  EXPECT_EQ(check_file("dist_ctrl_global.json", offered_flags), Counts(106, 49));
+  EXPECT_EQ(check_file("dist_ctrl_global_partition.json", offered_flags), Counts(81, 61));
+}
+
 // Large frames: the vectors have their beginning, size and SHA-256; the rest repeats with a period of 10 bytes.
 
 std::string sha256_of(ByteView bytes) {
@@ -448,6 +455,36 @@ TEST(ControlVectors, messages_of_the_transport_vectors) {
   }
   EXPECT_EQ(whole, 120U);
   EXPECT_EQ(in_fragments, 2U);
+}
+
+TEST(ControlVectors, messages_are_read_from_whichever_stream_an_erlang_node_chose) {
+  const Atom initiator("sa1@127.0.0.1");
+  const Atom acceptor("sa2@127.0.0.1");
+  constexpr std::uint32_t creation = 4;
+  MessageReader from_initiator({acceptor, initiator, creation, creation}, offered_flags);
+  MessageReader from_acceptor({initiator, acceptor, creation, creation}, offered_flags);
+  std::size_t messages = 0;
+  const auto vectors = read_vectors("transport-stream-routing.json");
+  for (const auto& row : vectors.as_array()) {
+    std::set<quic::StreamId> pool;
+    for (const auto& id : row.at("pool").as_array()) pool.insert(id.as_int64());
+    const auto stream = row.at("stream").as_int64();
+    const bool dialled = stream % 2 == 0;
+    std::set<quic::StreamId> ours;
+    for (std::uint32_t index = 0; index < data_stream_count; ++index)
+      ours.insert(dialled ? 4 + 4 * index : 1 + 4 * index);
+    EXPECT_EQ(pool, ours);
+    EXPECT_TRUE(pool.contains(stream));
+    EXPECT_FALSE(is_user_stream(stream));
+    const Bytes bytes = from_hex(text_of(row, "etf_hex"));
+    const auto read = (dialled ? from_initiator : from_acceptor).read(stream, frame_of(bytes));
+    ASSERT_TRUE(read && *read) << to_hex(bytes);
+    const auto sent = payloads_of(encode_message(**read, offered_flags, stream_key((*read)->control), 1));
+    ASSERT_EQ(sent.size(), 1U);
+    EXPECT_EQ(to_hex(sent[0]), to_hex(bytes));
+    ++messages;
+  }
+  EXPECT_EQ(messages, 38U);
 }
 
 // Reactions of an Erlang node to what a hand-made node sent.

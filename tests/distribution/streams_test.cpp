@@ -6,6 +6,8 @@
 #include <boost/json/object.hpp>
 
 #include <algorithm>
+#include <barrel_p2p/term.hpp>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -64,6 +66,53 @@ TEST(Preambles, are_those_of_an_erlang_node_whole_and_byte_by_byte) {
     }
     EXPECT_EQ(std::get<Complete>(tags.feed(68, ByteView(bytes).last(1), false, {})).tag, tag);
   }
+}
+
+TEST(Preambles, of_recorded_writes_are_those_that_we_make_and_understand) {
+  const auto file = read_vectors("transport-user-streams.json");
+  InboundTags tags({});
+  std::string tag;
+  std::string payload;
+  std::size_t preambles = 0;
+  bool ended = false;
+  for (const auto& value : file.as_array()) {
+    const Bytes bytes = from_hex(text_of(value, "etf_hex"));
+    if (value.as_object().contains("tag")) {
+      EXPECT_EQ(preamble(text_of(value, "tag")), bytes);
+      ++preambles;
+      continue;
+    }
+    const StreamId id = value.at("stream").as_int64();
+    EXPECT_TRUE(is_user_stream(id));
+    ended = value.at("fin").as_bool();
+    if (!tag.empty()) {
+      payload += to_string(bytes);
+      continue;
+    }
+    const auto outcome = tags.feed(id, bytes, ended, {});
+    ASSERT_TRUE(std::holds_alternative<Complete>(outcome));
+    tag = std::get<Complete>(outcome).tag;
+    payload = to_string(std::get<Complete>(outcome).rest);
+    EXPECT_EQ(preamble(tag), bytes);
+  }
+  EXPECT_EQ(preambles, 3U);
+  EXPECT_EQ(tag, "chat:b");
+  EXPECT_EQ(payload, "data from erlang");
+  EXPECT_TRUE(ended);
+}
+
+TEST(ResetCodes, are_those_of_an_erlang_node) {
+  const auto file = read_vectors("transport-close.json");
+  std::map<std::string, std::uint64_t> codes;
+  for (const auto& value : file.as_array()) {
+    const auto term = parse_term(text_of(value, "term"));
+    ASSERT_TRUE(term.has_value());
+    if (!(*term)[0].is_atom("reset_stream")) continue;
+    EXPECT_TRUE(is_user_stream((*term)[1].to<std::int64_t>().value()));
+    codes[text_of(value, "name")] = (*term)[2].to<std::uint64_t>().value();
+  }
+  EXPECT_EQ(codes, (std::map<std::string, std::uint64_t>{{"refused user stream", code_refused},
+                                                         {"user stream owner died", code_owner_gone}}));
 }
 
 TEST(Preambles, are_cut_from_what_follows_whatever_the_pieces) {

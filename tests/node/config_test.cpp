@@ -1,18 +1,60 @@
 #include <gtest/gtest.h>
 #include <barrel_p2p/node_config.hpp>
+#include <barrel_p2p/term.hpp>
+#include <boost/json.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "node/config_keys.hpp"
 #include "node/validate.hpp"
+#include "support/vectors.hpp"
 
 namespace barrel_p2p {
 namespace {
 
 using namespace std::chrono_literals;
+
+TEST(Configuration, defaults_are_those_of_the_erlang_library_where_it_has_the_key) {
+  const NodeConfig config;
+  const auto number = [](auto value) { return Term(static_cast<std::int64_t>(value)); };
+  const auto& membership = config.membership;
+  const auto& replication = config.replication;
+  const std::map<std::string, Term> ours{
+      {"barrel_p2p.active_size", number(membership.active_size)},
+      {"barrel_p2p.arwl", number(membership.arwl)},
+      {"barrel_p2p.barrel_p2p_map_scan_ms", number(replication.map_scan.count())},
+      {"barrel_p2p.barrel_p2p_map_tombstone_ttl_ms", number(replication.map_tombstone_ttl.count())},
+      {"barrel_p2p.contact_retry_ms", number(membership.contact_retry.count())},
+      {"barrel_p2p.listen_port", number(config.port)},
+      {"barrel_p2p.member_heartbeat_ms", number(replication.heartbeat.count())},
+      {"barrel_p2p.member_skew_ms", number(replication.lease_skew.count())},
+      {"barrel_p2p.member_ttl_ms", number(replication.lease.count())},
+      {"barrel_p2p.passive_size", number(membership.passive_size)},
+      {"barrel_p2p.prwl", number(membership.prwl)},
+      {"barrel_p2p.reminder_scan_ms", number(replication.reminders.scan.count())},
+      {"barrel_p2p.reminder_tombstone_ttl_ms", number(replication.reminders.tombstone_ttl.count())},
+      {"barrel_p2p.replica_anti_entropy_ms", number(replication.anti_entropy.count())},
+      {"barrel_p2p.ring_size", number(replication.ring_size)},
+      {"barrel_p2p.shuffle_length", number(membership.shuffle_length)},
+      {"barrel_p2p.shuffle_period", number(membership.shuffle_period.count())},
+      {"quic.dist.auth_handshake_timeout", number(config.authentication.handshake_timeout.count())},
+  };
+  std::size_t compared = 0;
+  const auto vectors = test::read_vectors("streams_config_defaults.json");
+  for (const auto& row : vectors.as_array()) {
+    const auto found = ours.find(test::text_of(row, "name"));
+    if (found == ours.end()) continue;  // lists that are empty, and files, which lie elsewhere here
+    EXPECT_EQ(found->second, decode_term(test::from_hex(test::text_of(row, "etf_hex"))).value().term) << found->first;
+    ++compared;
+  }
+  EXPECT_EQ(compared, ours.size());
+}
 
 TEST(Configuration, keys_of_every_kind_are_read_and_the_rest_keeps_its_default) {
   const auto config = parse_config(R"(

@@ -4,12 +4,17 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <barrel_p2p/term.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/json.hpp>
+#include <cstdint>
 #include <functional>
 #include <map>
+#include <string>
 
 #include "quic/certificates.hpp"
 #include "quic/endpoint.hpp"
+#include "support/vectors.hpp"
 
 namespace barrel_p2p::quic {
 namespace {
@@ -65,6 +70,28 @@ class QuicPair : public testing::Test {
   ConnectionEvents accepted_events;
   ConnectionEvents dialled_events;
 };
+
+TEST(QuicDefaults, are_those_that_erlang_nodes_announce_but_for_larger_windows_of_streams) {
+  const EndpointConfig config;
+  const auto vectors = barrel_p2p::test::read_vectors("transport-tls.json");
+  std::size_t hellos = 0;
+  for (const auto& row : vectors.as_array()) {
+    if (barrel_p2p::test::text_of(row, "name") != "EncryptedExtensions") continue;
+    const auto announced = parse_term(barrel_p2p::test::text_of(row, "term"));
+    ASSERT_TRUE(announced.has_value());
+    EXPECT_EQ(announced->get<std::string>(Atom("alpn")).value(), config.alpn);
+    const Term* parameters = announced->find(Atom("transport_params"));
+    ASSERT_NE(parameters, nullptr);
+    const auto of = [&](const char* name) { return parameters->get<std::uint64_t>(Atom(name)).value(); };
+    EXPECT_EQ(of("max_idle_timeout"), static_cast<std::uint64_t>(config.idle_timeout.count()));
+    EXPECT_EQ(of("initial_max_data"), config.connection_window_bytes);
+    EXPECT_EQ(of("initial_max_streams_bidi"), config.streams_bidi_max);
+    EXPECT_EQ(of("initial_max_streams_uni"), config.streams_uni_max);
+    EXPECT_LT(of("initial_max_stream_data_bidi_remote"), config.stream_window_bytes);
+    ++hellos;
+  }
+  EXPECT_EQ(hellos, 1U);
+}
 
 TEST_F(QuicPair, connects_and_both_see_the_same_certificate) {
   open();

@@ -1,9 +1,13 @@
 // Leader election against recordings of the Erlang implementation.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <chrono>
+#include <functional>
 #include <map>
 #include <set>
+#include <sstream>
 #include <string>
 
 #include "services/leader_support.hpp"
@@ -251,6 +255,89 @@ TEST(LeaderVectors, terms_begin_and_end_as_recorded_with_rising_fences) {
     }
   }
   EXPECT_EQ(terms, 7U);
+}
+
+/// But for where C++ nodes do more: several processes of one node may campaign, and fences are minted anew after a
+/// split.
+TEST(LeaderVectors, three_nodes_elect_as_recorded) {
+  const std::string a = "se1@127.0.0.1";
+  const std::string b = "se2@127.0.0.1";
+  const std::string c = "se3@127.0.0.1";
+  const Term job(Atom("job"));
+  test::LeaderWorld world;
+  for (const auto& name : {a, b, c}) world.add(name);
+  const auto lead = [&](const std::string& node, std::uint32_t id, int priority) {
+    return [&world, job, node, id, priority] {
+      const auto role = world.lead(node, job, pid(node.c_str(), id), {.priority = priority});
+      return std::string(!role ? name(role.error().code()) : role->is_leader() ? "leader" : "follower");
+    };
+  };
+  const auto resign = [&] { return world.resign(a, job), std::string("ok"); };
+  const std::map<std::string, std::function<std::string()>> steps{
+      {"se1 (alone) campaigns for job, priority 0", lead(a, 1, 0)},
+      {"se2 (alone) campaigns for job, priority 0", lead(b, 1, 0)},
+      {"se2 campaigns again from the same process", lead(b, 1, 0)},
+      {"se1 and se2 connect", [&] { return world.link(a, b), std::string("ok"); }},
+      {"se3 connected and campaigns with priority 0",
+       [&] {
+         world.link(a, c);
+         world.link(b, c);
+         world.pass(std::chrono::seconds(1));
+         return lead(c, 1, 0)();
+       }},
+      {"se1 resigns", resign},
+      {"se1 resigns again", resign},
+      {"se1 campaigns with priority 5", lead(a, 1, 5)},
+      {"candidate process of se1 is killed",
+       [&] { return world.end_process(a, pid(a.c_str(), 1)), std::string("ok"); }},
+      {"se1 campaigns again (new process)", lead(a, 2, 5)},
+      {"another process of se1 resigns for it", resign},
+      {"se1 campaigns once more", lead(a, 2, 5)},
+      {"partition: se1 | se2+se3",
+       [&] {
+         world.unlink(a, b);
+         world.unlink(a, c);
+         return std::string("ok");
+       }},
+      {"heal (unblock, se1 joins se2, se3 joins se1)",
+       [&] {
+         world.link(a, b);
+         world.link(a, c);
+         return std::string("ok");
+       }},
+  };
+  std::size_t played = 0;
+  const auto recorded = read_vectors("leader_scenarios.json");
+  for (const auto& row : recorded.as_array()) {
+    const auto step = text_of(row, "name");
+    const auto found = steps.find(step);
+    if (found == steps.end()) continue;
+    ++played;
+    EXPECT_NE(text_of(row, "result").find(found->second()), std::string::npos) << step;
+    world.pass(std::chrono::seconds(20));
+    const auto leaders = world.leaders(job);
+    for (const auto& [node, view] : row.at("views").as_object()) {
+      const auto known = world.leader_at(node, job);
+      const auto wanted = text_of(view, "leader");
+      EXPECT_NE(wanted.find(known == "none" ? "no_leader" : known.substr(0, known.find(' '))), std::string::npos)
+          << step << ": " << std::string(node) << " knows " << known;
+      const bool leads = std::ranges::find(leaders, std::string(node)) != leaders.end();
+      EXPECT_EQ(leads, view.at("is_leader").as_bool()) << step << ": " << std::string(node);
+    }
+    for (const auto& [node, messages] : row.at("messages_to_candidates").as_object()) {
+      std::string wanted;
+      for (const auto& message : messages.as_array()) {
+        wanted += message.as_string().find("elected") != std::string::npos ? " elected" : " revoked";
+      }
+      std::string told;
+      std::istringstream words(world.at(node).take_told());
+      for (std::string word; words >> word;) {
+        if (word == "elected" || word == "revoked") told += " " + word;
+      }
+      EXPECT_EQ(told, wanted) << step << ": " << std::string(node);
+    }
+  }
+  EXPECT_EQ(played, steps.size());
 }
 
 }  // namespace barrel_p2p::services

@@ -160,6 +160,23 @@ TEST(TermVectors, surprises_are_accepted_but_for_three_and_for_trailing_bytes) {
   }
 }
 
+TEST(TermVectors, safe_decoding_takes_known_atoms_and_no_funs) {
+  const std::vector<Atom> known{"ok", "lists", "map"};
+  const auto vectors = read_vectors("etf_safe.json");
+  for (const auto& row : vectors.as_array()) {
+    const std::string name = text_of(row, "name");
+    const auto bytes = from_hex(text_of(row, "etf_hex"));
+    const auto decoded = decode_term(bytes, {.existing_atoms_only = true});
+    const bool function_of_erlang = name == "safe_export_existing";  // this process has none
+    EXPECT_EQ(decoded.has_value(), text_of(row, "result") == "ok" && !function_of_erlang) << name;
+    if (decoded) {
+      EXPECT_EQ(to_text(decoded->term), text_of(row, "term"));
+    }
+    EXPECT_TRUE(decode_term(bytes).has_value()) << name;
+  }
+  EXPECT_EQ(vectors.as_array().size(), 7U);
+}
+
 TEST(TermVectors, order_and_equality_agree_with_erlang) {
   const auto vectors = read_vectors("etf_compare.json");
   const auto& rows = vectors.as_array();
