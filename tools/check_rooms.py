@@ -47,7 +47,8 @@ def check_rooms(root):
     def report(path, line, message):
         findings.append(f"{path.relative_to(root)}:{line}: {message}")
 
-    def check_file(path, allowed, forbidden_reason, extra=()):
+    def check_file(path, allowed, forbidden_reason, extra=(), beside=()):
+        """`extra`: where other files may lie. `beside`: directories of the tree that are no rooms, and may be included from."""
         for line, quoted, name in includes(path):
             first = name.split("/")[0]
             if not quoted:
@@ -58,9 +59,10 @@ def check_rooms(root):
                 continue
             if name.startswith(PUBLIC):
                 report(path, line, f"write <{name}>: it is a public header")
-            elif first in rooms and (root / "src" / name).is_file():
-                if first not in allowed:
-                    report(path, line, f"\"{name}\": {forbidden_reason}")
+            elif first in rooms and first not in allowed:
+                report(path, line, f"\"{name}\": {forbidden_reason}")
+            elif first in rooms and (root / "src" / name).is_file() or first in beside and (root / name).is_file():
+                continue
             elif not any((base / name).is_file() for base in extra):
                 report(path, line, f"\"{name}\" is no \"ROOM/FILE\" of src")
 
@@ -76,7 +78,8 @@ def check_rooms(root):
             check_file(path, below, f"room '{room}' is below it")
     for room in rooms:
         for path in sources(root / "tests" / room):
-            check_file(path, rooms[: rooms.index(room) + 1], f"tests of room '{room}' stay at or below it", [root / "tests", root])
+            below = rooms[: rooms.index(room) + 1]
+            check_file(path, below, f"tests of room '{room}' stay at or below it", [root / "tests"], beside=["relay"])
     for path in sources(root / "include"):
         check_file(path, [], "public headers include public headers only")
         for line, _, name in includes(path):
@@ -87,9 +90,11 @@ def check_rooms(root):
     # The simulator runs machines of the rooms up to the services; commands and tests run the simulator.
     below_sim = rooms[: rooms.index("services") + 1] if "services" in rooms else rooms
     for path in sources(root / "sim"):
-        check_file(path, below_sim, "the simulator includes rooms up to 'services' only", [root])
+        check_file(path, below_sim, "the simulator includes rooms up to 'services' only", beside=["sim"])
+    for path in sources(root / "relay"):
+        check_file(path, [], "the relay knows nothing of rooms")
     for path in sources(root / "apps"):
-        check_file(path, rooms, "", [path.parent, root])
+        check_file(path, rooms, "", [path.parent], beside=["relay", "sim"])
     return findings
 
 
@@ -126,7 +131,8 @@ def self_test(compiler):
         "include/barrel_p2p/term.hpp": "#pragma once\n#include <string>\n",
         "src/base/clock.hpp": "#include <chrono>\n",
         "src/term/term.cpp": '#include <barrel_p2p/term.hpp>\n#include "base/clock.hpp"\n#include <boost/asio.hpp>\n',
-        "tests/term/term_test.cpp": '#include "base/clock.hpp"\n#include "support/world.hpp"\n',
+        "tests/term/term_test.cpp": '#include "base/clock.hpp"\n#include "relay/relay.hpp"\n#include "support/world.hpp"\n',
+        "relay/relay.hpp": "",
         "tests/support/world.hpp": "",
         "examples/terms.cpp": "#include <barrel_p2p/term.hpp>\n",
     }
@@ -139,6 +145,9 @@ def self_test(compiler):
         ({"src/term/a.cpp": "#include <barrel_p2p/gone.hpp>\n"}, "<barrel_p2p/gone.hpp> does not exist"),
         ({"src/attic/a.cpp": ""}, "no add_room(attic)"),
         ({"tests/base/a_test.cpp": '#include "term/term.hpp"\n', "src/term/term.hpp": ""}, "tests of room 'base' stay at or below it"),
+        ({"tests/base/a_test.cpp": '#include "term/world.hpp"\n', "tests/term/world.hpp": ""}, "tests of room 'base' stay at or below it"),
+        ({"tests/base/a_test.cpp": '#include "sim/disk.hpp"\n', "sim/disk.hpp": ""}, 'is no "ROOM/FILE" of src'),
+        ({"relay/a.hpp": '#include "base/clock.hpp"\n'}, "the relay knows nothing of rooms"),
         ({"include/barrel_p2p/a.hpp": '#include "base/clock.hpp"\n'}, "public headers include public headers only"),
         ({"include/barrel_p2p/a.hpp": "#include <boost/json.hpp>\n"}, "no third-party header"),
         ({"examples/a.cpp": '#include "base/clock.hpp"\n'}, "examples include public headers only"),

@@ -146,12 +146,12 @@ ChaosNetwork::ChaosNetwork(boost::asio::io_context& io, std::size_t nodes, std::
     for (std::size_t to = 0; to < nodes; ++to) {
       if (from == to) continue;
       ways_[from * nodes + to] =
-          std::make_unique<sim::UdpRelay>(io, std::uint16_t{0}, static_cast<std::uint32_t>(random.next()));
+          std::make_unique<relay::UdpRelay>(io, std::uint16_t{0}, static_cast<std::uint32_t>(random.next()));
     }
   }
 }
 
-sim::UdpRelay& ChaosNetwork::way(std::size_t from, std::size_t to) const { return *ways_[from * nodes_ + to]; }
+relay::UdpRelay& ChaosNetwork::way(std::size_t from, std::size_t to) const { return *ways_[from * nodes_ + to]; }
 
 void ChaosNetwork::aim(std::size_t node, std::uint16_t port) {
   for (std::size_t from = 0; from < nodes_; ++from) {
@@ -163,7 +163,7 @@ void ChaosNetwork::set(const std::vector<ChaosFault>& faults) {
   for (std::size_t from = 0; from < nodes_; ++from) {
     for (std::size_t to = 0; to < nodes_; ++to) {
       if (from == to) continue;
-      sim::UdpWeather weather;
+      relay::UdpWeather weather;
       constexpr std::chrono::milliseconds overtaken{30};
       for (const auto& fault : faults) {
         weather.outwards_silent = weather.outwards_silent || cuts(fault, from, to);

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "chaos_schedule.hpp"
-#include "sim/udp_relay.hpp"
+#include "relay/udp_relay.hpp"
 
 namespace barrel_p2p::command {
 
@@ -75,9 +75,9 @@ class ChaosNetwork {
   [[nodiscard]] std::size_t dropped() const;
 
  private:
-  [[nodiscard]] sim::UdpRelay& way(std::size_t from, std::size_t to) const;
+  [[nodiscard]] relay::UdpRelay& way(std::size_t from, std::size_t to) const;
   std::size_t nodes_;
-  std::vector<std::unique_ptr<sim::UdpRelay>> ways_;  ///< By `from * nodes + to`; none from a node to itself.
+  std::vector<std::unique_ptr<relay::UdpRelay>> ways_;  ///< By `from * nodes + to`; none from a node to itself.
 };
 
 }  // namespace barrel_p2p::command

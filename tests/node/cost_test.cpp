@@ -8,7 +8,7 @@
 #include <algorithm>
 
 #include "node/attacker.hpp"
-#include "node/resources.hpp"
+#include "support/resources.hpp"
 
 namespace barrel_p2p {
 namespace {

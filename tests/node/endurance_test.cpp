@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "node/node_support.hpp"
-#include "node/resources.hpp"
+#include "support/resources.hpp"
 
 namespace barrel_p2p {
 namespace {

@@ -16,7 +16,6 @@
 #include "distribution/framing.hpp"
 #include "node/attacker.hpp"
 #include "node/membership_support.hpp"
-#include "node/resources.hpp"
 #include "overlay/messages.hpp"
 #include "services/leader.hpp"
 #include "services/maps.hpp"
@@ -25,6 +24,7 @@
 #include "services/registry.hpp"
 #include "services/reminders.hpp"
 #include "services/router.hpp"
+#include "support/resources.hpp"
 
 namespace barrel_p2p {
 namespace {

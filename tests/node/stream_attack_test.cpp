@@ -10,7 +10,7 @@
 
 #include "distribution/streams/tags.hpp"
 #include "node/attacker.hpp"
-#include "node/resources.hpp"
+#include "support/resources.hpp"
 
 namespace barrel_p2p {
 namespace {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "node/node_support.hpp"
-#include "node/resources.hpp"
+#include "support/resources.hpp"
 
 namespace barrel_p2p {
 namespace {

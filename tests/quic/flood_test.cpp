@@ -10,12 +10,12 @@
 #include <set>
 
 #include "base/random.hpp"
-#include "node/resources.hpp"
 #include "quic/certificates.hpp"
 #include "quic/connection_ids.hpp"
 #include "quic/socket.hpp"
 #include "quic/stranger_gate.hpp"
 #include "support/patience.hpp"
+#include "support/resources.hpp"
 
 namespace barrel_p2p::quic {
 namespace {

@@ -13,7 +13,7 @@
 #include "quic/certificates.hpp"
 #include "quic/connection.hpp"
 #include "quic/endpoint.hpp"
-#include "sim/udp_relay.hpp"
+#include "relay/udp_relay.hpp"
 #include "support/patience.hpp"
 
 namespace barrel_p2p::quic::test {
@@ -23,9 +23,9 @@ using namespace barrel_p2p::test;
 using boost::asio::ip::udp;
 
 /// Stands between the two endpoints.
-class Relay : public sim::UdpRelay {
+class Relay : public relay::UdpRelay {
  public:
-  Relay(boost::asio::io_context& io, const Address& listener) : sim::UdpRelay(io, listener.port()) {}
+  Relay(boost::asio::io_context& io, const Address& listener) : relay::UdpRelay(io, listener.port()) {}
   [[nodiscard]] Address address() const { return *Address::make("127.0.0.1", port()); }
 };
 

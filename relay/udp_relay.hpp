@@ -19,7 +19,7 @@
 
 namespace barrel_p2p {
 inline namespace v0 {
-namespace sim {
+namespace relay {
 
 /// What happens to datagrams on the way, in both directions.
 struct UdpWeather {
@@ -145,6 +145,6 @@ class UdpRelay {
   std::mt19937 dice_;
 };
 
-}  // namespace sim
+}  // namespace relay
 }  // namespace v0
 }  // namespace barrel_p2p
