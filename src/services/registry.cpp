@@ -102,15 +102,17 @@ Result<void> Registry::add(const Term& name, const Pid& pid, const Term& meta, T
     return fail(Errc::limit_exceeded, "too many registrations wait for the neighbours");
   }
   begin(now, out);
+  // First of all: who hears of the service may end the process at once, and then hears why it ended.
+  auto& names = watched_[pid];
+  if (names.empty()) out.emplace_back(Watch{pid});
+  names.insert(name);
   auto entries = state_.put(key, service_value(name, pid, config_.own, meta));
   if (!entries) {
+    stop_watching(pid, name);
     end();
     return std::unexpected(entries.error());
   }
   ++counters_.registrations;
-  auto& names = watched_[pid];
-  if (names.empty()) out.emplace_back(Watch{pid});
-  names.insert(name);
   replica_.broadcast(std::move(*entries), replica_effects_);
   if (ticket != 0) {
     const auto token = replica_.confirm(key, map().find(key)->stamp(), limit, now.monotonic, replica_effects_);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "services/registry_entry.hpp"
@@ -182,6 +183,13 @@ class Lone : public ::testing::Test {
 using RegistryTest = Lone;
 
 // Own registrations.
+
+TEST_F(RegistryTest, a_process_is_watched_before_anybody_hears_of_its_service) {
+  Effects effects;
+  ASSERT_TRUE(registry().add(Atom("worker"), process("a@h", 7), no_meta, 0, 5s, now, effects));
+  ASSERT_FALSE(effects.empty());
+  EXPECT_TRUE(std::holds_alternative<Watch>(effects.front()));
+}
 
 TEST_F(RegistryTest, a_registration_is_found_watched_broadcast_and_told_once) {
   ASSERT_TRUE(add(Atom("worker"), process("a@h", 7), Term::map({{Atom("role"), Atom("primary")}})));
