@@ -246,9 +246,12 @@ bool Members::merge_delta(const Atom& from, const Term& entries) {
     return false;
   }
   ++counters_.beats_received;
-  lease->told = std::max(lease->told, *emit);
-  if (entry->stamp() > lease->stamp) {
-    lease->stamp = entry->stamp();
+  const auto ahead = [&](WallMilliseconds time) { return is_ahead(time, now_.wall, config_.skew); };
+  // Its clock may have been far ahead in a life before this one: those beats say nothing of the order.
+  if (*emit > lease->told || (ahead(lease->told) && !ahead(*emit))) lease->told = *emit;
+  const auto& stamp = entry->stamp();
+  if (stamp > lease->stamp || (ahead(lease->stamp.wall) && !ahead(stamp.wall))) {
+    lease->stamp = stamp;
     const bool overtaken = *emit < lease->farewell && now_.monotonic < lease->farewell_until;
     if (!overtaken) {
       lease->vouched = now_.monotonic + config_.ttl;
@@ -256,7 +259,7 @@ bool Members::merge_delta(const Atom& from, const Term& entries) {
     }
   }
   // A stamp that the clock refuses does no harm here.
-  if (renew(from, *lease, *emit)) std::ignore = clock_.observe(entry->stamp(), now_.wall);
+  if (renew(from, *lease, *emit)) std::ignore = clock_.observe(stamp, now_.wall);
   return true;
 }
 

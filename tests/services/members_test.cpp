@@ -163,6 +163,41 @@ TEST(Members, a_node_whose_clock_is_wrong_is_alive_but_no_member) {
   EXPECT_EQ(node.changes(), "+b@h+c@h");
 }
 
+// An Erlang node's stamps begin anew with its life: protocol document 04, section 1.3.
+TEST(Members, a_node_whose_clock_was_far_ahead_in_its_life_before_is_alive_and_a_member) {
+  Machine node;
+  node.hear("b@h", start_wall + 3'600'000);
+  EXPECT_EQ(node.list(), "a@h");
+  for (int beat = 1; beat <= 10; ++beat) {
+    node.pass(2s);
+    node.hear("b@h", node.now.wall);
+    EXPECT_TRUE(node.members->is_alive(Atom("b@h"))) << beat;
+    EXPECT_EQ(node.list(), "a@h b@h") << beat;
+  }
+  EXPECT_EQ(node.changes(), "+b@h");
+  // What others tell of it after its end counts again, too.
+  node.pass(7s);
+  EXPECT_EQ(node.changes(), "-b@h");
+  const Term leases = Term::map({{Atom("b@h"), node.now.wall}});
+  const Term sync = Term::tuple({Atom("full_sync"), Atom("n@h"), leases});
+  node.members->receive(Atom("n@h"), Term::tuple({Atom("$barrel_p2p_replica"), sync}), node.now, node.effects);
+  EXPECT_EQ(node.changes(), "+b@h");
+}
+
+TEST(Members, a_beat_of_the_life_with_the_clock_far_ahead_that_comes_late_hides_no_later_one) {
+  Machine node;
+  node.hear("b@h", start_wall + 3'600'000);
+  node.pass(2s);
+  node.hear("b@h", node.now.wall);
+  node.hear("b@h", start_wall + 3'601'000);
+  for (int beat = 1; beat <= 10; ++beat) {
+    node.pass(2s);
+    node.hear("b@h", node.now.wall);
+  }
+  EXPECT_TRUE(node.members->is_alive(Atom("b@h")));
+  EXPECT_EQ(node.list(), "a@h b@h");
+}
+
 TEST(Members, a_wall_clock_that_jumps_ends_no_lease) {
   Machine node;
   node.hear("b@h", start_wall);
