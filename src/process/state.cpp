@@ -400,13 +400,23 @@ bool State::on_exit(const Pid& from, const Term& reason, bool by_link) {
   return false;
 }
 
+bool State::awaits_linked(const Atom& node) const {
+  return std::ranges::any_of(relations_->monitors, [&](const auto& entry) {
+    return entry.second.kind == Monitored::Kind::spawn && entry.second.link && entry.second.node == node;
+  });
+}
+
 /// Erlang nodes may let the exit of a new process overtake the news that it exists (protocol document 08, section 5.2).
 void State::hold_early_exit(const Pid& from, const Term& reason) {
-  const bool expected = std::ranges::any_of(relations_->monitors, [&](const auto& entry) {
-    return entry.second.kind == Monitored::Kind::spawn && entry.second.link && entry.second.node == from.node;
-  });
   auto& held = relations_->early_exits;
-  if (expected && held.size() < Relations::early_exits_max) held.emplace_back(from, reason);
+  if (held.size() < Relations::early_exits_max && awaits_linked(from.node)) held.emplace_back(from, reason);
+}
+
+/// When the node owes no more replies, what is left is of no new process.
+void State::drop_early_exits(const Atom& node) {
+  auto& held = relations_->early_exits;
+  if (held.empty() || awaits_linked(node)) return;
+  std::erase_if(held, [&](const auto& entry) { return entry.first.node == node; });
 }
 
 bool State::on_down(const distribution::MonitorExit& exit, const Term& reason) {
@@ -459,14 +469,18 @@ bool State::on_reply(const distribution::SpawnReply& reply) {
     deliver(
         Term::tuple({Atom("spawn_reply"), reply.request, Atom(pid != nullptr ? "ok" : "error"), std::move(result)}));
   }
-  if (pid == nullptr || !linked) return true;
-  relations_->links.try_emplace(*pid, LinkState{0, request.generation, {}});
-  auto& held = relations_->early_exits;
-  const auto early = std::ranges::find(held, *pid, &std::pair<Pid, Term>::first);
-  if (early == held.end()) return true;
-  const Term reason = early->second;
-  held.erase(early);
-  return on_exit(*pid, reason, true);
+  std::optional<Term> early;
+  if (pid != nullptr && linked) {
+    relations_->links.try_emplace(*pid, LinkState{0, request.generation, {}});
+    auto& held = relations_->early_exits;
+    const auto found_early = std::ranges::find(held, *pid, &std::pair<Pid, Term>::first);
+    if (found_early != held.end()) {
+      early = std::move(found_early->second);
+      held.erase(found_early);
+    }
+  }
+  drop_early_exits(request.node);
+  return !early || on_exit(*pid, *early, true);
 }
 
 bool State::on_node_gone(const NodeGone& gone) {
@@ -479,6 +493,8 @@ bool State::on_node_gone(const NodeGone& gone) {
     exit_reason_ = reason;
     return false;
   }
+  // The pids of an Erlang node begin anew with its next life.
+  std::erase_if(relations_->early_exits, [&](const auto& entry) { return entry.first.node == gone.node; });
   std::erase_if(relations_->watchers,
                 [&](const auto& entry) { return lost(entry.second.watcher.node, entry.second.generation); });
   std::vector<Pid> broken;

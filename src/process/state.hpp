@@ -193,7 +193,10 @@ class State : public std::enable_shared_from_this<State> {
   void deliver(Message* message);
   void deliver(Term&& message) { deliver(new Message(std::move(message))); }
   void consumed(std::size_t bytes);
+  /// Asked the node for a process that is linked to this one, and has had no answer.
+  [[nodiscard]] bool awaits_linked(const Atom& node) const;
   void hold_early_exit(const Pid& from, const Term& reason);
+  void drop_early_exits(const Atom& node);
   [[nodiscard]] bool still_there(const Atom& node, std::uint64_t generation) const;
   /// A process of the node wants a link or a monitor. Nothing when the channel that it came on is gone already.
   struct Wish {

@@ -112,7 +112,7 @@ void State::demonitor(const Ref& ref, bool flush) {
   if (found != relations_->monitors.end()) {
     const Monitored monitored = std::move(found->second);
     relations_->monitors.erase(found);
-    if (monitored.kind == Monitored::Kind::spawn) return;
+    if (monitored.kind == Monitored::Kind::spawn) return drop_early_exits(monitored.node);
     system_.route(pid_, monitored.node, Signal{distribution::Demonitor{pid_, monitored.target, ref}, {}});
   } else if (flush) {
     Receive down(

@@ -1,0 +1,106 @@
+// Signals of another node that overtake each other, as those of Erlang nodes do (protocol document 08, section 5.2).
+#include <gtest/gtest.h>
+#include <barrel_p2p/process.hpp>
+
+#include <array>
+#include <atomic>
+#include <future>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "distribution/control.hpp"
+#include "distribution/flags.hpp"
+#include "process/system.hpp"
+#include "support/patience.hpp"
+
+namespace barrel_p2p::process {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// What an Erlang node tells of a new process may come in another order than it was sent in.
+class OvertakenReplies : public testing::Test {
+ protected:
+  OvertakenReplies() {
+    RemotePort port;
+    port.send = [this](const Atom& /*node*/, distribution::Signal&& signal, const Pid& /*key*/) {
+      const auto* request = std::get_if<distribution::SpawnRequest>(&signal.control);
+      if (request != nullptr) requests.at(requested++).set_value(*request);
+      return distribution::SendOutcome::accepted;
+    };
+    system.set_remote(std::move(port));
+    system.start();
+    system.node_up("b@test", 1, 4, distribution::flag::published);
+  }
+  ~OvertakenReplies() override { system.stop(); }
+  static SystemConfig config() {
+    SystemConfig config;
+    config.node = Atom("a@test");
+    config.creation = 77;
+    config.workers = 2;
+    return config;
+  }
+  static Process::SpawnOptions link_and_monitor() {
+    Process::SpawnOptions options;
+    options.link = true;
+    options.monitor = true;
+    return options;
+  }
+  static Pid child(std::uint32_t number) { return {Atom("b@test"), number, 0, 4}; }
+  distribution::SpawnRequest request(std::size_t number) { return requests.at(number).get_future().get(); }
+
+  void tell_exit(const distribution::SpawnRequest& asked, const Pid& from, std::uint64_t epoch = 1) {
+    system.deliver("b@test", epoch, {distribution::Exit{from, asked.from}, Term(Atom("boom"))});
+  }
+  void tell_reply(const distribution::SpawnRequest& asked, distribution::PidOrName result, std::uint64_t epoch = 1) {
+    using distribution::SpawnReply;
+    const bool made = std::holds_alternative<Pid>(result);
+    const std::uint32_t flags = made ? SpawnReply::flag_link | SpawnReply::flag_monitor : 0;
+    system.deliver("b@test", epoch, {SpawnReply{asked.request, asked.from, flags, std::move(result)}, {}});
+  }
+  std::atomic<std::size_t> requested{0};
+  std::array<std::promise<distribution::SpawnRequest>, 2> requests;
+  System system{config()};
+};
+
+/// How a request ends that an early exit was kept for.
+class Leftovers : public OvertakenReplies, public testing::WithParamInterface<const char*> {};
+
+TEST_P(Leftovers, of_early_exits_end_nobody_who_gets_a_process_of_the_same_pid_later) {
+  std::promise<Pid> made;
+  std::promise<void> lives;
+  system.spawn([&](Process& self) -> Task<> {
+    (void)co_await self.spawn_on("b@test", RemoteFunction("jobs", "wait"), link_and_monitor(), test::patience);
+    const auto second =
+        co_await self.spawn_on("b@test", RemoteFunction("jobs", "wait"), link_and_monitor(), test::patience);
+    made.set_value(second->pid);
+    (void)co_await self.receive(tagged("are_you_there", 1));
+    lives.set_value();
+  });
+  const auto first = request(0);
+  tell_exit(first, child(5));
+  const std::string_view end = GetParam();
+  const bool lost = end == "lost";
+  if (lost) {
+    system.node_down("b@test", 1);
+    system.node_up("b@test", 2, 4, distribution::flag::published);
+  } else if (end == "refused") {
+    tell_reply(first, Atom("system_limit"));
+  } else {
+    tell_reply(first, child(6));
+  }
+  const auto second = request(1);
+  tell_reply(second, child(5), lost ? 2 : 1);
+  auto got = made.get_future();
+  ASSERT_EQ(got.wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(got.get(), child(5));
+  ASSERT_TRUE(system.send(second.from, Term::tuple({Atom("are_you_there")})).has_value());
+  EXPECT_EQ(lives.get_future().wait_for(test::patience), std::future_status::ready);
+}
+
+INSTANTIATE_TEST_SUITE_P(, Leftovers, testing::Values("lost", "refused", "another"),
+                         [](const auto& end) { return std::string(end.param); });
+
+}  // namespace
+}  // namespace barrel_p2p::process
