@@ -431,7 +431,14 @@ bool State::on_down(const distribution::MonitorExit& exit, const Term& reason) {
   if (watched_ended && pid != nullptr) return (*watched_ended)(exit.ref, *pid, reason), true;
   Term what = pid != nullptr ? Term(*pid) : Term::tuple({std::get<Atom>(who), monitored.node});
   deliver(Term::tuple({Atom("DOWN"), exit.ref, Atom("process"), std::move(what), reason}));
-  return true;
+  if (!spawn || !monitored.link) return true;
+  // It overtook the reply. The end of the link came before, and was held, or comes later, when nothing is known of it.
+  if (pid != nullptr) {
+    std::erase_if(relations_->early_exits, [&](const auto& entry) { return entry.first == *pid; });
+    relations_->links.try_emplace(*pid, LinkState{0, monitored.generation, {}});
+  }
+  drop_early_exits(monitored.node);
+  return pid == nullptr || on_exit(*pid, reason, true);
 }
 
 bool State::on(distribution::SpawnReply& reply, const Event& event) {

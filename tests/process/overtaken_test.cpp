@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <future>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,16 +54,71 @@ class OvertakenReplies : public testing::Test {
   void tell_exit(const distribution::SpawnRequest& asked, const Pid& from, std::uint64_t epoch = 1) {
     system.deliver("b@test", epoch, {distribution::Exit{from, asked.from}, Term(Atom("boom"))});
   }
+  void tell_down(const distribution::SpawnRequest& asked, const Pid& from) {
+    system.deliver("b@test", 1, {distribution::MonitorExit{from, asked.from, asked.request}, Term(Atom("boom"))});
+  }
   void tell_reply(const distribution::SpawnRequest& asked, distribution::PidOrName result, std::uint64_t epoch = 1) {
     using distribution::SpawnReply;
     const bool made = std::holds_alternative<Pid>(result);
     const std::uint32_t flags = made ? SpawnReply::flag_link | SpawnReply::flag_monitor : 0;
     system.deliver("b@test", epoch, {SpawnReply{asked.request, asked.from, flags, std::move(result)}, {}});
   }
+  /// E: the exit of the link, D: the end of the monitored, R: the reply.
+  void tell(const distribution::SpawnRequest& asked, std::string_view order) {
+    for (const char what : order) {
+      if (what == 'E') tell_exit(asked, child(5));
+      if (what == 'D') tell_down(asked, child(5));
+      if (what == 'R') tell_reply(asked, child(5));
+    }
+  }
+
   std::atomic<std::size_t> requested{0};
   std::array<std::promise<distribution::SpawnRequest>, 2> requests;
   System system{config()};
 };
+
+class Orders : public OvertakenReplies, public testing::WithParamInterface<const char*> {};
+
+TEST_P(Orders, the_end_of_a_new_process_ends_who_is_linked_to_it) {
+  std::promise<Term> ended;
+  const Pid watcher = system.spawn_watcher(
+      [&](const Ref& /*watch*/, const Pid& /*pid*/, const Term& reason) { ended.set_value(reason); });
+  const Pid asks = system.spawn([](Process& self) -> Task<> {
+    (void)co_await self.spawn_on("b@test", RemoteFunction("jobs", "crash"), link_and_monitor(), test::patience);
+    for (;;) co_await self.receive();
+  });
+  (void)system.watch(watcher, asks);
+  tell(request(0), GetParam());
+  auto reason = ended.get_future();
+  ASSERT_EQ(reason.wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(reason.get(), Term(Atom("boom")));
+  system.stop();  // the watcher goes before what it refers to
+}
+
+TEST_P(Orders, the_end_of_a_new_process_is_told_by_link_and_monitor_once_each) {
+  std::promise<std::set<std::string>> told;
+  system.spawn([&](Process& self) -> Task<> {
+    self.trap_exit(true);
+    const auto made =
+        co_await self.spawn_on("b@test", RemoteFunction("jobs", "crash"), link_and_monitor(), test::patience);
+    std::set<std::string> messages{to_text(Term(made->pid))};
+    while (messages.size() < 4) {
+      const Term message = co_await self.receive();
+      const bool added = messages.insert(to_text(message.is_tuple() ? message[0] : message)).second;
+      if (!added) break;
+    }
+    told.set_value(messages);
+  });
+  const auto asked = request(0);
+  tell(asked, GetParam());
+  ASSERT_TRUE(system.send(asked.from, Atom("that_is_all")).has_value());
+  auto messages = told.get_future();
+  ASSERT_EQ(messages.wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(messages.get(), (std::set<std::string>{to_text(Term(child(5))), "'EXIT'", "'DOWN'", "that_is_all"}));
+}
+
+INSTANTIATE_TEST_SUITE_P(, Orders, testing::Values("RED", "ERD", "EDR", "DR", "DER", "DRE"),
+                         [](const auto& order) { return std::string(order.param); });
 
 /// How a request ends that an early exit was kept for.
 class Leftovers : public OvertakenReplies, public testing::WithParamInterface<const char*> {};
