@@ -25,6 +25,11 @@ bool may_have_answered(const Term& reason) {
   return reason.is_atom("normal") || reason.is_atom("shutdown") || reason.is_tagged("shutdown", 2);
 }
 
+/// A pid, or `{Name, Node}`.
+bool is_on(const Term& process, const Atom& node) {
+  return process.is_pid() ? process.as_pid()->node == node : process.is_tuple(2) && process[1] == Term(node);
+}
+
 Error no_answer(std::chrono::milliseconds limit) {
   return {Errc::timeout, "no answer within " + std::to_string(limit.count()) + " ms"};
 }
@@ -203,10 +208,9 @@ Task<CallOutcome> Process::run_call(Destination server, Term request, Duration l
   }
   outcome.value = (*message)[4];
   outcome.kind = outcome.value.is_atom("noconnection") ? Kind::no_connection : Kind::ended;
-  if (may_have_answered(outcome.value)) {
-    constexpr Duration grace{50};
+  if (may_have_answered(outcome.value) && !is_on((*message)[3], pid().node)) {
     const Matcher late_answer = [&tag](const Term& other) { return is_reply(other, tag); };
-    const MaybeTerm late = co_await receive_new(mark, late_answer, grace);
+    const MaybeTerm late = co_await receive_new(mark, late_answer, process::late_answer_grace);
     if (late) {
       outcome.kind = Kind::returned;
       outcome.value = (*late)[1];

@@ -39,6 +39,11 @@ using ExportedFunction = std::function<Task<Result<Term>>(Process&, std::vector<
 using NameReceiver = std::function<distribution::DeliverOutcome(const Atom& name, const Atom& node, std::uint64_t epoch,
                                                                 distribution::Payload&& payload)>;
 
+/// How long an answer may be behind the news of its server's end. Two round trips (protocol document 08, section 5.2),
+/// for any distance on Earth at which nothing is lost: what is measured of a channel is the transport thread's. Nobody
+/// waits so long but a call that has failed.
+inline constexpr std::chrono::milliseconds late_answer_grace{250};
+
 /// The way to other nodes.
 struct RemotePort {
   std::function<distribution::SendOutcome(const Atom& node, distribution::Signal&&, const Pid& stream_key)> send;

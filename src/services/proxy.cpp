@@ -52,9 +52,8 @@ Task<Term> forward(Process& self, Pid service) {
 
 /// The service's last answers are on their way to the callers on other streams than the news of its end.
 Process::Duration grace_of(const Term& reason) {
-  constexpr Process::Duration grace{50};
   const bool never_answered = reason.is_atom("noproc") || reason.is_atom("noconnection");
-  return never_answered ? Process::Duration{0} : grace;
+  return never_answered ? Process::Duration{0} : process::late_answer_grace;
 }
 
 }  // namespace

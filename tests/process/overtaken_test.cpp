@@ -9,7 +9,9 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include "base/clock.hpp"
 #include "distribution/control.hpp"
 #include "distribution/flags.hpp"
 #include "process/system.hpp"
@@ -28,6 +30,8 @@ class OvertakenReplies : public testing::Test {
     port.send = [this](const Atom& /*node*/, distribution::Signal&& signal, const Pid& /*key*/) {
       const auto* request = std::get_if<distribution::SpawnRequest>(&signal.control);
       if (request != nullptr) requests.at(requested++).set_value(*request);
+      const auto* monitor = std::get_if<distribution::Monitor>(&signal.control);
+      if (monitor != nullptr) monitored.set_value(*monitor);
       return distribution::SendOutcome::accepted;
     };
     system.set_remote(std::move(port));
@@ -74,8 +78,49 @@ class OvertakenReplies : public testing::Test {
 
   std::atomic<std::size_t> requested{0};
   std::array<std::promise<distribution::SpawnRequest>, 2> requests;
+  std::promise<distribution::Monitor> monitored;
   System system{config()};
 };
+
+/// Calls a server that ends: what comes of it, and how long after its end.
+class OvertakenAnswers : public OvertakenReplies {
+ protected:
+  struct Ended {
+    CallOutcome outcome;
+    MonotonicTime at;
+  };
+  OvertakenAnswers() {
+    system.spawn([this](Process& self) -> Task<> {
+      auto outcome = co_await self.run_call(child(5), 1, test::patience);
+      ended.set_value({std::move(outcome), monotonic_now()});
+    });
+  }
+  Ended end() {
+    auto future = ended.get_future();
+    EXPECT_EQ(future.wait_for(test::patience), std::future_status::ready);
+    return future.get();
+  }
+  std::promise<Ended> ended;
+};
+
+TEST_F(OvertakenAnswers, are_waited_for_as_long_as_a_far_node_takes) {
+  const auto call = monitored.get_future().get();
+  const auto told = monotonic_now();
+  system.deliver("b@test", 1, {distribution::MonitorExit{child(5), call.from, call.ref}, Term(Atom("normal"))});
+  const auto result = end();
+  EXPECT_EQ(result.outcome.kind, CallOutcome::Kind::ended);
+  EXPECT_GE(result.at - told, 250ms);
+}
+
+TEST_F(OvertakenAnswers, that_come_meanwhile_are_taken) {
+  const auto call = monitored.get_future().get();
+  system.deliver("b@test", 1, {distribution::MonitorExit{child(5), call.from, call.ref}, Term(Atom("normal"))});
+  const Term tag = Term::list(std::vector<Term>(1, Atom("alias")), call.ref);
+  system.deliver("b@test", 1, {distribution::SendAlias{child(5), call.ref}, Term::tuple_of(tag, Atom("answer"))});
+  const auto result = end();
+  EXPECT_EQ(result.outcome.kind, CallOutcome::Kind::returned);
+  EXPECT_EQ(result.outcome.value, Term(Atom("answer")));
+}
 
 class Orders : public OvertakenReplies, public testing::WithParamInterface<const char*> {};
 
