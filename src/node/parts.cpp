@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "base/json_log.hpp"
+#include "base/printable.hpp"
 #include "base/random.hpp"
 #include "distribution/auth/reset_secret.hpp"
 #include "node/exports.hpp"
@@ -114,6 +115,21 @@ services::ServicesConfig services_config(const NodeConfig& config) {
   return services;
 }
 
+/// For lines that peers cause and write.
+std::function<void(const std::string&)> bounded_log(const Logger& logger, spdlog::level::level_enum level,
+                                                    std::string_view prefix) {
+  constexpr std::uint32_t lines_max = 20;  // a second
+  constexpr std::size_t shown_max = 2000;
+  const auto limit = std::make_shared<RateLimit>(lines_max, Milliseconds(1000));
+  return [logger, level, prefix, limit](const std::string& text) {
+    std::uint64_t left_out = 0;
+    if (!limit->pass(monotonic_now(), &left_out)) return;
+    const std::string_view whole = std::string_view(text).substr(0, text.find_last_not_of('\n') + 1);
+    const std::string also = left_out == 0 ? "" : " (before it " + std::to_string(left_out) + " lines were left out)";
+    logger->log(level, "{}{}{}", prefix, printable(whole, shown_max), also);
+  };
+}
+
 bool says(const Error& error, int number) {
   return error.context().find(std::generic_category().message(number)) != std::string::npos;
 }
@@ -173,8 +189,8 @@ void Node::Parts::start_system() {
   settings.mailbox_bytes_max = config.limits.mailbox_bytes_max;
   settings.remote_spawns_max = config.limits.remote_spawns_max;
   settings.remote_relations_max = config.limits.remote_relations_max;
-  settings.log_crash = [log = logger](const std::string& text) { log->error("{}", text); };
-  settings.log_output = [log = logger](const std::string& text) { log->info("output: {}", text); };
+  settings.log_crash = bounded_log(logger, spdlog::level::err, "");
+  settings.log_output = bounded_log(logger, spdlog::level::info, "output: ");
   system = std::make_unique<process::System>(std::move(settings));
   transport_.emplace(context, system->scheduler(), config.busy_poll, [this] {
     network->empty_outboxes();

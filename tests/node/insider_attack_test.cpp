@@ -8,6 +8,8 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <mutex>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -77,6 +79,8 @@ class Insider : public testing::Test {
                                config.detector.dead_after = 60s;
                                config.replication.maps = {{"table", {}}};
                                config.log_sink = [this](LogLevel level, std::string_view line) {
+                                 const std::lock_guard lock(log_mutex_);
+                                 log_.emplace_back(line);
                                  if (level != LogLevel::warning) return;
                                  if (line.find(insider) != std::string_view::npos) warned_ = true;
                                };
@@ -119,6 +123,38 @@ class Insider : public testing::Test {
     const auto audit = victim.verify_registry();
     EXPECT_TRUE(audit && audit->problems.empty()) << what;
   }
+  /// Has the victim write so many lines with text of the attacker, and one more when it writes again. Returns those
+  /// that have this in front.
+  std::vector<std::string> flood_log(std::string_view front, std::size_t count,
+                                     const std::function<Signal(std::string text)>& cause) {
+    const auto line = enter();
+    say(line, cause("one\n\x1b[31mtwo\n" + std::string(5000, 'x')));
+    for (std::size_t number = 1; number < count; ++number) say(line, cause("one\n\x1b[31mtwo\n"));
+    std::vector<std::string> lines;
+    const auto has_end = [&] {
+      const std::lock_guard lock(log_mutex_);
+      lines.clear();
+      for (const auto& text : log_) {
+        if (text.find(front) != std::string::npos) lines.push_back(text);
+      }
+      return std::ranges::any_of(lines, [](const auto& text) { return text.find("the end") != std::string::npos; });
+    };
+    // What is written too soon is left out.
+    for (int time = 0; time < 30 && !has_end(); ++time) {
+      say(line, cause("the end"));
+      attacker.await(has_end, 1s);
+    }
+    return lines;
+  }
+  /// What is said of lines that were left out.
+  static std::size_t left_out(const std::vector<std::string>& lines) {
+    std::size_t count = 0;
+    for (const auto& text : lines) {
+      const auto note = text.find(" (before it ");
+      if (note != std::string::npos) count += std::stoul(text.substr(note + std::string_view(" (before it ").size()));
+    }
+    return count;
+  }
   /// The last thing that the flight record has of the attacker.
   [[nodiscard]] std::string last_word() {
     const auto record = victim.flight_record(NodeName(insider));
@@ -126,6 +162,8 @@ class Insider : public testing::Test {
   }
 
   std::atomic<bool> warned_{false};  ///< The victim's log has a warning that names the attacker.
+  std::mutex log_mutex_;
+  std::vector<std::string> log_;  ///< Of the victim.
   test::Cluster cluster;
   Node& victim;
   Node& honest;
@@ -359,6 +397,45 @@ TEST_F(Insider, what_is_nested_too_deeply_is_dropped_wherever_it_comes_and_costs
   EXPECT_TRUE(attacker.await(rejected));
   EXPECT_FALSE(line->closed());
   expect_unharmed("depth");
+}
+
+TEST_F(Insider, what_it_writes_into_the_log_is_bounded_and_printable_and_what_is_left_out_is_counted) {
+  constexpr std::size_t count = 10'000;
+  const auto began = monotonic_now();
+  const auto lines = flood_log("output: ", count, [number = 0](std::string text) mutable {
+    const Term characters = Term::tuple({Atom("put_chars"), Atom("unicode"), text});
+    return Signal{SendName{own_pid(), Atom("user")},
+                  Term::tuple({Atom("io_request"), own_pid(), ++number, characters})};
+  });
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(monotonic_now() - began).count();
+  ASSERT_FALSE(lines.empty());
+  EXPECT_LE(lines.size(), 20U * static_cast<std::size_t>(seconds + 1));
+  EXPECT_GE(lines.size() + left_out(lines), count);
+  for (const auto& text : lines) {
+    EXPECT_LT(text.size(), 2100U);
+    EXPECT_TRUE(std::ranges::all_of(text, [](char character) { return character >= ' ' && character <= '~'; })) << text;
+  }
+  EXPECT_EQ(lines.front().substr(0, 20), "output: one??[31mtwo");
+  expect_unharmed("output");
+}
+
+TEST_F(Insider, what_it_spawns_to_fail_writes_a_bounded_number_of_lines) {
+  victim.export_function("jobs", "fail", [](Process& /*self*/, std::vector<Term> arguments) -> Task<Result<Term>> {
+    throw std::runtime_error(arguments.at(0).as_string().value());
+    co_return Term();
+  });
+  constexpr std::size_t count = 500;
+  const auto began = monotonic_now();
+  const auto lines = flood_log(" ended with an exception: ", count, [number = 0U](const std::string& text) mutable {
+    const Ref request{Atom(insider), 77, 3, {++number, 0, 0}};
+    return Signal{SpawnRequest{request, own_pid(), own_pid(), Atom("jobs"), Atom("fail"), 1, Term()},
+                  Term::list({Term(text)})};
+  });
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(monotonic_now() - began).count();
+  ASSERT_FALSE(lines.empty());
+  EXPECT_LE(lines.size(), 20U * static_cast<std::size_t>(seconds + 1));
+  EXPECT_GE(lines.size() + left_out(lines), count);
+  for (const auto& text : lines) EXPECT_LT(text.size(), 2100U);
 }
 
 TEST_F(Insider, nobody_can_have_a_node_keep_what_is_nested_too_deeply) {
