@@ -209,7 +209,8 @@ typedef enum barrel_p2p_topic {
    maps only. Errors: NO_SUCH_MAP, STOPPED. */
 BARREL_P2P_C_API int barrel_p2p_subscribe(barrel_p2p_mailbox *mailbox, int topic, const char *name);
 
-/* Messages. `to` is a term: a pid, a name of this node (an atom), or `{Name, Node}`. */
+/* Messages. `to` is a term: a pid, a name of this node (an atom), or `{Name, Node}`; to send, also a reference that
+   stands for a process (an alias). */
 
 /* Does not wait; success does not mean that it arrives. Errors: OVERLOADED, NO_CONNECTION, NO_PROCESS (a name of this
    node that nobody bears), STOPPED. */
@@ -219,7 +220,8 @@ BARREL_P2P_C_API int barrel_p2p_send(barrel_p2p_node *node, const void *to, size
 BARREL_P2P_C_API int barrel_p2p_send_name(barrel_p2p_node *node, const char *name, const char *at, const void *message,
                                           size_t message_size);
 /* Asks a server, in C++ or Erlang (gen_server), or a mailbox that replies. Blocks, at most for the limit. Errors:
-   TIMEOUT, NO_PROCESS, NO_CONNECTION, STOPPED; REMOTE_EXIT (it ended; the message says why). */
+   TIMEOUT, NO_PROCESS, NO_CONNECTION, STOPPED; LIMIT_EXCEEDED (the request is nested too deeply); REMOTE_EXIT (it
+   ended; the message says why). */
 BARREL_P2P_C_API int barrel_p2p_call(barrel_p2p_node *node, const void *to, size_t to_size, const void *request,
                                      size_t request_size, int64_t limit_ms, barrel_p2p_bytes *answer);
 BARREL_P2P_C_API int barrel_p2p_call_name(barrel_p2p_node *node, const char *name, const char *at, const void *request,

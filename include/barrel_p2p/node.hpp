@@ -491,15 +491,17 @@ class BARREL_P2P_API Node {
   /// `Process::monitor`.
   [[nodiscard]] bool is_alive(const Pid& process) const;
 
-  /// `gen_server:call`. Blocks. Errors: as `Process::call`, and `stopped`.
+  /// `gen_server:call`. Blocks. Errors: as `Process::call`; `invalid_argument` (an alias is no server);
+  /// `limit_exceeded` (the request is nested too deeply); `stopped`.
   Result<Term> call(const Destination& server, Term request, Duration limit = std::chrono::seconds(5));
   /// `gen_server:cast`. Errors: as `send`.
   Result<void> cast(const Destination& server, Term request);
-  /// `erpc:call`. Blocks. Errors: as `Process::call_function`, and `stopped`.
+  /// `erpc:call`. Blocks. Errors: as `Process::call_function`, and `stopped`. Arguments that are nested too deeply are
+  /// refused with `remote_exit`.
   Result<Term> call_function(const NodeName& node, const Atom& module, const Atom& function,
                              std::vector<Term> arguments, Duration limit = std::chrono::seconds(5));
   /// The same, with all that can come of it. Blocks; where that must not be it is `refused`, with the atom
-  /// `invalid_argument`.
+  /// `invalid_argument`; arguments that are nested too deeply are `refused` with `limit_exceeded`.
   CallOutcome run_function(const NodeName& node, RemoteFunction what, Duration limit = std::chrono::seconds(5));
   /// Lets other nodes call a function; nothing else can be called from outside. Replaces an earlier one.
   void export_function(const Atom& module, const Atom& name, RemoteCallable function);

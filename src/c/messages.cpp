@@ -10,14 +10,20 @@ inline namespace v0 {
 namespace c {
 namespace {
 
-Destination destination_of(const void* to, std::size_t size) {
-  const Term term = term_of(to, size, "to");
+Destination server_of(const Term& term) {
   if (term.as_pid() != nullptr) return *term.as_pid();
-  if (term.as_reference() != nullptr) return *term.as_reference();
   if (const auto name = term.as_atom()) return *name;
   const bool is_pair = term.is_tuple(2) && term[0].is_atom() && term[1].is_atom();
   if (!is_pair) refuse(Errc::type_mismatch, "to: it is neither a pid, a name, nor {Name, Node}");
   return RemoteName(*term[0].as_atom(), value(NodeName::parse(term[1].as_atom()->text())));
+}
+
+Destination server_of(const void* to, std::size_t size) { return server_of(term_of(to, size, "to")); }
+
+Destination destination_of(const void* to, std::size_t size) {
+  const Term term = term_of(to, size, "to");
+  if (term.as_reference() != nullptr) return *term.as_reference();
+  return server_of(term);
 }
 
 Destination destination_of(const char* name, const char* at) {
@@ -49,7 +55,7 @@ int barrel_p2p_call(barrel_p2p_node* node, const void* to, size_t to_size, const
   return guarded([&] {
     const Output output(answer, "answer");
     output.give_term(c::value(c::node_of(node).call(
-        c::destination_of(to, to_size), c::term_of(request, request_size, "request"), c::limit_of(limit_ms))));
+        c::server_of(to, to_size), c::term_of(request, request_size, "request"), c::limit_of(limit_ms))));
   });
 }
 

@@ -98,6 +98,7 @@ std::optional<Pid> Node::whereis(const Atom& name) const { return parts_->system
 bool Node::is_alive(const Pid& process) const { return parts_->system->is_alive(process); }
 
 Result<Term> Node::call(const Destination& server, Term request, Duration limit) {
+  if (std::holds_alternative<Ref>(server)) return fail(Errc::invalid_argument, "an alias is no server: call a process");
   auto answer = parts_->wait_for<Result<Term>>(
       [server, request = std::move(request), limit](Process& self) { return self.call(server, request, limit); });
   return answer ? std::move(*answer) : std::unexpected(answer.error());
@@ -112,9 +113,15 @@ CallOutcome Node::run_function(const NodeName& node, RemoteFunction what, Durati
       [node, what = std::move(what), limit](Process& self) { return self.run_function(node, what, limit); });
   if (outcome) return std::move(*outcome);
   CallOutcome none;
-  const bool stopped = outcome.error() == Errc::stopped;
-  none.kind = stopped ? CallOutcome::Kind::stopped : CallOutcome::Kind::refused;
-  if (!stopped) none.value = Atom(barrel_p2p::name(outcome.error().code()));
+  if (outcome.error() == Errc::stopped) {
+    none.kind = CallOutcome::Kind::stopped;
+  } else if (outcome.error() == Errc::remote_exit) {
+    none.kind = CallOutcome::Kind::ended;
+    none.value = Atom("killed");
+  } else {
+    none.kind = CallOutcome::Kind::refused;
+    none.value = Atom(barrel_p2p::name(outcome.error().code()));
+  }
   return none;
 }
 

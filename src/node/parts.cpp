@@ -498,6 +498,7 @@ void Node::Parts::stop() {
   if (std::exchange(stopped_, true)) return;
   if (discovery) discovery->unpublish();
   if (receiver) receiver->stop();
+  stopping_ = true;
   const bool started = transport_ && transport_->running();
   if (services && started) services->say_goodbye();
   if (overlay) overlay->stop();

@@ -5,13 +5,16 @@
 // overlay, processes, channels, the thread, and then everything is let go.
 #pragma once
 
+#include <atomic>
 #include <barrel_p2p/node.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <condition_variable>
+#include <exception>
 #include <future>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -55,20 +58,31 @@ class Node::Parts {
   /// Error, `invalid_argument`: the caller is a callback of a thread that others wait for, or that it would wait for
   /// itself.
   [[nodiscard]] Result<void> may_wait() const;
-  /// Runs a function on a process and waits for what it returns. Errors: those of `may_wait`, `stopped`.
+  /// Runs a function on a process and waits for what it returns. Errors: those of `may_wait`; `invalid_argument`,
+  /// `limit_exceeded` (what it throws of that kind), `remote_exit` (a process of this node ended the one that waits),
+  /// `stopped`.
   template <class T>
   Result<T> wait_for(std::function<Task<T>(Process&)> function) {
     if (const auto allowed = may_wait(); !allowed) return std::unexpected(allowed.error());
     auto promise = std::make_shared<std::promise<T>>();
     auto future = promise->get_future();
-    system->spawn([promise = std::move(promise), function = std::move(function)](Process& self) -> Task<> {
-      T result = co_await function(self);
-      promise->set_value(std::move(result));
+    system->spawn_internal([promise = std::move(promise), function = std::move(function)](Process& self) -> Task<> {
+      try {
+        T result = co_await function(self);
+        promise->set_value(std::move(result));
+      } catch (...) {
+        promise->set_exception(std::current_exception());
+      }
     });
     try {
       return future.get();  // bounded by the limit of what the process waits for
+    } catch (const std::invalid_argument& error) {
+      return fail(Errc::invalid_argument, error.what());
+    } catch (const std::length_error& error) {
+      return fail(Errc::limit_exceeded, error.what());
     } catch (const std::future_error&) {
-      return fail(Errc::stopped, "the node is stopping");  // the process was killed
+      if (stopping_) return fail(Errc::stopped, "the node is stopping");
+      return fail(Errc::remote_exit, "the process that waited for the answer was ended by another one");
     }
   }
 
@@ -118,6 +132,7 @@ class Node::Parts {
   bool posting_closed_ = false;  ///< The transport thread does no work of others any more, ...
   bool transport_gone_ = false;  ///< ... and has ended. Both guarded by posting_mutex_.
   std::condition_variable transport_ended_;
+  std::atomic<bool> stopping_{false};  ///< Processes end for that.
   std::string admin_token_;
 };
 

@@ -354,6 +354,8 @@ static void *answer_one(void *mailbox) {
 }
 
 static void messages_and_services(barrel_p2p_node *a, barrel_p2p_node *b) {
+  /* A reference of a@h, as Erlang's external format has it. */
+  static const char alias[] = "\203Z\000\003w\003a@h\000\000\000\005\000\000\000\001\000\000\000\002\000\000\000\003";
   barrel_p2p_mailbox *here = mailbox_of(a, "inbox");
   barrel_p2p_mailbox *there = mailbox_of(b, "inbox");
   barrel_p2p_mailbox *second = NULL;
@@ -398,6 +400,7 @@ static void messages_and_services(barrel_p2p_node *a, barrel_p2p_node *b) {
   CHECK(is(&answer, "{answer,42}"));
   CHECK(pthread_join(server, NULL) == 0);
   FAILS(BARREL_P2P_TIMEOUT, barrel_p2p_call(a, pid.data, pid.size, what.data, what.size, 1, &answer));
+  FAILS(BARREL_P2P_TYPE_MISMATCH, barrel_p2p_call(a, alias, sizeof alias - 1, what.data, what.size, PATIENCE_MS, &answer));
   FAILS(BARREL_P2P_NO_PROCESS, barrel_p2p_call_name(a, "nobody", "b@127.0.0.1", what.data, what.size, PATIENCE_MS, &answer));
   OK(barrel_p2p_unregister_service(b, "oracle"));
   FAILS(BARREL_P2P_NOT_FOUND, barrel_p2p_unregister_service(b, "oracle"));

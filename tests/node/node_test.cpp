@@ -322,6 +322,42 @@ TEST(Node, calls_on_a_node_that_has_stopped_say_so_and_its_processes_never_run) 
   EXPECT_FALSE(node.is_alive(late));
 }
 
+TEST(Node, a_call_that_cannot_be_made_says_why_and_leaves_the_log_alone) {
+  test::Lines errors;
+  Cluster cluster;
+  Node& node = cluster.start("a", [&](NodeConfig& config) {
+    config.log_sink = [&](LogLevel level, std::string_view line) {
+      if (level == LogLevel::error) errors.add(std::string(line));
+    };
+  });
+  Term deep = 1;
+  for (std::size_t level = 1; level < Term::depth_max; ++level) deep = Term::tuple_of(std::move(deep));
+  const Ref alias{node.name().atom(), node.creation(), 3, {1, 2, 3}};
+  EXPECT_EQ(node.call(alias, 1).error(), Errc::invalid_argument);
+  EXPECT_EQ(node.call(Atom("user"), deep).error(), Errc::limit_exceeded);
+  const CallOutcome outcome = node.run_function(node.name(), RemoteFunction("erlang", "node", {deep}));
+  EXPECT_EQ(outcome.kind, CallOutcome::Kind::refused);
+  EXPECT_EQ(outcome.value, Term(Atom("limit_exceeded")));
+  EXPECT_EQ(node.call_function(node.name(), "erlang", "node", {deep}).error(), Errc::remote_exit);
+  EXPECT_EQ(node.call(Atom("net_kernel"), Term::tuple({Atom("is_auth"), 1})).value(), Term(Atom("yes")));
+  EXPECT_EQ(errors.next(0s), "nothing");
+}
+
+TEST(Node, a_server_that_kills_its_caller_is_not_taken_for_the_end_of_the_node) {
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+  const auto hostile = [](Process& self) -> Task<> {
+    const Term message = co_await self.receive();
+    const auto call = as_call(message);
+    self.exit(call->first.pid, Atom("kill"));
+    co_await reply(self, call->first, Atom("answer"));
+  };
+  const auto here = a.call(a.spawn(hostile), 1, test::patience);
+  EXPECT_EQ(here.error(), Errc::remote_exit) << "a process of this node may";
+  EXPECT_EQ(a.call(b.spawn(hostile), 1, test::patience).value(), Term(Atom("answer"))) << "one of another may not";
+}
+
 TEST(Node, stops_although_a_way_to_find_nodes_asks_it_something_meanwhile) {
   Cluster cluster;
   std::promise<void> asked;
