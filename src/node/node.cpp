@@ -2,6 +2,7 @@
 #include <barrel_p2p/node.hpp>
 #include <utility>
 
+#include "base/deadline.hpp"
 #include "node/answer.hpp"
 #include "node/parts.hpp"
 #include "node/validate.hpp"
@@ -36,7 +37,7 @@ Result<void> Node::connect(const NodeName& node, Duration limit) {
   auto promise = std::make_shared<std::promise<Result<void>>>();
   auto future = promise->get_future();
   connect(node, [promise](Result<void> result) { promise->set_value(std::move(result)); });
-  if (future.wait_for(limit) == std::future_status::ready) return future.get();
+  if (future.wait_until(deadline_after(limit)) == std::future_status::ready) return future.get();
   return fail(Errc::timeout, "no connection to " + node.string() + " within " + std::to_string(limit.count()) + " ms");
 }
 

@@ -2,6 +2,7 @@
 #include <barrel_p2p/node.hpp>
 #include <utility>
 
+#include "base/deadline.hpp"
 #include "distribution/discovery.hpp"
 #include "node/answer.hpp"
 #include "node/parts.hpp"
@@ -37,8 +38,10 @@ Result<void> check(const ConnectOptions& options) {
 void Node::migrate_peer(const NodeName& node, const MigrateOptions& options, std::function<void(Result<void>)> done) {
   if (auto checked = check(options); !checked) return done(std::move(checked));
   auto answer = std::make_shared<node::Answer<void>>(std::move(done));
-  parts_->network->streams()->gate.post([network = parts_->network.get(), name = node.atom(), options, answer] {
-    network->migrate(name, options, [answer](Result<void> result) { answer->give(std::move(result)); });
+  MigrateOptions bounded = options;
+  bounded.timeout = bounded_limit(options.timeout);
+  parts_->network->streams()->gate.post([network = parts_->network.get(), name = node.atom(), bounded, answer] {
+    network->migrate(name, bounded, [answer](Result<void> result) { answer->give(std::move(result)); });
   });
 }
 

@@ -3,6 +3,7 @@
 #include <barrel_p2p/node.hpp>
 #include <utility>
 
+#include "base/deadline.hpp"
 #include "node/answer.hpp"
 #include "node/parts.hpp"
 
@@ -33,7 +34,7 @@ Result<Stream> Node::open_stream(const NodeName& node, const std::string& tag, D
   auto promise = std::make_shared<std::promise<Result<Stream>>>();
   auto future = promise->get_future();
   open_stream(node, tag, [promise](Result<Stream> result) { promise->set_value(std::move(result)); });
-  if (future.wait_for(limit) == std::future_status::ready) return future.get();
+  if (future.wait_until(deadline_after(limit)) == std::future_status::ready) return future.get();
   return fail(Errc::timeout, "no stream to " + node.string() + " within " + std::to_string(limit.count()) + " ms");
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "base/deadline.hpp"
 #include "base/random.hpp"
 #include "distribution/control.hpp"
 #include "distribution/flags.hpp"
@@ -241,7 +242,7 @@ Result<void> OverlayRunner::joined(std::size_t members_min, Milliseconds limit) 
     return members_min <= 1 || (!views_->active.empty() && known >= members_min);
   };
   std::unique_lock lock(mutex_);
-  const bool came = changed_.wait_for(lock, limit, [&] { return stopped_ || enough(); });
+  const bool came = changed_.wait_until(lock, deadline_after(limit), [&] { return stopped_ || enough(); });
   if (enough()) return {};
   if (came) return fail(Errc::stopped, "the node is stopping");
   return fail(Errc::timeout, "only " + std::to_string(1 + views_->active.size() + views_->passive.size()) +

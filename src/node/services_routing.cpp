@@ -1,6 +1,7 @@
 // Lookups of services that go to other nodes.
 #include <utility>
 
+#include "base/deadline.hpp"
 #include "base/random.hpp"
 #include "node/services_runner.hpp"
 
@@ -64,7 +65,7 @@ void ServicesRunner::ask(ServiceName name, const WhereisOptions& options, Answer
   if (auto found = find_service(name, options)) return answer->give(std::move(*found));
   if (options.ask_for <= Milliseconds(0)) return answer->give(unknown(name, " is known here"));
   if (options.accept) return answer->give(unknown(name, " with such metadata is known here"));
-  const auto until = monotonic_now() + options.ask_for;
+  const auto until = deadline_after(options.ask_for);
   call(0, answer, [this, answer, name = std::move(name), options, until] {
     const services::Ticket ticket = ++last_ticket_;
     asking_.emplace(ticket, Asking{name, options, std::move(*answer)});

@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/deadline.hpp"
 #include "base/prng.hpp"
 #include "replication/digest_tree.hpp"
 #include "term/box.hpp"
@@ -239,7 +240,7 @@ void ServicesRunner::register_service(ServiceName name, Pid pid, Term meta, cons
   const std::size_t bytes = encoded_size(meta, false);
   call(bytes, answer, [this, answer, name = std::move(name), pid = std::move(pid), meta = std::move(meta), options] {
     const auto add = [&](Ticket ticket) {
-      return machine_.registry().add(name.term(), pid, meta, ticket, options.limit, now(), effects_);
+      return machine_.registry().add(name.term(), pid, meta, ticket, bounded_limit(options.limit), now(), effects_);
     };
     if (options.wait_for_neighbours) return ticketed(*answer, add);
     auto added = add(0);
@@ -260,7 +261,7 @@ void ServicesRunner::unregister_service(ServiceName name, Answer<bool>::Function
 void ServicesRunner::resolve(ServiceName name, WhereisOptions options, Milliseconds limit,
                              Answer<ServiceLocation>::Function done) {
   auto answer = std::make_shared<Answer<ServiceLocation>>(std::move(done));
-  const auto until = monotonic_now() + limit;
+  const auto until = deadline_after(limit);
   call(0, answer, [this, answer, name = std::move(name), options = std::move(options), until] {
     if (auto found = find_service(name, options)) return answer->give(std::move(*found));
     waiters_.push_back({name, options, until, std::move(*answer)});

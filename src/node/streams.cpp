@@ -3,7 +3,7 @@
 #include <future>
 #include <utility>
 
-#include "base/clock.hpp"
+#include "base/deadline.hpp"
 #include "distribution/streams/user_streams.hpp"
 #include "node/answer.hpp"
 
@@ -76,7 +76,7 @@ Task<Result<T>> wait_in(Process& self, Waiting<T> waiting, std::optional<Duratio
 
 template <class T>
 Result<T> block_on(const Waiting<T>& waiting, Duration limit) {
-  const auto end = std::chrono::steady_clock::now() + limit;
+  const auto end = deadline_after(limit);
   for (;;) {
     if (auto got = waiting.attempt()) return std::move(*got);
     auto woken = std::make_shared<std::promise<void>>();

@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/deadline.hpp"
 #include "process/state.hpp"
 #include "process/system.hpp"
 
@@ -40,9 +41,8 @@ void State::wait(std::coroutine_handle<> handle, Receive* receive, std::optional
     poll_ = true;  // what came already may still lie in the inbox
     return;
   }
-  constexpr std::chrono::hours limit_max{24 * 365};
   waiting_.timer = ++last_timer_;
-  system_.timers().arm(*this, monotonic_now() + std::min<Process::Duration>(*limit, limit_max), last_timer_);
+  system_.timers().arm(*this, deadline_after(*limit), last_timer_);
 }
 
 void State::wait_writable(std::coroutine_handle<> handle) { waiting_ = {handle, nullptr, 0, true}; }

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <utility>
 
+#include "base/deadline.hpp"
+
 namespace barrel_p2p {
 inline namespace v0 {
 namespace services {
@@ -43,7 +45,7 @@ Task<Result<Pid>> Bridge::get_proxy(Process& self, ServiceName name) {
 // Erlang's global.
 
 Task<Result<void>> Bridge::register_in_global(Process& self, ServiceName name, Pid pid, Milliseconds limit) {
-  const MonotonicTime end = monotonic_now() + limit;
+  const MonotonicTime end = deadline_after(limit);
   Result<void> result = fail(Errc::not_connected,
                              "global is of Erlang nodes, and this node has no Erlang neighbour: connect one, or use "
                              "whereis_service, which every node of the cluster answers alike");

@@ -358,6 +358,47 @@ TEST(Node, a_server_that_kills_its_caller_is_not_taken_for_the_end_of_the_node) 
   EXPECT_EQ(a.call(b.spawn(hostile), 1, test::patience).value(), Term(Atom("answer"))) << "one of another may not";
 }
 
+TEST(Node, a_limit_without_end_does_not_pass_at_once) {
+  constexpr auto for_ever = Node::Duration::max();
+  Cluster cluster;
+  Node& a = cluster.start("a");
+  Node& b = cluster.start("b");
+  const auto connected = a.connect(b.name(), for_ever);
+  ASSERT_TRUE(connected.has_value()) << connected.error().message();
+  ASSERT_TRUE(a.join(b.name()).has_value());
+  EXPECT_TRUE(a.joined(2, for_ever).has_value());
+  EXPECT_TRUE(b.joined(2, for_ever).has_value());
+
+  auto found = std::async(std::launch::async, [&] { return a.resolve("late", for_ever); });
+  EXPECT_TRUE(
+      b.register_service("late", b.spawn([](Process& self) -> Task<> { (void)co_await self.receive(); })).has_value());
+  ASSERT_EQ(found.wait_for(test::patience), std::future_status::ready);
+  EXPECT_TRUE(found.get().has_value());
+  WhereisOptions options;
+  options.ask_for = for_ever;
+  EXPECT_EQ(a.whereis_service("never", options).error().message(), "not_found: no service never");
+  RegisterOptions known;
+  known.wait_for_neighbours = true;
+  known.limit = for_ever;
+  EXPECT_TRUE(a.register_service("known", a.spawn([](Process& self) -> Task<> { (void)co_await self.receive(); }),
+                                 Term::map({}), known)
+                  .has_value());
+
+  StreamAcceptor acceptor = b.accept_streams("tag").value();
+  auto accepted = std::async(std::launch::async, [&] { return acceptor.next(for_ever); });
+  Stream here = a.open_stream(b.name(), "tag", for_ever).value();
+  Stream there = accepted.get().value();
+  auto read = std::async(std::launch::async, [&] { return there.read(for_ever); });
+  EXPECT_TRUE(here.write({1, 2, 3}, for_ever).has_value());
+  EXPECT_EQ(read.get().value(), (Bytes{1, 2, 3}));
+  EXPECT_TRUE(here.flush(for_ever).has_value());
+
+  MigrateOptions migrate;
+  migrate.timeout = for_ever;
+  const auto moved = a.migrate_peer(b.name(), migrate);
+  EXPECT_TRUE(moved.has_value()) << moved.error().message();
+}
+
 TEST(Node, stops_although_a_way_to_find_nodes_asks_it_something_meanwhile) {
   Cluster cluster;
   std::promise<void> asked;

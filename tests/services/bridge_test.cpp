@@ -198,7 +198,7 @@ TEST_F(BridgeTest, an_erlang_neighbour_registers_the_service_itself_or_its_proxy
     co_return Term(Atom("yes"));
   });
   EXPECT_EQ(global_register("near").value(), near);
-  const Pid proxy = global_register("far").value();
+  const Pid proxy = global_register("far", Milliseconds::max()).value();
   EXPECT_EQ(proxy, get_proxy("far").value());
   ASSERT_EQ(given.size(), 2U);
   EXPECT_EQ(given[0], Term::list({Atom("near"), near}));
