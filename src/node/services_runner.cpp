@@ -719,8 +719,6 @@ void ServicesRunner::carry_out(services::MapHappened& effect) {
   view.pids.tell(message_of(effect.event));
 }
 
-/// Nothing here asks the router yet.
-
 void ServicesRunner::carry_out(services::MembersChanged& /*effect*/) {
   auto members = machine_.members().members();
   if (config_.decided) {
