@@ -257,7 +257,7 @@ class BARREL_P2P_API Node {
   void whereis_service(const ServiceName& name, const WhereisOptions& options,
                        std::function<void(Result<ServiceLocation>)> done) const;
   /// Waits until one is known here, and asks no other node: `options.ask_for` counts for nothing. Blocks. Errors:
-  /// `timeout`, `overloaded`, `stopped`.
+  /// `timeout`, `limit_exceeded` (100,000 calls wait for services), `overloaded`, `stopped`.
   [[nodiscard]] Result<ServiceLocation> resolve(const ServiceName& name, Duration limit = std::chrono::seconds(5),
                                                 WhereisOptions options = {});
   void resolve(const ServiceName& name, Duration limit, WhereisOptions options,

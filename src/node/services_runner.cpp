@@ -264,7 +264,7 @@ void ServicesRunner::resolve(ServiceName name, WhereisOptions options, Milliseco
   const auto until = deadline_after(limit);
   call(0, answer, [this, answer, name = std::move(name), options = std::move(options), until] {
     if (auto found = find_service(name, options)) return answer->give(std::move(*found));
-    waiters_.push_back({name, options, until, std::move(*answer)});
+    waiters_.add({name, options, until, std::move(*answer)});
   });
 }
 
@@ -495,16 +495,7 @@ void ServicesRunner::tick() {
   machine_.tick(now(), effects_);
   router_->tick(now(), effects_);
   handed_out_.tick(now());
-  const auto time = monotonic_now();
-  for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
-    if (waiter->until > time) {
-      ++waiter;
-      continue;
-    }
-    Waiter late = std::move(*waiter);
-    waiter = waiters_.erase(waiter);
-    late.answer.give(fail(Errc::timeout, "no service " + to_text(late.name.term()) + " appeared in time"));
-  }
+  waiters_.expire(monotonic_now());
   answer_held();
   settle();
 }
@@ -528,8 +519,7 @@ MonotonicTime ServicesRunner::deadline() const noexcept {
 
 /// That of the machines, and of who waits for an answer.
 MonotonicTime ServicesRunner::next_due() const noexcept {
-  auto due = deadline();
-  for (const auto& waiter : waiters_) due = std::min(due, waiter.until);
+  auto due = std::min(deadline(), waiters_.deadline());
   if (!held_.empty()) due = std::min(due, held_.front().until);
   return due;
 }
@@ -672,20 +662,9 @@ void ServicesRunner::carry_out(services::ServiceChanged& effect) {
       known.push_back({std::move(one), std::move(location)});
     }
     registry_.set(effect.name, std::move(known));
-    serve_waiters(effect.name);
-  }
-}
-
-void ServicesRunner::serve_waiters(const Term& name) {
-  for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
-    auto found = waiter->name.term() == name ? find_service(waiter->name, waiter->options) : std::nullopt;
-    if (!found) {
-      ++waiter;
-      continue;
-    }
-    auto answer = std::move(waiter->answer);
-    waiter = waiters_.erase(waiter);
-    answer.give(std::move(*found));
+    waiters_.serve(effect.name, [this](const ServiceName& name, const WhereisOptions& options) {
+      return find_service(name, options);
+    });
   }
 }
 

@@ -24,7 +24,6 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -43,6 +42,7 @@
 #include "node/handed_out.hpp"
 #include "node/input_queue.hpp"
 #include "node/map_views.hpp"
+#include "node/name_waiters.hpp"
 #include "node/overlay_runner.hpp"
 #include "node/pid_subscribers.hpp"
 #include "node/placement_view.hpp"
@@ -201,14 +201,6 @@ class ServicesRunner {
   };
   using Input = std::variant<Call, Received, Stored>;
   using Queue = InputQueue<Input>;
-  /// Who waits for a name to appear.
-  struct Waiter {
-    ServiceName name;
-    WhereisOptions options;
-    MonotonicTime until;
-    Answer<ServiceLocation> answer;
-  };
-
   /// When a reminder is due again: every subscriber that says so may make it earlier.
   struct Recurrence {
     const ReminderEvent& previous;
@@ -287,7 +279,6 @@ class ServicesRunner {
   void carry_out(services::PlacementChanged& effect);
   void carry_out(services::ShardHappened& effect);
   void carry_out(services::Routed& effect);
-  void serve_waiters(const Term& name);
   void note_reminder_subscribers();
   [[nodiscard]] ServiceStatistics service_figures() const;
   [[nodiscard]] admin::ClusterFigures figures() const;
@@ -312,7 +303,7 @@ class ServicesRunner {
   services::Ticket last_ticket_ = 0;
   std::unordered_map<services::Ticket, Answer<void>> answers_;
   std::deque<HeldAnswer> held_;  ///< In the order of their times.
-  std::list<Waiter> waiters_;
+  NameWaiters waiters_;
   std::optional<services::Router> router_;  ///< From `start` on.
   std::unordered_map<services::Ticket, Asking> asking_;
   WatchedProcesses watched_;
