@@ -177,7 +177,10 @@ using TermPair = std::pair<Term, Term>;
 
 namespace detail {
 struct Box;  // reference counted content of a term
-}
+
+template <class T>
+concept TermFlag = std::same_as<T, bool> || std::same_as<T, std::vector<bool>::reference>;
+}  // namespace detail
 
 class BARREL_P2P_API Term {
  public:
@@ -193,10 +196,17 @@ class BARREL_P2P_API Term {
   ~Term();
 
   // NOLINTBEGIN(google-explicit-constructor): terms are built from values all over user code
+  /// Of up to 64 bits; BigInteger has more.
   template <std::integral T>
+    requires(!detail::TermFlag<T> && sizeof(T) <= sizeof(std::int64_t))
   Term(T value) : Term(from_integer(value)) {}
-  Term(bool value);    ///< The atom `true` or `false`.
-  Term(double value);  ///< Finite; throws std::invalid_argument otherwise.
+  /// The atom `true` or `false`. Of what converts to bool, as pointers do, nothing is made.
+  template <detail::TermFlag T>
+  Term(T value) : Term(from_flag(value)) {}
+  /// Finite; throws std::invalid_argument otherwise.
+  template <std::floating_point T>
+    requires(sizeof(T) <= sizeof(double))
+  Term(T value) : Term(from_double(value)) {}
   Term(Atom atom) noexcept;
   Term(const Pid& pid);
   Term(const Ref& reference);
@@ -302,14 +312,14 @@ class BARREL_P2P_API Term {
   static bool exactly_equal(const Term& left, const Term& right) noexcept;
   template <std::integral T>
   static Term from_integer(T value) {
-    if constexpr (std::is_same_v<T, bool>) {
-      return Term(value);
-    } else if constexpr (std::unsigned_integral<T>) {
+    if constexpr (std::unsigned_integral<T>) {
       return from_uint64(value);
     } else {
       return from_int64(value);
     }
   }
+  static Term from_flag(bool value);
+  static Term from_double(double value);
   static Term from_int64(std::int64_t value) noexcept;
   static Term from_uint64(std::uint64_t value);
   friend struct detail::Box;

@@ -210,10 +210,14 @@ Term::~Term() {
   }
 }
 
-Term::Term(bool value) : Term(Atom(value ? "true" : "false")) {}
+Term Term::from_flag(bool value) { return Atom(value ? "true" : "false"); }
 
-Term::Term(double value) : tag_(static_cast<std::uint64_t>(Kind::floating)), floating_(value) {
+Term Term::from_double(double value) {
   if (!std::isfinite(value)) throw std::invalid_argument("a term holds finite floats only");
+  Term term;
+  term.tag_ = static_cast<std::uint64_t>(Kind::floating);
+  term.floating_ = value;
+  return term;
 }
 
 Term::Term(Atom atom) noexcept
