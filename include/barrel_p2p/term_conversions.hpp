@@ -2,6 +2,7 @@
 #pragma once
 
 #include <barrel_p2p/term.hpp>
+#include <cmath>
 #include <limits>
 
 namespace barrel_p2p {
@@ -23,11 +24,16 @@ namespace detail {
 BARREL_P2P_API std::unexpected<Error> wrong_type(std::string_view expected, const Term& got);
 /// Puts a step in front of the path of a type_mismatch: `at "limits"[2]: ...`.
 BARREL_P2P_API Error inside(std::string_view step, const Error& error);
+/// Rounded to the nearest; infinite beyond the range.
+BARREL_P2P_API double nearest_double(const BigInteger& integer) noexcept;
 
 template <class T>
 concept HasTermFields = requires { T::term_fields; };
 template <class T>
 concept TermNumber = std::is_arithmetic_v<T> && !std::is_same_v<T, bool>;
+/// The type of the same size and sign that std::in_range takes: it takes no character types.
+template <std::integral T>
+using PlainInteger = std::conditional_t<std::is_signed_v<T>, std::make_signed_t<T>, std::make_unsigned_t<T>>;
 
 }  // namespace detail
 
@@ -228,14 +234,19 @@ Result<T> Term::to() const {
     return *value;
   } else if constexpr (std::is_floating_point_v<T>) {
     if (const auto value = as_double()) return static_cast<T>(*value);
-    const auto whole = as_int64();
-    if (!whole) return detail::wrong_type("a number", *this);
-    return static_cast<T>(*whole);
+    if (const auto whole = as_int64()) return static_cast<T>(*whole);
+    if (const auto whole = as_uint64()) return static_cast<T>(*whole);
+    const auto large = as_big_integer();
+    if (!large) return detail::wrong_type("a number", *this);
+    const auto nearest = static_cast<T>(detail::nearest_double(*large));
+    if (std::isinf(nearest)) return detail::wrong_type("a number in the range of a float", *this);
+    return nearest;
   } else if constexpr (std::is_integral_v<T>) {
-    if (const auto value = as_int64(); value && std::in_range<T>(*value)) return static_cast<T>(*value);
-    if (const auto value = as_uint64(); value && std::in_range<T>(*value)) return static_cast<T>(*value);
-    return detail::wrong_type("an integer from " + std::to_string(std::numeric_limits<T>::min()) + " to " +
-                                  std::to_string(std::numeric_limits<T>::max()),
+    using Plain = detail::PlainInteger<T>;
+    if (const auto value = as_int64(); value && std::in_range<Plain>(*value)) return static_cast<T>(*value);
+    if (const auto value = as_uint64(); value && std::in_range<Plain>(*value)) return static_cast<T>(*value);
+    return detail::wrong_type("an integer from " + std::to_string(std::numeric_limits<Plain>::min()) + " to " +
+                                  std::to_string(std::numeric_limits<Plain>::max()),
                               *this);
   } else if constexpr (std::is_same_v<T, std::string>) {
     auto value = as_string();

@@ -382,6 +382,57 @@ TEST(TermConversions, standard_types_go_there_and_back) {
   expect_round_trip(BigInteger::parse("100000000000000000000000").value(), "100000000000000000000000");
 }
 
+// Nothing becomes a flag, or a float, that is neither: what a pointer points to would be lost without a word.
+static_assert(!std::is_constructible_v<Term, const char8_t*> && !std::is_constructible_v<Term, const wchar_t*>);
+static_assert(!std::is_constructible_v<Term, const void*> && !std::is_constructible_v<Term, std::uint8_t*>);
+enum Unscoped : std::uint8_t { one_of_them };
+static_assert(!std::is_constructible_v<Term, Unscoped> && !std::is_constructible_v<Term, long double>);
+static_assert(!std::is_constructible_v<Term, decltype(sizeof(0)) (*)()>);
+__extension__ using Wide = __int128;
+static_assert(!std::is_constructible_v<Term, Wide>, "it would be cut");
+static_assert(std::is_convertible_v<bool, Term> && std::is_convertible_v<float, Term>);
+
+TEST(TermConversions, flags_of_a_vector_are_flags) {
+  std::vector<bool> flags{true, false};
+  EXPECT_EQ(Term(flags[0]), Term(Atom("true")));
+  expect_round_trip(flags, "[true,false]");
+}
+
+struct Grade {
+  char letter = 'a';
+  static constexpr auto term_fields = std::tuple{field("letter", &Grade::letter)};
+  friend bool operator==(const Grade&, const Grade&) = default;
+};
+
+TEST(TermConversions, characters_are_integers) {
+  expect_round_trip('x', "120");
+  expect_round_trip(u8'x', "120");
+  expect_round_trip(L'\x20AC', "8364");
+  expect_round_trip(U'\x1F600', "128512");
+  expect_round_trip(Grade{'b'}, "#{letter => 98}");
+  EXPECT_FALSE(Term(256).to<char>());
+  EXPECT_FALSE(Term(-1).to<char8_t>());
+}
+
+TEST(TermConversions, large_integers_are_numbers_too) {
+  const auto integer = [](const char* decimal) { return Term(BigInteger::parse(decimal).value()); };
+  EXPECT_EQ(Term(std::numeric_limits<std::uint64_t>::max()).to<double>(), 0x1p64);
+  EXPECT_EQ(Term(std::numeric_limits<std::uint64_t>::max()).to<long double>(), 0x1p64L - 1);
+  EXPECT_EQ(integer("-1180591620717411303424").to<double>(), -0x1p70);
+  // 2^70 + 2^17 lies in the middle of two doubles; the last digit of the second one decides.
+  EXPECT_EQ(integer("1180591620717411434496").to<double>(), 0x1p70);
+  EXPECT_EQ(integer("1180591620717411434497").to<double>(), 0x1.0000000000001p70);
+  const auto power = [](std::size_t exponent) {
+    Bytes magnitude(exponent / 8 + 1, 0);
+    magnitude.back() = static_cast<std::uint8_t>(1U << exponent % 8);
+    return Term(BigInteger{false, std::move(magnitude)});
+  };
+  EXPECT_EQ(power(1023).to<double>(), 0x1p1023);
+  EXPECT_EQ(power(1024).to<double>().error(), Errc::type_mismatch);
+  EXPECT_EQ(power(4096).to<double>().error(), Errc::type_mismatch);
+  EXPECT_EQ(power(128).to<float>().error(), Errc::type_mismatch);
+}
+
 TEST(TermConversions, integers_that_do_not_fit_are_refused) {
   EXPECT_FALSE(Term(256).to<std::uint8_t>());
   EXPECT_FALSE(Term(-1).to<std::uint32_t>());
