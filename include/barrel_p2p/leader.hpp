@@ -38,10 +38,10 @@ class BARREL_P2P_API Fence {
   constexpr Fence(std::uint64_t wall, std::uint32_t logical) noexcept : wall_(wall), logical_(logical) {}
 
   /// The integer as Erlang programs have it. Error: `type_mismatch`: no integer, or not from 0 to 2^96-1.
-  static Result<Fence> from(const Term& integer);
+  [[nodiscard]] static Result<Fence> from(const Term& integer);
   [[nodiscard]] Term term() const;
   /// Decimal digits. Error: `invalid_argument`: not digits alone, or above 2^96-1.
-  static Result<Fence> parse(std::string_view decimal);
+  [[nodiscard]] static Result<Fence> parse(std::string_view decimal);
   [[nodiscard]] std::string text() const;
   static Fence unpack(const Packed& packed) noexcept;
   [[nodiscard]] Packed pack() const noexcept;
@@ -60,7 +60,7 @@ class BARREL_P2P_API Fence {
 template <>
 struct TermCodec<Fence> {
   static Term encode(const Fence& fence) { return fence.term(); }
-  static Result<Fence> decode(const Term& term) { return Fence::from(term); }
+  [[nodiscard]] static Result<Fence> decode(const Term& term) { return Fence::from(term); }
 };
 
 /// Stands before a resource and refuses leaders of earlier terms: every request comes with the token and the node of

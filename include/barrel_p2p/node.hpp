@@ -118,7 +118,7 @@ class BARREL_P2P_API Node {
   /// `corrupt` (key files, store), `already_registered` (another node has the store open), `limit_exceeded` (more keys
   /// are revoked than a node keeps, or a file of the configuration is too large), `timeout` (another process holds a
   /// directory of keys), `not_found` (a file that the configuration names).
-  static Result<Node> start(NodeConfig config);
+  [[nodiscard]] static Result<Node> start(NodeConfig config);
   /// Calls `stop`.
   ~Node();
   Node(Node&&) noexcept;
@@ -138,7 +138,7 @@ class BARREL_P2P_API Node {
 
   /// Connects, unless it is connected. Blocks. Errors: `unreachable`, `timeout`, `connection_refused`, `auth_failed`,
   /// `key_mismatch`, `untrusted_key`, `handshake_failed`, `cannot_connect_self`, `stopped`.
-  Result<void> connect(const NodeName& node, Duration limit = std::chrono::seconds(10));
+  [[nodiscard]] Result<void> connect(const NodeName& node, Duration limit = std::chrono::seconds(10));
   /// The same without blocking; the callback runs once, on the node's network thread, and must not block.
   void connect(const NodeName& node, std::function<void(Result<void>)> done);
   /// Closes the connection, if there is one. Links and monitors over it end with `noconnection`.
@@ -151,7 +151,7 @@ class BARREL_P2P_API Node {
   /// (Processes have `Process::monitor_nodes`.)
   Subscription monitor_nodes(std::function<void(const NodeEvent&)> callback);
   /// Round trip to a node's `net_kernel`, connecting if need be (`net_adm:ping`). Blocks. Errors: those of `call`.
-  Result<std::chrono::microseconds> ping(const NodeName& node, Duration limit = std::chrono::seconds(5));
+  [[nodiscard]] Result<std::chrono::microseconds> ping(const NodeName& node, Duration limit = std::chrono::seconds(5));
 
   // Paths. docs/paths.md explains.
 
@@ -160,7 +160,7 @@ class BARREL_P2P_API Node {
   /// `not_connected`, `no_connection` (it was lost meanwhile), `not_initiator` (the peer dialled),
   /// `peer_disable_migration`, `not_supported` (it goes by an adapter), `timeout` and `unreachable` (the new path does
   /// not work: the connection stays on the old one), `io_error` (no socket there), `invalid_argument`, `stopped`.
-  Result<void> migrate_peer(const NodeName& node, const MigrateOptions& options = {});
+  [[nodiscard]] Result<void> migrate_peer(const NodeName& node, const MigrateOptions& options = {});
   /// The same without blocking; the callback runs once, on the node's network thread, and must not block.
   void migrate_peer(const NodeName& node, const MigrateOptions& options, std::function<void(Result<void>)> done);
   /// Blocks for the network thread. Errors: `not_connected`, `stopped`.
@@ -170,7 +170,7 @@ class BARREL_P2P_API Node {
   Subscription monitor_paths(std::function<void(const PathEvent&)> callback);
   /// How the peer is dialled from the next dial on, in place of what was set before; `{}`: as discovery says.
   /// `disconnect` first, if the connection of now is to end. Error: `invalid_argument` (the address).
-  Result<void> set_connect_options(const NodeName& node, ConnectOptions options);
+  [[nodiscard]] Result<void> set_connect_options(const NodeName& node, ConnectOptions options);
 
   // The cluster. A hidden node is no member: `join` and `broadcast` say so with `invalid_config`, its views are empty
   // and its subscribers hear nothing. docs/membership.md explains.
@@ -178,7 +178,7 @@ class BARREL_P2P_API Node {
   /// Joins the cluster of which the node is a member. Does not wait: `joined` and the events tell what comes of it; it
   /// is tried once, unlike the contacts of the configuration. Ends an earlier `leave`. Errors: `cannot_join_self`,
   /// `overloaded`, `stopped`.
-  Result<void> join(const NodeName& contact);
+  [[nodiscard]] Result<void> join(const NodeName& contact);
   /// Tells all neighbours and empties the views. Until the next `join` this node asks nobody and refuses everybody.
   /// Connections stay up. Does not wait.
   void leave();
@@ -203,7 +203,7 @@ class BARREL_P2P_API Node {
   /// it once, or not at all: a node that no path leads to for ten seconds misses it, also sooner when more than 500
   /// broadcasts come meanwhile, and among Erlang nodes whenever neighbours change. Does not wait. Errors:
   /// `limit_exceeded` (see `GossipConfig`), `overloaded` (too much waits here: try again later), `stopped`.
-  Result<void> broadcast(Term tag, Term payload);
+  [[nodiscard]] Result<void> broadcast(Term tag, Term payload);
   /// Broadcasts with this tag, on the cluster thread; the callback must not block.
   Subscription subscribe_broadcast(Term tag, std::function<void(const Term& payload)> callback);
   /// From now on the process gets `{plumtree_broadcast, {Tag, Payload}}` for every tag, until it ends.
@@ -229,8 +229,8 @@ class BARREL_P2P_API Node {
   /// cluster thread. Errors: `already_registered` (by this node, whatever the process), `invalid_argument`,
   /// `limit_exceeded`, `timeout` (it is registered; not all neighbours have said that they know), `overloaded`,
   /// `stopped`.
-  Result<void> register_service(const ServiceName& name, const Pid& process, Term meta = Term::map({}),
-                                RegisterOptions options = {});
+  [[nodiscard]] Result<void> register_service(const ServiceName& name, const Pid& process, Term meta = Term::map({}),
+                                              RegisterOptions options = {});
   /// The same without blocking; the callback runs once, on the cluster thread, and must not block.
   void register_service(const ServiceName& name, const Pid& process, Term meta, RegisterOptions options,
                         std::function<void(Result<void>)> done);
@@ -275,16 +275,16 @@ class BARREL_P2P_API Node {
   /// A process of this node that stands for a service of another one: it hands on calls, casts and messages, and ends
   /// with the service. Made if need be; one a name. Blocks as `whereis_service`. Errors: `not_found` (also when the
   /// service is of this node: its process needs nobody to stand for it), `limit_exceeded`, `stopped`.
-  Result<Pid> get_proxy(const ServiceName& name);
+  [[nodiscard]] Result<Pid> get_proxy(const ServiceName& name);
   /// Ends the proxy with the reason `shutdown`. False: there is none.
   bool stop_proxy(const ServiceName& name);
   /// Has an Erlang neighbour register the service's process, or its proxy here, in Erlang's `global`, of which this
   /// node is no member; it is gone from there when the process ends. Blocks. Errors: `not_found`, `already_registered`
   /// (`global` has the name), `not_connected` (no Erlang node is a neighbour), `timeout` (a process of this node may
   /// still be registered later), `remote_exit`, `limit_exceeded`, `stopped`.
-  Result<Pid> global_register(const ServiceName& name, Duration limit = std::chrono::seconds(5));
+  [[nodiscard]] Result<Pid> global_register(const ServiceName& name, Duration limit = std::chrono::seconds(5));
   /// A process that does nothing but bear the name. Blocks. Errors: as `register_service`.
-  Result<Pid> start_service_holder(const ServiceName& name);
+  [[nodiscard]] Result<Pid> start_service_holder(const ServiceName& name);
   /// Does not wait for its end.
   void stop_service_holder(const Pid& holder);
 
@@ -296,7 +296,7 @@ class BARREL_P2P_API Node {
   /// As `whereis_service`.
   [[nodiscard]] std::optional<Pid> whereis_name(const ServiceName& name) const;
   /// `send/2` of the Erlang library: to whom it was sent. Errors: as `whereis_service` and `send`.
-  Result<Pid> send_name(const ServiceName& name, Term message);
+  [[nodiscard]] Result<Pid> send_name(const ServiceName& name, Term message);
 
   // Placement: keys fall into partitions, and each of these belongs to one member, computed alike everywhere.
   // docs/placement.md explains what each function promises. All of these read a copy from any thread, but where it says
@@ -341,12 +341,13 @@ class BARREL_P2P_API Node {
   /// campaign: the first one stands, the others follow it. Blocks for the cluster thread. Errors: `already_candidate`
   /// (the process campaigns for it), `invalid_argument`, `already_registered` (Erlang nodes take the name for another
   /// one that is in use: 1 and 1.0), `limit_exceeded`, `overloaded`, `stopped`.
-  Result<Role> lead(const Term& name, const Pid& process, LeadOptions options = {});
+  [[nodiscard]] Result<Role> lead(const Term& name, const Pid& process, LeadOptions options = {});
   /// The same without blocking; the callback runs once, on the cluster thread, and must not block.
   void lead(const Term& name, const Pid& process, LeadOptions options, std::function<void(Result<Role>)> done);
   /// The callback face. The callbacks run one at a time, in order, on a thread of this node's processes, which they may
   /// hold up for a moment; what they throw ends the campaign. Blocks and fails as above.
-  Result<Candidacy> lead(const Term& name, LeadOptions options, OnElected on_elected, OnRevoked on_revoked);
+  [[nodiscard]] Result<Candidacy> lead(const Term& name, LeadOptions options, OnElected on_elected,
+                                       OnRevoked on_revoked);
   /// Ends the campaign of the process, or those of all processes of this node, without a word to them. False: there was
   /// none, or it goes on because the caller is a callback of the cluster thread or of a network thread, which cannot
   /// wait; so also on a hidden node, and while the node stops. Blocks for the cluster thread.
@@ -356,7 +357,7 @@ class BARREL_P2P_API Node {
   void resign(const Term& name, const std::optional<Pid>& process, std::function<void(Result<bool>)> done);
   /// Changes the priority of a campaign. Blocks for the cluster thread. Errors: `not_found` (the process does not
   /// campaign for it), `invalid_argument`, `overloaded`, `stopped`.
-  Result<void> set_priority(const Term& name, const Pid& process, const Term& priority);
+  [[nodiscard]] Result<void> set_priority(const Term& name, const Pid& process, const Term& priority);
   /// Who leads, as far as this node knows; it need not campaign itself. Reads a copy. Error: `no_leader`.
   [[nodiscard]] Result<LeaderLocation> leader(const Term& name) const;
   /// Whether a process of this node leads. Reads a copy and the clock: right also at the moment after a pause of this
@@ -374,20 +375,20 @@ class BARREL_P2P_API Node {
   /// Opens a map on this node; its content comes from the store, and from other nodes that have opened it. Opening it
   /// again does nothing but put a validator in (`MapOptions`). Errors: `already_registered` (it is open without what
   /// the options ask for; the text says what differs), `invalid_argument`, `limit_exceeded`, `corrupt`, and as above.
-  Result<void> new_map(const Atom& map, MapOptions options = {});
+  [[nodiscard]] Result<void> new_map(const Atom& map, MapOptions options = {});
   /// Closes it on this node and forgets its content, on disk too; other nodes keep theirs.
-  Result<void> delete_map(const Atom& map);
+  [[nodiscard]] Result<void> delete_map(const Atom& map);
   /// Errors: `invalid_value`, `limit_exceeded`, `already_registered` (a key that Erlang nodes take for another one that
   /// is present: 1 and 1.0).
-  Result<void> map_put(const Atom& map, const Term& key, const Term& value);
+  [[nodiscard]] Result<void> map_put(const Atom& map, const Term& key, const Term& value);
   /// The same without blocking; the callback runs once, on the cluster thread, and must not block.
   void map_put(const Atom& map, const Term& key, const Term& value, std::function<void(Result<void>)> done);
   /// All of them or none, with one fsync.
-  Result<void> map_put_many(const Atom& map, std::vector<TermPair> pairs);
+  [[nodiscard]] Result<void> map_put_many(const Atom& map, std::vector<TermPair> pairs);
   void map_put_many(const Atom& map, std::vector<TermPair> pairs, std::function<void(Result<void>)> done);
   /// Of unknown keys too: another node may know them. Errors: `limit_exceeded`, `already_registered` (an unknown key
   /// that Erlang nodes take for a known one: 1 and 1.0).
-  Result<void> map_remove(const Atom& map, const Term& key);
+  [[nodiscard]] Result<void> map_remove(const Atom& map, const Term& key);
   void map_remove(const Atom& map, const Term& key, std::function<void(Result<void>)> done);
   /// Reads a copy: takes no time to speak of, from any thread. Errors: `not_found`, `no_such_map`.
   [[nodiscard]] Result<Term> map_get(const Atom& map, const Term& key) const;
@@ -407,10 +408,10 @@ class BARREL_P2P_API Node {
   [[nodiscard]] Result<MapStatistics> map_statistics(const Atom& map);
   /// On the cluster thread, in order; the callback must not block. What it is told of can be read. Error:
   /// `no_such_map`.
-  Result<Subscription> subscribe_map(const Atom& map, std::function<void(const MapEvent&)> callback);
+  [[nodiscard]] Result<Subscription> subscribe_map(const Atom& map, std::function<void(const MapEvent&)> callback);
   /// From now on the process gets `{barrel_p2p_map, Map, {put, Key, Value} | {remove, Key}}`. Error: `no_such_map`.
-  Result<void> subscribe_map(const Atom& map, const Pid& process);
-  Result<void> unsubscribe_map(const Atom& map, const Pid& process);
+  [[nodiscard]] Result<void> subscribe_map(const Atom& map, const Pid& process);
+  [[nodiscard]] Result<void> unsubscribe_map(const Atom& map, const Pid& process);
 
   // Reminders: kept by all nodes, told by the one that owns the key (`is_owner`). docs/reminders.md explains, and says
   // what holds on both sides of a split. Keys and payloads are terms of any kind. Functions that return a result block
@@ -421,16 +422,16 @@ class BARREL_P2P_API Node {
   /// once. Errors: `limit_exceeded` (too large, or too many), `already_registered` (a key that Erlang nodes take for
   /// another one that is present: 1 and 1.0), `io_error` (the disk did not take it; it counts all the same until all
   /// nodes stop).
-  Result<void> remind(const Term& key, std::chrono::system_clock::time_point due, const Term& payload);
+  [[nodiscard]] Result<void> remind(const Term& key, std::chrono::system_clock::time_point due, const Term& payload);
   /// The same without blocking; the callback runs once, on the cluster thread, and must not block.
   void remind(const Term& key, std::chrono::system_clock::time_point due, const Term& payload,
               std::function<void(Result<void>)> done);
   /// So long after this node's cluster thread has come to it.
-  Result<void> remind_after(const Term& key, Duration delay, const Term& payload);
+  [[nodiscard]] Result<void> remind_after(const Term& key, Duration delay, const Term& payload);
   void remind_after(const Term& key, Duration delay, const Term& payload, std::function<void(Result<void>)> done);
   /// Of unknown keys too: another node may know them. One that is being told cannot be called back. Errors:
   /// `limit_exceeded`, `already_registered` (an unknown key that Erlang nodes take for a known one), `io_error`.
-  Result<void> cancel_reminder(const Term& key);
+  [[nodiscard]] Result<void> cancel_reminder(const Term& key);
   void cancel_reminder(const Term& key, std::function<void(Result<void>)> done);
   /// What this node knows of it. Error: `not_found`.
   [[nodiscard]] Result<Reminder> find_reminder(const Term& key);
@@ -451,24 +452,25 @@ class BARREL_P2P_API Node {
   /// takes the tag is told by the first read or write that comes after the word of it, with `connection_refused`. From
   /// an Erlang node that word is waited for, some 60 ms. Blocks. Errors: those of `connect`, `invalid_argument` (the
   /// tag), `overloaded` (the peer allows no more streams now), `connection_refused`, `no_connection`.
-  Result<Stream> open_stream(const NodeName& node, const std::string& tag, Duration limit = std::chrono::seconds(10));
+  [[nodiscard]] Result<Stream> open_stream(const NodeName& node, const std::string& tag,
+                                           Duration limit = std::chrono::seconds(10));
   /// The same without blocking; the callback runs once, on the node's network thread, and must not block.
   void open_stream(const NodeName& node, std::string tag, std::function<void(Result<Stream>)> done);
   /// The same for a process.
   [[nodiscard]] Task<Result<Stream>> open_stream(Process& self, NodeName node, std::string tag);
   /// Takes the streams with this tag of all nodes, from now on and as long as the acceptor lives, in a queue. Streams
   /// that come before are refused. Errors: `invalid_argument`, `already_registered` (one acceptor a tag), `stopped`.
-  Result<StreamAcceptor> accept_streams(const std::string& tag, AcceptOptions options = {});
+  [[nodiscard]] Result<StreamAcceptor> accept_streams(const std::string& tag, AcceptOptions options = {});
   /// The same with a function that is given each stream.
-  Result<StreamAcceptor> accept_streams(const std::string& tag, StreamCallback on_stream);
+  [[nodiscard]] Result<StreamAcceptor> accept_streams(const std::string& tag, StreamCallback on_stream);
   /// The same with a process for each stream.
-  Result<StreamAcceptor> accept_streams(const std::string& tag, StreamProcess on_stream);
+  [[nodiscard]] Result<StreamAcceptor> accept_streams(const std::string& tag, StreamProcess on_stream);
 
   /// Takes part in a replicated type of the program's own, as long as the handle lives; see replicated.hpp. The name is
   /// the same on all nodes, and nobody else's. Blocks for the cluster thread. Errors: `already_registered`,
   /// `invalid_argument` (names that begin with barrel_p2p_ are the library's), `limit_exceeded`, `invalid_config` (a
   /// hidden node), `overloaded`, `stopped`.
-  Result<Replication> replicate(const Atom& name, std::shared_ptr<ReplicatedType> type);
+  [[nodiscard]] Result<Replication> replicate(const Atom& name, std::shared_ptr<ReplicatedType> type);
 
   // Processes.
 
@@ -476,7 +478,7 @@ class BARREL_P2P_API Node {
   /// Does not wait. Errors: `overloaded` (more is queued for that node than `limits.send_queue_bytes_max`; try again
   /// later), `no_connection` (it could not be reached a moment ago), `no_process` (a name of this node that nobody
   /// bears). Success does not mean that the message arrives.
-  Result<void> send(const Destination& to, Term message);
+  [[nodiscard]] Result<void> send(const Destination& to, Term message);
   /// `send` of one message to each of these processes, here or elsewhere, in this order; who is named twice gets it
   /// twice. Does not wait, and one that it cannot be sent to keeps it from no other. Returns those for which `send`
   /// failed (`overloaded`, `no_connection`), to be tried again later; empty: it is under way to all. As with `send`
@@ -484,7 +486,7 @@ class BARREL_P2P_API Node {
   std::vector<Pid> multicast(const std::vector<Pid>& to, const Term& message);
   void exit(const Pid& process, const Term& reason);
   /// Errors: `already_registered`, `no_process`, `invalid_argument`.
-  Result<void> register_process(const Atom& name, const Pid& process);
+  [[nodiscard]] Result<void> register_process(const Atom& name, const Pid& process);
   bool unregister_process(const Atom& name);
   [[nodiscard]] std::optional<Pid> whereis(const Atom& name) const;
   /// Of processes of this node only: false for every one of another node, whether or not it lives. For those use
@@ -493,13 +495,13 @@ class BARREL_P2P_API Node {
 
   /// `gen_server:call`. Blocks. Errors: as `Process::call`; `invalid_argument` (an alias is no server);
   /// `limit_exceeded` (the request is nested too deeply); `stopped`.
-  Result<Term> call(const Destination& server, Term request, Duration limit = std::chrono::seconds(5));
+  [[nodiscard]] Result<Term> call(const Destination& server, Term request, Duration limit = std::chrono::seconds(5));
   /// `gen_server:cast`. Errors: as `send`.
-  Result<void> cast(const Destination& server, Term request);
+  [[nodiscard]] Result<void> cast(const Destination& server, Term request);
   /// `erpc:call`. Blocks. Errors: as `Process::call_function`, and `stopped`. Arguments that are nested too deeply are
   /// refused with `remote_exit`.
-  Result<Term> call_function(const NodeName& node, const Atom& module, const Atom& function,
-                             std::vector<Term> arguments, Duration limit = std::chrono::seconds(5));
+  [[nodiscard]] Result<Term> call_function(const NodeName& node, const Atom& module, const Atom& function,
+                                           std::vector<Term> arguments, Duration limit = std::chrono::seconds(5));
   /// The same, with all that can come of it. Blocks; where that must not be it is `refused`, with the atom
   /// `invalid_argument`; arguments that are nested too deeply are `refused` with `limit_exceeded`.
   CallOutcome run_function(const NodeName& node, RemoteFunction what, Duration limit = std::chrono::seconds(5));
@@ -515,12 +517,12 @@ class BARREL_P2P_API Node {
   [[nodiscard]] std::string fingerprint() const;  ///< SHA-256 of the public key, 64 hex digits.
   [[nodiscard]] std::vector<TrustedKey> keys() const;
   /// Pins a key (64 hex digits) for a name, in place of any other. Errors: `invalid_argument`, `io_error`.
-  Result<void> pin(const NodeName& node, const std::string& key);
+  [[nodiscard]] Result<void> pin(const NodeName& node, const std::string& key);
   /// Accepts this key (64 hex digits) for the name too, and pins it in place of the earlier one when the node proves
   /// it. Errors: `not_found` (no key is pinned for the name), `invalid_argument`, `io_error`.
-  Result<void> pin_next(const NodeName& node, const std::string& key);
+  [[nodiscard]] Result<void> pin_next(const NodeName& node, const std::string& key);
   /// Forgets the keys of a name. A connection that is up stays up. Errors: `not_found`, `io_error`.
-  Result<void> unpin(const NodeName& node);
+  [[nodiscard]] Result<void> unpin(const NodeName& node);
   /// From now on, for all that are not let in yet; `reload` sets that of its configuration. Does nothing while
   /// authentication is off.
   void set_trust_mode(TrustMode mode);
@@ -529,23 +531,23 @@ class BARREL_P2P_API Node {
   /// From now on nobody gets in with this key (64 hex digits), over restarts too, and its connections are closed when
   /// it returns. The name that it is pinned for stays taken. Waits for the network thread. Errors: `invalid_argument`
   /// (also for the key of this node), `limit_exceeded`, `io_error`.
-  Result<void> revoke(const std::string& key);
+  [[nodiscard]] Result<void> revoke(const std::string& key);
   /// Takes that back. Errors: `not_found`, `invalid_argument`, `io_error`.
-  Result<void> unrevoke(const std::string& key);
+  [[nodiscard]] Result<void> unrevoke(const std::string& key);
   [[nodiscard]] std::vector<std::string> revoked_keys() const;  ///< 64 hex digits each.
   /// The public key (64 hex digits) that `rotate_identity` will bring; made if need be. Errors: those of key files.
-  Result<std::string> prepare_identity();
+  [[nodiscard]] Result<std::string> prepare_identity();
   /// A new identity, the prepared one if there is one; connections that are up go on, handshakes from now on use it.
   /// Peers refuse it (`key_mismatch`) until they are told of it: with `pin_next` before, or `pin` or `unpin`
   /// afterwards. Errors: those of key files.
-  Result<RotatedIdentity> rotate_identity();
+  [[nodiscard]] Result<RotatedIdentity> rotate_identity();
   /// A new TLS key and certificate for connections from now on; those that are up go on, and peers need not be told.
   /// With `cert_file`, or a certificate in `quic_cert_dir` that no node made, the operator replaces the files: with the
   /// former they are read again, with the latter the error is `permission_denied`. Also `corrupt`, `io_error`.
-  Result<RotatedCertificate> rotate_certificate();
+  [[nodiscard]] Result<RotatedCertificate> rotate_certificate();
   /// Reads all key files now, as the node does by itself every `auth_key_watch_ms`. Errors: the first of what cannot be
   /// used, which leaves that part as it was. Waits for the network thread.
-  Result<void> reload_keys();
+  [[nodiscard]] Result<void> reload_keys();
 
   // Operation. docs/operations.md explains.
 
@@ -562,7 +564,7 @@ class BARREL_P2P_API Node {
   /// Takes over what can change while the node runs: `log_level`, `auth_trust_mode`, and `contact_nodes`: new ones are
   /// tried as those of the start are, old ones that are not among them no more. Returns the keys of others that differ:
   /// they need a restart. Errors: `invalid_config`, and nothing changed.
-  Result<std::vector<std::string>> reload(const NodeConfig& config);
+  [[nodiscard]] Result<std::vector<std::string>> reload(const NodeConfig& config);
 
  private:
   class Parts;

@@ -23,7 +23,7 @@ class BARREL_P2P_API NodeName {
   NodeName(const char* text) : NodeName(std::string_view(text)) {}         // NOLINT(google-explicit-constructor)
   NodeName(const std::string& text) : NodeName(std::string_view(text)) {}  // NOLINT(google-explicit-constructor)
   /// Error: `invalid_node_name`, with what is wrong.
-  static Result<NodeName> parse(std::string_view text);
+  [[nodiscard]] static Result<NodeName> parse(std::string_view text);
 
   [[nodiscard]] std::string_view text() const noexcept { return atom_.text(); }
   [[nodiscard]] std::string string() const { return std::string(text()); }

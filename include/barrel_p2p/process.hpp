@@ -221,7 +221,7 @@ class BARREL_P2P_API Process {
   /// Sends an exit signal, as `exit/2`: `kill` cannot be trapped. To end itself a process throws ExitProcess.
   void exit(const Pid& target, const Term& reason);
   /// A process has one name at most. Errors: `already_registered`, `invalid_argument`.
-  Result<void> register_name(const Atom& name);
+  [[nodiscard]] Result<void> register_name(const Atom& name);
   /// Who asked for this process by a spawn request gave it this group leader; else the one of the node.
   [[nodiscard]] Pid group_leader() const;
 

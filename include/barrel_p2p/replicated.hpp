@@ -63,7 +63,7 @@ class [[nodiscard]] Replication {
 
   /// To all other nodes; does not wait. This node's state has the change already. Errors: `overloaded`, `stopped`,
   /// `limit_exceeded` (`gossip.payload_bytes_max`).
-  Result<void> broadcast(Term change) const { return send_(std::move(change)); }
+  [[nodiscard]] Result<void> broadcast(Term change) const { return send_(std::move(change)); }
 
  private:
   Send send_;

@@ -30,7 +30,7 @@ class BARREL_P2P_API ServiceName {
   // NOLINTEND(google-explicit-constructor)
   static ServiceName binary(std::string_view bytes);
   /// Error: `invalid_argument`: neither an atom nor a binary.
-  static Result<ServiceName> from(const Term& term);
+  [[nodiscard]] static Result<ServiceName> from(const Term& term);
 
   [[nodiscard]] const Term& term() const noexcept { return term_; }
   /// The characters of the atom or the bytes of the binary. Valid as long as this name.

@@ -109,8 +109,8 @@ class BARREL_P2P_API Cluster {
   [[nodiscard]] Pid spawn(NodeNumber node);
   void end_process(NodeNumber node, const Pid& pid, const Term& reason = Atom("normal"));
   /// Errors: see `Node::register_service`.
-  Result<void> register_service(NodeNumber node, const ServiceName& name, const Pid& pid,
-                                const Term& meta = Term::map({}));
+  [[nodiscard]] Result<void> register_service(NodeNumber node, const ServiceName& name, const Pid& pid,
+                                              const Term& meta = Term::map({}));
   bool unregister_service(NodeNumber node, const ServiceName& name);
   /// What the node finds, its own registration first.
   [[nodiscard]] std::vector<ServiceEntry> lookup(NodeNumber node, const ServiceName& name) const;
@@ -118,13 +118,13 @@ class BARREL_P2P_API Cluster {
   [[nodiscard]] std::vector<NodeName> members(NodeNumber node) const;
   /// Once after each start of the node. A persistent map has again what was on the node's disk. Error: see
   /// `Node::open_map`.
-  Result<void> open_map(NodeNumber node, const Atom& map, const MapOptions& options = {});
+  [[nodiscard]] Result<void> open_map(NodeNumber node, const Atom& map, const MapOptions& options = {});
   /// `done`, if there is one, is told the outcome: of a persistent map when the write is on the disk, some milliseconds
   /// later; never if the node crashes before. An error that is returned tells nobody.
-  Result<void> map_put(NodeNumber node, const Atom& map, const Term& key, const Term& value,
-                       std::function<void(const Result<void>& result)> done = nullptr);
-  Result<void> map_remove(NodeNumber node, const Atom& map, const Term& key,
-                          std::function<void(const Result<void>& result)> done = nullptr);
+  [[nodiscard]] Result<void> map_put(NodeNumber node, const Atom& map, const Term& key, const Term& value,
+                                     std::function<void(const Result<void>& result)> done = nullptr);
+  [[nodiscard]] Result<void> map_remove(NodeNumber node, const Atom& map, const Term& key,
+                                        std::function<void(const Result<void>& result)> done = nullptr);
   /// Nothing: there is no such key here, or no such map.
   [[nodiscard]] std::optional<Term> map_get(NodeNumber node, const Atom& map, const Term& key) const;
   /// These last over crashes and restarts, and must not outlive the cluster.

@@ -73,24 +73,24 @@ class BARREL_P2P_API Stream {
   /// The peer is stopped when a stream's window, 8 MiB, is full of what was not read. Errors also: `timeout`.
   [[nodiscard]] Task<Result<Bytes>> read(Process& self, std::optional<Duration> limit = std::nullopt,
                                          std::size_t max = read_bytes_max);
-  Result<Bytes> read(Duration limit, std::size_t max = read_bytes_max);
+  [[nodiscard]] Result<Bytes> read(Duration limit, std::size_t max = read_bytes_max);
   void read(std::function<void(Result<Bytes>)> done, std::size_t max = read_bytes_max);
 
   /// Waits until the stream has taken all of it; `limits.stream_send_bytes` may be under way. Errors also: `closed`
   /// (after `finish`), `timeout` (some of it was taken: reset the stream).
   [[nodiscard]] Task<Result<void>> write(Process& self, Bytes bytes, std::optional<Duration> limit = std::nullopt);
-  Result<void> write(Bytes bytes, Duration limit);
+  [[nodiscard]] Result<void> write(Bytes bytes, Duration limit);
   void write(Bytes bytes, std::function<void(Result<void>)> done);
 
   /// Waits until all that was written has arrived at the peer's node; whether a program has read it only a program can
   /// tell. Errors also: `timeout`.
   [[nodiscard]] Task<Result<void>> flush(Process& self, std::optional<Duration> limit = std::nullopt);
-  Result<void> flush(Duration limit);
+  [[nodiscard]] Result<void> flush(Duration limit);
   void flush(std::function<void(Result<void>)> done);
 
   /// Nothing more will be written: the peer reads what is there and then the end. Reading goes on. Does not wait; a
   /// second time does nothing.
-  Result<void> finish();
+  [[nodiscard]] Result<void> finish();
   /// Ends both directions at once; what is under way is dropped. The peer learns the code, which is the program's,
   /// below 2^62, but for 0 (an owner went), 0x100 (refused) and 0x101 (too much was not read).
   void reset(std::uint64_t code = 0);
@@ -135,7 +135,7 @@ class BARREL_P2P_API StreamAcceptor {
   /// The next stream; with all that its opener has sent by then. Not for acceptors with a function. Any number may
   /// wait: each stream goes to one of them. Errors: `closed` (also: the node stops), `timeout`.
   [[nodiscard]] Task<Result<Stream>> next(Process& self, std::optional<Duration> limit = std::nullopt);
-  Result<Stream> next(Duration limit);
+  [[nodiscard]] Result<Stream> next(Duration limit);
   void next(std::function<void(Result<Stream>)> done);
 
   /// After it returns the function neither runs nor will, unless it was the function that closed.

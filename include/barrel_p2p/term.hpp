@@ -53,7 +53,7 @@ class BARREL_P2P_API Atom {
   /// literal.
   Atom(std::string_view utf8);                              // NOLINT(google-explicit-constructor)
   Atom(const char* utf8) : Atom(std::string_view(utf8)) {}  // NOLINT(google-explicit-constructor)
-  static Result<Atom> make(std::string_view utf8);
+  [[nodiscard]] static Result<Atom> make(std::string_view utf8);
 
   Atom(const Atom& other) noexcept;
   Atom(Atom&& other) noexcept : entry_(std::exchange(other.entry_, nullptr)) {}
@@ -144,7 +144,7 @@ struct BARREL_P2P_API ExternalFun {
 struct BARREL_P2P_API BigInteger {
   bool negative = false;
   Bytes magnitude;
-  static Result<BigInteger> parse(std::string_view decimal);
+  [[nodiscard]] static Result<BigInteger> parse(std::string_view decimal);
   [[nodiscard]] std::string to_string() const;
   friend bool operator==(const BigInteger&, const BigInteger&) noexcept = default;
   friend BARREL_P2P_API std::strong_ordering operator<=>(const BigInteger& left, const BigInteger& right) noexcept;
