@@ -15,6 +15,11 @@
 // `invalid_argument` at once. Who blocks for the cluster thread may do its work meanwhile: "on the cluster thread" is
 // then on the thread of that caller, one at a time as ever. What a callback throws on the network or
 // cluster thread ends the program, but where it says what comes of it.
+//
+// A callback that is given a result runs on the thread that the function names, later, also when the call is refused:
+// its caller may hold a lock that the callback wants. Two exceptions: a hidden node has no cluster thread, and refuses
+// on its network thread; and of a node that stops or has stopped the callback is told `stopped` by who stops it, or, as
+// that thread is gone, within the call.
 #pragma once
 
 #include <barrel_p2p/error.hpp>

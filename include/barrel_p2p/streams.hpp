@@ -14,7 +14,8 @@
 //
 // Every function that waits has three faces: for a process, which waits without holding its thread; blocking, for other
 // threads, not for processes or callbacks; and with a callback, which runs once, on the node's network thread, and must
-// not block.
+// not block. node.hpp says what holds of it on a node that stops; an empty handle, which is of no node, answers within
+// the call.
 #pragma once
 
 #include <barrel_p2p/bytes.hpp>

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <barrel_p2p/error.hpp>
+#include <functional>
+#include <memory>
+#include <utility>
 
 #include "node/answer.hpp"
 #include "node/services_runner.hpp"
@@ -12,6 +15,14 @@ namespace node {
 
 inline std::unexpected<Error> no_member() {
   return fail(Errc::invalid_config, "a hidden node is no member of the cluster: start it with hidden = false");
+}
+
+/// Answers on the network thread, as the caller may hold what the callback wants; when that thread is gone, here.
+template <class T, class Parts>
+void refuse(const Parts& parts, std::function<void(Result<T>)> done, const std::unexpected<Error>& why) {
+  const auto answer = std::make_shared<Answer<T>>(std::move(done));
+  const auto give = [answer, why] { answer->give(why); };
+  if (!parts.network->streams()->gate.post(give)) give();
 }
 
 /// Starts a call of the cluster thread and waits for its answer. `Parts` are those of a node, which are its own.

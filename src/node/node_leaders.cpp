@@ -100,7 +100,7 @@ Result<Role> Node::lead(const Term& name, const Pid& process, LeadOptions option
 }
 
 void Node::lead(const Term& name, const Pid& process, LeadOptions options, std::function<void(Result<Role>)> done) {
-  if (!parts_->services) return done(node::no_member());
+  if (!parts_->services) return node::refuse(*parts_, std::move(done), node::no_member());
   parts_->services->lead(name, process, std::move(options), std::move(done));
 }
 
@@ -159,7 +159,7 @@ bool Node::resign(const Term& name, const std::optional<Pid>& process) {
 }
 
 void Node::resign(const Term& name, const std::optional<Pid>& process, std::function<void(Result<bool>)> done) {
-  if (!parts_->services) return done(node::no_member());
+  if (!parts_->services) return node::refuse(*parts_, std::move(done), node::no_member());
   parts_->services->resign(name, process, std::move(done));
 }
 

@@ -4,7 +4,7 @@
 
 #include "base/deadline.hpp"
 #include "distribution/discovery.hpp"
-#include "node/answer.hpp"
+#include "node/awaiting.hpp"
 #include "node/parts.hpp"
 
 namespace barrel_p2p {
@@ -36,7 +36,9 @@ Result<void> check(const ConnectOptions& options) {
 // Both questions go through the gate: what passes it runs before the network has stopped.
 
 void Node::migrate_peer(const NodeName& node, const MigrateOptions& options, std::function<void(Result<void>)> done) {
-  if (auto checked = check(options); !checked) return done(std::move(checked));
+  if (const auto checked = check(options); !checked) {
+    return node::refuse(*parts_, std::move(done), std::unexpected(checked.error()));
+  }
   auto answer = std::make_shared<node::Answer<void>>(std::move(done));
   MigrateOptions bounded = options;
   bounded.timeout = bounded_limit(options.timeout);

@@ -18,6 +18,7 @@ WallMilliseconds wall_of(std::chrono::system_clock::time_point due) {
 
 using node::await;
 using node::no_member;
+using node::refuse;
 
 Result<void> Node::remind(const Term& key, std::chrono::system_clock::time_point due, const Term& payload) {
   return await<void>(*parts_,
@@ -26,7 +27,7 @@ Result<void> Node::remind(const Term& key, std::chrono::system_clock::time_point
 
 void Node::remind(const Term& key, std::chrono::system_clock::time_point due, const Term& payload,
                   std::function<void(Result<void>)> done) {
-  if (!parts_->services) return done(no_member());
+  if (!parts_->services) return refuse(*parts_, std::move(done), no_member());
   parts_->services->remind(key, wall_of(due), payload, std::move(done));
 }
 
@@ -35,7 +36,7 @@ Result<void> Node::remind_after(const Term& key, Duration delay, const Term& pay
 }
 
 void Node::remind_after(const Term& key, Duration delay, const Term& payload, std::function<void(Result<void>)> done) {
-  if (!parts_->services) return done(no_member());
+  if (!parts_->services) return refuse(*parts_, std::move(done), no_member());
   parts_->services->remind_after(key, delay, payload, std::move(done));
 }
 
@@ -44,7 +45,7 @@ Result<void> Node::cancel_reminder(const Term& key) {
 }
 
 void Node::cancel_reminder(const Term& key, std::function<void(Result<void>)> done) {
-  if (!parts_->services) return done(no_member());
+  if (!parts_->services) return refuse(*parts_, std::move(done), no_member());
   parts_->services->cancel_reminder(key, std::move(done));
 }
 

@@ -15,6 +15,7 @@ namespace {
 
 using node::await;
 using node::no_member;
+using node::refuse;
 
 std::unexpected<Error> no_such_map(const Atom& map) {
   return fail(Errc::no_such_map, "open " + map.string() + " with new_map first");
@@ -43,7 +44,7 @@ Result<void> Node::register_service(const ServiceName& name, const Pid& process,
 
 void Node::register_service(const ServiceName& name, const Pid& process, Term meta, RegisterOptions options,
                             std::function<void(Result<void>)> done) {
-  if (!parts_->services) return done(no_member());
+  if (!parts_->services) return refuse(*parts_, std::move(done), no_member());
   parts_->services->register_service(name, process, std::move(meta), options, std::move(done));
 }
 
@@ -94,7 +95,7 @@ Result<ServiceLocation> Node::resolve(const ServiceName& name, Duration limit, W
 
 void Node::resolve(const ServiceName& name, Duration limit, WhereisOptions options,
                    std::function<void(Result<ServiceLocation>)> done) {
-  if (!parts_->services) return done(no_member());
+  if (!parts_->services) return refuse(*parts_, std::move(done), no_member());
   parts_->services->resolve(name, std::move(options), limit, std::move(done));
 }
 
@@ -183,7 +184,7 @@ Result<void> Node::map_put(const Atom& map, const Term& key, const Term& value) 
 }
 
 void Node::map_put(const Atom& map, const Term& key, const Term& value, std::function<void(Result<void>)> done) {
-  if (!parts_->services) return done(no_member());
+  if (!parts_->services) return refuse(*parts_, std::move(done), no_member());
   parts_->services->put(map, key, value, std::move(done));
 }
 
@@ -192,7 +193,7 @@ Result<void> Node::map_put_many(const Atom& map, std::vector<TermPair> pairs) {
 }
 
 void Node::map_put_many(const Atom& map, std::vector<TermPair> pairs, std::function<void(Result<void>)> done) {
-  if (!parts_->services) return done(no_member());
+  if (!parts_->services) return refuse(*parts_, std::move(done), no_member());
   parts_->services->put_many(map, std::move(pairs), std::move(done));
 }
 
@@ -201,7 +202,7 @@ Result<void> Node::map_remove(const Atom& map, const Term& key) {
 }
 
 void Node::map_remove(const Atom& map, const Term& key, std::function<void(Result<void>)> done) {
-  if (!parts_->services) return done(no_member());
+  if (!parts_->services) return refuse(*parts_, std::move(done), no_member());
   parts_->services->remove(map, key, std::move(done));
 }
 

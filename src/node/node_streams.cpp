@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/deadline.hpp"
-#include "node/answer.hpp"
+#include "node/awaiting.hpp"
 #include "node/parts.hpp"
 
 namespace barrel_p2p {
@@ -16,7 +16,9 @@ using distribution::StreamCore;
 }  // namespace
 
 void Node::open_stream(const NodeName& node, std::string tag, std::function<void(Result<Stream>)> done) {
-  if (auto checked = distribution::check_tag(tag); !checked) return done(std::unexpected(checked.error()));
+  if (const auto checked = distribution::check_tag(tag); !checked) {
+    return node::refuse(*parts_, std::move(done), std::unexpected(checked.error()));
+  }
   const auto shared = parts_->network->streams();
   auto answer = std::make_shared<node::Answer<Stream>>(std::move(done));
   auto opened = [answer, shared](Result<std::shared_ptr<StreamCore>> core) {

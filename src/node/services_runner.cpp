@@ -201,14 +201,17 @@ void ServicesRunner::wake(Queue::Pushed pushed) {
   executor_.post([this] { run(); });
 }
 
-/// Queues a call; what cannot be queued is answered at once. `work` holds the answer as well.
+/// Queues a call. `work` holds the answer as well. A refusal goes the same way, but to who waits for it: its caller may
+/// hold what the answer wants.
 template <class T>
 void ServicesRunner::call(std::size_t bytes, const std::shared_ptr<Answer<T>>& answer, Call work) {
   const auto pushed = queue_.push_if_short(std::move(work), call_bytes + bytes);
   wake(pushed);
-  if (pushed == Queue::Pushed::full) {
+  if (pushed != Queue::Pushed::full) return;
+  const auto refuse = [answer] {
     answer->give(fail(Errc::overloaded, "limits.cluster_queue_bytes_max is reached: ask for less, or wait"));
-  }
+  };
+  return DoneHere::wanted ? refuse() : wake(queue_.push(Call(refuse)));
 }
 
 void ServicesRunner::ask_machine(std::function<Term(const services::Services& machine)> read,

@@ -6,10 +6,10 @@
 //   store's thread                        |            --> store: writes    map_put, register: into the queue
 //   durable           --queue-->          +--> copies, subscribers, answers
 //
-// Calls are answered once, by work of the cluster thread (see `SerialExecutor`); or at once, on the caller's, when the
-// queue is full or the node stops. Who registers a service or changes maps or reminders, which all nodes are told, is
-// answered when the neighbours' queues have room for more: who waits for answers is not faster than the cluster for
-// long.
+// Calls are answered once, by work of the cluster thread (see `SerialExecutor`), also those that are refused because
+// the queue is full; or at once, on the caller's, when the node stops, and `overloaded` to who waits for it. Who
+// registers a service or changes maps or reminders, which all nodes are told, is answered when the neighbours' queues
+// have room for more: who waits for answers is not faster than the cluster for long.
 #pragma once
 
 #include <atomic>

@@ -7,6 +7,7 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -121,7 +122,83 @@ std::map<std::string, std::function<void(Node&, std::function<void(std::string)>
   return calls;
 }
 
+/// What the callback is told, or `within the call`.
+std::string word_told(const std::function<void(std::function<void(std::string)>)>& call) {
+  auto told = std::make_shared<std::promise<std::string>>();
+  auto word = told->get_future();
+  call([told, caller = std::this_thread::get_id()](std::string said) {
+    told->set_value(std::this_thread::get_id() == caller ? "within the call" : std::move(said));
+  });
+  return word.get();
+}
+
 }  // namespace
+
+TEST(Refusals, of_a_hidden_node_come_after_the_call) {
+  Cluster cluster;
+  Node& node = cluster.start("a", [](NodeConfig& config) { config.hidden = true; });
+  for (const auto& [what, call] : calls_with_callbacks()) {
+    if (what == "whereis_service") continue;  // answers within the call where it can
+    const std::string word = word_told([&](auto told) { call(node, std::move(told)); });
+    const bool of_network =
+        what == "connect" || what == "open_stream" || what == "migrate_peer" || what == "path_stats";
+    const bool as_it_should = of_network ? word == "unreachable" || word == "not_connected" : word == "invalid_config";
+    EXPECT_TRUE(as_it_should) << what << ": " << word;
+  }
+}
+
+TEST(Refusals, of_what_cannot_be_come_after_the_call) {
+  Cluster cluster;
+  Node& node = cluster.start("a");
+  EXPECT_EQ(word_told([&](auto told) {
+              node.open_stream(nobody, "", [told](const Result<Stream>& stream) { told(word_of(stream)); });
+            }),
+            "invalid_argument");
+  EXPECT_EQ(word_told([&](auto told) {
+              MigrateOptions options;
+              options.timeout = 0ms;
+              node.migrate_peer(nobody, options, [told](const Result<void>& moved) { told(word_of(moved)); });
+            }),
+            "invalid_argument");
+}
+
+TEST(Refusals, of_a_full_queue_come_after_the_call_but_to_who_waits) {
+  constexpr std::size_t queue_bytes = 64UL * 1024;
+  constexpr int calls = 200;
+  const Term kilobyte = Term::binary(Bytes(1024));
+  Cluster cluster;
+  Node& node = cluster.start("a", [](NodeConfig& config) { config.limits.cluster_queue_bytes_max = queue_bytes; });
+  ASSERT_TRUE(node.new_map(map).has_value());
+  std::promise<void> held;
+  std::promise<void> release;
+  std::once_flag once;
+  const auto hold = node.subscribe_map(map, [&](const MapEvent& /*event*/) {
+    std::call_once(once, [&] {
+      held.set_value();
+      release.get_future().wait();
+    });
+  });
+  ASSERT_TRUE(hold.has_value());
+  node.map_put(map, "first", 1, [](const Result<void>& /*put*/) {});
+  held.get_future().wait();
+  test::Lines told;
+  std::atomic<int> within = 0;
+  for (int key = 0; key < calls; ++key) {
+    node.map_put(map, key, kilobyte, [&, caller = std::this_thread::get_id()](const Result<void>& put) {
+      if (std::this_thread::get_id() == caller) ++within;
+      told.add(word_of(put));
+    });
+  }
+  EXPECT_EQ(within, 0);
+  EXPECT_EQ(word_of(node.map_put(map, "last", kilobyte)), "overloaded");
+  release.set_value();
+  std::map<std::string, int> words;
+  for (int call = 0; call < calls; ++call) ++words[told.next()];
+  EXPECT_GT(words["ok"], 0);
+  EXPECT_EQ(words["ok"] + words["overloaded"], calls);
+  EXPECT_GT(words["overloaded"], 0);
+  EXPECT_EQ(within, 0);
+}
 
 TEST(Stopping, what_waits_says_that_the_node_has_stopped) {
   Cluster cluster;
