@@ -93,7 +93,8 @@ class BARREL_P2P_API Stream {
   /// second time does nothing.
   [[nodiscard]] Result<void> finish();
   /// Ends both directions at once; what is under way is dropped. The peer learns the code, which is the program's,
-  /// below 2^62, but for 0 (an owner went), 0x100 (refused) and 0x101 (too much was not read).
+  /// below 2^62, but for 0 (an owner went), 0x100 (refused) and 0x101 (too much was not read). Throws
+  /// std::invalid_argument from 2^62 on.
   void reset(std::uint64_t code = 0);
   /// How the stream was reset, by whom ever.
   [[nodiscard]] std::optional<std::uint64_t> reset_code() const;

@@ -1,6 +1,7 @@
 // Streams and their acceptors, as programs have them: three ways to wait for the same things.
 #include <barrel_p2p/streams.hpp>
 #include <future>
+#include <stdexcept>
 #include <utility>
 
 #include "base/deadline.hpp"
@@ -223,6 +224,8 @@ void Stream::flush(std::function<void(Result<void>)> done) {
 
 Result<void> Stream::finish() { return core_ ? core_->finish() : no_handle(); }
 void Stream::reset(std::uint64_t code) {
+  constexpr std::uint64_t most = (std::uint64_t{1} << 62U) - 1;  // what a varint of QUIC can be, RFC 9000, section 16
+  if (code > most) throw std::invalid_argument("the code of a reset must be below 2^62");
   if (core_) core_->reset(code);
 }
 std::optional<std::uint64_t> Stream::reset_code() const { return core_ ? core_->reset_code() : std::nullopt; }

@@ -170,9 +170,11 @@ TEST_F(Streams, that_are_reset_tell_the_code_to_the_other_end_whichever_it_is) {
     EXPECT_EQ(read_text(there), "hello");
     Stream& one = opener_resets ? here : there;
     Stream& other = opener_resets ? there : here;
-    one.reset(1234);
+    const std::uint64_t code = opener_resets ? 1234 : (std::uint64_t{1} << 62U) - 1;
+    EXPECT_THROW(one.reset(std::uint64_t{1} << 62U), std::invalid_argument);
+    one.reset(code);
     EXPECT_EQ(read_text(other), "reset");
-    EXPECT_EQ(other.reset_code(), 1234U);
+    EXPECT_EQ(other.reset_code(), code);
     EXPECT_EQ(word_of(other.write(bytes_of("x"), patience)), "reset");
     EXPECT_EQ(read_text(one), "reset");
   }
