@@ -242,7 +242,8 @@ BARREL_P2P_C_API int barrel_p2p_reply(barrel_p2p_mailbox *mailbox, const void *m
    INVALID_ARGUMENT, OVERLOADED, STOPPED. */
 BARREL_P2P_C_API int barrel_p2p_register_service(barrel_p2p_mailbox *mailbox, const char *name, const void *meta,
                                                  size_t meta_size);
-/* This node's registration, whoever made it. Blocks for a moment. NOT_FOUND: there was none. */
+/* This node's registration, whoever made it. Blocks for a moment. Errors: NOT_FOUND (there was none), OVERLOADED (it
+   stays), STOPPED. */
 BARREL_P2P_C_API int barrel_p2p_unregister_service(barrel_p2p_node *node, const char *name);
 /* One of that name: its pid, and with `at` the node that registered it; each of the two is optional. Waits until there is
    one, at most for the limit; 0: only what is known here counts. Blocks. Errors: NOT_FOUND, TIMEOUT, STOPPED. */
@@ -288,7 +289,7 @@ typedef struct barrel_p2p_fence {
    OVERLOADED, STOPPED. */
 BARREL_P2P_C_API int barrel_p2p_lead(barrel_p2p_mailbox *mailbox, const char *name, int64_t priority,
                                      size_t members_min, int *leads);
-/* Blocks for a moment. NOT_FOUND: it does not campaign. */
+/* Blocks for a moment. Errors: NOT_FOUND (it does not campaign), STOPPED. */
 BARREL_P2P_C_API int barrel_p2p_resign(barrel_p2p_mailbox *mailbox, const char *name);
 /* Who leads, as far as this node knows: its pid and its node, each optional. Does not block. Error: NO_LEADER. */
 BARREL_P2P_C_API int barrel_p2p_leader(barrel_p2p_node *node, const char *name, barrel_p2p_bytes *pid,

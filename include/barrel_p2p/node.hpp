@@ -244,6 +244,9 @@ class BARREL_P2P_API Node {
   /// network thread, which cannot wait; so also on a hidden node, and while the node stops. Blocks for the cluster
   /// thread.
   bool unregister_service(const ServiceName& name);
+  /// The same without blocking; the callback runs once, on the cluster thread, and must not block. False: there was
+  /// none. Errors: `overloaded`, `invalid_config` (a hidden node), `stopped`.
+  void unregister_service(const ServiceName& name, std::function<void(Result<bool>)> done);
   /// All that are known, this node's own first, then by node name. Reads a copy. Error: `not_found`.
   [[nodiscard]] Result<std::vector<ServiceEntry>> lookup(const ServiceName& name) const;
   /// This node's own. Reads a copy. Error: `not_found`.

@@ -3,8 +3,10 @@
 #include <cstring>
 
 #include "c/handles.hpp"
+#include "node/answer.hpp"
 
 using namespace barrel_p2p;
+using barrel_p2p::node::wait_for;
 using c::guarded;
 using c::Output;
 
@@ -18,7 +20,10 @@ int barrel_p2p_register_service(barrel_p2p_mailbox* mailbox, const char* name, c
 
 int barrel_p2p_unregister_service(barrel_p2p_node* node, const char* name) {
   return guarded([&] {
-    if (!c::node_of(node).unregister_service(c::atom_of(name, "name"))) {
+    const ServiceName service(c::atom_of(name, "name"));
+    Node& here = c::node_of(node);
+    const auto unregister = [&](auto done) { here.unregister_service(service, std::move(done)); };
+    if (!c::value(wait_for<bool>(unregister))) {
       c::refuse(Errc::not_found, std::string("this node has registered no ") + name);
     }
   });
@@ -113,7 +118,9 @@ int barrel_p2p_lead(barrel_p2p_mailbox* mailbox, const char* name, int64_t prior
 int barrel_p2p_resign(barrel_p2p_mailbox* mailbox, const char* name) {
   return guarded([&] {
     const auto& box = c::required(mailbox, "mailbox");
-    if (!box.state->node.resign(c::atom_of(name, "name"), box.pid)) {
+    const Atom role = c::atom_of(name, "name");
+    const auto resign = [&](auto done) { box.state->node.resign(role, box.pid, std::move(done)); };
+    if (!c::value(wait_for<bool>(resign))) {
       c::refuse(Errc::not_found, std::string("the mailbox does not campaign for ") + name);
     }
   });

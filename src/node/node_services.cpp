@@ -53,6 +53,11 @@ bool Node::unregister_service(const ServiceName& name) {
       .value_or(false);
 }
 
+void Node::unregister_service(const ServiceName& name, std::function<void(Result<bool>)> done) {
+  if (!parts_->services) return refuse(*parts_, std::move(done), no_member());
+  parts_->services->unregister_service(name, std::move(done));
+}
+
 Result<std::vector<ServiceEntry>> Node::lookup(const ServiceName& name) const {
   std::vector<ServiceEntry> entries;
   if (parts_->services) {

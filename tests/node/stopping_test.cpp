@@ -106,6 +106,7 @@ std::map<std::string, std::function<void(Node&, std::function<void(std::string)>
   calls["register_service"] = [=](Node& node, const Told& told) {
     node.register_service("s", Pid{}, Term::map({}), {}, tell(told));
   };
+  calls["unregister_service"] = [=](Node& node, const Told& told) { node.unregister_service("s", tell(told)); };
   calls["whereis_service"] = [=](Node& node, const Told& told) { node.whereis_service("never", {}, tell(told)); };
   calls["resolve"] = [=](Node& node, const Told& told) { node.resolve("never", 2 * patience, {}, tell(told)); };
   calls["lead"] = [=](Node& node, const Told& told) { node.lead("job", Pid{}, {}, tell(told)); };
