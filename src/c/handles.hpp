@@ -3,6 +3,7 @@
 
 #include <barrel_p2p/c.h>
 
+#include <atomic>
 #include <barrel_p2p/node.hpp>
 #include <condition_variable>
 #include <cstddef>
@@ -24,7 +25,13 @@ namespace c {
 struct NodeState {
   Node node;
   std::string name;
+  std::atomic<bool> stopped = false;  ///< `barrel_p2p_stop` was called.
 };
+/// For what would find nobody on a node that has stopped.
+inline Node& running(NodeState& state) {
+  if (state.stopped) refuse(Errc::stopped, "the node has stopped");
+  return state.node;
+}
 
 /// Between the process of a mailbox and the threads that receive from it. All functions may be called from any thread.
 class Messages {
@@ -81,6 +88,7 @@ inline namespace v0 {
 namespace c {
 
 inline Node& node_of(const barrel_p2p_node* handle) { return required(handle, "node").state->node; }
+inline Node& running_node_of(const barrel_p2p_node* handle) { return running(*required(handle, "node").state); }
 
 }  // namespace c
 }  // namespace v0

@@ -123,7 +123,7 @@ Task<> hand_over(Process& self, std::shared_ptr<Ending> ending) {
 int barrel_p2p_mailbox_open(barrel_p2p_node* node, const char* name, barrel_p2p_mailbox** mailbox) {
   return guarded([&] {
     c::required(mailbox, "mailbox") = nullptr;
-    Node& at = c::node_of(node);
+    Node& at = c::running_node_of(node);
     std::optional<Atom> atom;
     if (name != nullptr) atom = c::atom_of(name, "name");
     auto opened = std::make_unique<barrel_p2p_mailbox>();
@@ -178,7 +178,7 @@ int barrel_p2p_mailbox_pid(const barrel_p2p_mailbox* mailbox, barrel_p2p_bytes* 
 int barrel_p2p_subscribe(barrel_p2p_mailbox* mailbox, int topic, const char* name) {
   return guarded([&] {
     const auto& box = c::required(mailbox, "mailbox");
-    Node& node = box.state->node;
+    Node& node = c::running(*box.state);
     switch (topic) {
       case BARREL_P2P_TOPIC_MEMBERSHIP: return node.subscribe(box.pid);
       case BARREL_P2P_TOPIC_SERVICES: return node.subscribe_services(box.pid);

@@ -39,14 +39,15 @@ Destination destination_of(const char* name, const char* at) {
 
 int barrel_p2p_send(barrel_p2p_node* node, const void* to, size_t to_size, const void* message, size_t message_size) {
   return guarded([&] {
-    c::value(c::node_of(node).send(c::destination_of(to, to_size), c::term_of(message, message_size, "message")));
+    c::value(
+        c::running_node_of(node).send(c::destination_of(to, to_size), c::term_of(message, message_size, "message")));
   });
 }
 
 int barrel_p2p_send_name(barrel_p2p_node* node, const char* name, const char* at, const void* message,
                          size_t message_size) {
   return guarded([&] {
-    c::value(c::node_of(node).send(c::destination_of(name, at), c::term_of(message, message_size, "message")));
+    c::value(c::running_node_of(node).send(c::destination_of(name, at), c::term_of(message, message_size, "message")));
   });
 }
 
@@ -92,7 +93,7 @@ int barrel_p2p_call_request(const void* message, size_t size, barrel_p2p_bytes* 
 int barrel_p2p_reply(barrel_p2p_mailbox* mailbox, const void* message, size_t size, const void* answer,
                      size_t answer_size) {
   return guarded([&] {
-    Node& node = c::required(mailbox, "mailbox").state->node;
+    Node& node = c::running(*c::required(mailbox, "mailbox").state);
     const auto call = as_call(c::term_of(message, size, "message"));
     if (!call) c::refuse(Errc::type_mismatch, "it is no call");
     node.spawn([from = call->first, term = c::term_of(answer, answer_size, "answer")](Process& self) -> Task<> {

@@ -63,13 +63,17 @@ int barrel_p2p_start(const barrel_p2p_options* options, barrel_p2p_node** node) 
     c::required(node, "node") = nullptr;
     Node started = c::value(Node::start(c::config_of(c::complete(c::required(options, "options")))));
     std::string name = started.name().string();
-    auto state = std::make_shared<c::NodeState>(c::NodeState{std::move(started), std::move(name)});
+    auto state = std::make_shared<c::NodeState>(std::move(started), std::move(name));
     *node = new barrel_p2p_node{std::move(state)};
   });
 }
 
 int barrel_p2p_stop(barrel_p2p_node* node) {
-  return guarded([&] { c::node_of(node).stop(); });
+  return guarded([&] {
+    c::NodeState& state = *c::required(node, "node").state;
+    state.stopped = true;
+    state.node.stop();
+  });
 }
 
 void barrel_p2p_free(barrel_p2p_node* node) {

@@ -494,10 +494,12 @@ static void *receive_the_end(void *mailbox) {
 
 static void stopping(barrel_p2p_node *a, barrel_p2p_node *b) {
   barrel_p2p_mailbox *box = mailbox_of(a, "last");
+  barrel_p2p_mailbox *late;
   barrel_p2p_bytes t = term("[]");
   barrel_p2p_bytes out;
   struct pollfd readable;
   pthread_t receiver;
+  OK(barrel_p2p_register_service(box, "kept", NULL, 0));
   OK(barrel_p2p_leave(b));
   CHECK(pthread_create(&receiver, NULL, receive_the_end, box) == 0);
   OK(barrel_p2p_stop(a));
@@ -511,6 +513,17 @@ static void stopping(barrel_p2p_node *a, barrel_p2p_node *b) {
   FAILS(BARREL_P2P_STOPPED, barrel_p2p_map_open(a, "late", 0));
   FAILS(BARREL_P2P_STOPPED, barrel_p2p_call_name(a, "x", NULL, t.data, t.size, PATIENCE_MS, &out));
   FAILS(BARREL_P2P_STOPPED, barrel_p2p_register_service(box, "late", NULL, 0));
+  FAILS(BARREL_P2P_STOPPED, barrel_p2p_unregister_service(a, "kept"));
+  FAILS(BARREL_P2P_STOPPED, barrel_p2p_resign(box, "job"));
+  FAILS(BARREL_P2P_STOPPED, barrel_p2p_mailbox_open(a, NULL, &late));
+  CHECK(late == NULL);
+  FAILS(BARREL_P2P_STOPPED, barrel_p2p_mailbox_open(a, "late", &late));
+  FAILS(BARREL_P2P_STOPPED, barrel_p2p_subscribe(box, BARREL_P2P_TOPIC_MEMBERSHIP, NULL));
+  FAILS(BARREL_P2P_STOPPED, barrel_p2p_send_name(a, "last", NULL, t.data, t.size));
+  OK(barrel_p2p_mailbox_pid(box, &out));
+  FAILS(BARREL_P2P_STOPPED, barrel_p2p_send(a, out.data, out.size, t.data, t.size));
+  barrel_p2p_bytes_clear(&out);
+  FAILS(BARREL_P2P_STOPPED, barrel_p2p_reply(box, t.data, t.size, t.data, t.size));
   barrel_p2p_free(a);
   FAILS(BARREL_P2P_CLOSED, barrel_p2p_mailbox_receive(box, 0, &out)); /* it outlives the node */
   barrel_p2p_mailbox_free(box);
