@@ -287,9 +287,10 @@ struct NodeConfig {
 
 /// Reads TOML text into a configuration; keys that are absent keep the value that `defaults` has. Errors name line, key
 /// and remedy: an unknown key, a wrong type and a value out of range are all refused.
-BARREL_P2P_API Result<NodeConfig> parse_config(std::string_view toml, NodeConfig defaults = {});
-/// The same from a file.
-BARREL_P2P_API Result<NodeConfig> load_config(const std::filesystem::path& file, NodeConfig defaults = {});
+[[nodiscard]] BARREL_P2P_API Result<NodeConfig> parse_config(std::string_view toml, NodeConfig defaults = {});
+/// The same from a file. Error also: `io_error`.
+[[nodiscard]] BARREL_P2P_API Result<NodeConfig> load_config(const std::filesystem::path& file,
+                                                            NodeConfig defaults = {});
 /// Every key can be given in the environment too: `limits.connections_max` as `BARREL_P2P_LIMITS_CONNECTIONS_MAX`.
 /// Lists are separated by commas, or written as in TOML; so are tables. Each stands in place of the whole list or table
 /// that `config` has. Variables of other names are ignored. Errors name the variable.

@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <fstream>
 #include <functional>
-#include <iterator>
 #include <limits>
 #include <map>
 #include <sstream>
@@ -544,10 +543,17 @@ Result<NodeConfig> parse_config(std::string_view toml, NodeConfig defaults) {
 }
 
 Result<NodeConfig> load_config(const std::filesystem::path& file, NodeConfig defaults) {
+  errno = 0;
   std::ifstream stream(file, std::ios::binary);
-  if (!stream)
-    return fail(Errc::io_error, "cannot read " + file.string() + ": " + std::generic_category().message(errno));
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  std::string text;
+  std::array<char, 4096> part{};
+  while (stream.read(part.data(), part.size()) || stream.gcount() > 0) {
+    text.append(part.data(), static_cast<std::size_t>(stream.gcount()));
+  }
+  if (stream.bad() || !stream.eof()) {
+    return fail(Errc::io_error, "cannot read " + file.string() + ": " + std::generic_category().message(errno) +
+                                    ": name a TOML file that this program may read");
+  }
   auto config = parse_config(text, std::move(defaults));
   if (!config) return fail(config.error().code(), file.string() + ": " + config.error().context());
   return config;

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <stdexcept>
@@ -116,6 +117,20 @@ TEST_F(Service, sighup_takes_over_contacts_that_come_up_later) {
 TEST_F(Service, without_a_file_sighup_ends_it_as_when_its_terminal_is_closed) {
   const auto node = start_node("a");
   node->signal(SIGHUP);
+  EXPECT_EQ(node->wait(), 0) << node->errors();
+}
+
+TEST_F(Service, a_file_that_has_become_a_directory_changes_nothing) {
+  Manager manager(path("notify"));
+  write_config("");
+  const auto node = start_service();
+  EXPECT_EQ(manager.next(), "READY=1");
+  std::filesystem::remove(path("node.toml"));
+  std::filesystem::create_directory(path("node.toml"));
+  node->signal(SIGHUP);
+  EXPECT_TRUE(node->says("nothing is changed")) << node->errors();
+  EXPECT_NE(node->errors().find("Is a directory"), std::string::npos) << node->errors();
+  node->signal(SIGTERM);
   EXPECT_EQ(node->wait(), 0) << node->errors();
 }
 

@@ -273,6 +273,10 @@ TEST(Configuration, a_file_that_cannot_be_read_is_named) {
   ASSERT_FALSE(config.has_value());
   EXPECT_EQ(config.error(), Errc::io_error);
   EXPECT_NE(config.error().context().find("no/such/file.toml"), std::string::npos);
+  const auto directory = load_config(BARREL_P2P_NODE_TESTS_DIR);
+  ASSERT_FALSE(directory.has_value());
+  EXPECT_EQ(directory.error(), Errc::io_error);
+  EXPECT_NE(directory.error().context().find("Is a directory"), std::string::npos) << directory.error().message();
 }
 
 TEST(Configuration, every_key_is_in_the_document) {
