@@ -262,8 +262,8 @@ struct NodeConfig {
   ReceiveConfig receive;
   AdminConfig admin;
   CongestionControl congestion_control = CongestionControl::bbr;  ///< `congestion_control`, of what this node sends.
-  std::chrono::milliseconds setup_timeout{7000};  ///< `setup_timeout_ms`, from 100, in a file 500 to 60,000: a whole
-                                                  ///< dial: connect, authentication, handshake.
+  std::chrono::milliseconds setup_timeout{7000};                  ///< `setup_timeout_ms`, 100 to 60,000: a whole
+                                                                  ///< dial: connect, authentication, handshake.
   bool publish = true;  ///< Write an endpoint file into `discovery_dir`, for those who are to find this node.
   bool hidden =
       false;  ///< Not listed in `nodes()` of Erlang nodes, and no member of their cluster: for tools that look in.
@@ -294,10 +294,11 @@ struct NodeConfig {
 /// Every key can be given in the environment too: `limits.connections_max` as `BARREL_P2P_LIMITS_CONNECTIONS_MAX`.
 /// Lists are separated by commas, or written as in TOML; so are tables. Each stands in place of the whole list or table
 /// that `config` has. Variables of other names are ignored. Errors name the variable.
-BARREL_P2P_API Result<NodeConfig> override_config(NodeConfig config,
-                                                  const std::map<std::string, std::string>& environment);
-/// What `Node::start` checks before it does anything: the error names the key.
-BARREL_P2P_API Result<void> check_config(const NodeConfig& config);
+[[nodiscard]] BARREL_P2P_API Result<NodeConfig> override_config(NodeConfig config,
+                                                                const std::map<std::string, std::string>& environment);
+/// What `Node::start` checks before it does anything: the error names the key. All times have the bounds that
+/// docs/configuration.md gives them.
+[[nodiscard]] BARREL_P2P_API Result<void> check_config(const NodeConfig& config);
 
 }  // namespace v0
 }  // namespace barrel_p2p

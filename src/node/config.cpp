@@ -30,6 +30,8 @@ struct Field {
   Form form;
   Read read;
   std::function<bool(NodeConfig& left, NodeConfig& right)> same;
+  /// Of times, which programs give without it.
+  std::function<Result<void>(NodeConfig& config)> check{};
 };
 
 struct Key {
@@ -40,8 +42,10 @@ struct Key {
 
 template <class Access>
 Field field(Field::Form form, Access access, Read read) {
-  return {form, std::move(read),
-          [access](NodeConfig& left, NodeConfig& right) { return access(left) == access(right); }};
+  return {form,
+          std::move(read),
+          [access](NodeConfig& left, NodeConfig& right) { return access(left) == access(right); },
+          {}};
 }
 
 Result<void> bad(std::string expected) { return fail(Errc::invalid_config, "must be " + std::move(expected)); }
@@ -85,14 +89,20 @@ Field integer(std::int64_t low, std::int64_t high, Access access) {
 
 template <class Duration, class Access>
 Field duration(std::int64_t low, std::int64_t high, const char* unit, Access access) {
-  return field(Field::Form::toml, access,
-               [low, high, unit, access](const toml::node& value, NodeConfig& config) -> Result<void> {
-                 const auto* number = value.as_integer();
-                 if (number == nullptr || number->get() < low || number->get() > high)
-                   return bad(range_text(low, high) + " (" + unit + ")");
-                 access(config) = Duration(number->get());
-                 return {};
-               });
+  const auto fits = [low, high](std::int64_t count) { return count >= low && count <= high; };
+  const auto expected = [low, high, unit] { return bad(range_text(low, high) + " (" + unit + ")"); };
+  Field made = field(Field::Form::toml, access,
+                     [access, fits, expected](const toml::node& value, NodeConfig& config) -> Result<void> {
+                       const auto* number = value.as_integer();
+                       if (number == nullptr || !fits(number->get())) return expected();
+                       access(config) = Duration(number->get());
+                       return {};
+                     });
+  made.check = [access, fits, expected](NodeConfig& config) {
+    const Duration value = access(config);
+    return fits(value.count()) ? Result<void>() : expected();
+  };
+  return made;
 }
 
 template <class Access>
@@ -220,7 +230,7 @@ std::vector<Key> top_level_keys() {
        milliseconds(0, hour_ms, at(&NodeConfig::authentication, &AuthenticationConfig::key_watch))},
       {"", "cookie_only_nodes", strings(at(&NodeConfig::authentication, &AuthenticationConfig::cookie_only_nodes))},
       {"", "congestion_control", choice(congestion, at(&NodeConfig::congestion_control))},
-      {"", "setup_timeout_ms", milliseconds(500, 60'000, at(&NodeConfig::setup_timeout))},
+      {"", "setup_timeout_ms", milliseconds(100, 60'000, at(&NodeConfig::setup_timeout))},
       {"", "publish", boolean(at(&NodeConfig::publish))},
       {"", "hidden", boolean(at(&NodeConfig::hidden))},
       {"", "migrate_on_network_change", boolean(at(&NodeConfig::migrate_on_network_change))},
@@ -329,7 +339,7 @@ std::vector<Key> replication_keys() {
       {"", "map_entry_bytes_max", integer(kib, 16 * kib * kib, in(&Config::map_entry_bytes_max))},
       {"", "service_meta_bytes_max", integer(64, kib * kib, in(&Config::service_meta_bytes_max))},
       {"", "service_tombstone_ttl_ms", milliseconds(1000, month_ms, in(&Config::service_tombstone_ttl))},
-      {"", "replicated_maps", {Field::Form::toml, read_maps, same_maps}},
+      {"", "replicated_maps", {Field::Form::toml, read_maps, same_maps, {}}},
   };
 }
 
@@ -510,6 +520,16 @@ std::vector<std::string> node::differing_keys(NodeConfig left, NodeConfig right)
     if (!key.field.same(left, right)) names.push_back(full_name(key));
   }
   return names;
+}
+
+Result<void> node::check_ranges(NodeConfig config) {
+  for (const auto& key : all_keys()) {
+    if (!key.field.check) continue;
+    if (auto checked = key.field.check(config); !checked) {
+      return fail(checked.error().code(), full_name(key) + " " + checked.error().context());
+    }
+  }
+  return {};
 }
 
 std::string node::environment_name(std::string_view key) {

@@ -13,6 +13,8 @@ namespace node {
 
 /// `name`, or `table.name`.
 std::vector<std::string> config_keys();
+/// Whether all times are in the ranges that a file may give them. The error names the key.
+Result<void> check_ranges(NodeConfig config);
 /// Those whose values differ.
 std::vector<std::string> differing_keys(NodeConfig left, NodeConfig right);
 /// `limits.connections_max`: `BARREL_P2P_LIMITS_CONNECTIONS_MAX`.

@@ -12,6 +12,7 @@
 
 #include "distribution/auth/files.hpp"
 #include "distribution/discovery.hpp"
+#include "node/config_keys.hpp"
 #include "node/files/incoming_file.hpp"
 #include "node/files/receiver.hpp"
 #include "quic/address.hpp"
@@ -157,7 +158,6 @@ Result<void> check_streams(const NodeConfig& config) {
   if (limits.streams_awaiting_tag_max == 0 || limits.streams_awaiting_tag_max > streams_most) {
     return bad("limits.streams_awaiting_tag_max", "must be between 1 and 60000");
   }
-  if (limits.stream_tag_timeout < 100ms) return bad("limits.stream_tag_timeout_ms", "must be at least 100");
   if (limits.stream_send_bytes < 16 * kib) return bad("limits.stream_send_bytes", "must be at least 16384");
   if (limits.stream_unread_bytes_max < 32 * kib * kib) {
     return bad("limits.stream_unread_bytes_max", "must be at least 33554432");
@@ -165,16 +165,21 @@ Result<void> check_streams(const NodeConfig& config) {
   return {};
 }
 
+/// Their ranges are those of a file; what else there is to them is checked here, and where they belong.
 Result<void> check_times(const NodeConfig& config) {
-  if (config.setup_timeout < 100ms) return bad("setup_timeout_ms", "must be at least 100");
-  if (config.authentication.handshake_timeout < 100ms) {
-    return bad("auth_handshake_timeout", "must be at least 100");
-  }
-  if (config.authentication.timestamp_window < 1s) return bad("auth_timestamp_window", "must be at least 1000");
-  if (config.authentication.key_watch != 0ms && config.authentication.key_watch < 50ms) {
+  if (auto checked = node::check_ranges(config); !checked) return checked;
+  const auto is_short = [](std::chrono::milliseconds value, std::chrono::milliseconds least) {
+    return value != 0ms && value < least;
+  };
+  if (is_short(config.authentication.key_watch, 50ms)) {
     return bad("auth_key_watch_ms", "must be at least 50, or 0 for never");
   }
-  if (config.busy_poll < 0us || config.busy_poll > 10ms) return bad("busy_poll_us", "must be between 0 and 10000");
+  if (is_short(config.idle_close_after, 100ms)) {
+    return bad("dist_gc_min_age_ms", "must be at least 100 (milliseconds), or 0 for never");
+  }
+  if (is_short(config.replication.anti_entropy, 100ms)) {
+    return bad("replica_anti_entropy_ms", "must be at least 100 (milliseconds), or 0 for never");
+  }
   return {};
 }
 
@@ -225,20 +230,6 @@ Result<void> check_membership(const NodeConfig& config) {
   if (config.hidden && !membership.contacts.empty()) {
     return bad("contact_nodes", "has no use for a hidden node, which is no member: leave out contact_nodes or hidden");
   }
-  const std::array periods{std::pair{"shuffle_period", membership.shuffle_period},
-                           std::pair{"base_backoff_ms", membership.base_backoff},
-                           std::pair{"passive_max_age_ms", membership.passive_max_age},
-                           std::pair{"passive_cleanup_period", membership.passive_cleanup_period},
-                           std::pair{"churn_window_ms", membership.churn_window},
-                           std::pair{"pending_timeout_ms", membership.pending_timeout},
-                           std::pair{"contact_retry_ms", membership.contact_retry}};
-  for (const auto& [key, period] : periods) {
-    if (period < 100ms) return bad(key, "must be at least 100 (milliseconds), not " + std::to_string(period.count()));
-  }
-  if (config.idle_sweep < 100ms) return bad("dist_gc_sweep_period_ms", "must be at least 100 (milliseconds)");
-  if (config.idle_close_after < 100ms && config.idle_close_after != 0ms) {
-    return bad("dist_gc_min_age_ms", "must be at least 100 (milliseconds), or 0 for never");
-  }
   constexpr std::size_t payload_least = 1024;
   constexpr std::size_t payload_most = 16UL * 1024 * 1024;
   if (config.gossip.payload_bytes_max < payload_least || config.gossip.payload_bytes_max > payload_most) {
@@ -263,34 +254,19 @@ Result<void> check_map(const MapAtStart& map) {
 
 Result<void> check_replication(const NodeConfig& config) {
   const auto& replication = config.replication;
-  const auto between = [](std::chrono::milliseconds value, std::chrono::milliseconds low) { return value >= low; };
-  if (!between(replication.heartbeat, 100ms)) return bad("member_heartbeat_ms", "must be at least 100 (milliseconds)");
   if (replication.lease <= 2 * replication.heartbeat) {
     return bad("member_ttl_ms", "must be more than twice member_heartbeat_ms (" +
                                     std::to_string(replication.heartbeat.count()) +
                                     "): one lost beat would end the lease");
   }
-  if (!between(replication.lease_skew, 0ms)) return bad("member_skew_ms", "must be 0 or more");
   if (auto size = services::check_ring_size(replication.ring_size); !size) return size;
   if (replication.placement_members_min == 0) return bad("placement_min_members", "must be at least 1: this node");
-  if (replication.anti_entropy != 0ms && !between(replication.anti_entropy, 100ms)) {
-    return bad("replica_anti_entropy_ms", "must be at least 100 (milliseconds), or 0 for never");
-  }
-  if (!between(replication.clock_skew_max, 0ms)) return bad("clock_skew_max_ms", "must be 0 or more");
-  if (!between(replication.map_scan, 100ms))
-    return bad("barrel_p2p_map_scan_ms", "must be at least 100 (milliseconds)");
-  if (!between(replication.map_tombstone_ttl, 1000ms)) {
-    return bad("barrel_p2p_map_tombstone_ttl_ms", "must be at least 1000 (milliseconds)");
-  }
   constexpr std::size_t kib = 1024;
   if (replication.map_entry_bytes_max < kib || replication.map_entry_bytes_max > 16 * kib * kib) {
     return bad("map_entry_bytes_max", "must be between 1024 and 16777216");
   }
   if (replication.service_meta_bytes_max < 64 || replication.service_meta_bytes_max > kib * kib) {
     return bad("service_meta_bytes_max", "must be between 64 and 1048576");
-  }
-  if (!between(replication.service_tombstone_ttl, 1000ms)) {
-    return bad("service_tombstone_ttl_ms", "must be at least 1000 (milliseconds)");
   }
   if (config.hidden && !replication.maps.empty()) {
     return bad("replicated_maps", "are of no use to a hidden node, which is no member: leave out one of them");
@@ -308,11 +284,6 @@ Result<void> check_replication(const NodeConfig& config) {
 Result<void> check_reminders(const NodeConfig& config) {
   const auto& reminders = config.replication.reminders;
   constexpr std::uint32_t rate_most = 10'000'000;
-  if (reminders.scan < 100ms) return bad("reminder_scan_ms", "must be at least 100 (milliseconds)");
-  if (reminders.tombstone_ttl < 1000ms) {
-    return bad("reminder_tombstone_ttl_ms", "must be at least 1000 (milliseconds)");
-  }
-  if (reminders.late_after < 0ms) return bad("reminder_late_after_ms", "must be 0 or more");
   if (reminders.late_rate > rate_most) return bad("reminder_late_rate", "must be at most 10000000, or 0 for no limit");
   return {};
 }
@@ -324,7 +295,6 @@ Result<void> check_receive(const NodeConfig& config) {
   if (receive.transfers_max == 0 || receive.transfers_max > transfers_most) {
     return bad("receive.transfers_max", "must be between 1 and 1024");
   }
-  if (receive.idle_timeout < 100ms) return bad("receive.idle_timeout_ms", "must be at least 100 (milliseconds)");
   return {};
 }
 
@@ -416,7 +386,7 @@ Result<void> check_files(const NodeConfig& config) {
 
 Result<void> validate(const NodeConfig& config) {
   for (const auto check :
-       {check_addresses, check_cookie, check_certificate, check_limits, check_streams, check_times, check_detector,
+       {check_times, check_addresses, check_cookie, check_certificate, check_limits, check_streams, check_detector,
         check_views, check_membership, check_replication, check_reminders, check_receive, check_admin}) {
     if (auto checked = check(config); !checked) return checked;
   }

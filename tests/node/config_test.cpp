@@ -235,6 +235,17 @@ INSTANTIATE_TEST_SUITE_P(
         Unfit{"impatient", [](NodeConfig& config) { config.receive.idle_timeout = 99ms; },
               "receive.idle_timeout_ms must"},
         Unfit{"eager", [](NodeConfig& config) { config.busy_poll = 10'001us; }, "busy_poll_us must"},
+        Unfit{"endless", [](NodeConfig& config) { config.membership.shuffle_period = 3'600'001ms; },
+              "shuffle_period must be an integer from 100 to 3600000 (milliseconds)"},
+        Unfit{"patient", [](NodeConfig& config) { config.setup_timeout = 60'001ms; }, "setup_timeout_ms must"},
+        Unfit{"for_ever", [](NodeConfig& config) { config.replication.lease = std::chrono::milliseconds::max(); },
+              "member_ttl_ms must"},
+        Unfit{"slow", [](NodeConfig& config) { config.replication.heartbeat = std::chrono::milliseconds::max(); },
+              "member_heartbeat_ms must"},
+        Unfit{"no_hold", [](NodeConfig& config) { config.replication.map_tombstone_hold = -1ms; },
+              "map_tombstone_hold_ms must"},
+        Unfit{"restless", [](NodeConfig& config) { config.replication.anti_entropy = 99ms; },
+              "replica_anti_entropy_ms must be at least 100"},
         Unfit{"queue", [](NodeConfig& config) { config.limits.cluster_queue_bytes_max = 1; },
               "limits.cluster_queue_bytes_max must"}),
     [](const auto& unfit) { return std::string(unfit.param.name); });
@@ -265,7 +276,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Unfit{"restless", [](NodeConfig& config) { config.detector.pause_threshold = 499ms; },
                           "detector.pause_threshold_ms must"},
                     Unfit{"impatient", [](NodeConfig& config) { config.detector.probe_timeout = 999ms; },
-                          "detector.probe_after_ms must not be negative and detector.probe_timeout_ms"}),
+                          "detector.probe_timeout_ms must"}),
     [](const auto& unfit) { return std::string(unfit.param.name); });
 
 TEST(Configuration, a_file_that_cannot_be_read_is_named) {
