@@ -93,7 +93,7 @@ int watch(const LeaderCommand& command, const Term& role, const Complaints& comp
 int run_leader_command(const LeaderCommand& command, std::ostream& output, std::ostream& errors) {
   const Complaints complaints{errors, "leader", command.json};
   Term role;
-  if (!command.role.empty()) {
+  if (command.operation != LeaderOperation::list) {
     auto typed = typed_term(command.role, command.as_text);
     if (!typed) return complaints.tell(exit_usage, typed.error().context());
     role = std::move(*typed);

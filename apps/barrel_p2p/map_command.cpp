@@ -40,12 +40,13 @@ class MapRun {
       if (!map) return std::unexpected(map.error());
       map_ = std::move(*map);
     }
-    if (!command_.key.empty()) {
+    const auto operation = command_.operation;
+    if (operation == MapOperation::get || operation == MapOperation::put || operation == MapOperation::remove) {
       auto key = typed_term(command_.key, command_.as_text);
       if (!key) return std::unexpected(key.error());
       key_ = std::move(*key);
     }
-    if (command_.operation != MapOperation::put) return {};
+    if (operation != MapOperation::put) return {};
     auto value = typed_term(command_.value, command_.as_text);
     if (!value) return std::unexpected(value.error());
     value_ = std::move(*value);

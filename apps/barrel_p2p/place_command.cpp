@@ -20,7 +20,7 @@ class Place {
       : command_(command), output_(output), complaints_{errors, "place", command.json} {}
 
   int run() {
-    if (!command_.key.empty()) {
+    if (command_.operation != PlaceOperation::list && command_.operation != PlaceOperation::diff) {
       auto typed = typed_term(command_.key, command_.as_text);
       if (!typed) return complaints_.tell(exit_usage, typed.error().context());
       key_ = std::move(*typed);

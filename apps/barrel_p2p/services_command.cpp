@@ -80,7 +80,7 @@ std::optional<std::string> event_line(const Term& message, bool json) {
 int run_services_command(const ServicesCommand& command, std::ostream& output, std::ostream& errors) {
   const Complaints complaints{errors, "services", command.json};
   Term name;
-  if (!command.name.empty()) {
+  if (command.operation == ServicesOperation::lookup || command.operation == ServicesOperation::whereis) {
     auto typed = typed_term(command.name, command.as_text);
     if (!typed) return complaints.tell(exit_usage, typed.error().context());
     name = std::move(*typed);

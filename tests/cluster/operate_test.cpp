@@ -103,6 +103,21 @@ TEST_F(OperateOne, maps_are_opened_written_read_and_listed) {
   EXPECT_EQ(failure({"map", "get", "config", "limit"}).first, 1);
 }
 
+TEST_F(OperateOne, an_empty_argument_is_an_empty_text_or_no_term) {
+  ASSERT_EQ(ask({"map", "new", "config"}).status, 0);
+  EXPECT_EQ(json({"map", "put", "config", "", "v", "--string"})["key"].text, "");
+  EXPECT_EQ(ask({"map", "get", "config", "", "--string"}).output, "v\n");
+  EXPECT_EQ(ask({"map", "list", "config"}).output, "<<>>\t<<\"v\">>\n");
+  for (const auto& what : std::vector<std::vector<std::string>>{{"map", "put", "config", "", "v"},
+                                                                {"map", "get", "config", ""},
+                                                                {"map", "rm", "config", ""},
+                                                                {"place", "owner", ""},
+                                                                {"services", "lookup", ""},
+                                                                {"leader", "show", ""}}) {
+    EXPECT_EQ(failure(what).first, 2) << what[0] << " " << what[1];
+  }
+}
+
 TEST_F(OperateOne, what_is_no_term_is_refused_with_the_right_quotes) {
   const auto [status, text] = failure({"map", "put", "config", "limit", "Hello \"you\""});
   EXPECT_EQ(status, 2);
