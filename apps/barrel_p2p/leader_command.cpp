@@ -74,6 +74,10 @@ int watch(const LeaderCommand& command, const Term& role, const Complaints& comp
       nobody.role = plain_text(role);
       found = std::move(nobody);
     }
+    if (interrupts.take() != 0) return exit_ok;
+    if (!found && found.error() == Errc::no_connection) {
+      return complaints.tell(exit_failed, "the connection to " + remote->name().string() + " was lost");
+    }
     if (!found) return complaints.tell(Remote::status_of(found.error()), remote->text_of(found.error(), "leader"));
     auto line = shown(*found, command.json);
     if (line != last) {

@@ -159,10 +159,14 @@ TEST_F(OperateOne, a_watch_ends_well_on_a_signal_and_badly_when_the_node_goes) {
     EXPECT_EQ(watch->wait(), 0) << watch->errors();
   }
   const auto watch = start({"services", "watch"});
+  const auto leader = start({"leader", "watch", "job"});
   ASSERT_TRUE(watch->says("watching")) << watch->errors();
+  ASSERT_TRUE(leader->says("job")) << leader->errors();
   a->signal(SIGTERM);
   EXPECT_EQ(watch->wait(), 1);
   EXPECT_NE(watch->errors().find("was lost"), std::string::npos) << watch->errors();
+  EXPECT_EQ(leader->wait(), 1);
+  EXPECT_NE(leader->errors().find("was lost"), std::string::npos) << leader->errors();
 }
 
 TEST_F(OperateOne, services_are_listed_looked_up_and_watched) {
