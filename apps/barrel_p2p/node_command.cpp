@@ -114,6 +114,8 @@ int run_node_command(const NodeConfig& config, const LoadConfig& load, std::ostr
   sigemptyset(&signals);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  // Who reads what it says may go: it works on without.
+  ::signal(SIGPIPE, SIG_IGN);
   auto node = Node::start(config);
   if (!node) {
     return complaints.tell(node.error() == Errc::invalid_config ? exit_usage : exit_failed, node.error().message());

@@ -134,6 +134,14 @@ TEST_F(Service, a_file_that_has_become_a_directory_changes_nothing) {
   EXPECT_EQ(node->wait(), 0) << node->errors();
 }
 
+TEST_F(Service, goes_on_when_nobody_reads_its_log_any_more) {
+  const auto node = start_node("a");
+  node->stop_reading_errors();
+  node->signal(SIGUSR1);  // it prints; of two signals the one with the smaller number comes first
+  node->signal(SIGTERM);
+  EXPECT_EQ(node->wait(), 0);
+}
+
 TEST_F(Service, sigusr1_prints_what_was_decided_about_peers) {
   const auto node = start_node("a");
   const auto stranger = start_node("stranger", {"--cookie", "wrong", "--join", "a@127.0.0.1"});

@@ -90,6 +90,8 @@ class Subprocess {
     while (read_some(end)) {
     }
   }
+  /// Nobody reads its standard error any more.
+  void stop_reading_errors() { ::close(std::exchange(errors_.descriptor, -1)); }
   /// Waits for its end. Returns its exit status, 128 + N if signal N ended it, -1 if it did not end in time.
   int wait(std::chrono::seconds limit = 2 * patience) {
     const auto end = Clock::now() + limit;
