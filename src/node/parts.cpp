@@ -340,6 +340,9 @@ Result<void> Node::Parts::make_services() {
   auto store = replication::DurableStore::open(where);
   if (!store) return std::unexpected(store.error());
   if (const auto& damage = (*store)->damage()) logger->error("{}", damage->error(where.directory).message());
+  if (const auto& failure = (*store)->mark_failure()) {
+    logger->warn("{}; while the disk is full this node cannot write how far its clock has come", failure->message());
+  }
   node::ServicesRunnerConfig settings;
   settings.services = services_config(config);
   settings.services.own = name.atom();

@@ -1,8 +1,10 @@
 #include "replication/store.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 #include "base/this_thread.hpp"
@@ -98,6 +100,17 @@ Error StoreDamage::error(const std::filesystem::path& directory) const {
 
 // The store.
 
+namespace {
+
+bool holds_something(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto status = std::filesystem::symlink_status(file, error);
+  if (!std::filesystem::exists(status)) return false;
+  return !std::filesystem::is_regular_file(status) || std::filesystem::file_size(file, error) != 0;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<DurableStore>> DurableStore::open(StoreConfig config) {
   const bool writable = config.access == StoreConfig::Access::read_write;
   const store::StoreDirectory directory(config.directory);
@@ -114,12 +127,16 @@ Result<std::unique_ptr<DurableStore>> DurableStore::open(StoreConfig config) {
   // start.
   auto mark = config.mark.empty() ? Result<store::MarkFile>(store::MarkFile())
                                   : store::MarkFile::open(directory.mark(), writable);
-  // Who only reads must not take an older value for the last one.
-  if (!mark && !writable && mark.error() != Errc::not_found) return std::unexpected(mark.error());
+  // Nobody must take an older value for the last one.
+  const auto may_hold_one = [&] {
+    return writable ? holds_something(directory.mark()) : mark.error() != Errc::not_found;
+  };
+  if (!mark && may_hold_one()) return std::unexpected(mark.error());
   std::unique_ptr<DurableStore> durable(
       new DurableStore(std::move(config), std::move(*lock), std::move(opened->database), std::move(*table),
                        std::move(opened->contents), mark ? std::move(*mark) : store::MarkFile()));
   durable->damage_ = std::move(opened->damage);
+  if (!mark && writable) durable->mark_failure_ = mark.error();
   durable->created_ = opened->created;
   durable->log_has_rest_ = opened->log_stays;
   return durable;

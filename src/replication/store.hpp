@@ -147,6 +147,8 @@ class DurableStore {
 
   /// Damage that was found when it was opened. A person should hear of it.
   [[nodiscard]] const std::optional<StoreDamage>& damage() const noexcept { return damage_; }
+  /// Why there is no file for the mark: it could not be made.
+  [[nodiscard]] const std::optional<Error>& mark_failure() const noexcept { return mark_failure_; }
   /// There was no store in the directory.
   [[nodiscard]] bool created() const noexcept { return created_; }
 
@@ -190,6 +192,7 @@ class DurableStore {
   const StoreConfig config_;
   const store::StoreLock lock_;
   std::optional<StoreDamage> damage_;
+  std::optional<Error> mark_failure_;
   bool created_ = false;
 
   mutable std::mutex database_mutex_;  ///< For all up to the next blank line.

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 
 #include "replication/store_support.hpp"
@@ -157,6 +158,25 @@ TEST(StoreMark, of_a_store_that_had_none_in_a_file_is_found) {
   auto store = open_marked(scratch / "s");
   ASSERT_TRUE(store.has_value()) << store.error().message();
   EXPECT_EQ(*(*store)->value("clock"), Term(1000));
+}
+
+TEST(StoreMark, that_is_there_and_cannot_be_used_is_an_error) {
+  const Scratch scratch;
+  const std::filesystem::path file = scratch / "s/store.mark";
+  {
+    auto store = open_marked(scratch / "s");
+    ASSERT_TRUE(store.has_value()) << store.error().message();
+    EXPECT_FALSE((*store)->mark_failure().has_value());
+    EXPECT_TRUE(set_mark(**store, 1000).has_value());
+  }
+  std::filesystem::rename(file, scratch / "aside");
+  std::filesystem::create_symlink(scratch / "aside", file);
+  const auto linked = open_marked(scratch / "s");
+  ASSERT_FALSE(linked.has_value());
+  EXPECT_NE(linked.error().context().find(file.string()), std::string::npos) << linked.error().message();
+  std::filesystem::remove(file);
+  std::filesystem::create_directory(file);
+  EXPECT_EQ(open_marked(scratch / "s").error(), Errc::io_error);
 }
 
 TEST(StoreMark, is_not_found_before_it_is_written) {
