@@ -27,6 +27,14 @@ if(BARREL_P2P_INSTALL)
     COMMAND ${CMAKE_CTEST_COMMAND} --build-and-test ${consumer} ${PROJECT_BINARY_DIR}/consumer/find_package
       --build-generator ${CMAKE_GENERATOR} --build-options -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
       --test-command ${CMAKE_CTEST_COMMAND} --output-on-failure --no-tests=error)
+  if(NOT BARREL_P2P_SHARED)
+    add_test(NAME consumer_find_package_static
+      COMMAND ${CMAKE_CTEST_COMMAND} --build-and-test ${consumer} ${PROJECT_BINARY_DIR}/consumer/find_package_static
+        --build-generator ${CMAKE_GENERATOR}
+        --build-options -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -DCONSUMER_STATIC=ON
+        --test-command ${CMAKE_CTEST_COMMAND} --output-on-failure --no-tests=error)
+    set_tests_properties(consumer_find_package_static PROPERTIES FIXTURES_REQUIRED installed TIMEOUT 300)
+  endif()
   add_test(NAME consumer_pkg_config
     COMMAND ${consumer}/build_with_pkg_config ${CMAKE_CXX_COMPILER} ${prefix} ${CMAKE_INSTALL_LIBDIR} ${PROJECT_BINARY_DIR}/consumer/pkg_config)
   add_test(NAME installed_command COMMAND ${prefix}/${CMAKE_INSTALL_BINDIR}/barrel_p2p --version)
