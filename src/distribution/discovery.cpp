@@ -16,6 +16,7 @@
 #include <optional>
 #include <system_error>
 #include <utility>
+#include <variant>
 
 #include "base/log.hpp"
 #include "distribution/auth/files.hpp"
@@ -75,8 +76,8 @@ bool is_local(const quic::Address& address) {
   return bound;
 }
 
+/// Asks the resolver of the machine, which may take long.
 Result<DiscoveredAddresses> look_up(const HostPort& where) {
-  if (const auto literal = quic::Address::make(where.host, where.port)) return DiscoveredAddresses{{*literal, ""}};
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_DGRAM;
@@ -92,6 +93,9 @@ Result<DiscoveredAddresses> look_up(const HostPort& where) {
   if (found.empty()) return fail(Errc::unreachable, where.host + ": no address");
   return found;
 }
+
+/// What a thread may wait for, in this order: nothing, the disk, name servers and functions of the program.
+enum class Waits : std::uint8_t { nothing, disk, anything };
 
 std::string text_of(const Bytes& bytes) { return {bytes.begin(), bytes.end()}; }
 
@@ -135,20 +139,32 @@ Result<HostPort> parse_host_port(std::string_view text) {
 struct Discovery::Shared {
   explicit Shared(DiscoveryConfig given) : config(std::move(given)) {}
 
+  /// On its way through the chain.
+  struct Question {
+    NodeName node;
+    Callback callback;
+    std::size_t next = 0;  ///< The backend that is to be asked.
+    std::string said{};    ///< By those that know no address.
+    bool own = false;      ///< One of them knows ours.
+  };
+
   const DiscoveryConfig config;
   mutable std::mutex listening_mutex;
   std::optional<quic::Address> listening;
   std::atomic<bool> stopped{false};
   std::mutex mutex;
   std::map<std::string, quic::Address> remembered;  ///< Guarded by the mutex.
-  static constexpr std::size_t threads = 4;         ///< A name server or disk that does not answer holds one of them.
-  boost::asio::thread_pool pool{threads};
+  /// Guarded by the mutex: who waits for an answer that takes long, by node. It is asked for once.
+  std::map<NodeName, std::vector<Question>> waiting;
+  static constexpr std::size_t slow_threads = 4;  ///< A name server that does not answer holds one of them.
+  boost::asio::thread_pool slow_pool{slow_threads};
+  boost::asio::thread_pool disk_pool{1};
 
   std::mutex publish_mutex;  ///< Held while the own file is looked at and written. Guards what follows.
   std::string published_as;
   std::filesystem::path published;  ///< Empty: nothing.
   std::string content;
-  boost::asio::steady_timer look_timer{pool};
+  boost::asio::steady_timer look_timer{disk_pool};
   RateLimit damaged_limit{1, warn_period};
   RateLimit foreign_limit{1, warn_period};
   RateLimit unwritable_limit{1, warn_period};
@@ -237,34 +253,88 @@ struct Discovery::Shared {
     return listening->is_unspecified() ? is_local(address) : address == *listening;
   }
 
-  /// What the backends say.
-  [[nodiscard]] Result<DiscoveredAddresses> ask_all(const NodeName& node) const {
-    std::string said;
-    bool own = false;
-    for (const auto& backend : config.backends) {
-      Result<DiscoveredAddresses> found = DiscoveredAddresses();
-      const auto where = ask(backend, node);
-      if (where) found = look_up(*where);
-      const Error* error = !where ? &where.error() : (!found ? &found.error() : nullptr);
-      if (error == nullptr) {
-        own = std::erase_if(*found, [&](const auto& one) { return is_own(one.address); }) > 0 || own;
-        if (!found->empty()) return found;
-      }
-      said += (said.empty() ? "" : "; ") + backend + ": " + (error != nullptr ? error->message() : "our own address");
-    }
-    return fail(own ? Errc::cannot_connect_self : Errc::unreachable,
-                "no address is known for " + node.string() + " (" + said + ")");
+  [[nodiscard]] static Waits waits_for(const std::string& backend) {
+    if (backend == "static" || backend == "dns") return Waits::nothing;
+    return backend == "file" ? Waits::disk : Waits::anything;
   }
 
-  [[nodiscard]] Result<DiscoveredAddresses> resolve(const NodeName& node) {
-    auto found = ask_all(node);
-    const std::lock_guard lock(mutex);
-    const auto met = remembered.find(node.string());
-    if (met == remembered.end() || is_own(met->second)) return found;
-    if (!found) found = DiscoveredAddresses();
-    const bool known = std::ranges::any_of(*found, [&](const auto& one) { return one.address == met->second; });
-    if (!known) found->push_back({met->second, ""});
-    return found;
+  /// What the backends say, from the next one on, or what is to be waited for first.
+  [[nodiscard]] std::variant<Waits, Result<DiscoveredAddresses>> ask_on(Question& question, Waits may) const {
+    for (; question.next < config.backends.size(); ++question.next) {
+      const auto& backend = config.backends[question.next];
+      if (const auto needed = waits_for(backend); needed > may) return needed;
+      const auto where = ask(backend, question.node);
+      Result<DiscoveredAddresses> found = DiscoveredAddresses();
+      if (where) {
+        if (const auto literal = quic::Address::make(where->host, where->port)) {
+          found = DiscoveredAddresses{{*literal, ""}};
+        } else if (may < Waits::anything) {
+          return Waits::anything;
+        } else {
+          found = look_up(*where);
+        }
+      }
+      const Error* error = !where ? &where.error() : (!found ? &found.error() : nullptr);
+      if (error == nullptr) {
+        question.own = std::erase_if(*found, [&](const auto& one) { return is_own(one.address); }) > 0 || question.own;
+        if (!found->empty()) return found;
+      }
+      question.said += (question.said.empty() ? "" : "; ") + backend + ": " +
+                       (error != nullptr ? error->message() : "our own address");
+    }
+    return Result<DiscoveredAddresses>(
+        fail(question.own ? Errc::cannot_connect_self : Errc::unreachable,
+             "no address is known for " + question.node.string() + " (" + question.said + ")"));
+  }
+
+  [[nodiscard]] std::optional<quic::Address> met_at(std::string_view node) {
+    std::optional<quic::Address> address;
+    {
+      const std::lock_guard lock(mutex);
+      if (const auto met = remembered.find(std::string(node)); met != remembered.end()) address = met->second;
+    }
+    return address && !is_own(*address) ? address : std::nullopt;
+  }
+
+  void answer(const Question& question, Result<DiscoveredAddresses> found) {
+    if (const auto met = met_at(question.node.text())) {
+      if (!found) found = DiscoveredAddresses();
+      const bool known = std::ranges::any_of(*found, [&](const auto& one) { return one.address == *met; });
+      if (!known) found->push_back({*met, ""});
+    }
+    if (!stopped.load()) question.callback(std::move(found));
+  }
+
+  void go_on(Question question, Waits may) {
+    if (stopped.load()) return;
+    auto result = ask_on(question, may);
+    if (auto* found = std::get_if<Result<DiscoveredAddresses>>(&result)) {
+      answer(question, std::move(*found));
+    } else if (std::get<Waits>(result) == Waits::disk) {
+      boost::asio::post(disk_pool, [this, question = std::move(question)] { go_on(question, Waits::disk); });
+    } else {
+      ask_slowly(std::move(question));
+    }
+  }
+
+  void ask_slowly(Question question) {
+    Question first = question;
+    {
+      const std::lock_guard lock(mutex);
+      auto& askers = waiting[question.node];
+      askers.push_back(std::move(question));
+      if (askers.size() > 1) return;
+    }
+    boost::asio::post(slow_pool, [this, first = std::move(first)]() mutable {
+      if (stopped.load()) return;
+      const auto result = ask_on(first, Waits::anything);
+      std::vector<Question> askers;
+      {
+        const std::lock_guard lock(mutex);
+        askers = std::move(waiting.extract(first.node).mapped());
+      }
+      for (const auto& asker : askers) answer(asker, std::get<Result<DiscoveredAddresses>>(result));
+    });
   }
 };
 
@@ -273,8 +343,10 @@ Discovery::Discovery(DiscoveryConfig config) : shared_(std::make_shared<Shared>(
 Discovery::~Discovery() {
   unpublish();
   shared_->stopped.store(true);
-  shared_->pool.stop();
-  shared_->pool.join();
+  for (auto* pool : {&shared_->slow_pool, &shared_->disk_pool}) {
+    pool->stop();
+    pool->join();
+  }
 }
 
 void Discovery::set_own(const quic::Address& listening) {
@@ -296,12 +368,10 @@ void Discovery::set_remembered(const std::map<std::string, std::string>& address
 void Discovery::resolve(const Atom& node, Callback callback) {
   const auto name = NodeName::parse(node.text());
   if (!name) return callback(std::unexpected(name.error()));
-  boost::asio::post(shared_->pool, [shared = shared_.get(), node = *name, callback = std::move(callback)] {
-    if (shared->stopped.load()) return;
-    auto found = shared->resolve(node);
-    if (!shared->stopped.load()) callback(std::move(found));
-  });
+  shared_->go_on({*name, std::move(callback)}, Waits::nothing);
 }
+
+std::optional<quic::Address> Discovery::remembered(const Atom& node) const { return shared_->met_at(node.text()); }
 
 Result<void> Discovery::publish(const NodeName& node, const HostPort& endpoint) {
   if (std::ranges::find(shared_->config.backends, "file") == shared_->config.backends.end()) return {};

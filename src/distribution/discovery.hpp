@@ -12,8 +12,10 @@
 //
 // Behind the answer of the chain comes the address where the node was met last, if that is remembered.
 //
-// Thread safe. Files, DNS and functions are asked on threads of its own; callbacks come from there, or from the
-// caller's. Source: protocol document 01, sections 9 and 17.1 item 18.
+// Thread safe. Files are read on a thread of its own, DNS and functions asked on others, so that a name server that
+// does not answer holds up nobody whose address the table or a file knows; callbacks come from there, or from the
+// caller's. What takes long is asked once for all who want to know it of a node. Source: protocol document 01, sections
+// 9 and 17.1 item 18.
 #pragma once
 
 #include <barrel_p2p/error.hpp>
@@ -23,6 +25,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -85,6 +88,8 @@ class Discovery {
   /// Where nodes were met, as `host:port` by name, in place of what was remembered before. What is no address is left
   /// out.
   void set_remembered(const std::map<std::string, std::string>& addresses);
+  /// Where the node was met, for those who cannot wait for the answer to `resolve`.
+  [[nodiscard]] std::optional<quic::Address> remembered(const Atom& node) const;
   /// Writes the endpoint file of this node, if `file` is among the backends, and keeps it until `unpublish`.
   Result<void> publish(const NodeName& node, const HostPort& endpoint);
   /// Removes it, unless somebody else has written another one.

@@ -352,26 +352,60 @@ void Network::start_dial(const Atom& node, bool explicit_wish) {
 
 void Network::resolve(Peer& peer) {
   const Atom node = peer.name;
-  const std::uint64_t number = peer.dial->number;
-  if (const auto addresses = addresses_by_option(node)) return attempt(peer, *addresses);
+  Dial& dial = *peer.dial;
+  const std::uint64_t number = dial.number;
+  if (const auto addresses = addresses_by_option(node)) return attempt(peer, addresses->front());
+  if (dial.answer) return take_answer(peer);
+  await_answer(peer);
+  if (std::exchange(dial.asked, true)) return;
   discovery_.resolve(node,
                      [this, alive = std::weak_ptr<int>(alive_), node, number](Result<DiscoveredAddresses> answer) {
                        if (alive.expired()) return;
-                       post([this, node, number, addresses = std::move(answer)] {
+                       post([this, node, number, addresses = std::move(answer)]() mutable {
                          Peer* const dialling = dialled(node, number);
                          if (!dialling) return;
-                         if (!addresses) return finish_dial(*dialling, std::unexpected(addresses.error()));
-                         // The peer's own attempt overtook the look-up. A BEAM that we dial now would wait for the end
-                         // of an attempt of its own that we have answered, and that does not end (protocol document 01,
-                         // section 5.5).
-                         if (dialling->incoming) return retry_dial(*dialling, config_.attempt_timeout);
-                         attempt(*dialling, *addresses);
+                         dialling->dial->asked = false;
+                         dialling->dial->answer = std::move(addresses);
+                         if (dialling->dial->resolving) take_answer(*dialling);
                        });
                      });
 }
 
-void Network::attempt(Peer& peer, const DiscoveredAddresses& addresses) {
-  const DiscoveredAddress& address = addresses[peer.dial->attempts++ % addresses.size()];
+/// Discovery may take longer than the dial has: a name server that does not answer takes half a minute.
+void Network::await_answer(Peer& peer) {
+  peer.dial->resolving = true;
+  const auto met = peer.dial->guessed ? std::nullopt : discovery_.remembered(peer.name);
+  const auto end = peer.dial->deadline;
+  peer.dial->timer.expires_at(met ? std::min(end, monotonic_now() + config_.remembered_after) : end);
+  peer.dial->timer.async_wait(
+      [this, alive = std::weak_ptr<int>(alive_), node = peer.name, number = peer.dial->number, met](auto error) {
+        if (error || alive.expired()) return;
+        Peer* const waiting = dialled(node, number);
+        if (!waiting || !waiting->dial->resolving) return;
+        waiting->dial->resolving = false;
+        if (monotonic_now() >= waiting->dial->deadline) {
+          const auto& before = waiting->dial->last_error;
+          const std::string guess = waiting->dial->guessed ? "; where it was met last: " + before.message() : "";
+          return finish_dial(*waiting, fail(Errc::timeout, "discovery did not answer within setup_timeout_ms" + guess));
+        }
+        if (waiting->incoming) return retry_dial(*waiting, config_.attempt_timeout);
+        waiting->dial->guessed = waiting->dial->guesses = true;
+        attempt(*waiting, {*met, ""});
+      });
+}
+
+void Network::take_answer(Peer& peer) {
+  Dial& dial = *peer.dial;
+  dial.resolving = false;
+  const auto addresses = *std::exchange(dial.answer, std::nullopt);
+  if (!addresses) return finish_dial(peer, std::unexpected(addresses.error()));
+  // The peer's own attempt overtook the look-up. A BEAM that we dial now would wait for the end of an attempt of its
+  // own that we have answered, and that does not end (protocol document 01, section 5.5).
+  if (peer.incoming) return retry_dial(peer, config_.attempt_timeout);
+  attempt(peer, (*addresses)[dial.attempts++ % addresses->size()]);
+}
+
+void Network::attempt(Peer& peer, const DiscoveredAddress& address) {
   const auto options = connect_options_.find(peer.name);
   auto channel = Channel::dial(settings_, *endpoint_, address.address, address.server_name, peer.name, events_for(),
                                logger_, options == connect_options_.end() ? nullptr : options->second.via);
@@ -404,10 +438,14 @@ void Network::dial_ended(Peer& peer, const std::shared_ptr<Channel>& channel, co
   logger_->debug("the attempt to connect to {} ended: {}", peer.name.text(), end.error.message());
   peer.dial->channel.reset();
   peer.dial->last_error = end.error;
+  const bool guess = std::exchange(peer.dial->guesses, false) && monotonic_now() < peer.dial->deadline;
   // It cannot be answered any more: the peer may have read our name.
   if (peer.incoming_held) drop_incoming(peer, "our own attempt was preferred, and ended");
   switch (after_attempt(end, peer.incoming != nullptr, monotonic_now() >= peer.dial->deadline)) {
-    case AfterAttempt::give_up: return finish_dial(peer, std::unexpected(end.error));
+    case AfterAttempt::give_up:
+      // Another node may be there by now.
+      if (guess) return retry_dial(peer, Milliseconds(random_between(50, 200)));
+      return finish_dial(peer, std::unexpected(end.error));
     case AfterAttempt::await_peer: return retry_dial(peer, config_.attempt_timeout);
     case AfterAttempt::dial_again_soon: return retry_dial(peer, Milliseconds(random_between(50, 200)));
     case AfterAttempt::dial_again_later: return retry_dial(peer, Milliseconds(random_between(300, 600)));
@@ -422,6 +460,7 @@ Network::Peer* Network::dialled(const Atom& node, std::uint64_t number) {
 }
 
 void Network::retry_dial(Peer& peer, Milliseconds delay) {
+  peer.dial->resolving = false;
   peer.dial->timer.expires_after(delay);
   peer.dial->timer.async_wait(
       [this, alive = std::weak_ptr<int>(alive_), node = peer.name, number = peer.dial->number](auto error) {

@@ -92,6 +92,9 @@ struct NetworkConfig {
   StreamLimits streams;
   Milliseconds setup_timeout{7000};    ///< A dial with everything in it (`net_setuptime`).
   Milliseconds attempt_timeout{2500};  ///< One QUIC handshake within it: a BEAM never repeats a lost handshake packet.
+  /// A dial waits so long for discovery, and then tries where it met the node last: several times what a resolver takes
+  /// that is in order.
+  Milliseconds remembered_after{1000};
   Milliseconds retry_after_min{
       200};  ///< After a failed dial no send dials for this long, doubled with each failure ...
   Milliseconds retry_after_max{10'000};  ///< ... up to this.
@@ -196,7 +199,9 @@ class Network {
 
   void start_dial(const Atom& node, bool explicit_wish);
   void resolve(Peer& peer);
-  void attempt(Peer& peer, const DiscoveredAddresses& addresses);
+  void await_answer(Peer& peer);
+  void take_answer(Peer& peer);
+  void attempt(Peer& peer, const DiscoveredAddress& address);
   void dial_ended(Peer& peer, const std::shared_ptr<Channel>& channel, const ChannelEnd& end);
   void retry_dial(Peer& peer, Milliseconds delay);
   void finish_dial(Peer& peer, Result<void> result);

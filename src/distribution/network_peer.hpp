@@ -18,11 +18,16 @@ namespace distribution {
 struct Network::Dial {
   explicit Dial(boost::asio::io_context& context) : timer(context), hold_timer(context) {}
   MonotonicTime deadline{};
-  std::shared_ptr<Channel> channel;      ///< The current attempt.
-  bool by_adapter = false;               ///< It goes by one.
-  bool by_send = false;                  ///< Nobody asked for it but a send.
-  boost::asio::steady_timer timer;       ///< Of the current attempt, or of the next one.
-  boost::asio::steady_timer hold_timer;  ///< Of the peer's attempt, while it is held.
+  std::shared_ptr<Channel> channel;  ///< The current attempt.
+  bool by_adapter = false;           ///< It goes by one.
+  bool by_send = false;              ///< Nobody asked for it but a send.
+  bool resolving = false;            ///< The timer is of the wait for discovery.
+  bool asked = false;                ///< Discovery will answer.
+  bool guessed = false;              ///< Where the node was met last was tried, for want of an answer, ...
+  bool guesses = false;              ///< ... by the current attempt.
+  std::optional<Result<DiscoveredAddresses>> answer;  ///< It came while something else was tried.
+  boost::asio::steady_timer timer;                    ///< Of the current attempt, or of the next one.
+  boost::asio::steady_timer hold_timer;               ///< Of the peer's attempt, while it is held.
   Error last_error{Errc::timeout};
   std::size_t attempts = 0;
   std::uint64_t number = 0;  ///< Tells a late answer of the resolver from a current one.

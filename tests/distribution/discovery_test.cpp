@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/json/array.hpp>
 #include <boost/json/string.hpp>
 #include <boost/json/value.hpp>
@@ -314,6 +315,87 @@ TEST_F(Directory, functions_of_the_program_are_asked_in_their_turn_and_may_fail_
   ASSERT_FALSE(no_address.has_value());
   EXPECT_NE(no_address.error().context().find("not of the form host:port"), std::string::npos)
       << no_address.error().context();
+}
+
+/// A backend that answers when the test says so, and then with an address.
+class Held {
+ public:
+  void release() {
+    if (!std::exchange(released_, true)) promise_.set_value();
+  }
+  [[nodiscard]] auto backend() {
+    return [this](const NodeName& /*node*/) -> Result<std::string> {
+      ++asked;
+      future_.wait();
+      return std::string("127.0.0.1:7");
+    };
+  }
+  std::atomic<int> asked{0};
+
+ private:
+  std::promise<void> promise_;
+  const std::shared_future<void> future_ = promise_.get_future().share();
+  bool released_ = false;
+};
+
+/// Goes before the discovery that waits.
+class Released {
+ public:
+  explicit Released(Held& held) : held_(held) {}
+  ~Released() { held_.release(); }
+  Released(const Released&) = delete;
+  Released& operator=(const Released&) = delete;
+
+ private:
+  Held& held_;
+};
+
+TEST_F(Directory, a_backend_that_does_not_answer_holds_up_nobody_whose_address_is_known) {
+  Held held;
+  config.static_nodes["a@h"] = "127.0.0.1:1";
+  config.backends = {"static", "file", "held"};
+  config.functions["held"] = held.backend();
+  write("b@h", "{\"127.0.0.1\",2}.\n");
+  Discovery discovery(config);
+  const Released in_time(held);
+  for (int each = 0; each < 100; ++each) {
+    discovery.resolve(Atom("x" + std::to_string(each) + "@h"), [](const Result<DiscoveredAddresses>& /*found*/) {});
+  }
+  EXPECT_TRUE(test::becomes_true([&] { return held.asked == 4; })) << "more than that are not asked for at once";
+  EXPECT_EQ(ask(discovery, "a@h")->at(0).address.port(), 1);
+  EXPECT_EQ(ask(discovery, "b@h")->at(0).address.port(), 2);
+  EXPECT_EQ(held.asked, 4);
+}
+
+TEST_F(Directory, what_takes_long_is_asked_once_for_all_who_want_to_know_it) {
+  Held held;
+  config.backends = {"held"};
+  config.functions["held"] = held.backend();
+  Discovery discovery(config);
+  const Released in_time(held);
+  constexpr int askers = 3;
+  std::promise<void> all;
+  std::atomic<int> answered{0};
+  for (int each = 0; each < askers; ++each) {
+    discovery.resolve(Atom("a@h"), [&](const Result<DiscoveredAddresses>& found) {
+      if (found && found->at(0).address.port() == 7 && ++answered == askers) all.set_value();
+    });
+  }
+  EXPECT_TRUE(test::becomes_true([&] { return held.asked == 1; }));
+  held.release();
+  EXPECT_EQ(all.get_future().wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(held.asked, 1);
+  EXPECT_TRUE(ask(discovery, "a@h").has_value()) << "who comes later asks anew";
+  EXPECT_EQ(held.asked, 2);
+}
+
+TEST_F(Directory, where_a_node_was_met_is_known_at_once_unless_it_is_here) {
+  Discovery discovery(config);
+  discovery.set_remembered({{"a@h", "127.0.0.1:1"}, {"b@h", "db1:2"}});
+  EXPECT_EQ(discovery.remembered("a@h")->to_string(), "127.0.0.1:1");
+  EXPECT_FALSE(discovery.remembered("b@h").has_value());
+  discovery.set_own(*quic::Address::make("127.0.0.1", 1));
+  EXPECT_FALSE(discovery.remembered("a@h").has_value());
 }
 
 TEST_F(Directory, a_node_that_nobody_knows_is_an_error_that_says_what_was_tried) {

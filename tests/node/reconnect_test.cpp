@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "node/node_support.hpp"
+#include "node/peers_file.hpp"
 
 namespace barrel_p2p {
 namespace {
@@ -45,6 +46,7 @@ TEST(Reconnect, sends_dial_a_bounded_number_of_nodes_at_once_and_their_failures_
   std::atomic<std::uint64_t> lines{0};
   Cluster cluster;
   Node& a = cluster.start("a", [&](NodeConfig& config) {
+    config.setup_timeout = 60s;  // the dials are to last
     config.discovery_backends = {"held"};
     config.discovery_functions["held"] = [released](const NodeName& /*node*/) -> Result<std::string> {
       released.wait();
@@ -67,6 +69,62 @@ TEST(Reconnect, sends_dial_a_bounded_number_of_nodes_at_once_and_their_failures_
   EXPECT_LT(lines, dials_max / 2);
   EXPECT_TRUE(send_to(dials_max + 100).has_value());
   EXPECT_TRUE(becomes_true([&] { return a.statistics().dials == dials_max + 1; })) << "the places are free again";
+}
+
+/// A node that finds others by a name server that does not answer.
+class Unresolved : public testing::Test {
+ protected:
+  ~Unresolved() override { release.set_value(); }
+  Node& start(const Cluster::Change& change) {
+    return cluster.start("a", [&](NodeConfig& config) {
+      config.discovery_backends = {"silent"};
+      config.discovery_functions["silent"] = [released = released](const NodeName& /*node*/) -> Result<std::string> {
+        released.wait();
+        return fail(Errc::not_found, "nowhere");
+      };
+      change(config);
+    });
+  }
+
+  Cluster cluster;
+  std::promise<void> release;
+  const std::shared_future<void> released = release.get_future().share();
+};
+
+TEST_F(Unresolved, a_dial_ends_with_setup_timeout) {
+  Node& a = start([](NodeConfig& config) { config.setup_timeout = 500ms; });
+  for (const char* name : {"b@127.0.0.1", "c@127.0.0.1", "b@127.0.0.1"}) {
+    const auto from = std::chrono::steady_clock::now();
+    const auto connected = a.connect(NodeName(name), patience);
+    ASSERT_FALSE(connected.has_value());
+    EXPECT_EQ(connected.error(), Errc::timeout);
+    EXPECT_NE(connected.error().message().find("discovery did not answer"), std::string::npos)
+        << connected.error().message();
+    const auto took = std::chrono::steady_clock::now() - from;
+    EXPECT_GE(took, 500ms);
+    EXPECT_LT(took, 2s);
+  }
+}
+
+TEST_F(Unresolved, a_peer_is_reached_where_it_was_met_last) {
+  const Node& b = cluster.start("b");
+  const auto peers = cluster.data("a") / "peers";
+  ASSERT_TRUE(node::write_peers(peers, {{b.name().atom(), "127.0.0.1:" + std::to_string(b.port())}}).has_value());
+  Node& a = start([](NodeConfig& /*config*/) {});
+  const auto connected = a.connect(b.name(), patience);
+  EXPECT_TRUE(connected.has_value()) << connected.error().message();
+}
+
+TEST_F(Unresolved, a_peer_that_is_not_where_it_was_met_last_is_dialled_until_setup_timeout) {
+  const Node& other = cluster.start("other");
+  const auto peers = cluster.data("a") / "peers";
+  ASSERT_TRUE(node::write_peers(peers, {{"b@127.0.0.1", "127.0.0.1:" + std::to_string(other.port())}}).has_value());
+  Node& a = start([](NodeConfig& config) { config.setup_timeout = 2s; });
+  const auto connected = a.connect("b@127.0.0.1", patience);
+  ASSERT_FALSE(connected.has_value());
+  EXPECT_EQ(connected.error(), Errc::timeout);
+  EXPECT_NE(connected.error().message().find("where it was met last: "), std::string::npos)
+      << connected.error().message();
 }
 
 TEST(Reconnect, a_send_after_the_peer_has_come_back_connects_again) {
