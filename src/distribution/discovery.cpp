@@ -10,6 +10,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <cerrno>
 #include <charconv>
 #include <exception>
 #include <mutex>
@@ -97,6 +98,12 @@ Result<DiscoveredAddresses> look_up(const HostPort& where) {
 /// What a thread may wait for, in this order: nothing, the disk, name servers and functions of the program.
 enum class Waits : std::uint8_t { nothing, disk, anything };
 
+/// What may be otherwise in a while, and no mistake of the configuration.
+bool is_of_disk(const std::error_code& code) {
+  return code == std::errc::no_space_on_device || code == std::errc::read_only_file_system ||
+         code == std::errc::io_error || code.value() == EDQUOT;
+}
+
 std::string text_of(const Bytes& bytes) { return {bytes.begin(), bytes.end()}; }
 
 /// Whose file it is that has taken the place of ours, as well as it says.
@@ -164,6 +171,7 @@ struct Discovery::Shared {
   std::string published_as;
   std::filesystem::path published;  ///< Empty: nothing.
   std::string content;
+  bool unwritten = false;  ///< The disk refused it; then what is there is no surprise.
   boost::asio::steady_timer look_timer{disk_pool};
   RateLimit damaged_limit{1, warn_period};
   RateLimit foreign_limit{1, warn_period};
@@ -179,8 +187,9 @@ struct Discovery::Shared {
     std::error_code code;
     std::filesystem::create_directories(config.directory, code);
     if (code) {
-      return fail(Errc::io_error, "cannot make the directory " + config.directory.string() + ": " + code.message() +
-                                      "; set discovery_dir");
+      return fail(
+          is_of_disk(code) ? Errc::io_error : Errc::invalid_config,
+          "cannot make the directory " + config.directory.string() + ": " + code.message() + "; set discovery_dir");
     }
     const auto* const bytes = reinterpret_cast<const std::uint8_t*>(text.data());
     return write_public_file(file, ByteView(bytes, text.size()));
@@ -193,7 +202,11 @@ struct Discovery::Shared {
   /// Whether the own file is as it was written; if not, it is written again.
   void look() {
     const auto there = read_small_file(published, endpoint_bytes_max, FileCare::any);
-    if (there && text_of(*there) == content) return;
+    if (there && text_of(*there) == content) {
+      unwritten = false;
+      return;
+    }
+    if (unwritten) return write_again();
     if (there) {
       warn(foreign_limit, "another node publishes itself as " + published_as + " (" + told_by(*there) + " in " +
                               published.string() +
@@ -205,9 +218,13 @@ struct Discovery::Shared {
                               "; it is written again, for without it others do not find this node. See that nothing "
                               "else writes to discovery_dir, and that nothing empties it while nodes run");
     }
-    if (const auto written = write_own(published, content); !written) {
-      warn(unwritable_limit, "others do not find this node: " + written.error().message());
-    }
+    write_again();
+  }
+
+  void write_again() {
+    const auto written = write_own(published, content);
+    unwritten = !written;
+    if (unwritten) warn(unwritable_limit, "others do not find this node: " + written.error().message());
   }
 
   void look_later() {
@@ -378,10 +395,13 @@ Result<void> Discovery::publish(const NodeName& node, const HostPort& endpoint) 
   const std::lock_guard lock(shared_->publish_mutex);
   const auto file = shared_->file_of(node.text());
   std::string content = format_endpoint(endpoint);
-  if (auto written = shared_->write_own(file, content); !written) return written;
+  const auto written = shared_->write_own(file, content);
+  if (!written && written.error() != Errc::io_error) return written;
   shared_->published_as = node.string();
   shared_->published = file;
   shared_->content = std::move(content);
+  shared_->unwritten = !written;
+  if (!written) shared_->look();  // what is there may be as it should be
   shared_->look_later();
   return {};
 }

@@ -90,7 +90,9 @@ class Discovery {
   void set_remembered(const std::map<std::string, std::string>& addresses);
   /// Where the node was met, for those who cannot wait for the answer to `resolve`.
   [[nodiscard]] std::optional<quic::Address> remembered(const Atom& node) const;
-  /// Writes the endpoint file of this node, if `file` is among the backends, and keeps it until `unpublish`.
+  /// Writes the endpoint file of this node, if `file` is among the backends, and keeps it until `unpublish`. A disk
+  /// that is full, or fails, is no error: it is tried again with each look. Errors: `permission_denied`,
+  /// `invalid_config`, `not_found`.
   Result<void> publish(const NodeName& node, const HostPort& endpoint);
   /// Removes it, unless somebody else has written another one.
   void unpublish();

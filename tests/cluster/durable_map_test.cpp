@@ -217,5 +217,32 @@ TEST_F(FullDisk, a_put_that_finds_no_room_fails_and_nothing_is_lost) {
   for (int key = 0; key <= written; ++key) EXPECT_NE(map.find(key), nullptr) << key;
 }
 
+/// All that a node writes is there, as with the default configuration.
+TEST_F(FullDisk, a_node_that_was_killed_starts_without_room_and_publishes_itself_when_there_is) {
+  const auto start_there = [this] {
+    process = std::make_unique<Subprocess>(
+        std::vector<std::string>{BARREL_P2P_COMMAND, "node", "--name", "keeper@127.0.0.1", "--data",
+                                 (disk() / "data").string(), "--discovery-dir", (disk() / "data/discovery").string()});
+    return process->says("is ready");
+  };
+  const auto endpoint = disk() / "data/discovery/keeper@127.0.0.1.endpoint";
+  ASSERT_TRUE(start_there()) << process->errors();
+  ASSERT_TRUE(std::filesystem::exists(endpoint));
+  const auto fill = [this] {
+    std::ofstream filler(disk() / "filler", std::ios::app);
+    while (filler << std::string(4096, 'x') << std::flush) {
+    }
+  };
+  fill();
+  process->signal(SIGKILL);
+  process->wait();
+  std::filesystem::remove(endpoint);
+  fill();
+  ASSERT_TRUE(start_there()) << process->errors();
+  EXPECT_TRUE(process->says("others do not find this node")) << process->errors();
+  ASSERT_EQ(::mount("tmpfs", disk().c_str(), "tmpfs", MS_REMOUNT, "size=64m"), 0);
+  EXPECT_TRUE(becomes_true([&] { return std::filesystem::exists(endpoint); }));
+}
+
 }  // namespace
 }  // namespace barrel_p2p::test

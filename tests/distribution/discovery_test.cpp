@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/no_room.hpp"
 #include "support/patience.hpp"
 #include "support/scratch.hpp"
 #include "support/vectors.hpp"
@@ -163,6 +164,45 @@ TEST_F(Directory, a_directory_that_cannot_be_made_again_is_told_and_tried_on) {
   EXPECT_TRUE(test::becomes_true(told));
   std::filesystem::remove(path);
   EXPECT_TRUE(comes_back());
+}
+
+TEST_F(Directory, a_disk_without_room_is_told_and_the_file_comes_when_there_is) {
+  look_often();
+  config.look_period = 1h;
+  write("a@127.0.0.1", "{\"127.0.0.1\",9102}.\n");
+  {
+    Discovery late(config);
+    const test::NoRoom full;
+    EXPECT_TRUE(late.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+  }
+  ASSERT_EQ(warned().size(), 1U);
+  EXPECT_TRUE(warned()[0].starts_with("others do not find this node: ")) << warned()[0];
+  config.look_period = 5ms;
+  Discovery discovery(config);
+  {
+    const test::NoRoom full;
+    EXPECT_TRUE(discovery.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+  }
+  EXPECT_TRUE(comes_back());
+  EXPECT_EQ(warned().size(), 2U) << "nobody else publishes this name";
+}
+
+TEST_F(Directory, a_file_that_an_earlier_life_left_as_it_should_be_needs_no_room) {
+  look_often();
+  write("a@127.0.0.1", "{\"127.0.0.1\",9101}.\n");
+  Discovery discovery(config);
+  {
+    const test::NoRoom full;
+    EXPECT_TRUE(discovery.publish("a@127.0.0.1", {"127.0.0.1", 9101}).has_value());
+  }
+  EXPECT_TRUE(warned().empty());
+  EXPECT_TRUE(ask(discovery, "a@127.0.0.1").has_value());
+}
+
+TEST_F(Directory, what_cannot_be_a_directory_is_an_error) {
+  std::ofstream(path) << "no directory";
+  Discovery discovery(config);
+  EXPECT_EQ(discovery.publish("a@127.0.0.1", {"127.0.0.1", 9101}).error(), Errc::invalid_config);
 }
 
 TEST_F(Directory, the_file_of_another_node_of_the_name_is_replaced_and_told) {
