@@ -3,12 +3,17 @@
 
 #include <chrono>
 #include <fstream>
+#include <future>
 #include <string>
+#include <thread>
+#include <utility>
 
+#include "base/log.hpp"
 #include "distribution/auth/certificate.hpp"
 #include "distribution/auth/files.hpp"
 #include "distribution/auth/identity.hpp"
 #include "node/attacker.hpp"
+#include "node/key_keeper.hpp"
 
 namespace barrel_p2p {
 namespace {
@@ -280,6 +285,31 @@ TEST(KeyFiles, what_an_operator_does_to_them_counts_by_itself) {
   const auto certificate = distribution::rotate_certificate(cluster.data("a") / "quic", wall_now()).value();
   const auto binding = distribution::to_hex(certificate.certificate.binding);
   EXPECT_TRUE(becomes_true([&] { return shown_by(looking, a) == binding; }));
+}
+
+TEST(KeyFiles, are_looked_at_in_time_after_a_look_that_had_to_wait) {
+  const Cluster cluster;
+  NodeConfig config = cluster.config("a");
+  soon(config);
+  std::promise<void> waiting;
+  bool waits = true;
+  const auto keeper = node::KeyKeeper::open(config, make_callback_logger(config.name, config.log_sink)).value();
+  const auto place = [revoked = config.data_dir / "keys" / "revoked"](const char* name) {
+    fs::create_directories(revoked);
+    std::ofstream(revoked / "writing", std::ios::binary) << as_text(distribution::PrivateKey::generate().public_key());
+    fs::rename(revoked / "writing", revoked / name);
+  };
+  node::KeyKeeper::Events events;
+  events.revoked = [&] {
+    if (!std::exchange(waits, false)) return;
+    waiting.set_value();
+    std::this_thread::sleep_for(1s);  // what the disk takes, or whoever froze the process
+  };
+  keeper->start(events);
+  place("one.pub");
+  ASSERT_EQ(waiting.get_future().wait_for(test::patience), std::future_status::ready);
+  place("two.pub");
+  EXPECT_TRUE(becomes_true([&] { return keeper->trust()->revoked().size() == 2; }));
 }
 
 TEST(KeyFiles, what_cannot_be_used_leaves_things_as_they_were) {
