@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <boost/asio/io_context.hpp>
+#include <fstream>
 #include <future>
+#include <string>
 #include <variant>
 
 #include "base/log.hpp"
@@ -11,6 +13,7 @@
 #include "distribution/auth_support.hpp"
 #include "distribution/channel.hpp"
 #include "distribution/encode.hpp"
+#include "support/patience.hpp"
 
 namespace barrel_p2p::test {
 namespace {
@@ -54,6 +57,21 @@ TEST(PinWriter, a_name_is_pinned_when_the_disk_has_its_key_and_others_are_told) 
   ASSERT_EQ(refusal.wait_for(20s), std::future_status::ready);
   EXPECT_EQ(refusal.get().error(), Errc::key_mismatch) << "it was later";
   EXPECT_FALSE(reserve("b@h", 2).value().holds());
+}
+
+TEST(PinWriter, has_its_thread_before_the_first_pin) {
+  const auto writers = [] {
+    int count = 0;
+    for (const auto& thread : fs::directory_iterator("/proc/self/task")) {
+      std::string name;
+      std::getline(std::ifstream(thread.path() / "comm"), name);
+      if (name == "bp2p-pins") ++count;
+    }
+    return count;
+  };
+  const int before = writers();
+  const PinWriter writer;
+  EXPECT_TRUE(becomes_true([&] { return writers() == before + 1; }));
 }
 
 TEST(PinWriter, what_was_not_begun_when_it_stops_is_free_again) {

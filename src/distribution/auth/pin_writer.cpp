@@ -8,21 +8,21 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
 
+PinWriter::PinWriter()
+    : thread_([this] {
+        name_this_thread("bp2p-pins");
+        run();
+      }) {}
+
 PinWriter::~PinWriter() {
   stop();
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
 }
 
 void PinWriter::commit(PinReservation pin, Done done) {
   const std::lock_guard lock(mutex_);
   if (stopped_) return;
   jobs_.push_back({std::move(pin), std::move(done)});
-  if (!thread_.joinable()) {
-    thread_ = std::thread([this] {
-      name_this_thread("bp2p-pins");
-      run();
-    });
-  }
   changed_.notify_one();
 }
 

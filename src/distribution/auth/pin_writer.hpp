@@ -21,14 +21,15 @@ class PinWriter {
   /// Called on the thread of the writer; must not block. What it is told is what `PinReservation::commit` returned.
   using Done = std::function<void(Result<void>)>;
 
-  PinWriter() = default;
+  /// Throws as `std::thread` does: whoever makes it can still tell, in the midst of a handshake nobody can.
+  PinWriter();
   /// Waits for the pin that is being written; drops the others.
   ~PinWriter();
   PinWriter(const PinWriter&) = delete;
   PinWriter& operator=(const PinWriter&) = delete;
 
   // Any thread.
-  /// Commits in the order of the calls. Starts the thread with the first one.
+  /// Commits in the order of the calls.
   void commit(PinReservation pin, Done done);
   /// Drops what was not begun, and nobody is told. Does not wait.
   void stop();
@@ -44,7 +45,7 @@ class PinWriter {
   std::condition_variable changed_;
   std::deque<Job> jobs_;
   bool stopped_ = false;
-  std::thread thread_;
+  std::thread thread_;  ///< Last: the others exist before it.
 };
 
 }  // namespace distribution
