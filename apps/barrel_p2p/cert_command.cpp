@@ -67,6 +67,7 @@ Result<void> run(const CertCommand& command, std::ostream& output) {
     case CertOperation::generate: {
       const auto made = distribution::load_or_create_certificate(command.certificate_dir, wall_now());
       if (!made) return std::unexpected(made.error());
+      if (made->not_renewed) return std::unexpected(*made->not_renewed);
       if (command.json) {
         output << json_of(*made) << '\n';
         return {};

@@ -111,7 +111,12 @@ Result<std::unique_ptr<KeyKeeper>> KeyKeeper::open(const NodeConfig& config, Log
     if (keeper->trust_->is_revoked(keeper->identity_->public_key()))
       keeper->logger_->warn("the key of this node is revoked in its own files: peers may refuse it, rotate it");
   }
-  if (auto taken = keeper->take_certificate(); !taken) return std::unexpected(taken.error());
+  const auto taken = keeper->take_certificate();
+  if (!taken && !keeper->credentials_) return std::unexpected(taken.error());
+  if (!taken) {
+    keeper->logger_->warn("the certificate in {} ends soon and cannot be made anew, which is tried again: {}",
+                          keeper->certificate_dir_.string(), taken.error().message());
+  }
   return keeper;
 }
 
@@ -187,7 +192,9 @@ Result<Certificate> KeyKeeper::load_certificate() const {
 
 Result<void> KeyKeeper::take_certificate() {
   const auto certificate = load_certificate();
-  return certificate ? use(*certificate) : std::unexpected(certificate.error());
+  if (!certificate) return std::unexpected(certificate.error());
+  if (auto used = use(*certificate); !used || !certificate->not_renewed) return used;
+  return std::unexpected(*certificate->not_renewed);
 }
 
 Result<void> KeyKeeper::use(const Certificate& certificate) {

@@ -73,6 +73,7 @@ class KeyKeeper {
   [[nodiscard]] bool certificate_is_given() const noexcept { return !certificate_file_.empty(); }
   [[nodiscard]] Result<distribution::Certificate> load_certificate() const;
   Result<void> take_identity();
+  /// An error with credentials in hand: they could not be made anew.
   Result<void> take_certificate();
   Result<void> use(const distribution::Certificate& certificate);
   Result<void> take_trust();

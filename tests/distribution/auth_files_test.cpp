@@ -12,6 +12,7 @@
 #include "distribution/auth/identity.hpp"
 #include "distribution/auth/reset_secret.hpp"
 #include "distribution/auth_support.hpp"
+#include "support/no_room.hpp"
 
 namespace barrel_p2p::test {
 namespace {
@@ -255,6 +256,26 @@ TEST(Certificates, ours_are_renewed_in_time_for_the_same_key) {
   EXPECT_NE(renewed->binding, made->binding);
   EXPECT_EQ(renewed->key_pem, made->key_pem);
   EXPECT_EQ(renewed->expires, test_wall + (336 + 365) * day);
+}
+
+TEST(Certificates, ours_go_on_where_the_disk_refuses_new_ones) {
+  const ScratchDirectory scratch;
+  const auto made = load_or_create_certificate(scratch.path(), test_wall);
+  ASSERT_TRUE(made);
+  const auto load = [&] {
+    const NoRoom full;
+    return load_or_create_certificate(scratch.path(), test_wall + 336 * day);
+  };
+  const auto kept = load();
+  ASSERT_TRUE(kept) << kept.error().message();
+  EXPECT_EQ(kept->leaf_der, made->leaf_der);
+  EXPECT_FALSE(kept->renewed);
+  ASSERT_TRUE(kept->not_renewed.has_value());
+  EXPECT_EQ(*kept->not_renewed, Errc::io_error);
+  EXPECT_EQ(files_in(scratch.path()), 2U);
+  EXPECT_TRUE(load_or_create_certificate(scratch.path(), test_wall + 336 * day)->renewed) << "there is room again";
+  fs::remove(scratch.path() / "node.crt");
+  EXPECT_EQ(load().error(), Errc::io_error) << "there is none that could go on";
 }
 
 TEST(Certificates, torn_pairs_of_ours_are_repaired_and_those_of_an_operator_are_not) {

@@ -14,6 +14,7 @@
 #include "distribution/auth/identity.hpp"
 #include "node/attacker.hpp"
 #include "node/key_keeper.hpp"
+#include "support/no_room.hpp"
 
 namespace barrel_p2p {
 namespace {
@@ -248,6 +249,30 @@ TEST(RotateCertificate, of_an_operator_are_read_again) {
   EXPECT_TRUE(rotated->backup.empty());
   EXPECT_EQ(shown_by(looking, a), rotated->fingerprint);
   EXPECT_NE(rotated->fingerprint, before);
+}
+
+TEST(Certificate, that_ends_soon_and_cannot_be_made_anew_lets_the_node_start) {
+  const Cluster cluster;
+  constexpr WallMilliseconds eleven_months = 340 * 86'400'000LL;
+  NodeConfig config = cluster.config("a");
+  no_watch(config);
+  test::Lines warnings;
+  config.log_sink = [&](LogLevel level, std::string_view line) {
+    if (level == LogLevel::warning && line.find("cannot be made anew") != std::string_view::npos) warnings.add("told");
+  };
+  const auto open = [&] { return node::KeyKeeper::open(config, make_callback_logger(config.name, config.log_sink)); };
+  const auto quic = config.data_dir / "quic";
+  const auto early = distribution::load_or_create_certificate(quic, wall_now() - eleven_months).value();
+  ASSERT_TRUE(distribution::load_or_create_identity(config.data_dir / "keys"));
+  {
+    const test::NoRoom full;
+    const auto keeper = open();
+    ASSERT_TRUE(keeper.has_value()) << keeper.error().message();
+    EXPECT_EQ(warnings.next(), "told");
+    EXPECT_EQ((*keeper)->reload().error(), Errc::io_error);
+  }
+  ASSERT_TRUE(open().has_value());
+  EXPECT_NE(distribution::load_or_create_certificate(quic, wall_now())->binding, early.binding);
 }
 
 // Files that change under a node that runs.

@@ -228,8 +228,13 @@ Result<Certificate> renew(const fs::path& directory, std::string key_pem, WallMi
   return describe(std::move(*made), std::move(key_pem), true);
 }
 
-/// The pair as it is, if it may stay; nothing if files are to be written.
-Result<std::optional<Certificate>> usable(const fs::path& directory, const Pair& pair, WallMilliseconds now) {
+/// What a pair is good for.
+struct Usable {
+  std::optional<Certificate> certificate;  ///< Of files that fit. Nothing: they cannot be used as they are.
+  bool stays = false;                      ///< Nothing is to be written.
+};
+
+Result<Usable> usable(const fs::path& directory, const Pair& pair, WallMilliseconds now) {
   const auto certificate = pair.certificate_pem ? read_certificate(*pair.certificate_pem) : nullptr;
   const bool replaceable = !pair.certificate_pem || (certificate && is_ours(certificate.get()));
   const auto key = pair.key_pem ? read_key(*pair.key_pem) : nullptr;
@@ -238,10 +243,17 @@ Result<std::optional<Certificate>> usable(const fs::path& directory, const Pair&
   if (!fits && !replaceable) return unusable(directory);
   const bool fresh =
       fits && gnutls_x509_crt_get_expiration_time(certificate.get()) >= now / 1000 + renew_before_seconds;
-  if (!fits || (!fresh && replaceable)) return std::nullopt;
+  if (!fits) return Usable{};
   auto described = describe(*pair.certificate_pem, *pair.key_pem, false);
   if (!described) return std::unexpected(described.error());
-  return std::move(*described);
+  return Usable{std::move(*described), fresh || !replaceable};
+}
+
+/// A certificate that cannot be made anew goes on.
+Result<Certificate> or_as_it_is(const Error& error, Usable& found) {
+  if (!found.certificate) return std::unexpected(error);
+  found.certificate->not_renewed = error;
+  return std::move(*found.certificate);
 }
 
 }  // namespace
@@ -251,15 +263,16 @@ Result<Certificate> load_or_create_certificate(const fs::path& directory, WallMi
   // One look at the pair without the lock: usually nothing is to be written.
   auto pair = read_pair(directory);
   if (!pair) return std::unexpected(pair.error());
-  if (auto found = usable(directory, *pair, now); found && *found) return std::move(**found);
+  auto found = usable(directory, *pair, now);
+  if (found && found->stays) return std::move(*found->certificate);
   const auto lock = DirectoryLock::take(directory);
-  if (!lock) return std::unexpected(lock.error());
+  if (!lock) return found ? or_as_it_is(lock.error(), *found) : std::unexpected(lock.error());
   remove_leftovers(*lock, directory);
   pair = read_pair(directory);
   if (!pair) return std::unexpected(pair.error());
-  auto found = usable(directory, *pair, now);
+  found = usable(directory, *pair, now);
   if (!found) return std::unexpected(found.error());
-  if (*found) return std::move(**found);
+  if (found->stays) return std::move(*found->certificate);
   if (!pair->key_pem) {
     auto generated = new_key_pem();
     if (!generated) return std::unexpected(generated.error());
@@ -267,7 +280,8 @@ Result<Certificate> load_or_create_certificate(const fs::path& directory, WallMi
       return std::unexpected(made.error());
     pair->key_pem = std::move(*generated);
   }
-  return renew(directory, std::move(*pair->key_pem), now);
+  auto renewed = renew(directory, std::move(*pair->key_pem), now);
+  return renewed ? std::move(renewed) : or_as_it_is(renewed.error(), *found);
 }
 
 Result<CertificateRotation> rotate_certificate(const fs::path& directory, WallMilliseconds now) {

@@ -31,6 +31,7 @@ struct Certificate {
   WallMilliseconds expires =
       0;                 ///< In the past: an operator's certificate that ran out. Peers do not mind; warn about it.
   bool renewed = false;  ///< Made now.
+  std::optional<Error> not_renewed;  ///< It was to be made anew and the disk refused: this is the one of before.
   WallMilliseconds begins = 0;
   std::string subject;  ///< `O=Barrel P2P,CN=barrel_p2p-node`
   bool own = false;     ///< Made by a node, so that nodes may replace it.
@@ -38,7 +39,8 @@ struct Certificate {
 
 /// Loads the certificate, or makes a self-signed one for a P-256 key, valid for 365 days, as Erlang nodes do. One that
 /// we (or an Erlang node) made is made anew when it ends within 30 days, or does not fit its key: for the same key, so
-/// that only one file changes and a crash leaves a pair that works. One of an operator is never touched. Errors:
+/// that only one file changes and a crash leaves a pair that works. Where the disk refuses the new one, the old one is
+/// given back as long as it fits: peers check no dates. One of an operator is never touched. Errors:
 /// `corrupt` (certificate and key do not belong together, or cannot be read), `permission_denied` (others may read the
 /// key), `io_error`.
 Result<Certificate> load_or_create_certificate(const std::filesystem::path& certificate_dir, WallMilliseconds now);
