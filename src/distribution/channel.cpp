@@ -342,6 +342,7 @@ void Channel::pinned(const HandshakeUp& up, const Result<void>& result) {
   if (is_revoked())
     return fail(ChannelEnd::Cause::authentication, Error(Errc::untrusted_key, "revoked_key: it was revoked meanwhile"));
   if (!result && result.error().code() != Errc::io_error) {
+    if (result.error() == Errc::auth_failed) logger_->error("{}", result.error().context());
     return fail(ChannelEnd::Cause::authentication, result.error());
   }
   if (!result) {

@@ -279,6 +279,7 @@ Result<void> KeyKeeper::reload() {
     if (first && !result) first = std::move(result);
   };
   if (authenticate_) keep(take_trust());
+  if (authenticate_) keep(trust_->save_again());
   const std::lock_guard changing(change_mutex_);
   if (authenticate_) keep(take_identity());
   keep(take_certificate());
@@ -310,7 +311,18 @@ bool KeyKeeper::is_to_be_renewed(WallMilliseconds now) const {
   return renew_at_ != 0 && now >= renew_at_;
 }
 
+void KeyKeeper::save_pins() {
+  const auto now = monotonic_now();
+  if (!authenticate_ || !trust_->has_unsaved() || now < save_pins_at_) return;
+  if (trust_->save_again() && !trust_->has_unsaved()) {
+    logger_->info("keys that were pinned in memory only are on the disk");
+  } else {
+    save_pins_at_ = now + retry_after;
+  }
+}
+
 void KeyKeeper::look() {
+  save_pins();
   const auto now = wall_now();
   std::int64_t newest = 0;
   const auto seen = stamp(newest);

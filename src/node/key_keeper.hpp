@@ -80,6 +80,8 @@ class KeyKeeper {
   void tell_revoked();
   void watch();
   void look();
+  /// What the disk refused, as soon as it takes it.
+  void save_pins();
   [[nodiscard]] bool is_to_be_renewed(WallMilliseconds now) const;
   [[nodiscard]] Stamp stamp(std::int64_t& newest) const;
   void warn_once(std::string& last, const Result<void>& result) const;
@@ -104,6 +106,7 @@ class KeyKeeper {
   // Of the thread that looks.
   std::optional<Stamp> seen_;              ///< Nothing: read the files again, whatever the stamp is.
   std::optional<MonotonicTime> retry_at_;  ///< Something could not be used.
+  MonotonicTime save_pins_at_{};
   std::string identity_error_, certificate_error_, trust_error_;
   std::condition_variable stop_wish_;
   bool stopping_ = false;

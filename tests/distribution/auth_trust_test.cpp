@@ -7,6 +7,7 @@
 
 #include "distribution/auth/trust_store.hpp"
 #include "distribution/auth_support.hpp"
+#include "support/no_room.hpp"
 
 namespace barrel_p2p::test {
 namespace {
@@ -303,6 +304,67 @@ TEST(TrustStoreOnDisk, a_pin_that_the_disk_refuses_lives_in_memory_and_is_told) 
   EXPECT_EQ(disk.store->find("a@h"), key_1) << "it was never on disk, so nobody removed it there";
   EXPECT_EQ(disk.store->pin("a@h", key_2).error(), Errc::io_error);
   EXPECT_EQ(disk.store->find("a@h"), key_1) << "nothing changed";
+}
+
+TEST(TrustStoreOnDisk, a_pin_that_the_disk_refused_is_written_when_it_takes_it) {
+  DiskStore disk;
+  ASSERT_TRUE(disk.open());
+  EXPECT_FALSE(disk.store->has_unsaved());
+  const NodeName long_name(std::string(253, 'n') + "@h");
+  for (const auto& name : {NodeName("a@h"), long_name}) {
+    auto pin = reserve(*disk.store, name, key_1);
+    const NoRoom full;
+    EXPECT_EQ(pin->commit().error(), Errc::io_error);
+    EXPECT_EQ(disk.store->save_again().error(), Errc::io_error);
+  }
+  EXPECT_TRUE(disk.store->has_unsaved());
+  ASSERT_TRUE(disk.store->save_again());
+  EXPECT_FALSE(disk.store->has_unsaved());
+  ASSERT_TRUE(disk.open());
+  EXPECT_EQ(disk.store->find("a@h"), key_1);
+  EXPECT_EQ(disk.store->find(long_name), key_1);
+}
+
+TEST(TrustStoreOnDisk, a_pin_that_an_operator_placed_meanwhile_is_not_written_over) {
+  DiskStore disk;
+  ASSERT_TRUE(disk.open());
+  auto pin = reserve(*disk.store, "a@h", key_1);
+  {
+    const NoRoom full;
+    EXPECT_EQ(pin->commit().error(), Errc::io_error);
+  }
+  write_file(disk.trusted() / "a@h.pub", key_2);
+  EXPECT_TRUE(disk.store->save_again());
+  ASSERT_TRUE(disk.store->reload());
+  EXPECT_EQ(disk.store->find("a@h"), key_2);
+  EXPECT_TRUE(disk.store->save_again());
+  EXPECT_FALSE(disk.store->has_unsaved());
+}
+
+TEST(TrustStoreOnDisk, whatever_the_disk_says_a_first_key_counts_in_memory) {
+  DiskStore disk;
+  ASSERT_TRUE(disk.open());
+  auto pin = reserve(*disk.store, "a@h", key_1);
+  fs::remove_all(disk.trusted());
+  EXPECT_EQ(pin->commit().error(), Errc::io_error);
+  EXPECT_EQ(disk.store->find("a@h"), key_1);
+}
+
+TEST(TrustStoreOnDisk, a_next_key_that_the_disk_refuses_is_not_pinned) {
+  DiskStore disk;
+  ASSERT_TRUE(disk.open());
+  ASSERT_TRUE(disk.store->pin("a@h", key_1));
+  ASSERT_TRUE(disk.store->pin_next("a@h", key_2));
+  auto pin = reserve(*disk.store, "a@h", key_2);
+  {
+    const NoRoom full;
+    EXPECT_EQ(pin->commit().error(), Errc::auth_failed) << "it must not be let in";
+  }
+  EXPECT_EQ(disk.store->find("a@h"), key_1);
+  ASSERT_TRUE(reserve(*disk.store, "a@h", key_2)->commit()) << "it may try again";
+  EXPECT_EQ(disk.store->find("a@h"), key_2);
+  ASSERT_TRUE(disk.store->reload());
+  EXPECT_EQ(disk.store->find("a@h"), key_2);
 }
 
 TEST(TrustStoreOnDisk, a_directory_that_everybody_writes_to_is_refused) {

@@ -3,8 +3,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string_view>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "distribution/auth/files.hpp"
@@ -21,8 +23,16 @@ constexpr std::string_view long_prefix = "sha256-";
 constexpr std::size_t file_name_max = 255;  // NAME_MAX of the usual file systems
 constexpr std::size_t key_bytes = std::tuple_size_v<PublicKey>;
 
+std::unexpected<Error> as_io_error(const Error& error) { return fail(Errc::io_error, error.context()); }
+
 /// The stem of the file of a long name. Never that of a short one, which has an `@`.
 std::string long_stem(const NodeName& name) { return std::string(long_prefix) + to_hex(sha256(as_bytes(name.text()))); }
+
+Bytes content_of(const fs::path& file, const NodeName& name, const PublicKey& key) {
+  Bytes content(key.begin(), key.end());
+  if (file.stem() == long_stem(name)) content.insert(content.end(), name.text().begin(), name.text().end());
+  return content;
+}
 
 WallMilliseconds written_at(const fs::path& file) {
   struct stat info{};
@@ -71,9 +81,7 @@ fs::path TrustStore::file_of(const NodeName& name, std::string_view extension) c
 Result<void> TrustStore::save(const NodeName& name, const PublicKey& key, std::string_view extension) const {
   if (directory_.empty()) return {};
   const fs::path file = file_of(name, extension);
-  Bytes content(key.begin(), key.end());
-  if (file.stem() == long_stem(name)) content.insert(content.end(), name.text().begin(), name.text().end());
-  return write_private_file(file, content);
+  return write_private_file(file, content_of(file, name, key));
 }
 
 Result<void> TrustStore::remove(const NodeName& name, std::string_view extension) const {
@@ -182,6 +190,7 @@ Result<void> TrustStore::reload() {
     } else if (same->second.pinned.key == pin.pinned.key) {
       const auto next = same->second.pinned.next;
       same->second = pin;
+      same->second.saved = true;
       same->second.pinned.next = next;
     }
   }
@@ -294,12 +303,45 @@ Result<void> TrustStore::commit(const NodeName& name, const PublicKey& key, Mono
     }
   }
   // The name is not pinned before the disk has answered.
-  auto saved = save(name, key, pin_extension);
-  if (saved && succeeds) saved = remove(name, next_extension);
+  const auto saved = save(name, key, pin_extension);
+  if (!saved && succeeds) {
+    return fail(Errc::auth_failed, "the next key of " + name.string() +
+                                       " cannot be pinned, so the one of before counts: " + saved.error().context());
+  }
+  // It counts no more, whether or not the file goes: it has the key that is pinned.
+  if (succeeds) std::ignore = remove(name, next_extension);
   const std::lock_guard lock(mutex_);
   pins_.insert_or_assign(name, Pin{{name, key, wall, wall, true, std::nullopt, false}, saved.has_value()});
   if (!succeeds) ++pins_in_minute_;
-  return saved;
+  if (saved) return {};
+  has_unsaved_ = true;
+  return as_io_error(saved.error());
+}
+
+bool TrustStore::has_unsaved() const {
+  const std::lock_guard lock(mutex_);
+  return has_unsaved_;
+}
+
+Result<void> TrustStore::save_again() {
+  const std::lock_guard disk_lock(disk_mutex_);
+  Pins unsaved;
+  {
+    const std::lock_guard lock(mutex_);
+    std::ranges::copy_if(pins_, std::inserter(unsaved, unsaved.end()),
+                         [](const auto& pin) { return !pin.second.saved; });
+  }
+  for (const auto& [name, pin] : unsaved) {
+    const fs::path file = file_of(name, pin_extension);
+    // What an operator has placed there meanwhile stays.
+    const auto made = create_private_file(file, content_of(file, name, pin.pinned.key));
+    if (!made) return as_io_error(made.error());
+    const std::lock_guard lock(mutex_);
+    if (*made) pins_.at(name).saved = true;
+  }
+  const std::lock_guard lock(mutex_);
+  has_unsaved_ = std::ranges::any_of(pins_, [](const auto& pin) { return !pin.second.saved; });
+  return {};
 }
 
 // What an operator does.

@@ -14,8 +14,9 @@
 // place within the limits from those who have it: a reservation is a note that its connection carries. A name counts
 // as pinned when the disk has the pin: whoever comes before that with the same key waits for it too.
 //
-// Thread safe. Only `open`, `reload`, `commit` and what an operator does touch the disk, and block for it (two fsync a
-// pin, at first contact only). Source: protocol document 02, sections 2.2, 7.2 and 15 (A5, A6, A8, A11, A17, A18).
+// Thread safe. Only `open`, `reload`, `save_again`, `commit` and what an operator does touch the disk, and block for it
+// (two fsync a pin, at first contact only). Source: protocol document 02, sections 2.2, 7.2 and 15 (A5, A6, A8, A11,
+// A17, A18).
 #pragma once
 
 #include <barrel_p2p/error.hpp>
@@ -65,8 +66,9 @@ class PinReservation {
 
   /// Pins. Errors, with which the channel is to be closed: `key_mismatch` when another key was pinned in the meantime,
   /// since its owner was first to prove the cookie or by an operator; `untrusted_key` when an operator went over to
-  /// strict or revoked the key; `limit_exceeded` when others took the last place. `io_error`: pinned in memory, but not
-  /// on disk; go on, and tell the operator. Later calls do nothing.
+  /// strict or revoked the key; `limit_exceeded` when others took the last place; `auth_failed` when the disk refuses a
+  /// next key, so that the one of before stays pinned. `io_error`: pinned in memory, but not on disk, whatever the disk
+  /// said; go on, and tell the operator. Later calls do nothing.
   Result<void> commit();
   void drop() noexcept { store_.reset(); }
   [[nodiscard]] bool holds() const noexcept { return store_ != nullptr; }
@@ -135,6 +137,10 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   /// revoked stays revoked, whatever else was found to be revoked is too, and pins are as before. A pin
   /// whose file is there and cannot be read stays.
   Result<void> reload();
+  /// The disk refused a pin that counts.
+  [[nodiscard]] bool has_unsaved() const;
+  /// Writes what it refused. Error: `io_error`, with the first that it refuses again.
+  Result<void> save_again();
   /// Revocations are never forgotten by themselves; at 100 a day this is a year.
   static constexpr std::size_t revoked_max = 36'500;
 
@@ -142,7 +148,7 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   friend class PinReservation;
   struct Pin {
     PinnedKey pinned;
-    bool saved = true;  ///< False: the disk refused it; `reload` keeps it.
+    bool saved = true;  ///< False: the disk refused it; `reload` keeps it, `save_again` writes it.
   };
   using Pins = std::map<NodeName, Pin>;
 
@@ -172,6 +178,7 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   Revoked revoked_;
   MonotonicTime minute_{};
   std::size_t pins_in_minute_ = 0;
+  bool has_unsaved_ = false;
 };
 
 }  // namespace distribution
