@@ -336,7 +336,8 @@ void KeyKeeper::look() {
   constexpr std::int64_t ns_in_ms = 1'000'000;
   const std::int64_t age = now * ns_in_ms - newest;
   const bool settled = age > unsettled_ns || age < -unsettled_ns;
-  const bool in_order = trust_error_.empty() && identity_error_.empty() && certificate_error_.empty();
+  const bool in_order = trust_error_.empty() && identity_error_.empty() && certificate_error_.empty() &&
+                        !(authenticate_ && trust_->has_unread());
   seen_ = settled ? std::optional(seen) : std::nullopt;
   retry_at_ = in_order ? std::nullopt : std::optional(monotonic_now() + retry_after);
 }

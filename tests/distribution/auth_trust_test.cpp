@@ -261,6 +261,50 @@ TEST(TrustStoreOnDisk, files_that_are_no_pins_are_skipped_and_told) {
   EXPECT_EQ(disk.store->find("good@h"), key_1);
   EXPECT_EQ(disk.store->find("a@b.pub"), key_1);
   EXPECT_EQ(disk.warnings.size(), 10U);
+  ASSERT_TRUE(disk.store->reload());
+  EXPECT_EQ(disk.warnings.size(), 10U) << "once";
+}
+
+TEST(TrustStoreOnDisk, a_name_whose_pin_cannot_be_read_is_free_for_nobody) {
+  DiskStore disk;
+  ASSERT_TRUE(disk.open());
+  const NodeName long_name(std::string(253, 'n') + "@h");
+  ASSERT_TRUE(disk.store->pin(long_name, key_1));
+  const auto long_file = fs::directory_iterator(disk.trusted())->path();
+  write_file(long_file, Bytes(35, 'x'));
+  write_file(disk.trusted() / "short@h.pub", Bytes(31));
+  write_file(disk.trusted() / "open@h.pub", key_1, 0666);
+  fs::create_directory(disk.trusted() / "directory@h.pub");
+  ASSERT_TRUE(disk.open());
+  EXPECT_TRUE(disk.store->list().empty());
+  for (const auto& name : {long_name, NodeName("short@h"), NodeName("open@h"), NodeName("directory@h")}) {
+    const auto refused = reserve(*disk.store, name, key_1);
+    EXPECT_EQ(refused.error(), Errc::key_mismatch) << name.string();
+    EXPECT_NE(refused.error().context().find(".pub: "), std::string::npos) << refused.error().context();
+  }
+  EXPECT_TRUE(reserve(*disk.store, "x@h", key_1)) << "others are";
+  EXPECT_TRUE(disk.store->has_unread());
+  fs::remove(disk.trusted() / "directory@h.pub");
+  fs::permissions(disk.trusted() / "open@h.pub", static_cast<fs::perms>(0600));
+  ASSERT_TRUE(disk.store->reload());
+  EXPECT_FALSE(disk.store->has_unread());
+  EXPECT_TRUE(reserve(*disk.store, "directory@h", key_2));
+  EXPECT_EQ(disk.store->find("open@h"), key_1);
+}
+
+TEST(TrustStoreOnDisk, an_operator_pins_and_unpins_over_what_cannot_be_read) {
+  DiskStore disk;
+  ASSERT_TRUE(disk.open());
+  write_file(disk.trusted() / "a@h.pub", Bytes(31));
+  write_file(disk.trusted() / "b@h.pub", Bytes(31));
+  ASSERT_TRUE(disk.open());
+  ASSERT_TRUE(disk.store->pin("a@h", key_1));
+  EXPECT_EQ(disk.store->find("a@h"), key_1);
+  ASSERT_TRUE(disk.store->unpin("a@h"));
+  EXPECT_TRUE(reserve(*disk.store, "a@h", key_2));
+  ASSERT_TRUE(disk.store->unpin("b@h"));
+  EXPECT_FALSE(fs::exists(disk.trusted() / "b@h.pub"));
+  EXPECT_TRUE(reserve(*disk.store, "b@h", key_2));
 }
 
 TEST(TrustStoreOnDisk, a_long_pin_that_was_renamed_is_skipped) {

@@ -90,50 +90,46 @@ Result<void> TrustStore::remove(const NodeName& name, std::string_view extension
   return removed ? Result<void>{} : std::unexpected(removed.error());
 }
 
-std::optional<PinnedKey> TrustStore::read_file(const fs::path& file) const {
-  const auto skip = [&](const std::string& why) {
-    warn_("skipped " + file.string() + ": " + why);
-    return std::nullopt;
-  };
+Result<PinnedKey> TrustStore::read_file(const fs::path& file) {
+  const auto no_pin = [](const std::string& why) { return fail(Errc::corrupt, why); };
   const std::string stem = file.stem().string();
   const auto content = read_small_file(file, key_bytes + NodeName::bytes_max, FileCare::trusted);
-  if (!content) {
-    // One that has just been removed is none; its name comes from the listing of a moment ago.
-    if (content.error() != Errc::not_found) warn_("skipped a pin: " + content.error().message());
-    return std::nullopt;
-  }
+  if (!content) return std::unexpected(content.error());
   const bool is_long = stem.starts_with(long_prefix) && stem.find('@') == std::string::npos;
   if (is_long ? content->size() <= key_bytes : content->size() != key_bytes)
-    return skip("a pin has exactly 32 bytes, without a newline");
+    return no_pin("a pin has exactly 32 bytes, without a newline");
   const auto name = NodeName::parse(is_long ? as_text(ByteView(*content).subspan(key_bytes)) : std::string_view(stem));
-  if (!name) return skip(name.error().context());
-  if (is_long && stem != long_stem(*name)) return skip("it does not belong to the name in it");
+  if (!name) return no_pin(name.error().context());
+  if (is_long && stem != long_stem(*name)) return no_pin("it does not belong to the name in it");
   PinnedKey pin{*name, {}, written_at(file), std::nullopt, false, std::nullopt, false};
   std::copy_n(content->begin(), key_bytes, pin.key.begin());
-  if (!is_acceptable(pin.key)) return skip("not a key that an honest node can have");
+  if (!is_acceptable(pin.key)) return no_pin("not a key that an honest node can have");
   return pin;
 }
 
-Result<TrustStore::Pins> TrustStore::read_pins() const {
-  Pins found;
+Result<TrustStore::Found> TrustStore::read_pins() const {
+  Found found;
   std::vector<PinnedKey> next;
   std::error_code error;
   for (fs::directory_iterator at(directory_, error), end; !error && at != end; at.increment(error)) {
     const auto extension = at->path().extension();
     if (extension != pin_extension && extension != next_extension) continue;
     auto pin = read_file(at->path());
-    if (!pin) continue;
-    if (extension == next_extension) {
+    if (!pin) {
+      // One that has just been removed is none; its name comes from the listing of a moment ago.
+      if (pin.error() != Errc::not_found) found.unreadable.emplace(at->path(), pin.error());
+    } else if (extension == next_extension) {
       next.push_back(std::move(*pin));
     } else {
-      found.insert_or_assign(pin->name, Pin{*pin, true});
+      found.pins.insert_or_assign(pin->name, Pin{*pin, true});
     }
   }
   if (error) return fail(Errc::io_error, "cannot read " + directory_.string() + ": " + error.message());
   for (const auto& pin : next) {
-    const auto of = found.find(pin.name);
-    if (of == found.end()) {
-      warn_("skipped " + file_of(pin.name, next_extension).string() + ": no key is pinned for the name");
+    const auto of = found.pins.find(pin.name);
+    if (of == found.pins.end()) {
+      found.unreadable.emplace(file_of(pin.name, next_extension),
+                               Error(Errc::corrupt, "no key is pinned for the name"));
     } else if (of->second.pinned.key != pin.key) {  // equal: a crash came between the pin and the end of this file
       of->second.pinned.next = pin.key;
     }
@@ -181,12 +177,19 @@ Result<void> TrustStore::reload() {
   const std::lock_guard lock(mutex_);
   revoked_ = std::move(revoked);
   if (!found) return std::unexpected(found.error());
+  for (const auto& [file, why] : found->unreadable) {
+    const auto told = unreadable_.find(file);
+    if (told == unreadable_.end() || told->second.message() != why.message()) {
+      warn_("skipped " + file.string() + ": " + why.context());
+    }
+  }
+  unreadable_ = std::move(found->unreadable);
   for (const auto& [name, pin] : pins_) {
-    const auto same = found->find(name);
-    if (same == found->end()) {
+    const auto same = found->pins.find(name);
+    if (same == found->pins.end()) {
       // Whoever writes over a file empties it first; the name must not be free for that moment.
       std::error_code ignored;
-      if (!pin.saved || fs::exists(file_of(name, pin_extension), ignored)) found->insert_or_assign(name, pin);
+      if (!pin.saved || fs::exists(file_of(name, pin_extension), ignored)) found->pins.insert_or_assign(name, pin);
     } else if (same->second.pinned.key == pin.pinned.key) {
       const auto next = same->second.pinned.next;
       same->second = pin;
@@ -194,8 +197,13 @@ Result<void> TrustStore::reload() {
       same->second.pinned.next = next;
     }
   }
-  pins_ = std::move(*found);
+  pins_ = std::move(found->pins);
   return {};
+}
+
+bool TrustStore::has_unread() const {
+  const std::lock_guard lock(mutex_);
+  return std::ranges::any_of(unreadable_, [](const auto& file) { return file.second == Errc::io_error; });
 }
 
 // Questions.
@@ -249,10 +257,20 @@ Result<void> TrustStore::judge(const NodeName& name, const PublicKey& key) const
   return judge_locked(name, key);
 }
 
+const Error* TrustStore::unreadable_of(const NodeName& name) const {
+  if (unreadable_.empty()) return nullptr;
+  const auto found = unreadable_.find(file_of(name, pin_extension));
+  return found == unreadable_.end() ? nullptr : &found->second;
+}
+
 Result<void> TrustStore::judge_locked(const NodeName& name, const PublicKey& key) const {
   if (revoked_.contains(key)) return fail(Errc::untrusted_key, "the key " + to_hex(fingerprint(key)) + " is revoked");
   const auto found = pins_.find(name);
   if (found == pins_.end()) {
+    if (const auto* why = unreadable_of(name)) {
+      return fail(Errc::key_mismatch, "the key that is pinned for " + name.string() + " cannot be read: " +
+                                          file_of(name, pin_extension).string() + ": " + why->context());
+    }
     if (mode_ == TrustMode::tofu) return {};
     return fail(Errc::untrusted_key, "no key is pinned for " + name.string() + ", and the trust mode is strict");
   }
@@ -361,6 +379,7 @@ Result<void> TrustStore::pin(const NodeName& name, const PublicKey& key) {
   if (auto removed = remove(name, next_extension); !removed) return removed;
   if (auto saved = save(name, key, pin_extension); !saved) return saved;
   const std::lock_guard lock(mutex_);
+  unreadable_.erase(file_of(name, pin_extension));
   pins_.insert_or_assign(name, Pin{{name, key, wall_now(), std::nullopt, false, std::nullopt, false}, true});
   return {};
 }
@@ -379,11 +398,17 @@ Result<void> TrustStore::pin_next(const NodeName& name, const PublicKey& key) {
 
 Result<void> TrustStore::unpin(const NodeName& name) {
   const std::lock_guard disk_lock(disk_mutex_);
-  if (!find(name)) return fail(Errc::not_found, "no key is pinned for " + name.string());
+  {
+    const std::lock_guard lock(mutex_);
+    if (!pins_.contains(name) && unreadable_of(name) == nullptr) {
+      return fail(Errc::not_found, "no key is pinned for " + name.string());
+    }
+  }
   for (const auto extension : {next_extension, pin_extension}) {
     if (auto removed = remove(name, extension); !removed) return removed;
   }
   const std::lock_guard lock(mutex_);
+  unreadable_.erase(file_of(name, pin_extension));
   pins_.erase(name);
   return {};
 }

@@ -95,8 +95,8 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   using Warn = std::function<void(const std::string&)>;
 
   /// Reads KEYDIR/trusted, which is made when it is absent, and KEYDIR/revoked. Files in `trusted` that are no pins are
-  /// skipped with a warning; a file in `revoked` that cannot be read is an error: `corrupt`, `permission_denied`,
-  /// `limit_exceeded`.
+  /// skipped with a warning; the name whose pin cannot be read is nobody's until it can, or the file is gone. A file in
+  /// `revoked` that cannot be read is an error: `corrupt`, `permission_denied`, `limit_exceeded`.
   static Result<std::shared_ptr<TrustStore>> open(const std::filesystem::path& key_dir, TrustMode mode, Limits limits,
                                                   Warn warn);
   /// Without a disk, for tests and simulations.
@@ -107,7 +107,7 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   void set_mode(TrustMode mode);
   [[nodiscard]] std::optional<PublicKey> find(const NodeName& name) const;
   /// Whether this key would be let in for this name, if it is proven. Errors: `key_mismatch` (another one
-  /// is pinned), `untrusted_key` (it is revoked, or none is pinned and the mode is strict).
+  /// is pinned, or one that cannot be read), `untrusted_key` (it is revoked, or none is pinned and the mode is strict).
   [[nodiscard]] Result<void> judge(const NodeName& name, const PublicKey& key) const;
   [[nodiscard]] bool is_revoked(const PublicKey& key) const;
   [[nodiscard]] std::vector<PublicKey> revoked() const;
@@ -135,8 +135,10 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   Result<void> unrevoke(const PublicKey& key);
   /// Reads the directories again: what an operator placed or removed there counts from now on. With an error what was
   /// revoked stays revoked, whatever else was found to be revoked is too, and pins are as before. A pin
-  /// whose file is there and cannot be read stays.
+  /// whose file is there and cannot be read stays. What was told of a file is not told again before it is read.
   Result<void> reload();
+  /// The disk failed when a pin was read: it may be worth to reload although no file has changed.
+  [[nodiscard]] bool has_unread() const;
   /// The disk refused a pin that counts.
   [[nodiscard]] bool has_unsaved() const;
   /// Writes what it refused. Error: `io_error`, with the first that it refuses again.
@@ -155,13 +157,21 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   using Revoked = std::set<PublicKey>;
 
   TrustStore(const std::filesystem::path& key_dir, TrustMode mode, Limits limits, Warn warn);
-  [[nodiscard]] std::optional<PinnedKey> read_file(const std::filesystem::path& file) const;
-  Result<Pins> read_pins() const;
+  /// What a look at the directory of pins found.
+  struct Found {
+    Pins pins;
+    std::map<std::filesystem::path, Error> unreadable;  ///< By file: what is wrong with it.
+  };
+  /// Error: what is wrong with the file. `not_found`: it is gone.
+  static Result<PinnedKey> read_file(const std::filesystem::path& file);
+  Result<Found> read_pins() const;
   /// What it has found when it comes to an error is in `found` too.
   Result<void> read_revoked(Revoked& found) const;
   Result<void> save(const NodeName& name, const PublicKey& key, std::string_view extension) const;
   Result<void> remove(const NodeName& name, std::string_view extension) const;
   [[nodiscard]] std::filesystem::path file_of(const NodeName& name, std::string_view extension) const;
+  /// What is wrong with the pin of the name, if that is known.
+  [[nodiscard]] const Error* unreadable_of(const NodeName& name) const;
   [[nodiscard]] Result<void> judge_locked(const NodeName& name, const PublicKey& key) const;
   /// Whether one more name may be pinned.
   Result<void> check_limits_locked(MonotonicTime now);
@@ -175,6 +185,7 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   mutable std::mutex mutex_;
   TrustMode mode_;
   Pins pins_;
+  std::map<std::filesystem::path, Error> unreadable_;
   Revoked revoked_;
   MonotonicTime minute_{};
   std::size_t pins_in_minute_ = 0;
