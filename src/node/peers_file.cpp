@@ -76,8 +76,8 @@ Result<void> write_peers(const std::filesystem::path& file, const std::vector<Kn
   return distribution::write_private_file(file, as_bytes(text));
 }
 
-PeersWriter::PeersWriter(std::filesystem::path file, std::function<void(const Error&)> failed)
-    : file_(std::move(file)), failed_(std::move(failed)), thread_([this] { run(); }) {}
+PeersWriter::PeersWriter(std::filesystem::path file, std::function<void(const Error&)> failed, Milliseconds retry_after)
+    : file_(std::move(file)), failed_(std::move(failed)), retry_after_(retry_after), thread_([this] { run(); }) {}
 
 PeersWriter::~PeersWriter() {
   {
@@ -97,17 +97,24 @@ void PeersWriter::write(std::vector<KnownPeer> peers) {
 }
 
 void PeersWriter::run() {
-  bool good = true;
+  std::optional<std::vector<KnownPeer>> refused;
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [&] { return stop_ || waiting_; });
-    if (!waiting_) return;
-    const auto peers = std::exchange(waiting_, std::nullopt);
+    const auto wished = [&] { return stop_ || waiting_; };
+    if (refused) {
+      changed_.wait_for(lock, retry_after_, wished);
+    } else {
+      changed_.wait(lock, wished);
+    }
+    if (!waiting_ && !refused) return;
+    const bool last = stop_;
+    auto peers = waiting_ ? *std::exchange(waiting_, std::nullopt) : std::move(*refused);
     lock.unlock();
-    const auto written = write_peers(file_, *peers);
-    if (!written && good) failed_(written.error());
-    good = written.has_value();
+    const auto written = write_peers(file_, peers);
+    if (!written && !refused) failed_(written.error());
+    refused = written ? std::nullopt : std::optional(std::move(peers));
     lock.lock();
+    if (last && !waiting_) return;
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/term.hpp>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <filesystem>
@@ -17,6 +18,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "base/clock.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -41,9 +44,11 @@ Result<void> write_peers(const std::filesystem::path& file, const std::vector<Kn
 /// Writes on a thread of its own; of several lists that wait only the last one is written. Thread safe.
 class PeersWriter {
  public:
-  /// `failed` gets the error of each write that failed after one that did not, on the writer's thread.
-  PeersWriter(std::filesystem::path file, std::function<void(const Error&)> failed);
-  /// Writes what waits.
+  /// `failed` gets the error of each write that failed after one that did not, on the writer's thread. What could not
+  /// be written is tried again after `retry_after`.
+  PeersWriter(std::filesystem::path file, std::function<void(const Error&)> failed,
+              Milliseconds retry_after = std::chrono::minutes(1));
+  /// Writes what waits, once.
   ~PeersWriter();
   PeersWriter(const PeersWriter&) = delete;
   PeersWriter& operator=(const PeersWriter&) = delete;
@@ -55,6 +60,7 @@ class PeersWriter {
 
   const std::filesystem::path file_;
   const std::function<void(const Error&)> failed_;
+  const Milliseconds retry_after_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<std::vector<KnownPeer>> waiting_;

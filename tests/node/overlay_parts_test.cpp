@@ -15,6 +15,7 @@
 #include "node/peers_file.hpp"
 #include "node/pid_subscribers.hpp"
 #include "node/serial_executor.hpp"
+#include "support/patience.hpp"
 #include "support/scratch.hpp"
 
 namespace barrel_p2p::node {
@@ -279,6 +280,20 @@ TEST_F(PeersFile, reports_the_first_failure_of_a_row) {
     writer.write({});
   }
   EXPECT_EQ(warnings.size(), 1U);
+}
+
+TEST_F(PeersFile, that_could_not_be_written_is_tried_again) {
+  const std::vector<KnownPeer> peers{{"b@h", "127.0.0.1:1"}};
+  std::ofstream(root / "data") << "a file where the directory should be";
+  std::promise<void> failed;
+  PeersWriter writer(file, [&](const Error& /*error*/) { failed.set_value(); }, std::chrono::milliseconds(5));
+  writer.write(peers);
+  ASSERT_EQ(failed.get_future().wait_for(test::patience), std::future_status::ready);
+  std::filesystem::remove(root / "data");
+  EXPECT_TRUE(test::becomes_true([&] {
+    const auto known = read();
+    return known && *known == peers;
+  }));
 }
 
 }  // namespace
