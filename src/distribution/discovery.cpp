@@ -395,6 +395,7 @@ Result<void> Discovery::publish(const NodeName& node, const HostPort& endpoint) 
   const std::lock_guard lock(shared_->publish_mutex);
   const auto file = shared_->file_of(node.text());
   std::string content = format_endpoint(endpoint);
+  remove_old_leftovers(shared_->config.directory);
   const auto written = shared_->write_own(file, content);
   if (!written && written.error() != Errc::io_error) return written;
   shared_->published_as = node.string();

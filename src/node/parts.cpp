@@ -10,6 +10,7 @@
 #include "base/json_log.hpp"
 #include "base/printable.hpp"
 #include "base/random.hpp"
+#include "distribution/auth/files.hpp"
 #include "distribution/auth/reset_secret.hpp"
 #include "node/exports.hpp"
 #include "node/validate.hpp"
@@ -305,6 +306,7 @@ Result<void> Node::Parts::publish() {
 
 Result<std::vector<node::KnownPeer>> Node::Parts::load_peers(const std::filesystem::path& file) const {
   if (file.empty()) return std::vector<node::KnownPeer>();
+  distribution::remove_old_leftovers(file.parent_path());
   auto peers = node::read_peers(file, [&](const std::string& text) { logger->warn("{}", text); });
   if (peers) std::erase_if(*peers, [&](const auto& peer) { return peer.node == name.atom(); });
   return peers;

@@ -356,6 +356,25 @@ TEST(Certificates, of_an_operator_are_read_from_any_files_and_never_written) {
   EXPECT_EQ(files_in(scratch.path()), 2U);
 }
 
+TEST(PrivateFiles, what_a_crash_left_goes_a_minute_later_where_nobody_locks) {
+  const ScratchDirectory scratch;
+  const auto old = scratch.path() / ".new-123";
+  for (const auto& name : {".new-123", ".new-456", ".new-mine", "new-789", "peers"}) {
+    write_file(scratch.path() / name, as_bytes("x"));
+  }
+  fs::create_directory(scratch.path() / ".new-1");
+  remove_old_leftovers(scratch.path());
+  EXPECT_EQ(files_in(scratch.path()), 6U) << "somebody may be writing them";
+  for (const auto& each : fs::directory_iterator(scratch.path())) {
+    fs::last_write_time(each.path(), fs::file_time_type::clock::now() - std::chrono::seconds(62));
+  }
+  fs::last_write_time(scratch.path() / ".new-456", fs::file_time_type::clock::now());
+  remove_old_leftovers(scratch.path());
+  EXPECT_FALSE(fs::exists(old));
+  EXPECT_EQ(files_in(scratch.path()), 5U);
+  remove_old_leftovers(scratch.path() / "nowhere");
+}
+
 TEST(ResetSecret, is_made_once_for_its_owner_alone_and_is_the_same_after_a_restart) {
   const ScratchDirectory scratch;
   const auto file = scratch.path() / "quic" / "reset.key";

@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/log.hpp"
 #include "distribution/auth/certificate.hpp"
@@ -273,6 +274,21 @@ TEST(Certificate, that_ends_soon_and_cannot_be_made_anew_lets_the_node_start) {
   }
   ASSERT_TRUE(open().has_value());
   EXPECT_NE(distribution::load_or_create_certificate(quic, wall_now())->binding, early.binding);
+}
+
+TEST(Leftovers, of_an_earlier_life_are_gone_when_a_node_has_started) {
+  Cluster cluster;
+  const NodeConfig config = cluster.config("a");
+  const auto keys = config.data_dir / "keys";
+  std::vector<fs::path> left;
+  for (const auto& directory : {config.data_dir, keys / "trusted", keys / "revoked", config.discovery_dir}) {
+    ASSERT_TRUE(distribution::make_private_directory(directory));
+    left.push_back(directory / ".new-123");
+    std::ofstream(left.back()) << "half of it";
+    fs::last_write_time(left.back(), fs::file_time_type::clock::now() - 2min);
+  }
+  cluster.start("a");
+  for (const auto& file : left) EXPECT_FALSE(fs::exists(file)) << file;
 }
 
 // Files that change under a node that runs.

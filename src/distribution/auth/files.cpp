@@ -261,6 +261,20 @@ void remove_leftovers(const DirectoryLock& /*held*/, const fs::path& directory) 
   }
 }
 
+void remove_old_leftovers(const fs::path& directory) noexcept {
+  constexpr std::time_t settled_seconds = 60;
+  const std::time_t now = std::time(nullptr);
+  std::error_code ignored;
+  for (fs::directory_iterator at(directory, ignored), end; !ignored && at != end; at.increment(ignored)) {
+    const auto name = at->path().filename().string();
+    if (!name.starts_with(new_prefix)) continue;
+    const bool number = name.find_first_not_of("0123456789", new_prefix.size()) == std::string::npos;
+    struct stat info{};
+    if (!number || ::lstat(at->path().c_str(), &info) != 0) continue;
+    if (S_ISREG(info.st_mode) && now - info.st_mtim.tv_sec > settled_seconds) ::unlink(at->path().c_str());
+  }
+}
+
 void on_file_step(FileStep told) noexcept { told_of_steps.store(told, std::memory_order_relaxed); }
 
 Result<Bytes> read_small_file(const fs::path& file, std::size_t bytes_max, FileCare care) {

@@ -64,6 +64,8 @@ class DirectoryLock {
 
 /// Removes new files that a crash left before they got their names. For who holds the lock of the directory.
 void remove_leftovers(const DirectoryLock& lock, const std::filesystem::path& directory) noexcept;
+/// The same where nobody locks: only those that nobody has written to for a minute.
+void remove_old_leftovers(const std::filesystem::path& directory) noexcept;
 
 /// Tests of crashes are told each step that the disk sees, before and after it, and may end the process there. Nobody
 /// is told by default.

@@ -62,6 +62,7 @@ Result<std::shared_ptr<TrustStore>> TrustStore::open(const fs::path& key_dir, Tr
                                                      Warn warn) {
   std::shared_ptr<TrustStore> store(new TrustStore(key_dir, mode, limits, std::move(warn)));
   if (auto made = make_private_directory(store->directory_); !made) return std::unexpected(made.error());
+  for (const auto& directory : {store->directory_, store->revoked_directory_}) remove_old_leftovers(directory);
   if (auto read = store->reload(); !read) return std::unexpected(read.error());
   return store;
 }
