@@ -122,7 +122,8 @@ class BARREL_P2P_API Node {
   /// the disk. Errors: `invalid_config` (names the key), `io_error` (address in use, disk), `permission_denied` and
   /// `corrupt` (key files, store), `already_registered` (another node has the store open), `limit_exceeded` (more keys
   /// are revoked than a node keeps, or a file of the configuration is too large), `timeout` (another process holds a
-  /// directory of keys), `not_found` (a file that the configuration names).
+  /// directory of keys), `not_found` (a file that the configuration names), `system_error` (no thread or no descriptor
+  /// is to be had).
   [[nodiscard]] static Result<Node> start(NodeConfig config);
   /// Calls `stop`.
   ~Node();

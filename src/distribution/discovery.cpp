@@ -7,19 +7,22 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <cerrno>
 #include <charconv>
 #include <exception>
 #include <mutex>
 #include <optional>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <variant>
 
 #include "base/log.hpp"
+#include "base/this_thread.hpp"
 #include "distribution/auth/files.hpp"
 
 namespace barrel_p2p {
@@ -95,6 +98,38 @@ Result<DiscoveredAddresses> look_up(const HostPort& where) {
   return found;
 }
 
+/// Threads that run what is posted to their context.
+class Threads {
+ public:
+  /// Throws as `std::thread` does.
+  explicit Threads(std::size_t count) : Threads() {
+    threads_.reserve(count);
+    while (threads_.size() < count) {
+      threads_.emplace_back([this] {
+        name_this_thread("bp2p-discovery");
+        context_.run();
+      });
+    }
+  }
+  ~Threads() { stop(); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+  [[nodiscard]] boost::asio::io_context& context() noexcept { return context_; }
+  /// Waits for what they are at; what waits does not run.
+  void stop() {
+    context_.stop();
+    for (auto& thread : std::exchange(threads_, {})) thread.join();
+  }
+
+ private:
+  Threads() = default;
+
+  boost::asio::io_context context_;
+  const boost::asio::executor_work_guard<boost::asio::io_context::executor_type> keep_{context_.get_executor()};
+  std::vector<std::thread> threads_;
+};
+
 /// What a thread may wait for, in this order: nothing, the disk, name servers and functions of the program.
 enum class Waits : std::uint8_t { nothing, disk, anything };
 
@@ -164,15 +199,15 @@ struct Discovery::Shared {
   /// Guarded by the mutex: who waits for an answer that takes long, by node. It is asked for once.
   std::map<NodeName, std::vector<Question>> waiting;
   static constexpr std::size_t slow_threads = 4;  ///< A name server that does not answer holds one of them.
-  boost::asio::thread_pool slow_pool{slow_threads};
-  boost::asio::thread_pool disk_pool{1};
+  Threads slow{slow_threads};
+  Threads disk{1};
 
   std::mutex publish_mutex;  ///< Held while the own file is looked at and written. Guards what follows.
   std::string published_as;
   std::filesystem::path published;  ///< Empty: nothing.
   std::string content;
   bool unwritten = false;  ///< The disk refused it; then what is there is no surprise.
-  boost::asio::steady_timer look_timer{disk_pool};
+  boost::asio::steady_timer look_timer{disk.context()};
   RateLimit damaged_limit{1, warn_period};
   RateLimit foreign_limit{1, warn_period};
   RateLimit unwritable_limit{1, warn_period};
@@ -328,7 +363,7 @@ struct Discovery::Shared {
     if (auto* found = std::get_if<Result<DiscoveredAddresses>>(&result)) {
       answer(question, std::move(*found));
     } else if (std::get<Waits>(result) == Waits::disk) {
-      boost::asio::post(disk_pool, [this, question = std::move(question)] { go_on(question, Waits::disk); });
+      boost::asio::post(disk.context(), [this, question = std::move(question)] { go_on(question, Waits::disk); });
     } else {
       ask_slowly(std::move(question));
     }
@@ -342,7 +377,7 @@ struct Discovery::Shared {
       askers.push_back(std::move(question));
       if (askers.size() > 1) return;
     }
-    boost::asio::post(slow_pool, [this, first = std::move(first)]() mutable {
+    boost::asio::post(slow.context(), [this, first = std::move(first)]() mutable {
       if (stopped.load()) return;
       const auto result = ask_on(first, Waits::anything);
       std::vector<Question> askers;
@@ -360,10 +395,8 @@ Discovery::Discovery(DiscoveryConfig config) : shared_(std::make_shared<Shared>(
 Discovery::~Discovery() {
   unpublish();
   shared_->stopped.store(true);
-  for (auto* pool : {&shared_->slow_pool, &shared_->disk_pool}) {
-    pool->stop();
-    pool->join();
-  }
+  shared_->slow.stop();
+  shared_->disk.stop();
 }
 
 void Discovery::set_own(const quic::Address& listening) {

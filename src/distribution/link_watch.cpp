@@ -25,7 +25,11 @@ LinkWatch::LinkWatch(boost::asio::io_context& context, std::function<void()> cha
     ::close(fd);
     return;
   }
-  socket_.assign(fd);
+  boost::system::error_code error;
+  if (socket_.assign(fd, error)) {
+    ::close(fd);
+    return;
+  }
   works_ = true;
   wait();
 }

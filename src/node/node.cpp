@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <barrel_p2p/node.hpp>
+#include <boost/system/system_error.hpp>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include "base/deadline.hpp"
@@ -16,9 +19,19 @@ Node& Node::operator=(Node&&) noexcept = default;
 
 Result<Node> Node::start(NodeConfig config) {
   if (auto valid = node::validate(config); !valid) return std::unexpected(valid.error());
-  auto parts = std::make_unique<Parts>(std::move(config));
-  if (auto started = parts->start(); !started) return std::unexpected(started.error());
-  return Node(std::move(parts));
+  const auto refused = [](const char* what) {
+    return fail(Errc::system_error, std::string("the system refuses what a node needs, threads or descriptors: ") +
+                                        what + "; see its limits (ulimit -u, ulimit -n, pids.max)");
+  };
+  try {
+    auto parts = std::make_unique<Parts>(std::move(config));
+    if (auto started = parts->start(); !started) return std::unexpected(started.error());
+    return Node(std::move(parts));
+  } catch (const std::system_error& error) {
+    return refused(error.what());
+  } catch (const boost::system::system_error& error) {
+    return refused(error.what());
+  }
 }
 
 void Node::stop() { parts_->stop(); }

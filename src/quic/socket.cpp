@@ -108,7 +108,11 @@ void Socket::close() {
 Result<void> Socket::bind(const Address& to, const Settings& settings) {
   fd_ = ::socket(to.family(), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd_ < 0) return system_error("cannot open a UDP socket");
-  stream_.assign(fd_);
+  boost::system::error_code error;
+  if (stream_.assign(fd_, error)) {
+    ::close(std::exchange(fd_, -1));
+    return fail(Errc::io_error, "cannot wait for a UDP socket: " + error.message());
+  }
   if (to.family() == AF_INET6) {
     const int only = to.is_unspecified() ? 0 : 1;
     setsockopt(fd_, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));

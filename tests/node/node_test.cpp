@@ -1,14 +1,20 @@
 // Whole nodes in one process, over real QUIC on loopback.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <barrel_p2p/node.hpp>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <iterator>
 #include <memory>
+#include <set>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -16,6 +22,7 @@
 #include <vector>
 
 #include "node/node_support.hpp"
+#include "support/sanitized.hpp"
 
 namespace barrel_p2p {
 namespace {
@@ -448,6 +455,64 @@ TEST(Node, a_second_node_of_a_name_that_comes_and_goes_leaves_the_first_one_reac
   EXPECT_TRUE(test::becomes_true([&] { return published() == first; }));
   Node& b = cluster.start("b");
   EXPECT_TRUE(Cluster::connects(b, a));
+}
+
+/// What comes of a start in a process that has been restricted.
+enum class Start : std::uint8_t { succeeds, refused_by_system, refused, fails };
+
+Start start_in_process(const NodeConfig& config, const std::function<bool()>& restrict_it) {
+  const pid_t child = ::fork();
+  if (child < 0) throw std::runtime_error("cannot fork");
+  if (child == 0) {
+    if (!restrict_it()) ::_exit(static_cast<int>(Start::fails));
+    const auto node = Node::start(config);
+    const auto refusal = !node && node.error() == Errc::system_error ? Start::refused_by_system : Start::refused;
+    ::_exit(static_cast<int>(node ? Start::succeeds : refusal));
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? static_cast<Start>(WEXITSTATUS(status)) : Start::fails;
+}
+
+bool limit(decltype(RLIMIT_NOFILE) resource, rlim_t most) {
+  const rlimit wished{most, most};
+  return ::setrlimit(resource, &wished) == 0;
+}
+
+TEST(Node, start_says_so_when_the_system_has_no_more_descriptors) {
+  if (test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors and threads of its own";
+  const Cluster cluster;
+  rlim_t most = 3;
+  Start outcome = Start::refused;
+  for (; outcome != Start::succeeds && most < 100; ++most) {
+    outcome = start_in_process(cluster.config("a"), [&] { return limit(RLIMIT_NOFILE, most); });
+    ASSERT_NE(outcome, Start::fails) << "with " << most;
+  }
+  EXPECT_EQ(outcome, Start::succeeds);
+  EXPECT_GT(most, 10U);
+}
+
+TEST(Node, start_says_so_when_the_system_has_no_more_threads) {
+  if (test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors and threads of its own";
+  if (::geteuid() != 0) GTEST_SKIP() << "no right to become a user who has no threads yet";
+  constexpr uid_t nobody_else = 61'234;
+  const Cluster cluster;
+  NodeConfig config = cluster.config("a");
+  config.admin.port = 0;
+  const auto root = config.data_dir.parent_path();
+  ASSERT_EQ(::chown(root.c_str(), nobody_else, nobody_else), 0);
+  rlim_t most = 1;
+  std::set<Start> outcomes;
+  for (; !outcomes.contains(Start::succeeds) && most < 100; ++most) {
+    const auto outcome = start_in_process(config, [&] {
+      return limit(RLIMIT_NPROC, most) && ::setresgid(nobody_else, nobody_else, nobody_else) == 0 &&
+             ::setresuid(nobody_else, nobody_else, nobody_else) == 0;
+    });
+    ASSERT_NE(outcome, Start::fails) << "with " << most;
+    outcomes.insert(outcome);
+  }
+  EXPECT_EQ(outcomes, (std::set{Start::succeeds, Start::refused_by_system}));
+  EXPECT_GT(most, 10U);
 }
 
 TEST(Node, start_refuses_what_cannot_work) {
