@@ -198,6 +198,9 @@ struct Discovery::Shared {
   std::map<std::string, quic::Address> remembered;  ///< Guarded by the mutex.
   /// Guarded by the mutex: who waits for an answer that takes long, by node. It is asked for once.
   std::map<NodeName, std::vector<Question>> waiting;
+  std::size_t waiting_count = 0;  ///< Of all nodes. Guarded by the mutex.
+  /// Four times as many dials as sends may begin at once. They end sooner than a name server gives up.
+  static constexpr std::size_t waiting_max = 4096;
   static constexpr std::size_t slow_threads = 4;  ///< A name server that does not answer holds one of them.
   Threads slow{slow_threads};
   Threads disk{1};
@@ -370,20 +373,26 @@ struct Discovery::Shared {
   }
 
   void ask_slowly(Question question) {
-    Question first = question;
+    bool is_first = false;
     {
       const std::lock_guard lock(mutex);
-      auto& askers = waiting[question.node];
-      askers.push_back(std::move(question));
-      if (askers.size() > 1) return;
+      if (waiting_count < waiting_max) {
+        auto& askers = waiting[question.node];
+        askers.push_back(question);
+        is_first = askers.size() == 1;
+        ++waiting_count;
+        if (!is_first) return;
+      }
     }
-    boost::asio::post(slow.context(), [this, first = std::move(first)]() mutable {
+    if (!is_first) return answer(question, fail(Errc::overloaded, "too many wait for an answer of discovery"));
+    boost::asio::post(slow.context(), [this, first = std::move(question)]() mutable {
       if (stopped.load()) return;
       const auto result = ask_on(first, Waits::anything);
       std::vector<Question> askers;
       {
         const std::lock_guard lock(mutex);
         askers = std::move(waiting.extract(first.node).mapped());
+        waiting_count -= askers.size();
       }
       for (const auto& asker : askers) answer(asker, std::get<Result<DiscoveredAddresses>>(result));
     });

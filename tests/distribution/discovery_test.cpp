@@ -429,6 +429,24 @@ TEST_F(Directory, what_takes_long_is_asked_once_for_all_who_want_to_know_it) {
   EXPECT_EQ(held.asked, 2);
 }
 
+TEST_F(Directory, more_than_may_wait_for_what_takes_long_are_refused_at_once) {
+  Held held;
+  config.backends = {"held"};
+  config.functions["held"] = held.backend();
+  Discovery discovery(config);
+  const Released in_time(held);
+  constexpr std::size_t waiting_max = 4096;
+  std::atomic<std::size_t> refused{0};
+  for (std::size_t each = 0; each < waiting_max + 10; ++each) {
+    discovery.resolve(Atom("x" + std::to_string(each / 2) + "@h"), [&](const Result<DiscoveredAddresses>& found) {
+      if (!found && found.error() == Errc::overloaded) ++refused;
+    });
+  }
+  EXPECT_EQ(refused, 10U);
+  held.release();
+  EXPECT_TRUE(test::becomes_true([&] { return ask(discovery, "a@h").has_value(); }));
+}
+
 TEST_F(Directory, where_a_node_was_met_is_known_at_once_unless_it_is_here) {
   Discovery discovery(config);
   discovery.set_remembered({{"a@h", "127.0.0.1:1"}, {"b@h", "db1:2"}});
