@@ -150,7 +150,7 @@ std::string word_of(ChaosFault::Kind kind) {
 }
 
 std::optional<Kind> fault_kind_of(std::string_view word) {
-  const auto* found = std::ranges::find(chaos_fault_kinds, word, word_of);
+  const auto* found = std::ranges::find(chaos_fault_kinds, word, [](Kind kind) { return word_of(kind); });
   if (found == chaos_fault_kinds.end()) return std::nullopt;
   return *found;
 }

@@ -43,8 +43,16 @@ ChannelEnd::Cause cause_of(HandshakeFailure failure) {
     case HandshakeFailure::keep_waiting:
     case HandshakeFailure::given_up: return ChannelEnd::Cause::keep_waiting;
     case HandshakeFailure::timeout: return ChannelEnd::Cause::lost;
-    default: return ChannelEnd::Cause::handshake;
+    case HandshakeFailure::wrong_cookie:
+    case HandshakeFailure::flags_missing:
+    case HandshakeFailure::name_not_proven:
+    case HandshakeFailure::name_not_dialled:
+    case HandshakeFailure::own_name:
+    case HandshakeFailure::reflected:
+    case HandshakeFailure::malformed:
+    case HandshakeFailure::not_allowed: break;
   }
+  return ChannelEnd::Cause::handshake;
 }
 
 }  // namespace

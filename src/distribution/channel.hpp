@@ -122,9 +122,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   [[nodiscard]] bool undecided() const noexcept { return handshake_ && handshake_->awaits_status(); }
   /// Our answer to the peer's challenge is out. A BEAM that does not like it says nothing and stays connected.
   [[nodiscard]] bool awaits_ack() const noexcept { return handshake_ && handshake_->awaits_ack(); }
-  /// The key that the peer has proven; nothing before that, and of a peer that was let in by the cookie alone.
-  [[nodiscard]] const std::optional<PublicKey>& proven_key() const noexcept { return proven_key_; }
-  /// That key is revoked.
+  /// The key that the peer has proven is revoked.
   [[nodiscard]] bool is_revoked() const;
   [[nodiscard]] std::size_t queued_bytes() const noexcept { return connection_->queued_bytes(); }
   [[nodiscard]] quic::Connection& connection() noexcept { return *connection_; }

@@ -427,7 +427,9 @@ bool OverlayRunner::send_now(const Atom& node, const Atom& name, Term message) {
   distribution::Signal signal{distribution::SendName{Pid{own, 0, 0, config_.creation}, name}, std::move(message)};
   const auto outcome =
       network_.send_on(node, link->second.epoch, std::move(signal), Pid{own, 0, state_stream, config_.creation}, false);
-  return outcome == SendOutcome::accepted || outcome == SendOutcome::busy;
+  if (outcome == SendOutcome::accepted || outcome == SendOutcome::busy) return true;
+  ++sends_failed_;
+  return false;
 }
 
 bool OverlayRunner::is_linked(const Atom& node, std::uint64_t epoch) const {

@@ -10,7 +10,7 @@ inline namespace v0 {
 namespace distribution {
 namespace {
 
-void send(const AuthMessage& message, AuthEffects& effects) { effects.emplace_back(AuthSend{encode(message)}); }
+void tell(const AuthMessage& message, AuthEffects& effects) { effects.emplace_back(AuthSend{encode(message)}); }
 
 AuthFailure failure_of_decoding(const Error& decoding) {
   if (decoding.context().starts_with("unsupported_version")) return AuthFailure::unsupported_version;
@@ -79,7 +79,7 @@ AuthEffects Authentication::start(AuthNow now) {
   started_ = now.monotonic;
   state_ = State::hello;
   // Our challenge waits for the peer's HELLO: a cookie-only responder answers with OK at once and reads no more.
-  if (role_ == AuthRole::initiator) send(AuthHello{settings_.own_name, key_.public_key()}, effects);
+  if (role_ == AuthRole::initiator) tell(AuthHello{settings_.own_name, key_.public_key()}, effects);
   return effects;
 }
 
@@ -128,18 +128,18 @@ bool Authentication::overdue(AuthNow now, AuthEffects& effects) {
 void Authentication::send_challenge(AuthNow now, AuthEffects& effects) {
   own_challenge_.unix_milliseconds = static_cast<std::uint64_t>(now.wall);
   challenged_ = now.monotonic;
-  send(own_challenge_, effects);
+  tell(own_challenge_, effects);
 }
 
 void Authentication::send_response(AuthEffects& effects) const {
-  send(AuthResponse{key_.sign(signed_text(*peer_challenge_, key_.public_key(), binding_))}, effects);
+  tell(AuthResponse{key_.sign(signed_text(*peer_challenge_, key_.public_key(), binding_))}, effects);
 }
 
 void Authentication::reject(AuthFailure failure, std::string detail, AuthEffects& effects) {
   assert(running());
   state_ = State::done;
   // The initiator never says why: a responder of the Erlang library takes FAIL for a breach of the protocol.
-  if (role_ == AuthRole::responder) send(AuthFail{std::string(name(failure))}, effects);
+  if (role_ == AuthRole::responder) tell(AuthFail{std::string(name(failure))}, effects);
   effects.emplace_back(AuthFinish{});
   AuthFailed failed{failure, std::move(detail), std::nullopt, std::nullopt};
   if (peer_) {
@@ -210,12 +210,12 @@ void Authentication::on_hello(const AuthHello& hello, AuthNow now, AuthEffects& 
     return reject(AuthFailure::revoked_key, "the key " + to_hex(fingerprint(hello.key)) + " is revoked", effects);
   }
   if (role_ == AuthRole::responder && matches_any(hello.name.text(), settings_.cookie_only_nodes)) {
-    send(AuthOk{}, effects);
+    tell(AuthOk{}, effects);
     return accept_by_cookie(hello.name, "accepted " + hello.name.string() + " by the cookie alone (cookie_only_nodes)",
                             effects);
   }
   if (!admit(hello, effects)) return;
-  if (role_ == AuthRole::responder) send(AuthHello{settings_.own_name, key_.public_key()}, effects);
+  if (role_ == AuthRole::responder) tell(AuthHello{settings_.own_name, key_.public_key()}, effects);
   send_challenge(now, effects);
   state_ = State::challenge;
 }
@@ -252,7 +252,7 @@ void Authentication::on_response(const AuthResponse& response, AuthNow now, Auth
   }
   // Before OK: whoever may not have the name is told so.
   if (auto pin = reserve(now, effects)) {
-    send(AuthOk{}, effects);
+    tell(AuthOk{}, effects);
     succeed(std::move(*pin), effects);
   }
 }
