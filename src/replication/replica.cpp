@@ -245,14 +245,13 @@ void Replica::on_digests(Peer& peer, std::vector<Range> theirs, MonotonicTime no
     if (ours == range.summary) continue;
     equal = false;
     const bool is_single = range.prefix.depth == Prefix::depth_max || std::max(ours.count, range.summary.count) == 1;
+    const bool are_few = ours.count + range.summary.count <= config_.small_range;
     if (is_single || range.summary.count == 0) {
       if (add_part(exchange, range.prefix, nullptr, parcel)) wanted.push_back(range.prefix);
-    } else if (ours.count == 0) {
+    } else if (ours.count == 0 || (are_few && !is_full(parcel) && add_if_small(range.prefix, parcel))) {
       wanted.push_back(range.prefix);
-    } else if (ours.count + range.summary.count <= config_.small_range && is_full(parcel)) {
+    } else if (are_few && is_full(parcel)) {
       wait_with(exchange, range.prefix, false);
-    } else if (ours.count + range.summary.count <= config_.small_range && add_if_small(range.prefix, parcel)) {
-      wanted.push_back(range.prefix);
     } else if (!divide(range.prefix, ranges)) {
       wait_with(exchange, range.prefix, true);
     }

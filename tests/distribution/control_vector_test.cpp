@@ -477,7 +477,8 @@ TEST(ControlVectors, messages_are_read_from_whichever_stream_an_erlang_node_chos
     EXPECT_TRUE(pool.contains(stream));
     EXPECT_FALSE(is_user_stream(stream));
     const Bytes bytes = from_hex(text_of(row, "etf_hex"));
-    const auto read = (dialled ? from_initiator : from_acceptor).read(stream, frame_of(bytes));
+    const auto read =
+        (dialled ? from_initiator : from_acceptor).read(static_cast<std::uint64_t>(stream), frame_of(bytes));
     ASSERT_TRUE(read && *read) << to_hex(bytes);
     const auto sent = payloads_of(encode_message(**read, offered_flags, stream_key((*read)->control), 1));
     ASSERT_EQ(sent.size(), 1U);
