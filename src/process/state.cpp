@@ -177,7 +177,12 @@ bool State::handle(Node* node) {
     Monitored monitored;
     monitored.target = watch->pid;
     monitored.node = watch->pid.node;
-    return monitor(watch->watch, std::move(monitored)), true;
+    if (monitored.node == pid_.node) {
+      relations().monitors.emplace(watch->watch, std::move(monitored));  // it has been told
+    } else {
+      monitor(watch->watch, std::move(monitored));
+    }
+    return true;
   }
   if (const auto* unwatch = std::get_if<Unwatch>(&event->what)) return demonitor(unwatch->watch, false), true;
   exit_reason_ = Term(Atom("shutdown"));  // Stop

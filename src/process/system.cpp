@@ -172,7 +172,10 @@ Pid System::spawn_watcher(WatchedEnded ended) {
 
 Ref System::watch(const Pid& watcher, const Pid& pid) {
   Ref watch = make_ref();
-  if (const auto state = find(watcher)) state->tell(new Event(Watch{watch, pid}));
+  const auto state = find(watcher);
+  if (!state) return watch;
+  state->tell(new Event(Watch{watch, pid}));
+  if (pid.node == config_.node) route(watcher, pid.node, Signal{distribution::Monitor{watcher, pid, watch}, {}});
   return watch;
 }
 

@@ -127,7 +127,8 @@ class System {
   /// A process that monitors others for the node itself. `ended` is told of each end, once. Messages to it are thrown
   /// away: what another process or node sends, through whichever function, is never taken for an end or a wish.
   Pid spawn_watcher(WatchedEnded ended);
-  /// Of one watcher, watches begin and end in the order of the calls.
+  /// Of one watcher, watches begin and end in the order of the calls. What ends a process of this node after this call
+  /// is what its end is told with.
   Ref watch(const Pid& watcher, const Pid& pid);
   void unwatch(const Pid& watcher, const Ref& watch);
   /// Errors: `overloaded` (the channel's upper bound is reached), `no_connection` (not connected and not being
