@@ -261,6 +261,8 @@ TEST(Node, a_thousand_processes_that_are_linked_over_nodes_die_with_the_connecti
 }
 
 TEST(Node, a_full_queue_suspends_the_sender_and_nothing_is_lost) {
+  std::atomic<std::int64_t> sent{0};
+  std::promise<std::int64_t> counted;
   Cluster cluster;
   Node& a = cluster.start("a", [](NodeConfig& config) {
     config.limits.send_queue_bytes = 64UL * 1024;
@@ -270,8 +272,7 @@ TEST(Node, a_full_queue_suspends_the_sender_and_nothing_is_lost) {
   ASSERT_TRUE(a.connect(b.name()).has_value());
   const Term load = Term::binary(Bytes(100'000, 5));
   constexpr std::int64_t count = 400;  // far more than fits into the mailbox, the queue and the windows on the way
-  std::promise<std::int64_t> counted;
-  const Pid reader = b.spawn([&](Process& self) -> Task<> {
+  const Pid reader = b.spawn([&counted](Process& self) -> Task<> {
     const Term released = co_await self.receive(tagged("read", 2));
     std::int64_t next = 0;
     std::int64_t from_outside = 0;
@@ -282,8 +283,7 @@ TEST(Node, a_full_queue_suspends_the_sender_and_nothing_is_lost) {
     }
     counted.set_value(next);
   });
-  std::atomic<std::int64_t> sent{0};
-  a.spawn([&](Process& self) -> Task<> {
+  a.spawn([&sent, reader, load](Process& self) -> Task<> {
     while (sent < count) {
       co_await self.send(reader, Term::tuple_of(sent.load(), load));
       ++sent;
