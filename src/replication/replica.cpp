@@ -22,6 +22,9 @@ constexpr int futile_pause_periods = 10;
 /// How soon a round follows a suspicion, so that many of them end in one.
 constexpr Milliseconds suspicion_delay{1000};
 
+/// After how many greeting delays a question without an answer is asked again when the peer asks too.
+constexpr int ask_again_delays = 3;
+
 /// How long at most no round begins while digests have no answer.
 constexpr Milliseconds answer_wait{10'000};
 
@@ -201,6 +204,7 @@ void Replica::begin(Peer& peer, MonotonicTime now, ReplicaEffects& out) {
   exchange.incomplete = false;
   if (std::exchange(exchange.changed, false)) exchange.futile_rounds = 0;
   exchange.root_asked = true;
+  exchange.ask_again_at.reset();
   exchange.answer_until = now + answer_wait;
   send_digests(peer.node, {{Prefix{}, state_.digests()->summary()}}, out);
 }
@@ -231,10 +235,17 @@ void Replica::on_digests(Peer& peer, std::vector<Range> theirs, MonotonicTime no
   if (tree == nullptr) return push_snapshot(peer.node, now, out);
   Exchange& exchange = peer.exchange;
   const bool is_root = theirs.size() == 1 && theirs.front().prefix.depth == 0;
-  // When both ask at once, the question of one is answered.
-  if (is_root && exchange.root_asked && now < exchange.answer_until && config_.own < peer.node) return;
+  // When both ask at once, the question of one is answered: unless it was lost, as where the peer's state was not open.
+  if (is_root && exchange.root_asked && now < exchange.answer_until && config_.own < peer.node) {
+    if (find(peer.node) != nullptr && !exchange.ask_again_at) {
+      exchange.ask_again_at = now + ask_again_delays * config_.greeting_delay;
+      next_greeting_ = std::min(next_greeting_, *exchange.ask_again_at);
+    }
+    return;
+  }
   exchange.answer_until = now;
   exchange.root_asked = false;
+  exchange.ask_again_at.reset();
   if (is_root) exchange.waiting.clear();
   std::vector<Prefix> wanted;
   std::vector<Range> ranges;
@@ -293,6 +304,7 @@ void Replica::on_entries(Peer& peer, const Term& message, MonotonicTime now, Rep
   if (!*more) {
     exchange.answer_until = now;
     exchange.root_asked = false;
+    exchange.ask_again_at.reset();
   }
   // Digests that were to follow may have come before.
   std::vector<Range> ranges;
@@ -550,13 +562,16 @@ void Replica::greet_due(MonotonicTime now, ReplicaEffects& out) {
   if (now < next_greeting_) return;
   next_greeting_ = MonotonicTime::max();
   for (auto& peer : peers_) {
-    if (!peer.greet_at) continue;
-    if (*peer.greet_at > now) {
-      next_greeting_ = std::min(next_greeting_, *peer.greet_at);
+    const auto& ask_again_at = peer.exchange.ask_again_at;
+    const bool is_lost = ask_again_at && *ask_again_at <= now;
+    if (!is_lost && !(peer.greet_at && *peer.greet_at <= now)) {
+      for (const auto& due : {peer.greet_at, ask_again_at})
+        next_greeting_ = std::min(next_greeting_, due.value_or(MonotonicTime::max()));
       continue;
     }
     peer.greet_at.reset();
-    if (now < peer.exchange.answer_until) {
+    if (!is_lost && now < peer.exchange.answer_until) {
+      if (ask_again_at) next_greeting_ = std::min(next_greeting_, *ask_again_at);
       greet(peer, now);
     } else {
       begin(peer, now, out);

@@ -177,9 +177,10 @@ class Replica {
   struct Exchange {
     MonotonicTime answer_until{};  ///< What answers our digests is awaited until then: no other round begins.
     bool root_asked = false;       ///< Those were of our root.
-    std::vector<Waiting> waiting;  ///< The last one is the first to go.
-    bool incomplete = false;       ///< Something was left out, and does not wait.
-    bool changed = false;          ///< By what came from the peer since our root was last sent.
+    std::optional<MonotonicTime> ask_again_at{};  ///< The peer's question was passed over for ours.
+    std::vector<Waiting> waiting;                 ///< The last one is the first to go.
+    bool incomplete = false;                      ///< Something was left out, and does not wait.
+    bool changed = false;                         ///< By what came from the peer since our root was last sent.
     std::uint32_t futile_rounds = 0;
   };
   struct Peer {

@@ -407,6 +407,26 @@ TEST(Replica, a_question_that_was_lost_is_asked_again) {
   EXPECT_NE(world.map(a).get(1), nullptr);
 }
 
+TEST(Replica, who_asks_after_our_question_was_lost_is_answered_soon) {
+  World world;
+  world.broadcasts_arrive = false;
+  const Atom a = world.add("a@h");
+  const Atom b = world.add("b@h");
+  world.put(a, 1, 1);
+  // As to a node that opens the map later.
+  ReplicaEffects lost;
+  world.at(a).replica->peer_up(b, world.now());
+  world.at(a).replica->set_native(b);
+  world.at(a).replica->tick(world.now() + 200ms, lost);
+  ASSERT_EQ(lost.size(), 1U);
+  world.pass(3s);
+  world.at(b).replica->peer_up(a, world.now());
+  world.at(b).replica->set_native(a);
+  world.join(a, b);
+  world.pass(500ms);
+  EXPECT_NE(world.map(b).get(1), nullptr);
+}
+
 TEST(Replica, what_is_news_goes_on_to_erlang_neighbours_where_they_do_not_ask) {
   for (const bool told : {false, true}) {
     World world;
