@@ -290,10 +290,16 @@ TEST(Node, a_full_queue_suspends_the_sender_and_nothing_is_lost) {
     }
   });
   ASSERT_TRUE(test::becomes_true([&] { return b.statistics().mailboxes_full > 0; }));
-  // The reader does not read: in the end nobody can send any more, and the one who would has not moved.
+  // The reader does not read: the sender stands still, in the end nobody can send any more, and it has not moved.
   std::int64_t accepted = 0;
   std::int64_t seen = -1;
   int looks = 0;  // in a row that found it so
+  ASSERT_TRUE(test::becomes_true([&] {
+    looks = std::exchange(seen, sent.load()) == sent ? looks + 1 : 0;
+    return looks == 20;
+  }));
+  EXPECT_LT(sent, count);
+  looks = 0;
   const auto send_from_outside = [&] { return a.send(reader, Term::tuple_of(Atom("outside"), load)); };
   const bool stands_still = test::becomes_true([&] {
     auto outcome = send_from_outside();
