@@ -39,6 +39,12 @@ namespace process {
 class State;
 class System;
 struct Node;
+/// A send whose sender is held back.
+struct Held;
+struct ForgetHeld {
+  BARREL_P2P_API void operator()(Held* held) const noexcept;
+};
+using HeldSend = std::unique_ptr<Held, ForgetHeld>;
 }  // namespace process
 
 /// A registered name on another node.
@@ -126,8 +132,9 @@ class BARREL_P2P_API Sleep : public Receive {
   using Receive::Receive;
 };
 
-/// What `co_await self.send(...)` waits on: the message has left, and its sender is held back while too much waits for
-/// the node that it goes to. Await it once.
+/// What `co_await self.send(...)` waits on: the sender is held back while too much waits for the node that the message
+/// goes to. Await it once. The message has left already, unless `limits.send_queue_bytes_max` was reached: then it
+/// leaves as soon as there is room, and is dropped if nobody awaits that.
 class BARREL_P2P_API Sending {
  public:
   bool await_ready();
@@ -139,12 +146,10 @@ class BARREL_P2P_API Sending {
 
  private:
   friend class Process;
-  Sending(process::State& state, Atom busy_node, std::uint64_t writable_count) noexcept
-      : state_(state), busy_node_(std::move(busy_node)), writable_count_(writable_count) {}
+  Sending(process::State& state, process::HeldSend held) noexcept : state_(state), held_(std::move(held)) {}
 
   process::State& state_;
-  Atom busy_node_;  ///< Nothing to wait for when it is `''`.
-  std::uint64_t writable_count_;
+  process::HeldSend held_;  ///< Empty: nothing to wait for.
   bool waits_ = false;
 };
 
@@ -202,8 +207,8 @@ class BARREL_P2P_API Process {
   Receive receive_for(Duration limit);
   Sleep sleep(Duration duration);
 
-  /// Sends a message. Waits while more is queued for the target's node than the channel's bound. Never fails: a message
-  /// to nobody is dropped, as on an Erlang node.
+  /// Sends a message. Waits while more than `limits.send_queue_bytes` is queued for the target's node. Never fails: a
+  /// message to nobody is dropped, as on an Erlang node.
   [[nodiscard]] Sending send(const Destination& to, Term message);
   [[nodiscard]] Sending send(const Pid& to, Term message);
   [[nodiscard]] Sending send(const Process& to, Term message) { return send(to.pid(), std::move(message)); }

@@ -51,6 +51,18 @@ bool essential(const Control& control) {
          !std::holds_alternative<SendAlias>(control) && !std::holds_alternative<SpawnRequest>(control);
 }
 
+SendOutcome outcome_of(Outbox::Pushed pushed) {
+  switch (pushed) {
+    case Outbox::Pushed::accepted: return SendOutcome::accepted;
+    case Outbox::Pushed::busy: return SendOutcome::busy;
+    case Outbox::Pushed::full:
+    case Outbox::Pushed::unread: return SendOutcome::full;
+    case Outbox::Pushed::stale:
+    case Outbox::Pushed::refused: break;
+  }
+  return SendOutcome::refused;
+}
+
 /// What a signal that waits for its channel is taken to weigh.
 std::size_t weight(const Signal& signal) {
   constexpr std::size_t control_bytes = 128;
@@ -167,69 +179,53 @@ bool Network::may_leave(const Signal& signal, const Atom& node, std::uint32_t pe
   return false;
 }
 
+/// To the channel of the snapshot. The transport thread hears of what follows.
+Outbox::Pushed Network::push(const Atom& node, const std::shared_ptr<Outbox>& outbox, const Outbox::Snapshot& to,
+                             const Signal& signal, const Pid& stream_key) {
+  if (!may_leave(signal, node, to.peer_creation, to.flags)) return Outbox::Pushed::accepted;
+  auto message = encode_message(signal, to.flags, stream_key, outbox->next_sequence());
+  const auto pushed = outbox->push(to.epoch, std::move(message), essential(signal.control));
+  if (pushed.outcome == Outbox::Pushed::unread) {
+    if (pushed.wake) close_unread(node, to.epoch);
+  } else if (pushed.wake) {
+    wake(node, outbox);
+  }
+  return pushed.outcome;
+}
+
 SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_key) {
   if (node == settings_.name) return SendOutcome::refused;
   const auto outbox = outbox_of(node);
-  const bool must = essential(signal.control);
   if (!is_probe(signal.control)) outbox->mark_used();
-  Outbox::PushResult pushed{Outbox::Pushed::stale};
+  auto pushed = Outbox::Pushed::stale;
   // A channel may come or go between the look and the push; then look again. Bounded: each round needs such a change.
   constexpr int rounds_max = 100;
   // NOLINTBEGIN(bugprone-use-after-move): it is moved from only when it was accepted, and then there is no next round.
-  for (int round = 0; pushed.outcome == Outbox::Pushed::stale && round < rounds_max; ++round) {
+  for (int round = 0; pushed == Outbox::Pushed::stale && round < rounds_max; ++round) {
     const auto snapshot = outbox->snapshot();
     if (snapshot.state == Outbox::State::up) {
-      if (!may_leave(signal, node, snapshot.peer_creation, snapshot.flags)) return SendOutcome::accepted;
-      auto message = encode_message(signal, snapshot.flags, stream_key, outbox->next_sequence());
-      pushed = outbox->push(snapshot.epoch, std::move(message), must);
-      if (pushed.outcome == Outbox::Pushed::unread) {
-        if (pushed.wake) close_unread(node, snapshot.epoch);
-      } else if (pushed.wake) {
-        wake(node, outbox);
-      }
+      pushed = push(node, outbox, snapshot, signal, stream_key);
     } else {
+      const bool must = essential(signal.control);
       const std::size_t bytes = weight(signal);
-      pushed = outbox->push_waiting(std::move(signal), stream_key, bytes, must, config_.auto_connect, monotonic_now());
-      if (pushed.wake) post([this, node] { start_dial(node, false); });
+      const auto waiting =
+          outbox->push_waiting(std::move(signal), stream_key, bytes, must, config_.auto_connect, monotonic_now());
+      pushed = waiting.outcome;
+      if (waiting.wake) post([this, node] { start_dial(node, false); });
     }
   }
   // NOLINTEND(bugprone-use-after-move)
-  switch (pushed.outcome) {
-    case Outbox::Pushed::accepted: return SendOutcome::accepted;
-    case Outbox::Pushed::busy: return SendOutcome::busy;
-    case Outbox::Pushed::full:
-    case Outbox::Pushed::unread: counters_.signals_dropped += 1; return SendOutcome::full;
-    case Outbox::Pushed::stale:
-    case Outbox::Pushed::refused: break;
-  }
-  counters_.signals_dropped += 1;
-  return SendOutcome::refused;
+  return outcome_of(pushed);
 }
 
-SendOutcome Network::send_on(const Atom& node, std::uint64_t epoch, Signal&& signal, const Pid& stream_key,
+SendOutcome Network::send_on(const Atom& node, std::uint64_t epoch, const Signal& signal, const Pid& stream_key,
                              bool if_short) {
   const auto outbox = outbox_of(node);
   const auto snapshot = outbox->snapshot();
   if (snapshot.state != Outbox::State::up || snapshot.epoch != epoch) return SendOutcome::refused;
   if (if_short && outbox->await_room()) return SendOutcome::full;
   outbox->mark_used();
-  if (!may_leave(signal, node, snapshot.peer_creation, snapshot.flags)) return SendOutcome::accepted;
-  auto message = encode_message(signal, snapshot.flags, stream_key, outbox->next_sequence());
-  const auto pushed = outbox->push(epoch, std::move(message), essential(signal.control));
-  if (pushed.outcome == Outbox::Pushed::unread) {
-    if (pushed.wake) close_unread(node, epoch);
-  } else if (pushed.wake) {
-    wake(node, outbox);
-  }
-  switch (pushed.outcome) {
-    case Outbox::Pushed::accepted: return SendOutcome::accepted;
-    case Outbox::Pushed::busy: return SendOutcome::busy;
-    case Outbox::Pushed::full:
-    case Outbox::Pushed::unread: return SendOutcome::full;
-    case Outbox::Pushed::stale:
-    case Outbox::Pushed::refused: break;
-  }
-  return SendOutcome::refused;
+  return outcome_of(push(node, outbox, snapshot, signal, stream_key));
 }
 
 void Network::wake(const Atom& node, const std::shared_ptr<Outbox>& outbox) {

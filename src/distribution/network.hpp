@@ -121,7 +121,7 @@ struct NetworkCounters {
   std::atomic<std::uint64_t> migrations{0};
   std::atomic<std::uint64_t> migrations_failed{0};
   std::atomic<std::uint64_t> peer_moves{0};
-  std::atomic<std::uint64_t> signals_dropped{0};  ///< Lost with a channel, or not accepted.
+  std::atomic<std::uint64_t> signals_dropped{0};  ///< Lost with a channel, or what none may carry.
 };
 
 class Network {
@@ -142,7 +142,8 @@ class Network {
   SendOutcome send(const Atom& node, Signal&& signal, const Pid& stream_key);
   /// The same on one channel only: never dials, and `refused` when that channel is not up any more. `if_short`: `full`
   /// as soon as the queue is so long that senders have to wait.
-  SendOutcome send_on(const Atom& node, std::uint64_t epoch, Signal&& signal, const Pid& stream_key, bool if_short);
+  SendOutcome send_on(const Atom& node, std::uint64_t epoch, const Signal& signal, const Pid& stream_key,
+                      bool if_short);
   /// Dials unless the node is connected. The callback runs on the transport thread, exactly once.
   void connect(const Atom& node, ConnectCallback callback);
   /// Closes the channel, if there is one.
@@ -192,6 +193,8 @@ class Network {
           NetworkEvents events, Logger logger);
 
   std::shared_ptr<Outbox> outbox_of(const Atom& node);
+  Outbox::Pushed push(const Atom& node, const std::shared_ptr<Outbox>& outbox, const Outbox::Snapshot& to,
+                      const Signal& signal, const Pid& stream_key);
   bool may_leave(const Signal& signal, const Atom& node, std::uint32_t peer_creation, Flags flags);
   void wake(const Atom& node, const std::shared_ptr<Outbox>& outbox);
   void flush(const Atom& node, const std::shared_ptr<Outbox>& outbox);

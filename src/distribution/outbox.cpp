@@ -15,8 +15,9 @@ Outbox::PushResult Outbox::push(std::uint64_t epoch, OutgoingMessage&& message, 
   const std::lock_guard lock(mutex_);
   if (state_ != State::up || epoch != epoch_) return {Pushed::stale};
   if (is_full(essential)) {
-    if (!essential) return {Pushed::full};
-    return {Pushed::unread, !std::exchange(unread_told_, true)};
+    if (essential) return {Pushed::unread, !std::exchange(unread_told_, true)};
+    senders_wait_ = true;
+    return {Pushed::full};
   }
   bytes_ += message.bytes;
   messages_.push_back(std::move(message));
@@ -38,7 +39,10 @@ Outbox::PushResult Outbox::push_waiting(Signal&& signal, const Pid& stream_key, 
   const std::lock_guard lock(mutex_);
   if (state_ == State::up) return {Pushed::stale};
   if (state_ == State::down && (!may_dial || now < retry_at_)) return {Pushed::refused};
-  if (is_full(essential)) return {Pushed::full};
+  if (is_full(essential)) {
+    senders_wait_ = true;
+    return {Pushed::full};
+  }
   const bool wake = state_ == State::down;
   state_ = State::dialing;
   bytes_ += bytes;

@@ -134,7 +134,7 @@ class Outbox {
   std::size_t bytes_ = 0;            ///< In messages_ and waiting_.
   std::size_t transport_bytes_ = 0;  ///< In the QUIC send queue.
   bool unread_told_ = false;         ///< Somebody was told `unread` to close this channel.
-  bool senders_wait_ = false;        ///< Somebody was told `busy` since the last time the queue was short.
+  bool senders_wait_ = false;        ///< Somebody was told `busy` or `full` since the last time the queue was short.
 };
 
 }  // namespace distribution

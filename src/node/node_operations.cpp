@@ -25,8 +25,9 @@ NodeStatistics Node::Parts::statistics(const quic::EndpointStatistics& endpoint)
   all.migrations_failed = channels.migrations_failed;
   all.peer_moves = channels.peer_moves;
   const auto& signals = system->counters();
-  all.signals_dropped = channels.signals_dropped + signals.dropped_no_process + signals.dropped_no_name +
-                        signals.dropped_stale_creation + signals.dropped_dead_alias + signals.dropped_malformed;
+  all.signals_dropped = channels.signals_dropped + signals.dropped_by_channel + signals.dropped_no_process +
+                        signals.dropped_no_name + signals.dropped_stale_creation + signals.dropped_dead_alias +
+                        signals.dropped_malformed;
   all.refused_spawns = signals.refused_spawns;
   all.refused_relations = signals.refused_relations;
   all.refused_calls = signals.refused_calls;

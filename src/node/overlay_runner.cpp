@@ -424,9 +424,9 @@ bool OverlayRunner::send_now(const Atom& node, const Atom& name, Term message) {
   const auto link = links_.find(node);
   if (link == links_.end()) return false;
   const Atom& own = config_.overlay.own;
-  distribution::Signal signal{distribution::SendName{Pid{own, 0, 0, config_.creation}, name}, std::move(message)};
+  const distribution::Signal signal{distribution::SendName{Pid{own, 0, 0, config_.creation}, name}, std::move(message)};
   const auto outcome =
-      network_.send_on(node, link->second.epoch, std::move(signal), Pid{own, 0, state_stream, config_.creation}, false);
+      network_.send_on(node, link->second.epoch, signal, Pid{own, 0, state_stream, config_.creation}, false);
   if (outcome == SendOutcome::accepted || outcome == SendOutcome::busy) return true;
   ++sends_failed_;
   return false;
@@ -443,10 +443,10 @@ void OverlayRunner::carry_out(overlay::SendMessage& effect) {
   if (link != links_.end()) {
     const Atom& own = config_.overlay.own;
     const Pid sender{own, 0, 0, config_.creation};
-    distribution::Signal signal{distribution::SendName{sender, Atom(overlay::receiver_name(effect.message))},
-                                overlay::encode_message(effect.message, config_.record, effect.native)};
-    outcome = network_.send_on(effect.to, link->second.epoch, std::move(signal),
-                               stream_of(own, config_.creation, effect.message), is_gossip(effect.message));
+    const distribution::Signal signal{distribution::SendName{sender, Atom(overlay::receiver_name(effect.message))},
+                                      overlay::encode_message(effect.message, config_.record, effect.native)};
+    outcome = network_.send_on(effect.to, link->second.epoch, signal, stream_of(own, config_.creation, effect.message),
+                               is_gossip(effect.message));
   }
   const bool is_full = outcome == SendOutcome::busy || outcome == SendOutcome::full;
   if (is_full) full_.try_emplace(effect.to, monotonic_now() + congestion_max);

@@ -92,6 +92,11 @@ Matcher tagged(std::string tag, std::size_t arity) {
 
 // Waiting.
 
+void process::ForgetHeld::operator()(Held* held) const noexcept {
+  if (held->unsent) held->system.mutable_counters().dropped_by_channel.fetch_add(1, std::memory_order_relaxed);
+  delete held;
+}
+
 bool Receive::await_ready() {
   if (!messages_) return false;
   if (!state_.take(*this)) return false;
@@ -104,11 +109,11 @@ void Receive::await_suspend(std::coroutine_handle<> handle) {
 
 bool Sending::await_ready() {
   // Only who is about to wait is told that the node takes more: what comes to others is forgotten.
-  waits_ = busy_node_ != Atom() && state_.system().peers().wait_writable(busy_node_, state_.pid(), writable_count_);
+  waits_ = held_ && state_.is_held(*held_);
   return !waits_ && !state_.turn_is_over();
 }
 void Sending::await_suspend(std::coroutine_handle<> handle) {
-  if (waits_) return state_.wait_writable(handle);
+  if (waits_) return state_.wait_writable(handle, *held_);
   state_.yield(handle);
 }
 
@@ -126,14 +131,8 @@ Sleep Process::sleep(Duration duration) {
   sleep.messages_ = false;
   return sleep;
 }
-Sending Process::send(const Destination& to, Term message) {
-  auto held = state_.send(to, std::move(message));
-  return {state_, std::move(held.busy_node), held.writable_count};
-}
-Sending Process::send(const Pid& to, Term message) {
-  auto held = state_.send(to, std::move(message));
-  return {state_, std::move(held.busy_node), held.writable_count};
-}
+Sending Process::send(const Destination& to, Term message) { return {state_, state_.send(to, std::move(message))}; }
+Sending Process::send(const Pid& to, Term message) { return {state_, state_.send(to, std::move(message))}; }
 
 // What needs no waiting.
 

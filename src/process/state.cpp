@@ -169,7 +169,7 @@ bool State::handle(Node* node) {
     return true;
   }
   if (std::holds_alternative<Writable>(event->what)) {
-    if (waiting_.writable) ready_ = true;
+    on_writable();
     return true;
   }
   if (std::holds_alternative<Start>(event->what)) return ready_ = true;

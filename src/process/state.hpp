@@ -71,6 +71,13 @@ using Receiver =
 /// What a process of `System::spawn_watcher` makes of an end. Called on it; must not block.
 using WatchedEnded = std::function<void(const Ref& watch, const Pid& pid, const Term& reason)>;
 
+struct Held {
+  System& system;
+  Atom node;
+  std::uint64_t writable_count;                    ///< What `Peers::wait_writable` wants.
+  std::unique_ptr<distribution::Signal> unsent{};  ///< What found no room.
+};
+
 class State : public std::enable_shared_from_this<State> {
  public:
   State(System& system, Pid pid, ProcessFunction function);
@@ -120,7 +127,9 @@ class State : public std::enable_shared_from_this<State> {
   // From its own coroutine.
   bool take(Receive& receive);
   void wait(std::coroutine_handle<> handle, Receive* receive, std::optional<Process::Duration> limit);
-  void wait_writable(std::coroutine_handle<> handle);
+  /// Whether the sender has to wait: `wait_writable` then.
+  [[nodiscard]] bool is_held(const Held& held);
+  void wait_writable(std::coroutine_handle<> handle, Held& held);
   /// Others first, then this again.
   void yield(std::coroutine_handle<> handle);
   bool turn_is_over() noexcept { return ++turn_ > turn_max; }
@@ -136,13 +145,8 @@ class State : public std::enable_shared_from_this<State> {
   Ref alias();
   bool unalias(const Ref& alias);
   void expect_spawn(const Ref& request, const Atom& node, bool tell, const Process::SpawnOptions& options);
-  /// The node that the sender must wait for, if any, and what `Peers::wait_writable` wants.
-  struct Held {
-    Atom busy_node{};
-    std::uint64_t writable_count = 0;
-  };
-  Held send(const Destination& to, Term&& message);
-  Held send(const Pid& to, Term&& message);
+  HeldSend send(const Destination& to, Term&& message);
+  HeldSend send(const Pid& to, Term&& message);
   bool trap_exit = false;
   Process process;
 
@@ -152,7 +156,7 @@ class State : public std::enable_shared_from_this<State> {
     std::coroutine_handle<> handle;
     Receive* receive = nullptr;
     std::uint64_t timer = 0;
-    bool writable = false;
+    Held* held = nullptr;
   };
 
   Relations& relations() {
@@ -167,7 +171,8 @@ class State : public std::enable_shared_from_this<State> {
   void finish(Node* rest);
   void tell_relations(const Term& reason);
   void forget_peers();
-  Held send_away(Atom node, distribution::Signal&& signal);
+  HeldSend send_away(Atom node, distribution::Signal&& signal);
+  void on_writable();
 
   // Each returns false when the process dies of it.
   bool handle(Node* node);

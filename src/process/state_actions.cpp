@@ -35,7 +35,7 @@ bool State::take(Receive& receive) {
 }
 
 void State::wait(std::coroutine_handle<> handle, Receive* receive, std::optional<Process::Duration> limit) {
-  waiting_ = {handle, receive, 0, false};
+  waiting_ = {handle, receive};
   if (!limit) return;
   if (limit->count() <= 0) {
     poll_ = true;  // what came already may still lie in the inbox
@@ -45,10 +45,30 @@ void State::wait(std::coroutine_handle<> handle, Receive* receive, std::optional
   system_.timers().arm(*this, deadline_after(*limit), last_timer_);
 }
 
-void State::wait_writable(std::coroutine_handle<> handle) { waiting_ = {handle, nullptr, 0, true}; }
+bool State::is_held(const Held& held) {
+  if (system_.peers().wait_writable(held.node, pid_, held.writable_count)) return true;
+  if (!held.unsent) return false;
+  tell(new Event(Writable{}));  // meanwhile there was room somewhere
+  return true;
+}
+
+void State::wait_writable(std::coroutine_handle<> handle, Held& held) { waiting_ = {handle, nullptr, 0, &held}; }
+
+void State::on_writable() {
+  if (waiting_.held == nullptr) return;
+  Held& held = *waiting_.held;
+  if (const auto unsent = std::move(held.unsent)) {
+    if (const auto again = send_away(held.node, std::move(*unsent)); again && again->unsent) {
+      held.unsent = std::move(again->unsent);
+      held.writable_count = again->writable_count;
+      if (is_held(held)) return;
+    }
+  }
+  ready_ = true;
+}
 
 void State::yield(std::coroutine_handle<> handle) {
-  waiting_ = {handle, nullptr, 0, false};
+  waiting_ = {handle};
   ready_ = true;
 }
 
@@ -145,19 +165,19 @@ void State::expect_spawn(const Ref& request, const Atom& node, bool tell, const 
   relations().monitors.emplace(request, std::move(monitored));
 }
 
-State::Held State::send(const Destination& to, Term&& message) {
+HeldSend State::send(const Destination& to, Term&& message) {
   if (const auto* pid = std::get_if<Pid>(&to)) return send(*pid, std::move(message));
-  if (const auto* name = std::get_if<Atom>(&to)) return system_.send_name(*name, std::move(message)), Held();
+  if (const auto* name = std::get_if<Atom>(&to)) return system_.send_name(*name, std::move(message)), nullptr;
   if (const auto* remote = std::get_if<RemoteName>(&to)) {
     const Atom& node = remote->node.atom();
-    if (node == pid_.node) return system_.send_name(remote->name, std::move(message)), Held();
+    if (node == pid_.node) return system_.send_name(remote->name, std::move(message)), nullptr;
     return send_away(node, Signal{distribution::SendName{pid_, remote->name}, std::move(message)});
   }
   const auto& alias = std::get<Ref>(to);
   return send_away(alias.node, Signal{distribution::SendAlias{pid_, alias}, std::move(message)});
 }
 
-State::Held State::send(const Pid& to, Term&& message) {
+HeldSend State::send(const Pid& to, Term&& message) {
   if (to.node != pid_.node) return send_away(to.node, Signal{distribution::Send{pid_, to}, std::move(message)});
   if (!addressee_ || addressee_->pid() != to) addressee_ = system_.find(to);
   system_.send_to(addressee_.get(), std::move(message));
@@ -165,11 +185,13 @@ State::Held State::send(const Pid& to, Term&& message) {
 }
 
 /// The node by value: what it came from may be gone with the signal.
-State::Held State::send_away(Atom node, Signal&& signal) {
+HeldSend State::send_away(Atom node, Signal&& signal) {
+  using distribution::SendOutcome;
   const std::uint64_t count = system_.peers().writable_count();
-  const auto outcome = system_.route(pid_, node, std::move(signal));
-  if (outcome != distribution::SendOutcome::busy) return {};
-  return {std::move(node), count};
+  const auto outcome = system_.offer(pid_, node, std::move(signal));
+  if (outcome == SendOutcome::busy) return HeldSend(new Held{system_, std::move(node), count});
+  if (outcome != SendOutcome::full) return nullptr;
+  return HeldSend(new Held{system_, std::move(node), count, std::make_unique<Signal>(std::move(signal))});
 }
 
 }  // namespace process
