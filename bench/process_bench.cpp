@@ -75,10 +75,11 @@ Task<> take(Process& self, Pid to, int count) {
 }
 
 Task<> give(Process& self, int count) {
+  const Atom data("data");
   const Pid own = self.pid();
   const Pid sink = self.spawn([own, count](Process& other) { return take(other, own, count); });
   for (int number = 0; number < count; ++number) {
-    Term message = Term::tuple_of(Atom("data"), number);
+    Term message = Term::tuple_of(data, number);
     co_await self.send(sink, std::move(message));
   }
   Term done = co_await self.receive();

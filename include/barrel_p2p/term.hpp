@@ -21,6 +21,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <initializer_list>
 #include <map>
@@ -188,12 +189,26 @@ class BARREL_P2P_API Term {
   /// std::length_error.
   static constexpr std::size_t depth_max = 10'000;
 
-  Term() noexcept;  ///< `[]`
+  Term() noexcept : tag_(nil_tag), integer_(0) {}  ///< `[]`
   Term(const Term& other) noexcept;
-  Term(Term&& other) noexcept;
-  Term& operator=(const Term& other) noexcept;
-  Term& operator=(Term&& other) noexcept;
-  ~Term();
+  Term(Term&& other) noexcept : tag_(std::exchange(other.tag_, nil_tag)), integer_(0) {
+    std::memcpy(&integer_, &other.integer_, sizeof(integer_));
+  }
+  Term& operator=(const Term& other) noexcept {
+    Term copy(other);
+    return *this = std::move(copy);
+  }
+  Term& operator=(Term&& other) noexcept {
+    std::swap(tag_, other.tag_);
+    std::int64_t mine = 0;
+    std::memcpy(&mine, &integer_, sizeof(mine));
+    std::memcpy(&integer_, &other.integer_, sizeof(mine));
+    std::memcpy(&other.integer_, &mine, sizeof(mine));
+    return *this;
+  }
+  ~Term() {
+    if (tag_ > plain_tag_max) release();
+  }
 
   // NOLINTBEGIN(google-explicit-constructor): terms are built from values all over user code
   /// Of up to 64 bits; BigInteger has more.
@@ -320,11 +335,20 @@ class BARREL_P2P_API Term {
   }
   static Term from_flag(bool value);
   static Term from_double(double value);
-  static Term from_int64(std::int64_t value) noexcept;
+  static Term from_int64(std::int64_t value) noexcept {
+    Term term;
+    term.tag_ = integer_tag;
+    term.integer_ = value;
+    return term;
+  }
   static Term from_uint64(std::uint64_t value);
+  void release() noexcept;
   friend struct detail::Box;
 
-  // Layout: owned by term.cpp.
+  // Layout: owned by term.cpp, and what the tags are by its box.hpp. Up to `plain_tag_max` a term owns nothing.
+  static constexpr std::uint64_t nil_tag = 0;
+  static constexpr std::uint64_t integer_tag = 1;
+  static constexpr std::uint64_t plain_tag_max = 2;
   std::uint64_t tag_;
   union {
     std::int64_t integer_;

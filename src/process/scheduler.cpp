@@ -1,6 +1,7 @@
 #include "process/scheduler.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/this_thread.hpp"
 #include "process/state.hpp"
@@ -49,11 +50,34 @@ void Scheduler::schedule(State& state) {
     size = queue.states.size();
   }
   if (idle_.load() == 0) return;
-  if (own && size == 1 && vigilant_.load()) {
-    kept_.fetch_add(1, std::memory_order_relaxed);
-    return;
+  if (!own) return wake_one(Errand::look);
+  if (size > 1) return wake_one(Errand::take);
+  kept_.fetch_add(1, std::memory_order_relaxed);
+  if (!vigilant_.load()) wake_one(Errand::look);
+}
+
+void Scheduler::yield(State& state, const State* partner) {
+  if (!on_worker() || place.queue == nullptr) return schedule(state);
+  Queue& queue = place_of_yield(*place.queue, partner);
+  {
+    const std::lock_guard lock(queue.mutex);
+    queue.states.push_back(&state);
   }
-  wake_one();
+  // Its worker may be on its way to rest.
+  if (&queue != place.queue && idle_.load() != 0) wake_one(Errand::look);
+}
+
+Scheduler::Queue& Scheduler::place_of_yield(Queue& own, const State* partner) {
+  auto* const other = partner != nullptr ? static_cast<Queue*>(partner->home.load(std::memory_order_relaxed)) : nullptr;
+  if (other == nullptr || other == &own) return own;
+  const auto now = monotonic_now();
+  const bool is_short = now - std::exchange(own.yielded, now) <= patience;
+  return is_short && partner->is_awake() && is_empty(own) && is_empty(*other) ? *other : own;
+}
+
+bool Scheduler::is_empty(Queue& queue) {
+  const std::lock_guard lock(queue.mutex);
+  return queue.states.empty();
 }
 
 bool Scheduler::offer_to_host(State& state) {
@@ -83,9 +107,10 @@ void Scheduler::end_hosting() {
   rest_.notify_all();
 }
 
-void Scheduler::wake_one() {
+void Scheduler::wake_one(Errand errand) {
   {
     const std::lock_guard lock(rest_mutex_);
+    if (errand == Errand::take) take_ = true;
     if (wake_ups_ >= idle_.load()) return;
     ++wake_ups_;
   }
@@ -100,23 +125,43 @@ void Scheduler::work(Queue& own) {
     if (state == nullptr) state = rest(own, stopped);
     if (state == nullptr) continue;
     own.turns.fetch_add(1, std::memory_order_relaxed);
+    state->home.store(&own, std::memory_order_relaxed);
     state->run();
+    share(own);
   }
   place = {};
 }
 
-State* Scheduler::pop(Queue& queue) {
+void Scheduler::share(Queue& own) {
+  std::size_t waiting = 0;
+  if (idle_.load() != 0) {
+    const std::lock_guard lock(own.mutex);
+    waiting = own.states.size();
+  }
+  if (waiting < 2) {  // a single one has its turn now
+    own.turn_began.reset();
+    own.long_turns = 0;
+    return;
+  }
+  const auto now = monotonic_now();
+  const auto began = std::exchange(own.turn_began, now);
+  const bool is_long = began && (now - *began) * waiting > patience;
+  own.long_turns = is_long ? own.long_turns + 1 : 0;
+  if (own.long_turns >= long_turns_min) wake_one(Errand::take);
+}
+
+State* Scheduler::pop(Queue& queue, std::size_t least) {
   const std::lock_guard lock(queue.mutex);
-  if (queue.states.empty()) return nullptr;
+  if (queue.states.size() < least) return nullptr;
   State* state = queue.states.front();
   queue.states.pop_front();
   return state;
 }
 
-State* Scheduler::steal(const Queue& own) {
+State* Scheduler::steal(const Queue& own, std::size_t least) {
   for (const auto& queue : queues_) {
     if (queue.get() == &own) continue;
-    if (State* state = pop(*queue)) return state;
+    if (State* state = pop(*queue, queue == queues_.back() ? 1 : least)) return state;
   }
   return nullptr;
 }
@@ -126,25 +171,29 @@ State* Scheduler::next(Queue& own) {
     if (State* state = pop(*queues_.back())) return state;
   }
   if (State* state = pop(own)) return state;
-  return steal(own);
+  return steal(own, 2);
 }
 
 State* Scheduler::rest(Queue& own, bool& stopped) {
   std::unique_lock lock(rest_mutex_);
   idle_.fetch_add(1);
   // Who pushed before it saw us idle wakes nobody: look once more.
-  State* found = steal(own);
+  State* found = pop(own);
+  if (found == nullptr) found = steal(own, 2);
   if (found == nullptr && !stopping_) {
     if (wake_ups_ == 0 && !vigilant_.exchange(true)) found = look_around(lock, own);
     if (found == nullptr) rest_.wait(lock, [&] { return wake_ups_ > 0 || stopping_; });
     // Who found something at once leaves the wake-up to the one that was woken: it may be for something else.
-    if (wake_ups_ > 0) --wake_ups_;
+    if (wake_ups_ > 0) {
+      --wake_ups_;
+      if (found == nullptr && std::exchange(take_, false)) found = steal(own, 1);
+    }
   }
   idle_.fetch_sub(1);
   if (found == nullptr && stopping_) {
     // What a host runs may make others runnable.
     const bool alone = rest_.wait_for(lock, look_around_every, [&] { return hosted_.load() == 0; });
-    found = steal(own);
+    found = steal(own, 1);
     stopped = alone && found == nullptr;
   }
   return found;
@@ -154,20 +203,22 @@ State* Scheduler::look_around(std::unique_lock<std::mutex>& lock, const Queue& o
   std::vector<std::uint64_t> turns(queues_.size());
   std::uint64_t kept = kept_.load();
   int quiet = 0;
+  std::chrono::microseconds pause = look_around_first;
   State* found = nullptr;
   while (found == nullptr && quiet < quiet_rounds_max) {
     for (std::size_t at = 0; at < queues_.size(); ++at) turns[at] = queues_[at]->turns.load(std::memory_order_relaxed);
-    if (rest_.wait_for(lock, look_around_every, [&] { return wake_ups_ > 0 || stopping_; })) break;
+    if (rest_.wait_for(lock, pause, [&] { return wake_ups_ > 0 || stopping_; })) break;
     for (std::size_t at = 0; at < queues_.size() && found == nullptr; ++at) {
       // A queue whose worker had no turn for a whole round is held back by what the worker runs.
       if (turns[at] == queues_[at]->turns.load(std::memory_order_relaxed)) found = pop(*queues_[at]);
     }
+    pause = look_around_every;
     quiet = kept_.load() == kept ? quiet + 1 : 0;
     kept = kept_.load();
   }
   vigilant_ = false;
   // Who kept a process back because we were vigilant must not be forgotten.
-  return found != nullptr ? found : steal(own);
+  return found != nullptr ? found : steal(own, 1);
 }
 
 }  // namespace process

@@ -2,9 +2,11 @@
 //
 // Every worker has a queue of its own; what other threads make runnable goes to a shared one; a worker without work
 // takes from the others. A worker that makes a single process runnable keeps it for itself and wakes nobody: it will
-// get to it in a moment, and a message to and fro between two processes then costs no wake-up. So that a process that
-// computes for long does not hold such a one back, the last worker that went idle looks around every millisecond, until
-// nothing was kept back for 20 ms; then it sleeps too. Nothing spins.
+// get to it in a moment, and a message to and fro between two processes then costs no wake-up. Nor is such a one taken
+// away, for what it works on lies in the caches of its worker. A worker gives some of its work away when that would wait
+// for `patience` by the length of the last turn. So that a process that computes for long does not hold others back,
+// the last worker that went idle looks around every millisecond, until nothing was kept back for 20 ms; then it sleeps
+// too. Nothing spins.
 #pragma once
 
 #include <array>
@@ -15,6 +17,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -50,6 +53,8 @@ class Scheduler {
   void stop();
   /// The process must live until it has run.
   void schedule(State& state);
+  /// The turn of the process is over: others first. `partner`: whom it sent to, which may run on another worker.
+  void yield(State& state, const State* partner);
   /// The caller runs a process.
   [[nodiscard]] bool on_worker() const noexcept;
 
@@ -67,13 +72,21 @@ class Scheduler {
 
  private:
   static constexpr std::chrono::milliseconds look_around_every{1};
+  /// The first look is sooner: who just had work knows no process that has been left to another worker.
+  static constexpr std::chrono::microseconds look_around_first{200};
   static constexpr int quiet_rounds_max = 20;
+  static constexpr std::chrono::microseconds patience{50};
+  static constexpr int long_turns_min = 2;  ///< One is often the machine's doing.
   static constexpr std::uint64_t shared_first_every = 61;  ///< Turns; a worker's own queue must not starve the shared.
 
   struct Queue {
     std::mutex mutex;
     std::deque<State*> states;
     std::atomic<std::uint64_t> turns{0};
+    // The worker's:
+    std::optional<MonotonicTime> turn_began;  ///< Only while others wait for its end.
+    int long_turns = 0;                       ///< In a row.
+    MonotonicTime yielded{};                  ///< When a process last did whose partner was elsewhere.
   };
   struct Place {
     const Scheduler* scheduler = nullptr;
@@ -91,12 +104,22 @@ class Scheduler {
 
   void work(Queue& own);
   State* next(Queue& own);
-  static State* pop(Queue& queue);
-  State* steal(const Queue& own);
+  static bool is_empty(Queue& queue);
+  /// What waits longest, if so many wait at least.
+  static State* pop(Queue& queue, std::size_t least = 1);
+  /// From other workers, if so many wait at one of them at least, and what is shared.
+  State* steal(const Queue& own, std::size_t least);
+  /// Where a process goes that yields here: to its partner's worker, if both have nothing else to do and turns are short.
+  Queue& place_of_yield(Queue& own, const State* partner);
+  /// After a turn: wakes somebody if what waits here would wait for long.
+  void share(Queue& own);
   /// Returns something to run, or nullptr to look again; sets `stopped` at the end.
   State* rest(Queue& own, bool& stopped);
   State* look_around(std::unique_lock<std::mutex>& lock, const Queue& own);
-  void wake_one();
+  /// What a worker is woken for: to take what waits for another one, even if it is a single process, or to look for
+  /// work and be vigilant.
+  enum class Errand : std::uint8_t { take, look };
+  void wake_one(Errand errand);
 
   std::vector<std::unique_ptr<Queue>> queues_;  ///< One a worker, and the shared one at the end.
   std::vector<std::thread> threads_;
@@ -105,7 +128,8 @@ class Scheduler {
   std::atomic<std::uint64_t> kept_{0};  ///< How often a process was made runnable without a wake-up.
   std::mutex rest_mutex_;
   std::condition_variable rest_;
-  int wake_ups_ = 0;  ///< Guarded by rest_mutex_.
+  int wake_ups_ = 0;   ///< Guarded by rest_mutex_.
+  bool take_ = false;  ///< Guarded by rest_mutex_. One of them is to take.
   std::atomic<bool> stopping_{false};
   std::atomic<int> hosted_{0};  ///< Processes that hosts have taken.
 };

@@ -47,9 +47,14 @@ void State::run() {
     if (over()) return finish(nullptr);
     const bool wants_more = ready_ || poll_;
     const bool turn_over = turn_ > turn_max;
-    if (turn_over || !wants_more) addressee_.reset();
-    if (!wants_more && inbox_.park()) return;
-    if (turn_over) return system_.schedule(*this);
+    if (!wants_more) {
+      addressee_.reset();
+      if (inbox_.park()) return;
+    }
+    if (turn_over) {
+      const auto partner = std::move(addressee_);
+      return system_.yield(*this, partner.get());
+    }
   }
 }
 

@@ -101,6 +101,10 @@ class State : public std::enable_shared_from_this<State> {
   /// A part of the node: what other nodes end, by exits or with their links, ends it not.
   std::atomic<bool> internal{false};
   Timers::Slot timer;
+  /// Where it ran last; the scheduler's.
+  std::atomic<void*> home{nullptr};
+  /// It runs, or waits for a worker.
+  [[nodiscard]] bool is_awake() const noexcept { return !inbox_.is_parked(); }
 
   /// A worker runs the process until it waits, or its turn is over. The process may be gone afterwards.
   void run();

@@ -180,6 +180,7 @@ class System {
   std::shared_ptr<State> make_for_peer(ProcessFunction function);
   void begin(State& state);
   void schedule(State& state) { scheduler_.schedule(state); }
+  void yield(State& state, const State* partner) { scheduler_.yield(state, partner); }
   [[nodiscard]] Scheduler& scheduler() noexcept { return scheduler_; }
   [[nodiscard]] Timers& timers() noexcept { return timers_; }
   [[nodiscard]] Peers& peers() noexcept { return peers_; }

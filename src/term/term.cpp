@@ -35,6 +35,13 @@ std::uint32_t deepest(std::span<const Term> terms) noexcept {
   return depth;
 }
 
+/// Its elements are not there yet.
+detail::TupleBox* allocate_tuple(std::size_t arity) {
+  if (arity > std::numeric_limits<std::uint32_t>::max()) throw std::length_error("a tuple is too large");
+  void* memory = recycler::allocate(detail::TupleBox::memory_bytes(arity));
+  return new (memory) detail::TupleBox(static_cast<std::uint32_t>(arity));
+}
+
 BigInteger magnitude_of(std::uint64_t value, bool negative) {
   BigInteger big;
   for (; value != 0; value >>= 8U) big.magnitude.push_back(static_cast<std::uint8_t>(value));
@@ -170,8 +177,6 @@ void Box::destroy(Box* dead) noexcept {
 
 // Construction.
 
-Term::Term() noexcept : tag_(static_cast<std::uint64_t>(Kind::nil)), integer_(0) {}
-
 Term::Term(const Term& other) noexcept : tag_(other.tag_), integer_(0) {
   std::memcpy(&integer_, &other.integer_, sizeof(integer_));
   const Kind kind = kind_of(*this);
@@ -182,31 +187,12 @@ Term::Term(const Term& other) noexcept : tag_(other.tag_), integer_(0) {
   }
 }
 
-Term::Term(Term&& other) noexcept
-    : tag_(std::exchange(other.tag_, static_cast<std::uint64_t>(Kind::nil))), integer_(0) {
-  std::memcpy(&integer_, &other.integer_, sizeof(integer_));
-}
-
-Term& Term::operator=(const Term& other) noexcept {
-  Term copy(other);
-  return *this = std::move(copy);
-}
-
-Term& Term::operator=(Term&& other) noexcept {
-  std::swap(tag_, other.tag_);
-  std::int64_t mine = 0;
-  std::memcpy(&mine, &integer_, sizeof(mine));
-  std::memcpy(&integer_, &other.integer_, sizeof(mine));
-  std::memcpy(&other.integer_, &mine, sizeof(mine));
-  return *this;
-}
-
-Term::~Term() {
-  const Kind kind = kind_of(*this);
-  if (kind >= Kind::first_boxed) {
-    if (box_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) Box::destroy(box_);
-  } else if (kind == Kind::atom) {
-    const Atom release(atom_);
+void Term::release() noexcept {
+  if (kind_of(*this) == Kind::atom) {
+    const Atom released(atom_);
+  } else if (box_->references.load(std::memory_order_acquire) == 1 ||  // ours: nobody else can make it more
+             box_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    Box::destroy(box_);
   }
 }
 
@@ -252,13 +238,6 @@ Term::Term(const BigInteger& integer) : Term() {
 
 Term::Term(std::string_view utf8) : Term(binary(as_bytes(utf8))) {}
 
-Term Term::from_int64(std::int64_t value) noexcept {
-  Term term;
-  term.tag_ = static_cast<std::uint64_t>(Kind::integer);
-  term.integer_ = value;
-  return term;
-}
-
 Term Term::from_uint64(std::uint64_t value) {
   if (value <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
     return from_int64(static_cast<std::int64_t>(value));
@@ -287,9 +266,9 @@ Term Term::tuple(std::initializer_list<Term> elements) {
 }
 
 Term Term::tuple_from(std::span<Term> elements) {
-  Term made = detail::make_tuple(elements.size());
-  std::ranges::move(elements, detail::elements_to_fill(made).begin());
-  return detail::seal_tuple(std::move(made));
+  auto* const made = allocate_tuple(elements.size());
+  std::ranges::uninitialized_move(elements, made->elements());
+  return detail::seal_tuple(Box::term_of(Kind::tuple, made));
 }
 
 Term Term::list(std::vector<Term> elements) { return list(std::move(elements), Term()); }
@@ -320,10 +299,8 @@ Term Term::map(std::initializer_list<TermPair> pairs) { return map(std::vector<T
 namespace detail {
 
 Term make_tuple(std::size_t arity) {
-  if (arity > std::numeric_limits<std::uint32_t>::max()) throw std::length_error("a tuple is too large");
-  void* memory = recycler::allocate(TupleBox::memory_bytes(arity));
-  auto* made = new (memory) TupleBox(static_cast<std::uint32_t>(arity));
-  std::uninitialized_default_construct_n(reinterpret_cast<Term*>(made + 1), arity);
+  auto* const made = allocate_tuple(arity);
+  std::ranges::uninitialized_default_construct(made->elements());
   return Box::term_of(Kind::tuple, made);
 }
 
