@@ -28,7 +28,7 @@ struct SharedBytes {
   /// For what is small: one piece of memory, which another thread may give back.
   [[nodiscard]] static SharedBytes copy_of(ByteView bytes) {
     auto own = std::allocate_shared_for_overwrite<std::uint8_t[]>(RecyclingAllocator<std::uint8_t>(), bytes.size());
-    std::ranges::copy(bytes, own.get());
+    std::copy_n(bytes.data(), bytes.size(), own.get());  // g++ 12 makes a loop over bytes of std::ranges::copy
     const ByteView view(own.get(), bytes.size());
     return {view, std::move(own)};
   }

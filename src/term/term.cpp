@@ -252,7 +252,7 @@ Term Term::bitstring(ByteView bytes, std::size_t bit_count) {
   void* memory = recycler::allocate(sizeof(detail::BitsBox) + size);
   auto* made = new (memory) detail::BitsBox(bit_count);
   auto* copy = static_cast<std::uint8_t*>(memory) + sizeof(detail::BitsBox);
-  std::ranges::copy(bytes.first(size), copy);
+  std::copy_n(bytes.data(), size, copy);
   if (bit_count % 8 != 0) copy[size - 1] &= static_cast<std::uint8_t>(0xFFU << (8 - bit_count % 8));
   return Box::term_of(Kind::bitstring, made);
 }
