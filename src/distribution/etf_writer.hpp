@@ -2,8 +2,10 @@
 // section 1.2. Appends to a buffer of the caller; not for concurrent use.
 #pragma once
 
+#include <algorithm>
 #include <barrel_p2p/bytes.hpp>
 #include <barrel_p2p/term.hpp>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -20,9 +22,9 @@ class EtfWriter {
   explicit EtfWriter(Bytes& out) noexcept : out_(out) {}
 
   void u8(std::uint8_t value) { out_.push_back(value); }
-  void u16(std::uint32_t value) { big_endian(value, 2); }
-  void u32(std::uint32_t value) { big_endian(value, 4); }
-  void u64(std::uint64_t value) { big_endian(value, 8); }
+  void u16(std::uint32_t value) { put(static_cast<std::uint16_t>(value), grow(sizeof(std::uint16_t))); }
+  void u32(std::uint32_t value) { put(value, grow(sizeof(value))); }
+  void u64(std::uint64_t value) { put(value, grow(sizeof(value))); }
 
   /// `arity` < 256.
   void tuple(std::uint8_t arity) {
@@ -48,15 +50,15 @@ class EtfWriter {
       u8(tag::atom_utf8);
       u16(static_cast<std::uint32_t>(utf8.size()));
     }
-    out_.insert(out_.end(), utf8.begin(), utf8.end());
+    const auto text = as_bytes(utf8);
+    std::copy_n(text.data(), text.size(), grow(text.size()));
   }
   void atom(const Atom& name) { atom(name.text()); }
   void pid(const Pid& pid) {
     u8(tag::new_pid);
     atom(pid.node);
-    u32(pid.id);
-    u32(pid.serial);
-    u32(pid.creation);
+    std::uint8_t* at = grow(3 * sizeof(std::uint32_t));
+    for (const std::uint32_t part : {pid.id, pid.serial, pid.creation}) at = put(part, at);
   }
   void reference(const Ref& reference) {
     u8(tag::newer_reference);
@@ -67,8 +69,17 @@ class EtfWriter {
   }
 
  private:
-  void big_endian(std::uint64_t value, unsigned bytes) {
-    for (unsigned left = bytes; left > 0; --left) u8(static_cast<std::uint8_t>(value >> (8U * (left - 1))));
+  /// So many bytes more, to be written at once.
+  std::uint8_t* grow(std::size_t bytes) {
+    const std::size_t at = out_.size();
+    out_.resize(at + bytes);
+    return out_.data() + at;
+  }
+  /// In network order. Returns what comes after it.
+  template <std::unsigned_integral T>
+  static std::uint8_t* put(T value, std::uint8_t* at) noexcept {
+    for (std::size_t left = sizeof(T); left > 0; --left) *at++ = static_cast<std::uint8_t>(value >> (8U * (left - 1)));
+    return at;
   }
   void big(std::uint64_t value) {
     std::uint8_t digits = 0;

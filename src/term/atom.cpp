@@ -90,23 +90,27 @@ class AtomTable {
          {"ok",      "error",        "true",   "false",    "undefined", "nil",       "normal",
           "noproc",  "noconnection", "DOWN",   "EXIT",     "alias",     "$gen_call", "$gen_cast",
           "process", "kill",         "killed", "shutdown", "value",     "tombstone", "timestamp"}) {
-      intern(text, true);
+      intern(text, hash_of(text), true);
     }
   }
 
-  Atom::Entry* intern(std::string_view text, bool immortal = false) {
-    const std::size_t hash = std::hash<std::string_view>()(text);
-    // What is never freed is found again without the lock: the same few names are in most of what is decoded.
-    thread_local std::array<Atom::Entry*, 64> seen{};
-    Atom::Entry*& place = seen[hash % seen.size()];
-    if (place != nullptr && place->text == text) return place;
-    auto* const entry = intern(text, hash, immortal);
-    if (entry != nullptr && !entry->is_counted()) place = entry;
+  static std::size_t hash_of(std::string_view text) noexcept { return std::hash<std::string_view>()(text); }
+
+  /// What this thread has interned that is never freed: the same few names are in most of what is decoded, and are
+  /// found here without the lock.
+  static Atom::Entry* known(std::string_view text, std::size_t hash) noexcept {
+    auto* const entry = seen(hash);
+    return entry != nullptr && entry->text == text ? entry : nullptr;
+  }
+
+  Atom::Entry* intern(std::string_view text, std::size_t hash, bool immortal = false) {
+    auto* const entry = look_up(text, hash, immortal);
+    if (entry != nullptr && !entry->is_counted()) seen(hash) = entry;
     return entry;
   }
 
   Atom::Entry* find(std::string_view text) {
-    Shard& shard = shards_[std::hash<std::string_view>()(text) % shard_count];
+    Shard& shard = shards_[hash_of(text) % shard_count];
     const std::lock_guard lock(shard.mutex);
     const auto found = shard.entries.find(text);
     if (found == shard.entries.end()) return nullptr;
@@ -161,7 +165,12 @@ class AtomTable {
     std::unordered_map<std::string_view, std::unique_ptr<Atom::Entry>> entries;
   };
 
-  Atom::Entry* intern(std::string_view text, std::size_t hash, bool immortal) {
+  static Atom::Entry*& seen(std::size_t hash) noexcept {
+    thread_local std::array<Atom::Entry*, 64> all{};
+    return all[hash % all.size()];
+  }
+
+  Atom::Entry* look_up(std::string_view text, std::size_t hash, bool immortal) {
     Shard& shard = shards_[hash % shard_count];
     const std::lock_guard lock(shard.mutex);
     if (const auto found = shard.entries.find(text); found != shard.entries.end()) {
@@ -221,8 +230,10 @@ Result<Atom> Atom::make(std::string_view utf8) {
     const auto length = detail::utf8_length(utf8);
     if (length && *length > code_points_max) return fail(Errc::limit_exceeded, "an atom has at most 255 characters");
   }
+  const std::size_t hash = AtomTable::hash_of(utf8);
+  if (auto* const known = AtomTable::known(utf8, hash)) return Atom(known);
   if (!detail::utf8_length(utf8)) return fail(Errc::malformed_term, "an atom must be valid UTF-8");
-  auto* const entry = table().intern(utf8);
+  auto* const entry = table().intern(utf8, hash);
   if (entry == nullptr) return fail(Errc::limit_exceeded, "the atom table is full: too many distinct names are in use");
   return Atom(entry);
 }

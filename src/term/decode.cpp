@@ -189,8 +189,7 @@ class Decoder {
     const auto text = as_text(take(size));
     if (error_) return {};
     if (tag == tag::small_atom_utf8 || tag == tag::atom_utf8) {
-      const auto length = detail::utf8_length(text);
-      if (!length || *length > Atom::code_points_max) {
+      if (size > Atom::code_points_max && detail::utf8_length(text).value_or(size) > Atom::code_points_max) {
         bad("bad atom text");
         return {};
       }
