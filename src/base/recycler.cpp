@@ -84,8 +84,12 @@ struct Hand {
   Free* full = nullptr;  ///< A whole batch, or nothing.
 };
 
-/// Plain memory, so that the usual way is one look at it. Who fills it asks for `Cleaner`.
-constinit thread_local std::array<Hand, sizes> hands{};
+using Hands = std::array<Hand, sizes>;
+
+/// What a thread has that never gave anything back, or that ends. Nobody writes to it.
+constinit Hands empty_hands{};
+/// Always something to look at. Who fills it asks for `Cleaner`.
+constinit thread_local Hands* hands = &empty_hands;
 constinit thread_local bool gone = false;  ///< This thread ends, and has given up what it had at hand.
 
 struct Cleaner {
@@ -104,11 +108,25 @@ void put_away(Free* batch, std::size_t index) noexcept {
 
 Cleaner::~Cleaner() {
   gone = true;
+  Hands* const had = std::exchange(hands, &empty_hands);
+  if (had == &empty_hands) return;
   for (std::size_t index = 0; index < sizes; ++index) {
-    const Hand had = std::exchange(hands[index], Hand{});
-    free_list(had.first);
-    put_away(had.full, index);
+    free_list((*had)[index].first);
+    put_away((*had)[index].full, index);
   }
+  delete had;
+}
+
+/// What this thread has at hand; nothing when there is no memory for it, or when the thread ends.
+Hands* own_hands() noexcept {
+  if (gone) return nullptr;
+  if (hands == &empty_hands) {
+    auto* const made = new (std::nothrow) Hands{};
+    if (made == nullptr) return nullptr;
+    hands = made;
+    cleaner.needed();
+  }
+  return hands;
 }
 
 void* pop(Hand& hand) noexcept {
@@ -124,11 +142,10 @@ void push(Hand& hand, void* piece) noexcept {
 }
 
 [[gnu::noinline]] void* allocate_from_shelf(std::size_t index) {
-  Hand& hand = hands[index];
-  if (!gone) {
+  if (Hands* const own = own_hands()) {
+    Hand& hand = (*own)[index];
     Free* const batch = hand.full != nullptr ? std::exchange(hand.full, nullptr) : shelves()[index].take();
     if (batch != nullptr) {
-      cleaner.needed();
       hand.first = batch;
       hand.count = batch_pieces;
       return pop(hand);
@@ -138,9 +155,9 @@ void push(Hand& hand, void* piece) noexcept {
 }
 
 [[gnu::noinline]] void deallocate_to_shelf(void* piece, std::size_t index) noexcept {
-  if (gone) return ::operator delete(piece);
-  cleaner.needed();
-  Hand& hand = hands[index];
+  Hands* const own = own_hands();
+  if (own == nullptr) return ::operator delete(piece);
+  Hand& hand = (*own)[index];
   if (hand.first != nullptr) {
     put_away(hand.full, index);
     hand.full = std::exchange(hand.first, nullptr);
@@ -154,14 +171,14 @@ void push(Hand& hand, void* piece) noexcept {
 void* allocate(std::size_t bytes) {
   if (sanitized || bytes > piece_bytes_max) return ::operator new(bytes);
   const std::size_t index = index_of(bytes);
-  Hand& hand = hands[index];
+  Hand& hand = (*hands)[index];
   return hand.first != nullptr ? pop(hand) : allocate_from_shelf(index);
 }
 
 void deallocate(void* piece, std::size_t bytes) noexcept {
   if (sanitized || bytes > piece_bytes_max) return ::operator delete(piece);
   const std::size_t index = index_of(bytes);
-  Hand& hand = hands[index];
+  Hand& hand = (*hands)[index];
   if (hand.count == batch_pieces) return deallocate_to_shelf(piece, index);
   push(hand, piece);
 }

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <type_traits>
 
 namespace barrel_p2p {
@@ -12,7 +14,8 @@ namespace c {
 namespace {
 
 /// A message that is longer is cut: it is for people. Not a string, for what fails may be the lack of memory.
-thread_local std::array<char, 1024> last_message{};
+using Message = std::array<char, 1024>;
+thread_local std::unique_ptr<Message> last_message;
 
 void* allocate(std::size_t size) {
   void* memory = std::malloc(size);
@@ -71,9 +74,11 @@ static_assert(same(BARREL_P2P_NOT_SUPPORTED, Errc::not_supported));
 void refuse(Errc code, std::string context) { throw Refused{Error(code, std::move(context))}; }
 
 int failed(int code, const char* message) noexcept {
-  const std::size_t size = std::min(std::strlen(message), last_message.size() - 1);
-  std::memcpy(last_message.data(), message, size);
-  last_message[size] = '\0';
+  if (!last_message) last_message.reset(new (std::nothrow) Message);
+  if (!last_message) return code;
+  const std::size_t size = std::min(std::strlen(message), last_message->size() - 1);
+  std::memcpy(last_message->data(), message, size);
+  (*last_message)[size] = '\0';
   return code;
 }
 
@@ -159,7 +164,7 @@ const char* barrel_p2p_error_name(int error) {
   return name(static_cast<Errc>(error)).data();  // of literals, so a 0 stands behind it
 }
 
-const char* barrel_p2p_error_message(void) { return c::last_message.data(); }
+const char* barrel_p2p_error_message(void) { return c::last_message ? c::last_message->data() : ""; }
 
 const char* barrel_p2p_version(void) { return BARREL_P2P_VERSION; }
 

@@ -3,10 +3,10 @@
 // Every worker has a queue of its own; what other threads make runnable goes to a shared one; a worker without work
 // takes from the others. A worker that makes a single process runnable keeps it for itself and wakes nobody: it will
 // get to it in a moment, and a message to and fro between two processes then costs no wake-up. Nor is such a one taken
-// away, for what it works on lies in the caches of its worker. A worker gives some of its work away when that would wait
-// for `patience` by the length of the last turn. So that a process that computes for long does not hold others back,
-// the last worker that went idle looks around every millisecond, until nothing was kept back for 20 ms; then it sleeps
-// too. Nothing spins.
+// away, for what it works on lies in the caches of its worker. A worker gives some of its work away when that would
+// wait for `patience` by the length of the last turn. So that a process that computes for long does not hold others
+// back, the last worker that went idle looks around every millisecond, until nothing was kept back for 20 ms; then it
+// sleeps too. Nothing spins.
 #pragma once
 
 #include <array>
@@ -76,7 +76,7 @@ class Scheduler {
   static constexpr std::chrono::microseconds look_around_first{200};
   static constexpr int quiet_rounds_max = 20;
   static constexpr std::chrono::microseconds patience{50};
-  static constexpr int long_turns_min = 2;  ///< One is often the machine's doing.
+  static constexpr int long_turns_min = 2;                 ///< One is often the machine's doing.
   static constexpr std::uint64_t shared_first_every = 61;  ///< Turns; a worker's own queue must not starve the shared.
 
   struct Queue {
@@ -109,7 +109,8 @@ class Scheduler {
   static State* pop(Queue& queue, std::size_t least = 1);
   /// From other workers, if so many wait at one of them at least, and what is shared.
   State* steal(const Queue& own, std::size_t least);
-  /// Where a process goes that yields here: to its partner's worker, if both have nothing else to do and turns are short.
+  /// Where a process goes that yields here: to its partner's worker, if both have nothing else to do and turns are
+  /// short.
   Queue& place_of_yield(Queue& own, const State* partner);
   /// After a turn: wakes somebody if what waits here would wait for long.
   void share(Queue& own);
