@@ -494,11 +494,11 @@ void Channel::read_frames(StreamId id, ByteView bytes) {
   const auto fed = reader.feed(bytes, frames_);
   // A frame handler may end the channel: whoever holds it keeps it alive, and the loop looks at the stage.
   auto frames = std::exchange(frames_, {});
+  if (!frames.empty()) last_signal_ = monotonic_now();
   for (auto& frame : frames) {
     auto signal = messages_->read(static_cast<std::uint64_t>(id), std::move(frame));
     if (!signal) return fail(ChannelEnd::Cause::protocol, signal.error());
     if (!*signal) continue;
-    last_signal_ = monotonic_now();
     if (events_.signal && events_.signal(*this, std::move(**signal)) == DeliverOutcome::congested) ++holds_;
     if (stage_ != ChannelStage::up) return;
   }

@@ -162,8 +162,9 @@ struct DecodedControl {
 /// spawns with a `from` of a third node are malformed. Creations are not checked here: who holds the processes does,
 /// since the answer depends on the signal. Trace tokens are dropped.
 ///
-/// Node names and the names that were seen lately are compared, not interned. One thread at a time; keeps at most
-/// `names_max` atoms alive.
+/// Node names and the names that were seen lately are compared, not interned, and so is the control tuple of the last
+/// message to a process: most have the same one as the message before. One thread at a time; keeps at most `names_max`
+/// atoms alive, and those of that tuple.
 class ControlDecoder {
  public:
   static constexpr std::size_t names_max = 64;
@@ -181,6 +182,8 @@ class ControlDecoder {
 
   ChannelNodes nodes_;
   std::array<Atom, names_max> names_;
+  Bytes last_bytes_;  ///< Empty: of no message yet.
+  DecodedControl last_;
 };
 
 }  // namespace distribution

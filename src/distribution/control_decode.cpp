@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <utility>
@@ -541,7 +542,17 @@ Result<Atom> ControlDecoder::name(std::string_view utf8) {
   return made;
 }
 
-Result<DecodedControl> ControlDecoder::decode(ByteView bytes) { return ControlReader(*this, bytes).read(); }
+Result<DecodedControl> ControlDecoder::decode(ByteView bytes) {
+  // No term is the beginning of another one.
+  const std::size_t size = last_bytes_.size();
+  if (size > 0 && size <= bytes.size() && std::memcmp(last_bytes_.data(), bytes.data(), size) == 0) return last_;
+  auto decoded = ControlReader(*this, bytes).read();
+  if (decoded && decoded->control && std::holds_alternative<Send>(*decoded->control)) {
+    last_bytes_.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(decoded->used));
+    last_ = *decoded;
+  }
+  return decoded;
+}
 
 Result<Term> decode_payload(const Payload& payload, const DecodeLimits& limits) {
   if (const auto* term = std::get_if<Term>(&payload)) return *term;

@@ -845,6 +845,31 @@ TEST(ControlDecoder, names_are_told_apart_however_many_there_are) {
   }
 }
 
+TEST(ControlDecoder, messages_that_begin_alike_are_told_apart) {
+  ControlDecoder decoder({"b@h", "a@h", 8, 4});
+  const auto bytes_of = [](const Pid& to, std::uint8_t behind) {
+    Bytes bytes = encode_term(Term::tuple({22, ours(), to}), {.version_byte = false});
+    bytes.push_back(behind);
+    return bytes;
+  };
+  Pid other = theirs();
+  ++other.creation;  // the last of its bytes
+  for (const Pid& to : {theirs(), theirs(), other, other, theirs()}) {
+    for (const std::uint8_t behind : {1, 2}) {
+      const Bytes bytes = bytes_of(to, behind);
+      const auto decoded = decoder.decode(bytes);
+      ASSERT_TRUE(decoded.has_value() && decoded->control.has_value());
+      EXPECT_EQ(std::get<Send>(*decoded->control).to, to);
+      EXPECT_EQ(decoded->used, bytes.size() - 1);
+      EXPECT_TRUE(decoded->payload_follows);
+      EXPECT_FALSE(decoder.decode(ByteView(bytes).first(bytes.size() - 2)).has_value()) << "cut";
+    }
+  }
+  const auto named = decoder.decode(encode_term(Term::tuple({6, ours(), Atom(), Atom("x")}), {.version_byte = false}));
+  ASSERT_TRUE(named.has_value() && named->control.has_value());
+  EXPECT_EQ(std::get<SendName>(*named->control).name, Atom("x"));
+}
+
 }  // namespace
 }  // namespace distribution
 }  // namespace barrel_p2p
