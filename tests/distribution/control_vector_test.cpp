@@ -847,15 +847,15 @@ TEST(ControlDecoder, names_are_told_apart_however_many_there_are) {
 
 TEST(ControlDecoder, messages_that_begin_alike_are_told_apart) {
   ControlDecoder decoder({"b@h", "a@h", 8, 4});
-  const auto bytes_of = [](const Pid& to, std::uint8_t behind) {
+  const auto bytes_of = [](const Pid& to, int behind) {
     Bytes bytes = encode_term(Term::tuple({22, ours(), to}), {.version_byte = false});
-    bytes.push_back(behind);
+    bytes.push_back(static_cast<std::uint8_t>(behind));
     return bytes;
   };
   Pid other = theirs();
   ++other.creation;  // the last of its bytes
   for (const Pid& to : {theirs(), theirs(), other, other, theirs()}) {
-    for (const std::uint8_t behind : {1, 2}) {
+    for (const int behind : {1, 2}) {
       const Bytes bytes = bytes_of(to, behind);
       const auto decoded = decoder.decode(bytes);
       ASSERT_TRUE(decoded.has_value() && decoded->control.has_value());

@@ -16,7 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// One system, or two that hand each other encoded signals on a thread of their own, as a network would.
+/// One system, or two that hand each other encoded signals, on the thread of whoever sends.
 class Processes : public testing::Test {
  protected:
   Processes() {
