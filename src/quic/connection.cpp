@@ -21,6 +21,9 @@ ngtcp2_tstamp timestamp() noexcept {
 
 namespace {
 
+/// How long a connection is taken to carry what was seen on it last.
+constexpr ngtcp2_duration signals_last = 20 * NGTCP2_MILLISECONDS;
+
 using Native = Connection::Native;
 
 Native& of(void* user) { return *static_cast<Native*>(user); }
@@ -457,15 +460,20 @@ ngtcp2_ssize Connection::Native::offer(SendStream* stream, StreamId id, std::uin
     const auto bytes = static_cast<std::uint64_t>(taken);
     payload = static_cast<std::size_t>(taken);
     if (stream->urgency != Urgency::bulk) last_signal = now;
+    if (std::exchange(last_stream, id) != id) last_change = now;
     sending.sent(id, bytes, bytes == offered && (flags & NGTCP2_WRITE_STREAM_FLAG_FIN) != 0);
   }
   return written;
 }
 
+/// Within the machine: one stream has had the connection for itself for a while.
+bool Connection::Native::sends_alone(ngtcp2_tstamp now) const {
+  return within_machine && now >= last_change + signals_last;
+}
+
 /// Within the machine what is under way waits in the peer's socket, and signals stand behind it: while there are some,
 /// bulk leaves it short. (A window of BBR is three send quanta at least, of ten wide packets each.)
 bool Connection::Native::bulk_would_delay(ngtcp2_tstamp now) const {
-  constexpr ngtcp2_duration signals_last = 20 * NGTCP2_MILLISECONDS;
   constexpr std::uint64_t under_way_max = 64UL * 1024;
   return within_machine && now < last_signal + signals_last && statistics_of_path().bytes_in_flight >= under_way_max;
 }
@@ -524,7 +532,7 @@ std::size_t Connection::Native::carried_bytes() const {
   return peer == nullptr ? ours : static_cast<std::size_t>(std::min<std::uint64_t>(ours, peer->max_udp_payload_size));
 }
 
-void Connection::Native::write_packets(ngtcp2_tstamp now) {
+bool Connection::Native::write_packets(ngtcp2_tstamp now) {
   const std::size_t packet_max = packet_bytes();
   constexpr std::size_t quantum_max = 65'536;
   const std::size_t quantum = std::clamp(ngtcp2_conn_get_send_quantum(connection), packet_max, quantum_max);
@@ -547,7 +555,8 @@ void Connection::Native::write_packets(ngtcp2_tstamp now) {
     const auto written = write_one(buffer.data() + used, packet_max, now, path.path);
     if (written < 0) {
       send_batch();
-      return library_error(static_cast<int>(written));
+      library_error(static_cast<int>(written));
+      return false;
     }
     if (written == 0) break;
     const auto size = static_cast<std::size_t>(written);
@@ -573,12 +582,17 @@ void Connection::Native::write_packets(ngtcp2_tstamp now) {
   }
   send_batch();
   // Pacing by the initial guess of a third of a second would spread the handshake over tens of milliseconds. A burst of
-  // an initial window needs none (RFC 9002, section 7.7), nor a timer for the end of its pause.
-  constexpr std::size_t burst_bytes_max = 14'720;
+  // an initial window needs none (RFC 9002, section 7.7), nor a timer for the end of its pause. Within the machine no
+  // queue of a router overflows, and a timer costs as much as a packet: what would delay nobody else has longer ones.
+  constexpr std::size_t burst_bytes = 14'720;
+  constexpr std::size_t burst_bytes_alone = 262'144;
   unpaced_bytes += total;
-  if (!established || unpaced_bytes <= burst_bytes_max) return;
+  if (!established || unpaced_bytes <= (sends_alone(now) ? burst_bytes_alone : burst_bytes)) {
+    return total >= quantum;
+  }
   unpaced_bytes = 0;
   ngtcp2_conn_update_pkt_tx_time(connection, now);
+  return false;
 }
 
 void Connection::Native::flush() {
@@ -586,7 +600,7 @@ void Connection::Native::flush() {
   if (is_closed) return;
   const auto keep = self.lock();
   sending.unblock_signals();
-  write_packets(time());
+  if (write_packets(time())) mark_dirty();
   tell_stopped();
   if (!is_closed) arm_timer();
 }

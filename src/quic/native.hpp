@@ -68,11 +68,13 @@ struct Connection::Native {
   /// Lets go of what ngtcp2 and GnuTLS hold.
   void release();
   /// Writes packets until nothing can be sent; one system call for many of them.
-  void write_packets(ngtcp2_tstamp now);
+  /// A quantum at most. True: more may leave at once.
+  bool write_packets(ngtcp2_tstamp now);
   /// The time for ngtcp2, which takes none that is before one that it had: version 1 ends the program then.
   ngtcp2_tstamp time(ngtcp2_tstamp ahead = 0) noexcept { return latest = std::max(latest, timestamp() + ahead); }
   [[nodiscard]] std::size_t turn_bytes(const SendStream& stream, std::size_t packet_max) const;
   [[nodiscard]] bool bulk_would_delay(ngtcp2_tstamp now) const;
+  [[nodiscard]] bool sends_alone(ngtcp2_tstamp now) const;
   /// Bytes of the largest packet that may be written now.
   [[nodiscard]] std::size_t packet_bytes() const;
   /// What the path is known to carry, and the peer takes.
@@ -143,6 +145,8 @@ struct Connection::Native {
   bool within_machine = false;  ///< The peer is in this machine: packets may be wide.
   WidePackets wide;
   ngtcp2_tstamp last_signal = 0;                  ///< When a stream that is not bulk had something in a packet.
+  StreamId last_stream = -1;                      ///< Whose bytes were in a packet last.
+  ngtcp2_tstamp last_change = 0;                  ///< When that was another stream than before.
   std::size_t unpaced_bytes = 0;                  ///< Sent since ngtcp2 was told when.
   std::vector<StreamId> stopped;                  ///< Not told yet.
   std::unordered_set<StreamId> replaced_credits;  ///< Streams of the peer that count no more and are not over.
