@@ -607,6 +607,15 @@ void Connection::Native::flush() {
 
 void Connection::Native::arm_timer() {
   const ngtcp2_tstamp expiry = ngtcp2_conn_get_expiry(connection);
+  if (expiry <= time()) {
+    if (std::exchange(due, true)) return;
+    return boost::asio::post(endpoint.context, [weak = self] {
+      const auto keep = weak.lock();
+      if (!keep || keep->native_->is_closed) return;
+      keep->native_->due = false;
+      keep->native_->expire();
+    });
+  }
   // A timer that is set already and goes off too early does no harm and sets the next one; to set it anew after every
   // packet would cost several system calls.
   if (expiry >= armed) return;
@@ -621,6 +630,10 @@ void Connection::Native::arm_timer() {
 
 void Connection::Native::on_timer() {
   armed = UINT64_MAX;
+  expire();
+}
+
+void Connection::Native::expire() {
   if (within_machine && established && statistics_of_path().bytes_in_flight > 0) {
     wide.waits(monotonic_now(), 3 * pto());
   }

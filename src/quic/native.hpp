@@ -61,6 +61,7 @@ struct Connection::Native {
   void flush();
   void arm_timer();
   void on_timer();
+  void expire();
   void closed(const CloseReason& reason, bool tell);
   void close_now(std::uint64_t code, const std::string& text);
   void send_close(const NgCloseError& error);
@@ -134,6 +135,7 @@ struct Connection::Native {
   bool established = false;
   bool is_closed = false;
   bool dirty = false;
+  bool due = false;  ///< `expire` is posted: what is due needs no timer, which takes as long as a packet.
   bool in_callback = false;
   std::optional<std::pair<std::uint64_t, std::string>> wanted_close;  ///< Asked for from inside of a callback.
   bool counted_half_open = false;
