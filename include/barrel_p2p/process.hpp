@@ -134,7 +134,8 @@ class BARREL_P2P_API Sleep : public Receive {
 
 /// What `co_await self.send(...)` waits on: the sender is held back while too much waits for the node that the message
 /// goes to. Await it once. The message has left already, unless `limits.send_queue_bytes_max` was reached: then it
-/// leaves as soon as there is room, and is dropped if nobody awaits that.
+/// leaves as soon as there is room, and is dropped if nobody awaits that. What the process sends before it awaits may
+/// overtake it.
 class BARREL_P2P_API Sending {
  public:
   bool await_ready();

@@ -86,7 +86,7 @@ struct Hand {
 
 using Hands = std::array<Hand, sizes>;
 
-/// What a thread has that never gave anything back, or that ends. Nobody writes to it.
+/// What a thread has that needed none of its own yet, or that ends. Nobody writes to it.
 constinit Hands empty_hands{};
 /// Always something to look at. Who fills it asks for `Cleaner`.
 constinit thread_local Hands* hands = &empty_hands;

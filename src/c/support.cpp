@@ -4,18 +4,32 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <new>
 #include <type_traits>
+#include <utility>
 
 namespace barrel_p2p {
 inline namespace v0 {
 namespace c {
 namespace {
 
-/// A message that is longer is cut: it is for people. Not a string, for what fails may be the lack of memory.
+/// A message that is longer is cut: it is for people.
 using Message = std::array<char, 1024>;
-thread_local std::unique_ptr<Message> last_message;
+constinit thread_local Message* message_buffer = nullptr;
+constinit thread_local const char* last_message = "";
+
+struct Cleaner {
+  Cleaner() = default;
+  ~Cleaner() {
+    last_message = "";
+    delete std::exchange(message_buffer, nullptr);
+    gone = true;
+  }
+  Cleaner(const Cleaner&) = delete;
+  Cleaner& operator=(const Cleaner&) = delete;
+  bool gone = false;
+};
+thread_local Cleaner cleaner;
 
 void* allocate(std::size_t size) {
   void* memory = std::malloc(size);
@@ -74,11 +88,13 @@ static_assert(same(BARREL_P2P_NOT_SUPPORTED, Errc::not_supported));
 void refuse(Errc code, std::string context) { throw Refused{Error(code, std::move(context))}; }
 
 int failed(int code, const char* message) noexcept {
-  if (!last_message) last_message.reset(new (std::nothrow) Message);
-  if (!last_message) return code;
-  const std::size_t size = std::min(std::strlen(message), last_message->size() - 1);
-  std::memcpy(last_message->data(), message, size);
-  (*last_message)[size] = '\0';
+  last_message = "what failed cannot be told: there is no memory for it, or the thread ends";
+  if (message_buffer == nullptr && !cleaner.gone) message_buffer = new (std::nothrow) Message;
+  if (message_buffer == nullptr) return code;
+  const std::size_t size = std::min(std::strlen(message), message_buffer->size() - 1);
+  std::memcpy(message_buffer->data(), message, size);
+  (*message_buffer)[size] = '\0';
+  last_message = message_buffer->data();
   return code;
 }
 
@@ -164,7 +180,7 @@ const char* barrel_p2p_error_name(int error) {
   return name(static_cast<Errc>(error)).data();  // of literals, so a 0 stands behind it
 }
 
-const char* barrel_p2p_error_message(void) { return c::last_message ? c::last_message->data() : ""; }
+const char* barrel_p2p_error_message(void) { return c::last_message; }
 
 const char* barrel_p2p_version(void) { return BARREL_P2P_VERSION; }
 

@@ -164,7 +164,7 @@ struct DecodedControl {
 ///
 /// Node names and the names that were seen lately are compared, not interned, and so is the control tuple of the last
 /// message to a process: most have the same one as the message before. One thread at a time; keeps at most `names_max`
-/// atoms alive, and those of that tuple.
+/// atoms alive, and such a tuple of at most 512 bytes.
 class ControlDecoder {
  public:
   static constexpr std::size_t names_max = 64;

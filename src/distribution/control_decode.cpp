@@ -547,7 +547,9 @@ Result<DecodedControl> ControlDecoder::decode(ByteView bytes) {
   const std::size_t size = last_bytes_.size();
   if (size > 0 && size <= bytes.size() && std::memcmp(last_bytes_.data(), bytes.data(), size) == 0) return last_;
   auto decoded = ControlReader(*this, bytes).read();
-  if (decoded && decoded->control && std::holds_alternative<Send>(*decoded->control)) {
+  constexpr std::size_t size_max = 512;  // a peer may put anything into elements that nobody looks at
+  const bool is_send = decoded && decoded->control && std::holds_alternative<Send>(*decoded->control);
+  if (is_send && decoded->used <= size_max) {
     last_bytes_.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(decoded->used));
     last_ = *decoded;
   }

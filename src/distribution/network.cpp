@@ -183,8 +183,10 @@ bool Network::may_leave(const Signal& signal, const Atom& node, std::uint32_t pe
 Outbox::Pushed Network::push(const Atom& node, const std::shared_ptr<Outbox>& outbox, const Outbox::Snapshot& to,
                              const Signal& signal, const Pid& stream_key) {
   if (!may_leave(signal, node, to.peer_creation, to.flags)) return Outbox::Pushed::accepted;
+  const bool must = essential(signal.control);
+  if (!must && !to.has_room) return Outbox::Pushed::full;
   auto message = encode_message(signal, to.flags, stream_key, outbox->next_sequence());
-  const auto pushed = outbox->push(to.epoch, std::move(message), essential(signal.control));
+  const auto pushed = outbox->push(to.epoch, std::move(message), must);
   if (pushed.outcome == Outbox::Pushed::unread) {
     if (pushed.wake) close_unread(node, to.epoch);
   } else if (pushed.wake) {
@@ -196,17 +198,17 @@ Outbox::Pushed Network::push(const Atom& node, const std::shared_ptr<Outbox>& ou
 SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_key) {
   if (node == settings_.name) return SendOutcome::refused;
   const auto outbox = outbox_of(node);
+  const bool must = essential(signal.control);
   if (!is_probe(signal.control)) outbox->mark_used();
   auto pushed = Outbox::Pushed::stale;
   // A channel may come or go between the look and the push; then look again. Bounded: each round needs such a change.
   constexpr int rounds_max = 100;
   // NOLINTBEGIN(bugprone-use-after-move): it is moved from only when it was accepted, and then there is no next round.
   for (int round = 0; pushed == Outbox::Pushed::stale && round < rounds_max; ++round) {
-    const auto snapshot = outbox->snapshot();
+    const auto snapshot = outbox->snapshot(must);
     if (snapshot.state == Outbox::State::up) {
       pushed = push(node, outbox, snapshot, signal, stream_key);
     } else {
-      const bool must = essential(signal.control);
       const std::size_t bytes = weight(signal);
       const auto waiting =
           outbox->push_waiting(std::move(signal), stream_key, bytes, must, config_.auto_connect, monotonic_now());
@@ -221,7 +223,7 @@ SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_k
 SendOutcome Network::send_on(const Atom& node, std::uint64_t epoch, const Signal& signal, const Pid& stream_key,
                              bool if_short) {
   const auto outbox = outbox_of(node);
-  const auto snapshot = outbox->snapshot();
+  const auto snapshot = outbox->snapshot(essential(signal.control));
   if (snapshot.state != Outbox::State::up || snapshot.epoch != epoch) return SendOutcome::refused;
   if (if_short && outbox->await_room()) return SendOutcome::full;
   outbox->mark_used();

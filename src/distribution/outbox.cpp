@@ -6,9 +6,11 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
 
-Outbox::Snapshot Outbox::snapshot() const {
+Outbox::Snapshot Outbox::snapshot(bool essential) {
   const std::lock_guard lock(mutex_);
-  return {state_, epoch_, flags_, peer_creation_};
+  const bool has_room = !is_full(essential);
+  if (!has_room && !essential) senders_wait_ = true;
+  return {state_, epoch_, flags_, peer_creation_, has_room};
 }
 
 Outbox::PushResult Outbox::push(std::uint64_t epoch, OutgoingMessage&& message, bool essential) {

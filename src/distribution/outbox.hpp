@@ -67,11 +67,13 @@ class Outbox {
     std::uint64_t epoch;
     std::uint64_t flags;
     std::uint32_t peer_creation;
+    bool has_room;
   };
 
   explicit Outbox(Limits limits) noexcept : limits_(limits) {}
 
-  [[nodiscard]] Snapshot snapshot() const;
+  /// If there is no room for what is not essential, it is as if `push` had said `full`.
+  [[nodiscard]] Snapshot snapshot(bool essential);
   /// Queues an encoded message for the channel `epoch`; `stale` when that channel is gone. Essential messages (answers,
   /// exit signals) are accepted above the upper bound, since somebody waits for them, up to one of their own: a peer
   /// can ask for any number of them and read none.

@@ -11,7 +11,7 @@ namespace distribution {
 enum class SendOutcome : std::uint8_t {
   accepted,
   busy,     ///< Accepted, but the sender should wait until the node is writable again.
-  full,     ///< Not accepted: the upper bound of the queue is reached until the node is writable again.
+  full,     ///< Not accepted: the upper bound of the queue is reached. A message may leave when the node is writable.
   refused,  ///< Not accepted: the node is not connected and is not being dialled (own name, back-off, dialing switched
             ///< off).
 };

@@ -107,8 +107,6 @@ class Inbox {
     Node* empty = nullptr;
     return head_.compare_exchange_strong(empty, parked(), std::memory_order_acq_rel);
   }
-  /// Any thread.
-  [[nodiscard]] bool is_parked() const noexcept { return head_.load(std::memory_order_relaxed) == parked(); }
   Node* close() noexcept { return in_order(head_.exchange(closed(), std::memory_order_acq_rel)); }
 
  private:

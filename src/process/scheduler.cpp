@@ -72,7 +72,8 @@ Scheduler::Queue& Scheduler::place_of_yield(Queue& own, const State* partner) {
   if (other == nullptr || other == &own) return own;
   const auto now = monotonic_now();
   const bool is_short = now - std::exchange(own.yielded, now) <= patience;
-  return is_short && partner->is_awake() && is_empty(own) && is_empty(*other) ? *other : own;
+  const bool meets = is_short && other->running.load(std::memory_order_relaxed) == partner;
+  return meets && is_empty(own) && is_empty(*other) ? *other : own;
 }
 
 bool Scheduler::is_empty(Queue& queue) {
@@ -110,9 +111,9 @@ void Scheduler::end_hosting() {
 void Scheduler::wake_one(Errand errand) {
   {
     const std::lock_guard lock(rest_mutex_);
-    if (errand == Errand::take) take_ = true;
     if (wake_ups_ >= idle_.load()) return;
     ++wake_ups_;
+    if (errand == Errand::take) take_ = true;
   }
   rest_.notify_one();
 }
@@ -126,7 +127,9 @@ void Scheduler::work(Queue& own) {
     if (state == nullptr) continue;
     own.turns.fetch_add(1, std::memory_order_relaxed);
     state->home.store(&own, std::memory_order_relaxed);
+    own.running.store(state, std::memory_order_relaxed);
     state->run();
+    own.running.store(nullptr, std::memory_order_relaxed);
     share(own);
   }
   place = {};
@@ -181,13 +184,17 @@ State* Scheduler::rest(Queue& own, bool& stopped) {
   State* found = pop(own);
   if (found == nullptr) found = steal(own, 2);
   if (found == nullptr && !stopping_) {
-    if (wake_ups_ == 0 && !vigilant_.exchange(true)) found = look_around(lock, own);
+    const bool vigilant = wake_ups_ == 0 && !vigilant_.exchange(true);
+    if (vigilant) found = look_around(lock, own);
     if (found == nullptr) rest_.wait(lock, [&] { return wake_ups_ > 0 || stopping_; });
     // Who found something at once leaves the wake-up to the one that was woken: it may be for something else.
     if (wake_ups_ > 0) {
       --wake_ups_;
-      if (found == nullptr && std::exchange(take_, false)) found = steal(own, 1);
+      const bool take = std::exchange(take_, false);
+      if (found == nullptr) found = pop(*queues_.back());
+      if (found == nullptr) found = steal(own, take ? 1 : 2);
     }
+    if (vigilant && found != nullptr) hand_on_vigilance(own);
   }
   idle_.fetch_sub(1);
   if (found == nullptr && stopping_) {
@@ -197,6 +204,13 @@ State* Scheduler::rest(Queue& own, bool& stopped) {
     stopped = alone && found == nullptr;
   }
   return found;
+}
+
+void Scheduler::hand_on_vigilance(const Queue& own) {
+  const auto waits = [&](const auto& queue) { return queue.get() != &own && !is_empty(*queue); };
+  if (wake_ups_ + 1 >= idle_.load() || std::ranges::none_of(queues_, waits)) return;
+  ++wake_ups_;
+  rest_.notify_one();
 }
 
 State* Scheduler::look_around(std::unique_lock<std::mutex>& lock, const Queue& own) {
@@ -217,8 +231,9 @@ State* Scheduler::look_around(std::unique_lock<std::mutex>& lock, const Queue& o
     kept = kept_.load();
   }
   vigilant_ = false;
+  if (found != nullptr || wake_ups_ > 0) return found;
   // Who kept a process back because we were vigilant must not be forgotten.
-  return found != nullptr ? found : steal(own, 1);
+  return steal(own, 1);
 }
 
 }  // namespace process

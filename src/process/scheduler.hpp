@@ -83,6 +83,7 @@ class Scheduler {
     std::mutex mutex;
     std::deque<State*> states;
     std::atomic<std::uint64_t> turns{0};
+    std::atomic<const State*> running{nullptr};  ///< To compare with, not to look into.
     // The worker's:
     std::optional<MonotonicTime> turn_began;  ///< Only while others wait for its end.
     int long_turns = 0;                       ///< In a row.
@@ -117,6 +118,8 @@ class Scheduler {
   /// Returns something to run, or nullptr to look again; sets `stopped` at the end.
   State* rest(Queue& own, bool& stopped);
   State* look_around(std::unique_lock<std::mutex>& lock, const Queue& own);
+  /// Who was vigilant goes to work: another one takes over, if somebody waits. With rest_mutex_.
+  void hand_on_vigilance(const Queue& own);
   /// What a worker is woken for: to take what waits for another one, even if it is a single process, or to look for
   /// work and be vigilant.
   enum class Errand : std::uint8_t { take, look };

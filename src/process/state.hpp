@@ -103,8 +103,6 @@ class State : public std::enable_shared_from_this<State> {
   Timers::Slot timer;
   /// Where it ran last; the scheduler's.
   std::atomic<void*> home{nullptr};
-  /// It runs, or waits for a worker.
-  [[nodiscard]] bool is_awake() const noexcept { return !inbox_.is_parked(); }
 
   /// A worker runs the process until it waits, or its turn is over. The process may be gone afterwards.
   void run();

@@ -58,7 +58,7 @@ void State::on_writable() {
   if (waiting_.held == nullptr) return;
   Held& held = *waiting_.held;
   if (const auto unsent = std::move(held.unsent)) {
-    if (const auto again = send_away(held.node, std::move(*unsent)); again && again->unsent) {
+    if (const auto again = send_away(held.node, std::move(*unsent))) {
       held.unsent = std::move(again->unsent);
       held.writable_count = again->writable_count;
       if (is_held(held)) return;

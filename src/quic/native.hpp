@@ -68,8 +68,8 @@ struct Connection::Native {
   void library_error(int error);
   /// Lets go of what ngtcp2 and GnuTLS hold.
   void release();
-  /// Writes packets until nothing can be sent; one system call for many of them.
-  /// A quantum at most. True: more may leave at once.
+  /// Writes packets until nothing can be sent, a quantum at most; one system call for many of them. True: more may
+  /// leave at once.
   bool write_packets(ngtcp2_tstamp now);
   /// The time for ngtcp2, which takes none that is before one that it had: version 1 ends the program then.
   ngtcp2_tstamp time(ngtcp2_tstamp ahead = 0) noexcept { return latest = std::max(latest, timestamp() + ahead); }

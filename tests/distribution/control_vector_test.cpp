@@ -865,6 +865,10 @@ TEST(ControlDecoder, messages_that_begin_alike_are_told_apart) {
       EXPECT_FALSE(decoder.decode(ByteView(bytes).first(bytes.size() - 2)).has_value()) << "cut";
     }
   }
+  const Term padded = Term::tuple({2, Term::binary(Bytes(100'000, 1)), theirs()});
+  const auto large = decoder.decode(encode_term(padded, {.version_byte = false}));
+  ASSERT_TRUE(large.has_value() && large->control.has_value());
+  EXPECT_EQ(std::get<Send>(*large->control).to, theirs());
   const auto named = decoder.decode(encode_term(Term::tuple({6, ours(), Atom(), Atom("x")}), {.version_byte = false}));
   ASSERT_TRUE(named.has_value() && named->control.has_value());
   EXPECT_EQ(std::get<SendName>(*named->control).name, Atom("x"));
