@@ -188,7 +188,7 @@ HeldSend State::send(const Pid& to, Term&& message) {
 HeldSend State::send_away(Atom node, Signal&& signal) {
   using distribution::SendOutcome;
   const std::uint64_t count = system_.peers().writable_count();
-  const auto outcome = system_.offer(pid_, node, std::move(signal));
+  const auto outcome = system_.offer(pid_, node, signal);
   if (outcome == SendOutcome::busy) return HeldSend(new Held{system_, std::move(node), count});
   if (outcome != SendOutcome::full) return nullptr;
   return HeldSend(new Held{system_, std::move(node), count, std::make_unique<Signal>(std::move(signal))});

@@ -288,7 +288,7 @@ std::optional<ExportedFunction> System::exported(const Atom& module, const Atom&
 
 // Signals that leave.
 
-SendOutcome System::offer(const Pid& from, const Atom& node, Signal&& signal) {
+SendOutcome System::offer(const Pid& from, const Atom& node, Signal& signal) {
   if (node == config_.node) {
     (void)deliver_local(std::move(signal), Origin{config_.node});
     return SendOutcome::accepted;
@@ -301,7 +301,7 @@ SendOutcome System::offer(const Pid& from, const Atom& node, Signal&& signal) {
 SendOutcome System::route(const Pid& from, const Atom& node, Signal&& signal) {
   std::optional<Control> waited_for;
   if (node != config_.node && owes_answer(signal.control)) waited_for = signal.control;
-  const auto outcome = offer(from, node, std::move(signal));
+  const auto outcome = offer(from, node, signal);
   if (outcome == SendOutcome::full) counters_.dropped_by_channel.fetch_add(1, std::memory_order_relaxed);
   const bool dropped = outcome == SendOutcome::refused || outcome == SendOutcome::full;
   if (dropped && waited_for) refuse(std::move(*waited_for));

@@ -166,8 +166,8 @@ class System {
   /// Sends a signal on behalf of a local process. Who waits for an answer to a signal that cannot leave gets it at
   /// once.
   distribution::SendOutcome route(const Pid& from, const Atom& node, distribution::Signal&& signal);
-  /// The same for a message, which is untouched when it is `full`: it is not counted as dropped then.
-  distribution::SendOutcome offer(const Pid& from, const Atom& node, distribution::Signal&& signal);
+  /// The same for a message. It is taken, unless the outcome is `full`: then it is not counted as dropped, either.
+  distribution::SendOutcome offer(const Pid& from, const Atom& node, distribution::Signal& signal);
   void send_local(const Pid& to, Term&& message);
   /// To what `find` gave.
   void send_to(State* state, Term&& message);
