@@ -59,12 +59,17 @@ void Scheduler::schedule(State& state) {
 void Scheduler::yield(State& state, const State* partner) {
   if (!on_worker() || place.queue == nullptr) return schedule(state);
   Queue& queue = place_of_yield(*place.queue, partner);
+  const bool own = &queue == place.queue;
+  std::size_t size = 0;
   {
     const std::lock_guard lock(queue.mutex);
     queue.states.push_back(&state);
+    size = queue.states.size();
   }
-  // Its worker may be on its way to rest.
-  if (&queue != place.queue && idle_.load() != 0) wake_one(Errand::look);
+  if (idle_.load() == 0 || (own && size == 1)) return;  // alone, it goes on at once
+  kept_.fetch_add(1, std::memory_order_relaxed);
+  // The worker that it went to may be on its way to rest.
+  if (!own || !vigilant_.load()) wake_one(Errand::look);
 }
 
 Scheduler::Queue& Scheduler::place_of_yield(Queue& own, const State* partner) {

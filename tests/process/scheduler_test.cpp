@@ -79,6 +79,25 @@ TEST_F(TwoWorkers, a_process_that_computes_holds_nobody_back) {
   EXPECT_EQ(ran_.get_future().wait_for(test::patience), std::future_status::ready);
 }
 
+TEST_F(TwoWorkers, nor_does_one_that_computes_after_they_took_turns_for_long) {
+  const auto work = [this](Process& self) -> Task<> {
+    const auto end = std::chrono::steady_clock::now() + 200ms;  // nobody looks around any more
+    while (!enough_) {
+      if (at_work_ == 1) both_ = true;
+      if (std::chrono::steady_clock::now() > end && at_work_.exchange(1) == 0) {
+        while (!enough_) compute(100us);
+      }
+      co_await self.send(self.pid(), 1);
+      co_await self.receive();
+    }
+  };
+  system_.spawn([work](Process& self) -> Task<> {
+    self.spawn(work);
+    co_await work(self);
+  });
+  EXPECT_TRUE(test::becomes_true([&] { return both_.load(); }));
+}
+
 TEST_F(TwoWorkers, who_sends_short_messages_comes_to_the_worker_of_whom_they_are_for) {
   if (test::sanitized) GTEST_SKIP() << "a turn takes so long under a sanitizer that the two stay apart";
   const Pid sink = system_.spawn([this](Process& self) -> Task<> {
