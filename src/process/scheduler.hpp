@@ -75,6 +75,7 @@ class Scheduler {
   /// The first look is sooner: who just had work knows no process that has been left to another worker.
   static constexpr std::chrono::microseconds look_around_first{200};
   static constexpr int quiet_rounds_max = 20;
+  /// What a process may wait for on its worker: to move it, and its messages after it, costs about as much.
   static constexpr std::chrono::microseconds patience{50};
   static constexpr int long_turns_min = 2;                 ///< One is often the machine's doing.
   static constexpr std::uint64_t shared_first_every = 61;  ///< Turns; a worker's own queue must not starve the shared.

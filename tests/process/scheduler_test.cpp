@@ -37,6 +37,14 @@ class TwoWorkers : public testing::Test {
     while (std::chrono::steady_clock::now() < end) continue;
   }
 
+  /// Two processes that do the same. The second one is kept by the worker of the first.
+  void spawn_two(const ProcessFunction& work) {
+    system_.spawn([work](Process& self) -> Task<> {
+      self.spawn(work);
+      co_await work(self);
+    });
+  }
+
   // What processes look at lives longer than they.
   std::atomic<bool> enough_{false};
   std::atomic<int> at_work_{0};
@@ -58,12 +66,9 @@ TEST_F(TwoWorkers, who_would_wait_for_long_is_given_to_the_other_worker) {
       co_await self.receive();
     }
   };
-  // The second one is kept by the worker of the first. A turn of each takes a tenth of a millisecond: too long for the
+  // A turn of each takes a tenth of a millisecond: too long for the
   // other one, and too short for somebody who looks for workers that do not get on.
-  system_.spawn([work](Process& self) -> Task<> {
-    self.spawn(work);
-    co_await work(self);
-  });
+  spawn_two(work);
   EXPECT_TRUE(test::becomes_true([&] { return both_.load(); }));
 }
 
@@ -91,10 +96,7 @@ TEST_F(TwoWorkers, nor_does_one_that_computes_after_they_took_turns_for_long) {
       co_await self.receive();
     }
   };
-  system_.spawn([work](Process& self) -> Task<> {
-    self.spawn(work);
-    co_await work(self);
-  });
+  spawn_two(work);
   EXPECT_TRUE(test::becomes_true([&] { return both_.load(); }));
 }
 
