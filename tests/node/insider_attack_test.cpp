@@ -555,6 +555,7 @@ TEST_F(Insider, what_it_tells_the_services_in_wrong_types_for_others_and_with_ab
 
 TEST(InsiderThatDoesNotRead, and_asks_on_loses_the_connection_before_its_answers_fill_the_memory) {
   std::atomic<bool> told{false};
+  bool closed = false;
   test::Cluster cluster;
   Attacker attacker;
   Node& victim = cluster.start("victim", [&told](NodeConfig& config) {
@@ -570,7 +571,6 @@ TEST(InsiderThatDoesNotRead, and_asks_on_loses_the_connection_before_its_answers
   const auto line = attacker.dial(victim);
   line->play(mask(insider), Step::authenticated);
   ASSERT_EQ(line->shake_hands(insider, "test"), "up");
-  bool closed = false;
   quic::ConnectionEvents deaf;  // takes what comes and never gives credit for it
   deaf.on_closed = [&closed](const quic::CloseReason& /*reason*/) { closed = true; };
   line->connection().set_events(std::move(deaf));

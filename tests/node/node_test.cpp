@@ -311,6 +311,9 @@ TEST(Node, a_full_queue_suspends_the_sender_and_nothing_is_lost) {
 }
 
 TEST(Node, a_message_that_finds_the_queue_full_leaves_when_there_is_room) {
+  std::promise<std::vector<Term>> heard;
+  std::atomic<int> began{0};
+  std::atomic<std::int64_t> sent{0};
   Cluster cluster;
   Node& a = cluster.start("a", [](NodeConfig& config) {
     config.limits.send_queue_bytes = 64UL * 1024;
@@ -320,7 +323,6 @@ TEST(Node, a_message_that_finds_the_queue_full_leaves_when_there_is_room) {
   ASSERT_TRUE(a.connect(b.name()).has_value());
   const Term load = Term::binary(Bytes(100'000, 5));
   constexpr std::int64_t count = 50;  // three times what fits into the queue
-  std::promise<std::vector<Term>> heard;
   const Pid reader = b.spawn([&heard](Process& self) -> Task<> {
     const Term released = co_await self.receive(tagged("read", 1));
     std::vector<Term> tags;
@@ -338,8 +340,6 @@ TEST(Node, a_message_that_finds_the_queue_full_leaves_when_there_is_room) {
     return looks == 20;
   }));
   const auto dropped = a.statistics().signals_dropped;
-  std::atomic<int> began{0};
-  std::atomic<std::int64_t> sent{0};
   a.spawn([&began, &sent, reader, load](Process& self) -> Task<> {
     ++began;
     for (std::int64_t number = 0; number < count; ++number) {
