@@ -46,16 +46,17 @@ TEST(DialRules, of_two_that_told_their_names_exactly_one_gives_in) {
 }
 
 TEST(DialRules, an_attempt_is_held_until_some_time_after_our_name_arrived) {
-  const MonotonicTime start{};
-  const Milliseconds whole = hold_left(std::nullopt, start);
+  const MonotonicTime arrived{};
+  const Milliseconds whole = hold_left(std::nullopt, arrived);
   EXPECT_GE(whole, Milliseconds(50)) << "an Erlang node on a busy machine needs some";
   EXPECT_LE(whole, Milliseconds(200)) << "an Erlang node can do nothing else meanwhile";
-  EXPECT_EQ(hold_left(std::nullopt, start + 10 * whole), whole) << "our name may still be on its way";
-  EXPECT_EQ(hold_left(start, start), whole);
-  EXPECT_EQ(hold_left(start, start + whole / 2), whole - whole / 2);
-  EXPECT_EQ(hold_left(start, start + whole - std::chrono::microseconds(1)), Milliseconds(1)) << "not a moment early";
-  EXPECT_EQ(hold_left(start, start + whole), Milliseconds(0));
-  EXPECT_EQ(hold_left(start, start + 10 * whole), Milliseconds(0));
+  EXPECT_EQ(hold_left(std::nullopt, arrived + 10 * whole), whole) << "our name may still be on its way";
+  EXPECT_EQ(hold_left(arrived, arrived), whole);
+  EXPECT_EQ(hold_left(arrived, arrived + whole / 2), whole - whole / 2);
+  EXPECT_EQ(hold_left(arrived, arrived + whole - std::chrono::microseconds(1)), Milliseconds(1))
+      << "not a moment early";
+  EXPECT_EQ(hold_left(arrived, arrived + whole), Milliseconds(0));
+  EXPECT_EQ(hold_left(arrived, arrived + 10 * whole), Milliseconds(0));
 }
 
 TEST(DialRules, an_attempt_of_the_peer_that_was_answered_decides_however_ours_ended) {

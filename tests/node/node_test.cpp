@@ -335,8 +335,8 @@ TEST(Node, a_message_that_finds_the_queue_full_leaves_when_there_is_room) {
   // Nobody reads: in the end, 20 looks long, there is no room.
   int looks = 0;
   ASSERT_TRUE(test::becomes_true([&] {
-    const auto sent = a.send(reader, Term::tuple_of(Atom("outside"), load));
-    looks = !sent && sent.error() == Errc::overloaded ? looks + 1 : 0;
+    const auto taken = a.send(reader, Term::tuple_of(Atom("outside"), load));
+    looks = !taken && taken.error() == Errc::overloaded ? looks + 1 : 0;
     return looks == 20;
   }));
   const auto dropped = a.statistics().signals_dropped;

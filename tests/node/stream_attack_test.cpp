@@ -23,7 +23,7 @@ using test::Step;
 
 constexpr quic::StreamId first_stream = 68;
 constexpr std::size_t mebibyte = 1024UL * 1024;
-const std::string name = "evil@127.0.0.1";
+const std::string evil = "evil@127.0.0.1";
 
 Bytes operator+(Bytes left, std::string_view right) {
   const ByteView view = as_bytes(right);
@@ -47,7 +47,7 @@ class StreamAttack : public testing::Test {
   LinePtr enter() {
     const auto line = attacker.dial(*victim);
     line->play(own, Step::authenticated);
-    EXPECT_EQ(line->shake_hands(name, "test"), "up");
+    EXPECT_EQ(line->shake_hands(evil, "test"), "up");
     return line;
   }
   StreamStatistics counted() { return victim->statistics().streams; }
@@ -66,7 +66,7 @@ class StreamAttack : public testing::Test {
   }
   test::Cluster cluster;
   Attacker attacker;
-  const test::Mask own = mask(name);  ///< It is pinned by the first victim that lets it in.
+  const test::Mask own = mask(evil);  ///< It is pinned by the first victim that lets it in.
   Node* victim = nullptr;
   StreamAcceptor acceptor;
 };
@@ -74,7 +74,7 @@ class StreamAttack : public testing::Test {
 TEST_F(StreamAttack, streams_before_the_authentication_end_the_connection_and_reach_nobody) {
   for (const Step step : {Step::connected, Step::hello, Step::challenge}) {
     const auto line = attacker.dial(*victim);
-    line->play(mask(name), step);
+    line->play(mask(evil), step);
     line->write(first_stream, distribution::preamble("t") + "let me in", {.fin = true, .own_packet = false});
     EXPECT_EQ(line->ending(), "closed");
   }
@@ -85,11 +85,11 @@ TEST_F(StreamAttack, streams_before_the_authentication_end_the_connection_and_re
 
 TEST_F(StreamAttack, streams_during_the_handshake_wait_for_its_end) {
   const auto line = attacker.dial(*victim);
-  line->play(mask(name), Step::authenticated);
+  line->play(mask(evil), Step::authenticated);
   line->write(first_stream, distribution::preamble("t") + "early", {.fin = true, .own_packet = false});
   ASSERT_TRUE(becomes([&] { return line->connection().statistics().bytes_in_flight == 0; }));
   EXPECT_EQ(counted().accepted, 0U) << "who it is is not known yet";
-  EXPECT_EQ(line->shake_hands(name, "test"), "up");
+  EXPECT_EQ(line->shake_hands(evil, "test"), "up");
   ASSERT_TRUE(becomes([&] { return counted().accepted == 1; }));
   auto stream = acceptor.next(30s).value();
   EXPECT_EQ(as_text(stream.read(30s).value()), "early");
@@ -201,7 +201,7 @@ TEST_F(StreamAttack, a_peer_that_stops_a_stream_of_signals_loses_the_connection)
   line->tap = [&](quic::StreamId stream, ByteView bytes) {
     if (std::string(bytes.begin(), bytes.end()).find("nobody") != std::string::npos) signals = stream;
   };
-  const auto send = [&] { std::ignore = victim->send(RemoteName(Atom("nobody"), NodeName(name)), Atom("hello")); };
+  const auto send = [&] { std::ignore = victim->send(RemoteName(Atom("nobody"), NodeName(evil)), Atom("hello")); };
   ASSERT_TRUE(becomes([&] { return send(), signals >= 0; }));
   line->connection().stop_reading(signals, 7);
   EXPECT_TRUE(becomes([&] { return send(), line->closed(); }));

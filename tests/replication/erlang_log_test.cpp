@@ -53,8 +53,8 @@ Bytes log_of(const std::vector<Bytes>& parts) {
   return log;
 }
 
-const std::string one = "#{k1 => {value,1,#{{a,{timestamp,1,0}} => true}}}";
-const std::string two = "#{k2 => {tombstone,{timestamp,2,0}}}";
+const std::string put_of_k1 = "#{k1 => {value,1,#{{a,{timestamp,1,0}} => true}}}";
+const std::string removal_of_k2 = "#{k2 => {tombstone,{timestamp,2,0}}}";
 
 }  // namespace
 
@@ -109,17 +109,17 @@ TEST(ErlangLog, files_are_read_after_each_recorded_step) {
 
 TEST(ErlangLog, damage_is_counted) {
   const Bytes junk(11, 'x');
-  const auto whole = read({}, log_of({record(one), record(two)}));
+  const auto whole = read({}, log_of({record(put_of_k1), record(removal_of_k2)}));
   EXPECT_EQ(whole.records, 2U);
   EXPECT_EQ(whole.skipped_bytes, 0U);
-  const auto between = read({}, log_of({record(one), junk, record(two)}));
+  const auto between = read({}, log_of({record(put_of_k1), junk, record(removal_of_k2)}));
   EXPECT_EQ(between.records, 2U);
   EXPECT_EQ(between.skipped_bytes, 11U);
   EXPECT_EQ(between.entries.size(), 2U);
-  const Bytes torn = log_of({record(one), record(two)});
+  const Bytes torn = log_of({record(put_of_k1), record(removal_of_k2)});
   const auto cut = read({}, Bytes(torn.begin(), torn.end() - 1));
   EXPECT_EQ(cut.entries.size(), 1U);
-  EXPECT_EQ(cut.skipped_bytes, record(two).size() - 1);
+  EXPECT_EQ(cut.skipped_bytes, record(removal_of_k2).size() - 1);
   EXPECT_TRUE(read({}, junk).log_damaged);
   EXPECT_TRUE(read(junk, {}).snapshot_damaged);
   EXPECT_EQ(read(term_bytes("#{a => b, k1 => {tombstone,{timestamp,1,0}}}"), {}).rejected, 1U);
@@ -128,7 +128,7 @@ TEST(ErlangLog, damage_is_counted) {
 
 TEST(ErlangLog, large_records_have_a_longer_header) {
   const std::string large = "#{big => {value,<<\"" + std::string(70'000, 'x') + "\">>,#{{a,{timestamp,1,0}} => true}}}";
-  const auto map = read({}, log_of({record(one), record(large), record(two)}));
+  const auto map = read({}, log_of({record(put_of_k1), record(large), record(removal_of_k2)}));
   EXPECT_EQ(map.records, 3U);
   EXPECT_EQ(map.skipped_bytes, 0U);
   EXPECT_EQ(map.entries.get(Atom("big"))->size(), 70'000U);
@@ -145,7 +145,7 @@ TEST(ErlangLog, snapshots_of_many_entries_are_read) {
 TEST(ErlangLog, the_log_counts_before_the_snapshot_where_it_is_newer) {
   const auto map = read(term_bytes("#{k1 => {value,old,#{{a,{timestamp,1,0}} => true}},"
                                    "k2 => {value,kept,#{{a,{timestamp,9,0}} => true}}}"),
-                        log_of({record("#{k1 => {value,new,#{{a,{timestamp,5,0}} => true}}}"), record(two)}));
+                        log_of({record("#{k1 => {value,new,#{{a,{timestamp,5,0}} => true}}}"), record(removal_of_k2)}));
   EXPECT_EQ(*map.entries.get(Atom("k1")), Term(Atom("new")));
   EXPECT_EQ(*map.entries.get(Atom("k2")), Term(Atom("kept")));
 }

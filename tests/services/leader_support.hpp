@@ -19,6 +19,7 @@
 #include "services/leader.hpp"
 #include "services/links.hpp"
 #include "services/members.hpp"
+#include "services/names.hpp"
 
 namespace barrel_p2p::services::test {
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "services/members.hpp"
+#include "services/names.hpp"
 
 namespace barrel_p2p::services::test {
 

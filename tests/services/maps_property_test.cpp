@@ -13,13 +13,13 @@ using namespace std::chrono_literals;
 
 const Atom ledger("ledger");
 
-struct History {
+struct WrittenMaps {
   MapsWorld world;
   std::vector<Atom> nodes;
   /// What a node that hears of every write at once would hold.
   replication::OrMap all;
 
-  explicit History(std::size_t count) : world(*rc::gen::arbitrary<std::uint64_t>()) {
+  explicit WrittenMaps(std::size_t count) : world(*rc::gen::arbitrary<std::uint64_t>()) {
     world.maps_config.scan_period = 10s;  // less to compute
     world.members_config.heartbeat = 20s;
     world.members_config.ttl = 1min;
@@ -81,7 +81,7 @@ struct History {
 }  // namespace
 
 RC_GTEST_PROP(MapsHistory, all_nodes_end_with_the_last_write_of_each_key_whatever_the_network_does, ()) {
-  History history(*rc::gen::inRange<std::size_t>(3, 6));
+  WrittenMaps history(*rc::gen::inRange<std::size_t>(3, 6));
   auto& world = history.world;
   world.loss = *rc::gen::element(0.0, 0.2, 0.7);
   world.repetition = *rc::gen::element(0.0, 0.3);
@@ -105,7 +105,7 @@ RC_GTEST_PROP(MapsHistory, all_nodes_end_with_the_last_write_of_each_key_whateve
 }
 
 RC_GTEST_PROP(MapsHistory, partitions_heal_and_removed_keys_stay_removed, ()) {
-  History history(4);
+  WrittenMaps history(4);
   auto& world = history.world;
   world.between_calls = *rc::gen::element(0ms, 1ms);
   for (int round = 0; round < 3; ++round) {

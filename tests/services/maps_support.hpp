@@ -20,6 +20,7 @@
 #include "services/links.hpp"
 #include "services/maps.hpp"
 #include "services/members.hpp"
+#include "services/names.hpp"
 
 namespace barrel_p2p::services::test {
 

@@ -12,9 +12,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class World {
+class LivenessWorld {
  public:
-  explicit World(const std::function<void(PidLivenessConfig&)>& change = {}) : liveness_(config(change)) {}
+  explicit LivenessWorld(const std::function<void(PidLivenessConfig&)>& change = {}) : liveness_(config(change)) {}
 
   /// What is to be done when the process is handed out: `+3 -1`.
   std::string use(std::uint32_t id, const char* node = "b@h") {
@@ -58,7 +58,7 @@ class World {
 };
 
 TEST(PidLiveness, a_process_is_watched_from_its_first_use_and_not_handed_out_after_its_end) {
-  World world;
+  LivenessWorld world;
   EXPECT_EQ(world.use(1), "+1");
   EXPECT_EQ(world.use(1), "");
   EXPECT_FALSE(world.has_ended(1));
@@ -68,7 +68,7 @@ TEST(PidLiveness, a_process_is_watched_from_its_first_use_and_not_handed_out_aft
 }
 
 TEST(PidLiveness, a_lost_connection_is_no_end_and_the_next_use_watches_again) {
-  World world;
+  LivenessWorld world;
   (void)world.use(1);
   EXPECT_EQ(world.end(1, "noconnection"), "-1");
   EXPECT_FALSE(world.has_ended(1));
@@ -76,12 +76,12 @@ TEST(PidLiveness, a_lost_connection_is_no_end_and_the_next_use_watches_again) {
 }
 
 TEST(PidLiveness, processes_of_this_node_are_not_watched) {
-  World world;
+  LivenessWorld world;
   EXPECT_EQ(world.use(1, "a@h"), "");
 }
 
 TEST(PidLiveness, what_is_not_used_is_watched_no_more) {
-  World world;
+  LivenessWorld world;
   (void)world.use(1);
   (void)world.use(2);
   EXPECT_EQ(world.after(599s), "");
@@ -92,7 +92,7 @@ TEST(PidLiveness, what_is_not_used_is_watched_no_more) {
 }
 
 TEST(PidLiveness, beyond_the_bound_the_one_that_was_used_the_longest_ago_gives_way) {
-  World world([](PidLivenessConfig& config) { config.watched_max = 2; });
+  LivenessWorld world([](PidLivenessConfig& config) { config.watched_max = 2; });
   (void)world.use(1);
   (void)world.use(2);
   (void)world.use(1);
@@ -103,7 +103,7 @@ TEST(PidLiveness, beyond_the_bound_the_one_that_was_used_the_longest_ago_gives_w
 }
 
 TEST(PidLiveness, ends_are_forgotten_by_age_and_by_number_and_found_out_again) {
-  World world([](PidLivenessConfig& config) { config.ended_max = 2; });
+  LivenessWorld world([](PidLivenessConfig& config) { config.ended_max = 2; });
   for (std::uint32_t id = 1; id <= 3; ++id) {
     (void)world.use(id);
     EXPECT_EQ(world.end(id, "noproc"), id == 3 ? "-1" : "");

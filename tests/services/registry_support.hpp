@@ -17,6 +17,7 @@
 #include "base/prng.hpp"
 #include "services/links.hpp"
 #include "services/members.hpp"
+#include "services/names.hpp"
 #include "services/registry.hpp"
 
 namespace barrel_p2p::services::test {

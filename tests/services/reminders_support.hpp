@@ -19,6 +19,7 @@
 
 #include "base/prng.hpp"
 #include "services/links.hpp"
+#include "services/names.hpp"
 #include "services/placement.hpp"
 #include "services/reminders.hpp"
 

@@ -14,7 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-const Atom own("a@h");
+const Atom own_node("a@h");
 const Atom words("words");
 
 /// Writes down what it is told; throws at `bomb`, and something odd at `grenade`.
@@ -74,7 +74,7 @@ class ReplicatedTypesTest : public ::testing::Test {
   const Atom b{"b@h"};
   const Atom c{"c@h"};
   Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
-  ReplicatedTypes types{{.own = own, .seed = 1, .types_max = 2}};
+  ReplicatedTypes types{{.own = own_node, .seed = 1, .types_max = 2}};
   std::shared_ptr<Recorder> recorder = std::make_shared<Recorder>();
   Effects effects;
 };
@@ -83,7 +83,7 @@ TEST_F(ReplicatedTypesTest, changes_are_broadcast_and_those_of_others_arrive_onc
   open();
   types.broadcast(words, Term(7), effects);
   EXPECT_EQ(sent(), Told{"broadcast {custom,a@h,7}"});
-  types.deliver(words, Term::tuple({Atom("custom"), own, Term(7)}));
+  types.deliver(words, Term::tuple({Atom("custom"), own_node, Term(7)}));
   types.deliver(words, Term::tuple({Atom("custom"), b, Term(8)}));
   types.deliver(words, Term::tuple({Atom("delta"), b, Term(9)}));
   EXPECT_EQ(recorder->told, (Told{"change b@h 8", "change b@h 9"}));

@@ -11,14 +11,13 @@ namespace barrel_p2p {
 namespace {
 
 using namespace std::chrono_literals;
+using test::cpp_name;
+using test::erlang_name;
 using test::ErlangError;
 using test::ErlangNode;
 using test::EventLog;
 using test::LineProgram;
 using test::Upstream;
-
-const NodeName cpp("c@127.0.0.1");
-const NodeName erlang_name("e@127.0.0.1");
 
 bool lists(const Node& node, const NodeName& other) {
   const auto nodes = node.nodes();
@@ -30,7 +29,7 @@ TEST_F(Upstream, a_cpp_node_connects_and_both_list_each_other) {
   Node& node = cluster_.start("c");
   ASSERT_EQ(word(node.connect(erl.name())), "ok");
   EXPECT_EQ(node.nodes(), std::vector<NodeName>{erl.name()});
-  EXPECT_TRUE(erl.lists(cpp));
+  EXPECT_TRUE(erl.lists(cpp_name));
   const auto peers = node.peers();
   ASSERT_EQ(peers.size(), 1U);
   EXPECT_TRUE(peers[0].dialled);
@@ -46,7 +45,7 @@ TEST_F(Upstream, an_erlang_node_connects_and_both_list_each_other) {
   const auto subscription = node.monitor_nodes([&](const NodeEvent& event) { events.add(event); });
   EXPECT_EQ(erl.eval("net_kernel:connect_node('c@127.0.0.1')"), Atom("true"));
   EXPECT_EQ(events.next(), "up e@127.0.0.1");
-  EXPECT_TRUE(erl.lists(cpp));
+  EXPECT_TRUE(erl.lists(cpp_name));
   ASSERT_EQ(node.peers().size(), 1U);
   EXPECT_FALSE(node.peers()[0].dialled);
   EXPECT_EQ(erl.eval("net_adm:ping('c@127.0.0.1')"), Atom("pong"));
@@ -71,7 +70,7 @@ TEST_F(Upstream, another_cookie_is_refused_by_either_side) {
   EXPECT_NE(connected.error().message().find("cookie"), std::string::npos) << connected.error().message();
   EXPECT_EQ(erl.eval("net_kernel:connect_node('c@127.0.0.1')"), Atom("false"));
   EXPECT_TRUE(node.nodes().empty());
-  EXPECT_TRUE(erl.lists(cpp, false));
+  EXPECT_TRUE(erl.lists(cpp_name, false));
   EXPECT_TRUE(node.keys().empty()) << "nothing is pinned for who does not know the cookie";
 }
 
@@ -99,7 +98,7 @@ TEST_F(Upstream, a_cpp_node_with_another_key_under_a_pinned_name_is_refused) {
   ErlangNode erl(cluster_, "e");
   ASSERT_EQ(word(cluster_.start("c").connect(erl.name())), "ok");
   cluster_.stop("c");
-  ASSERT_TRUE(erl.lists(cpp, false));
+  ASSERT_TRUE(erl.lists(cpp_name, false));
   std::filesystem::remove_all(cluster_.data("c"));
   Node& impostor = cluster_.start("c");
   const auto connected = impostor.connect(erl.name());
@@ -119,7 +118,7 @@ TEST_F(Upstream, a_strict_erlang_node_lets_us_in_once_our_key_is_pinned) {
   EXPECT_EQ(erl.eval("net_kernel:connect_node('c@127.0.0.1')"), Atom("false"));
   erl.eval("barrel_p2p_dist_keys:store_key('c@127.0.0.1', binary:decode_hex(<<\"" + node.public_key() + "\">>))");
   EXPECT_EQ(word(node.connect(erl.name())), "ok");
-  EXPECT_TRUE(erl.lists(cpp));
+  EXPECT_TRUE(erl.lists(cpp_name));
 }
 
 TEST_F(Upstream, strict_trust_lets_an_erlang_node_in_once_its_key_is_pinned) {
@@ -135,7 +134,7 @@ TEST_F(Upstream, strict_trust_lets_an_erlang_node_in_once_its_key_is_pinned) {
   ASSERT_EQ(key.as_text()->size(), 64U);
   ASSERT_EQ(word(node.pin(erl.name(), std::string(*key.as_text()))), "ok");
   EXPECT_EQ(word(node.connect(erl.name())), "ok");
-  EXPECT_TRUE(erl.lists(cpp));
+  EXPECT_TRUE(erl.lists(cpp_name));
 }
 
 /// Who of two nodes that dial each other at once gives in depends on the order of their names.
@@ -227,14 +226,14 @@ TEST_F(Upstream, a_disconnect_by_the_erlang_node_is_found_out_by_a_probe) {
     config.detector.probe_timeout = 1s;
   });
   ASSERT_EQ(word(node.connect(erlang_name)), "ok");
-  ASSERT_TRUE(erl.lists(cpp));
+  ASSERT_TRUE(erl.lists(cpp_name));
   EventLog events;
   const auto subscription = node.monitor_nodes([&](const NodeEvent& event) { events.add(event); });
   ASSERT_EQ(erl.eval("erlang:disconnect_node('c@127.0.0.1')"), Atom("true"));
   EXPECT_EQ(events.next(), "down e@127.0.0.1 net_tick_timeout");
   EXPECT_EQ(word(node.connect(erlang_name)), "ok");
   EXPECT_EQ(word(node.ping(erlang_name)), "ok");
-  EXPECT_TRUE(erl.lists(cpp));
+  EXPECT_TRUE(erl.lists(cpp_name));
 }
 
 TEST_F(Upstream, a_healthy_erlang_node_answers_probes) {
@@ -253,7 +252,7 @@ TEST_F(Upstream, an_erlang_node_that_disconnected_and_connects_again_replaces_it
   ErlangNode erl(cluster_, "e");
   Node& node = cluster_.start("c");
   ASSERT_EQ(word(node.connect(erlang_name)), "ok");
-  ASSERT_TRUE(erl.lists(cpp));
+  ASSERT_TRUE(erl.lists(cpp_name));
   EventLog events;
   const auto subscription = node.monitor_nodes([&](const NodeEvent& event) { events.add(event); });
   constexpr int rounds = 20;
@@ -269,16 +268,16 @@ TEST_F(Upstream, an_erlang_node_that_disconnected_and_connects_again_replaces_it
 TEST_F(Upstream, a_cpp_node_that_stops_in_order_is_noticed_at_once_and_comes_back) {
   ErlangNode erl(cluster_, "e");
   ASSERT_EQ(word(cluster_.start("c").connect(erl.name())), "ok");
-  ASSERT_TRUE(erl.lists(cpp));
+  ASSERT_TRUE(erl.lists(cpp_name));
   cluster_.stop("c");
-  EXPECT_TRUE(erl.lists(cpp, false, 2s));
+  EXPECT_TRUE(erl.lists(cpp_name, false, 2s));
   for (int round = 0; round < 3; ++round) {
     Node& again = cluster_.start("c");
     EXPECT_EQ(word(again.connect(erl.name())), "ok") << round;
-    EXPECT_TRUE(erl.lists(cpp)) << round;
+    EXPECT_TRUE(erl.lists(cpp_name)) << round;
     EXPECT_EQ(erl.eval("net_adm:ping('c@127.0.0.1')"), Atom("pong")) << round;
     cluster_.stop("c");
-    EXPECT_TRUE(erl.lists(cpp, false, 2s)) << round;
+    EXPECT_TRUE(erl.lists(cpp_name, false, 2s)) << round;
   }
 }
 
@@ -297,8 +296,8 @@ TEST_F(Upstream, a_killed_cpp_node_is_noticed_when_it_comes_back) {
   EXPECT_EQ(word(again.connect(erl.name())), "ok");
   EXPECT_EQ(erl.eval("receive {'DOWN', _, process, _, Reason} -> Reason after 10000 -> nothing end"),
             Atom("noconnection"));
-  EXPECT_EQ(erl.eval("receive {nodedown, Down} -> Down after 10000 -> nothing end"), cpp.atom());
-  EXPECT_EQ(erl.eval("receive {nodeup, Up} -> Up after 10000 -> nothing end"), cpp.atom());
+  EXPECT_EQ(erl.eval("receive {nodedown, Down} -> Down after 10000 -> nothing end"), cpp_name.atom());
+  EXPECT_EQ(erl.eval("receive {nodeup, Up} -> Up after 10000 -> nothing end"), cpp_name.atom());
   EXPECT_EQ(erl.eval("net_adm:ping('c@127.0.0.1')"), Atom("pong"));
   EXPECT_TRUE(lists(again, erl.name()));
 }
@@ -314,7 +313,7 @@ TEST_F(Upstream, a_killed_cpp_node_is_noticed_within_the_tick_time) {
   erl.eval("net_kernel:set_net_ticktime(4, 0)");
   ASSERT_EQ(erl.eval("net_kernel:connect_node('c@127.0.0.1')"), Atom("true"));
   node.kill();
-  EXPECT_TRUE(erl.lists(cpp, false, 12s));
+  EXPECT_TRUE(erl.lists(cpp_name, false, 12s));
 }
 
 TEST_F(Upstream, a_frozen_erlang_node_is_given_up_and_lets_us_in_again_when_it_wakes) {

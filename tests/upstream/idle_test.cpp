@@ -11,11 +11,10 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::becomes_true;
+using test::cpp_name;
 using test::ErlangNode;
 using test::EventLog;
 using test::Upstream;
-
-const NodeName cpp("c@127.0.0.1");
 
 TEST_F(Upstream, a_channel_that_an_erlang_node_collects_is_given_up_and_made_again_by_the_next_send) {
   ErlangNode erl(cluster_, "e");
@@ -24,7 +23,7 @@ TEST_F(Upstream, a_channel_that_an_erlang_node_collects_is_given_up_and_made_aga
     config.detector.probe_timeout = 1s;
   });
   ASSERT_EQ(word(node.connect(erl.name())), "ok");
-  ASSERT_TRUE(erl.lists(cpp));
+  ASSERT_TRUE(erl.lists(cpp_name));
   // Its collector spares what is younger than five minutes; from now on nothing is.
   erl.eval("sys:replace_state(barrel_p2p_dist_gc, fun(State) -> setelement(3, State, 1) end)");
   EventLog events;
@@ -49,7 +48,7 @@ TEST_F(Upstream, our_collector_leaves_channels_to_erlang_nodes_alone) {
   ASSERT_TRUE(becomes_true([&] { return node.statistics().idle_closed + other.statistics().idle_closed > 0; }));
   ASSERT_TRUE(becomes_true([&] { return node.nodes().size() == 1; }));
   EXPECT_EQ(node.nodes().front(), erl.name());
-  EXPECT_TRUE(erl.lists(cpp));
+  EXPECT_TRUE(erl.lists(cpp_name));
 }
 
 }  // namespace

@@ -119,6 +119,10 @@ class ErlangNode {
 /// The directory of BARREL_P2P_UPSTREAM; empty if there is none with a `run-node` in it.
 std::string upstream_directory();
 
+/// How these tests name the two when there is one of each.
+inline const NodeName cpp_name("c@127.0.0.1");
+inline const NodeName erlang_name("e@127.0.0.1");
+
 /// Skips its tests with a word where there is no Erlang implementation to test against.
 class Upstream : public testing::Test {
  protected:

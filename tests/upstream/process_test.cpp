@@ -12,13 +12,12 @@ namespace barrel_p2p {
 namespace {
 
 using namespace std::chrono_literals;
+using test::cpp_name;
+using test::erlang_name;
 using test::ErlangError;
 using test::ErlangNode;
 using test::LineProgram;
 using test::Upstream;
-
-const NodeName cpp("c@127.0.0.1");
-const NodeName erlang_name("e@127.0.0.1");
 
 /// Both nodes, connected by whom the test says.
 class Pair : public Upstream {
@@ -30,7 +29,7 @@ class Pair : public Upstream {
     node_ = &cluster_.start("c");
     const auto connected = node_->connect(erlang_name);
     ASSERT_TRUE(connected.has_value()) << connected.error().message();
-    ASSERT_TRUE(erl_->lists(cpp));
+    ASSERT_TRUE(erl_->lists(cpp_name));
   }
   void TearDown() override { erl_.reset(); }
 
@@ -207,11 +206,12 @@ TEST_F(Pair, erlang_calls_our_server) {
   EXPECT_EQ(eval("try gen_server:call(" + server + ", {stop, {bad, day}}) catch exit:{Why2, _} -> Why2 end"),
             Term::tuple({Atom("bad"), Atom("day")}));
   EXPECT_EQ(eval("gen_server:multi_call(['c@127.0.0.1', node()], nobody, get, 2000)"),
-            Term::tuple({Term(), Term::list({cpp.atom(), erlang_name.atom()})}));
+            Term::tuple({Term(), Term::list({cpp_name.atom(), erlang_name.atom()})}));
 }
 
 TEST_F(Pair, we_call_servers_of_erlang) {
-  const auto authentic = node_->call(RemoteName("net_kernel", erlang_name), Term::tuple({Atom("is_auth"), cpp.atom()}));
+  const auto authentic =
+      node_->call(RemoteName("net_kernel", erlang_name), Term::tuple({Atom("is_auth"), cpp_name.atom()}));
   ASSERT_TRUE(authentic.has_value()) << authentic.error().message();
   EXPECT_EQ(*authentic, Atom("yes"));
   const auto children = node_->call(RemoteName("kernel_sup", erlang_name), Atom("count_children"));
@@ -253,7 +253,7 @@ TEST_F(Pair, erlang_runs_our_functions_by_rpc_and_erpc) {
   EXPECT_EQ(eval("rpc:call(" + at + "add, [1, 2])"), Term(3));
   EXPECT_EQ(eval("erpc:call(" + at + "add, [1, 2, 3])"), Term(6));
   EXPECT_EQ(eval("erpc:call(" + at + "wait, [50])"), Atom("waited"));
-  EXPECT_EQ(eval("rpc:call('c@127.0.0.1', erlang, node, [])"), cpp.atom());
+  EXPECT_EQ(eval("rpc:call('c@127.0.0.1', erlang, node, [])"), cpp_name.atom());
   EXPECT_EQ(eval("{badrpc, {'EXIT', {Undefined, _}}} = rpc:call(" + at + "nothing, []), Undefined"), Atom("undef"));
   EXPECT_EQ(eval("try erpc:call(" + at +
                  "nothing, [1]) catch error:{exception, E1, [{math, nothing, [1], _} | _]} -> E1 "
@@ -269,9 +269,9 @@ TEST_F(Pair, erlang_runs_our_functions_by_rpc_and_erpc) {
             Term::tuple({Atom("erpc"), Atom("timeout")}));
   EXPECT_EQ(eval("rpc:call(" + at + "wait, [10000], 100)"), Term::tuple({Atom("badrpc"), Atom("timeout")}));
   EXPECT_EQ(eval("rpc:multicall(['c@127.0.0.1', node()], erlang, node, [])"),
-            Term::tuple({Term::list({cpp.atom(), erlang_name.atom()}), Term()}));
+            Term::tuple({Term::list({cpp_name.atom(), erlang_name.atom()}), Term()}));
   EXPECT_EQ(eval("erpc:multicall(['c@127.0.0.1', node()], erlang, node, [])"),
-            Term::list({Term::tuple({Atom("ok"), cpp.atom()}), Term::tuple({Atom("ok"), erlang_name.atom()})}));
+            Term::list({Term::tuple({Atom("ok"), cpp_name.atom()}), Term::tuple({Atom("ok"), erlang_name.atom()})}));
   EXPECT_EQ(eval("Key = rpc:async_call(" + at + "add, [4, 5]), rpc:yield(Key)"), Term(9));
 }
 
@@ -406,7 +406,7 @@ TEST_F(Pair, we_monitor_erlang_processes) {
 TEST_F(Pair, erlang_monitors_our_processes) {
   EXPECT_EQ(eval("monitor(process, {nobody, 'c@127.0.0.1'}), "
                  "receive {'DOWN', _, process, N1, R1} -> {N1, R1} after 5000 -> nothing end"),
-            Term::tuple({Term::tuple({Atom("nobody"), cpp.atom()}), Atom("noproc")}));
+            Term::tuple({Term::tuple({Atom("nobody"), cpp_name.atom()}), Atom("noproc")}));
   const Pid watched = node_->spawn([](Process& self) -> Task<> {
     const Term why = co_await self.receive();
     throw ExitProcess{why};
