@@ -27,8 +27,6 @@ namespace barrel_p2p::services::test {
 using namespace std::chrono_literals;
 using replication::Entry;
 
-inline constexpr WallMilliseconds start_wall = 1'764'000'000'000;
-
 class MapsWorld {
  public:
   /// An Erlang node differs in what others send to it.

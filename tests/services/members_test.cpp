@@ -8,20 +8,22 @@
 #include <string>
 #include <vector>
 
+#include "services/names.hpp"
 #include "support/vectors.hpp"
 
 namespace barrel_p2p::services {
 namespace {
 
 using namespace std::chrono_literals;
+using test::start_wall;
 
-constexpr WallMilliseconds start_wall = 1'764'000'000'000;
 const Atom replica(members_replica_name);
 
 /// One node and its clocks.
-class Machine {
+class MembersMachine {
  public:
-  explicit Machine(const std::string& name = "a@h", Milliseconds skew = 0ms) : own(name), now{at_first, start_wall} {
+  explicit MembersMachine(const std::string& name = "a@h", Milliseconds skew = 0ms)
+      : own(name), now{at_first, start_wall} {
     now.wall += skew.count();
     MembersConfig config;
     config.own = own;
@@ -103,7 +105,7 @@ std::optional<WallMilliseconds> emit_in(const Term& delta, const Atom& node) {
 }
 
 TEST(Members, a_node_alone_is_its_own_member_and_beats_in_its_period) {
-  Machine node;
+  MembersMachine node;
   EXPECT_EQ(node.list(), "a@h");
   node.pass(10s);
   const auto beats = node.broadcasts();
@@ -117,7 +119,7 @@ TEST(Members, a_node_alone_is_its_own_member_and_beats_in_its_period) {
 }
 
 TEST(Members, a_beat_makes_a_member_and_silence_ends_it) {
-  Machine node;
+  MembersMachine node;
   node.hear("b@h", start_wall);
   EXPECT_EQ(node.list(), "a@h b@h");
   EXPECT_EQ(node.changes(), "+b@h");
@@ -132,7 +134,7 @@ TEST(Members, a_beat_makes_a_member_and_silence_ends_it) {
 
 // Protocol document 06, section 3.5.
 TEST(Members, leases_are_taken_by_the_clock_of_this_node) {
-  Machine node;
+  MembersMachine node;
   node.hear("ahead@h", start_wall + 4900);
   node.hear("farahead@h", start_wall + 5100);
   node.hear("old@h", start_wall - 5900);
@@ -151,7 +153,7 @@ TEST(Members, leases_are_taken_by_the_clock_of_this_node) {
 }
 
 TEST(Members, a_node_whose_clock_is_wrong_is_alive_but_no_member) {
-  Machine node;
+  MembersMachine node;
   for (int beat = 0; beat < 10; ++beat) {
     node.hear("b@h", start_wall - 3'600'000 + beat * 2000);
     node.hear("c@h", start_wall + 600'000 + beat * 2000);
@@ -165,7 +167,7 @@ TEST(Members, a_node_whose_clock_is_wrong_is_alive_but_no_member) {
 
 // An Erlang node's stamps begin anew with its life: protocol document 04, section 1.3.
 TEST(Members, a_node_whose_clock_was_far_ahead_in_its_life_before_is_alive_and_a_member) {
-  Machine node;
+  MembersMachine node;
   node.hear("b@h", start_wall + 3'600'000);
   EXPECT_EQ(node.list(), "a@h");
   for (int beat = 1; beat <= 10; ++beat) {
@@ -185,7 +187,7 @@ TEST(Members, a_node_whose_clock_was_far_ahead_in_its_life_before_is_alive_and_a
 }
 
 TEST(Members, a_beat_of_the_life_with_the_clock_far_ahead_that_comes_late_hides_no_later_one) {
-  Machine node;
+  MembersMachine node;
   node.hear("b@h", start_wall + 3'600'000);
   node.pass(2s);
   node.hear("b@h", node.now.wall);
@@ -199,7 +201,7 @@ TEST(Members, a_beat_of_the_life_with_the_clock_far_ahead_that_comes_late_hides_
 }
 
 TEST(Members, a_wall_clock_that_jumps_ends_no_lease) {
-  Machine node;
+  MembersMachine node;
   node.hear("b@h", start_wall);
   node.now.wall += 3'600'000;
   node.pass(1s);
@@ -209,7 +211,7 @@ TEST(Members, a_wall_clock_that_jumps_ends_no_lease) {
 
 // Others refuse what is ahead of their clocks by more than the skew.
 TEST(Members, a_node_whose_clock_was_far_ahead_and_is_right_again_says_so_with_its_next_beat) {
-  Machine node;
+  MembersMachine node;
   node.now.wall += 3'600'000;
   node.pass(2s);
   EXPECT_EQ(emit_in(node.broadcasts().back(), node.own), start_wall + 3'602'000);
@@ -219,7 +221,7 @@ TEST(Members, a_node_whose_clock_was_far_ahead_and_is_right_again_says_so_with_i
 }
 
 TEST(Members, beats_of_a_clock_that_is_set_back_by_less_than_the_skew_do_not_fall) {
-  Machine node;
+  MembersMachine node;
   node.pass(2s);
   node.now.wall -= 4000;
   node.pass(2s);
@@ -229,7 +231,7 @@ TEST(Members, beats_of_a_clock_that_is_set_back_by_less_than_the_skew_do_not_fal
 }
 
 TEST(Members, what_was_heard_of_a_clock_that_was_far_ahead_like_ours_does_not_hide_what_comes_later) {
-  Machine node;
+  MembersMachine node;
   node.now.wall += 3'600'000;
   node.hear("b@h", start_wall + 3'600'000);
   node.now.wall -= 3'600'000;
@@ -243,7 +245,7 @@ TEST(Members, what_was_heard_of_a_clock_that_was_far_ahead_like_ours_does_not_hi
 }
 
 TEST(Members, who_was_paused_longer_than_its_lease_is_no_member_until_its_next_beat) {
-  Machine node;
+  MembersMachine node;
   node.hear("b@h", start_wall);
   node.pass(1s);
   const auto revision = node.members->revision();
@@ -260,7 +262,7 @@ TEST(Members, who_was_paused_longer_than_its_lease_is_no_member_until_its_next_b
 
 TEST(Members, the_silence_of_others_during_a_pause_ends_no_lease) {
   for (const auto pause : {Milliseconds(5000), Milliseconds(3'600'000)}) {
-    Machine node;
+    MembersMachine node;
     node.hear("b@h", start_wall);
     node.pass(2s);
     node.now.monotonic += pause;
@@ -278,7 +280,7 @@ TEST(Members, the_silence_of_others_during_a_pause_ends_no_lease) {
 }
 
 TEST(Members, a_snapshot_for_neighbours_has_no_lease_that_was_only_excused) {
-  Machine node;
+  MembersMachine node;
   node.hear("b@h", start_wall);
   node.pass(1s);
   node.now.monotonic += 1h;
@@ -292,7 +294,7 @@ TEST(Members, a_snapshot_for_neighbours_has_no_lease_that_was_only_excused) {
 }
 
 TEST(Members, what_is_no_beat_is_refused) {
-  Machine node;
+  MembersMachine node;
   const auto good = replication::to_term(
       replication::Entry::value(Term::tuple({Atom("alive"), start_wall}), {{start_wall, 0}, Atom("b@h")}));
   const auto with_value = [](const Term& value) {
@@ -312,7 +314,7 @@ TEST(Members, what_is_no_beat_is_refused) {
 }
 
 TEST(Members, a_neighbour_gets_the_leases_that_count) {
-  Machine node;
+  MembersMachine node;
   node.hear("b@h", start_wall);
   node.hear("gone@h", start_wall - 5999);
   node.pass(100ms);
@@ -331,7 +333,7 @@ TEST(Members, a_neighbour_gets_the_leases_that_count) {
 }
 
 TEST(Members, a_snapshot_gives_leases_but_never_ones_own) {
-  Machine node;
+  MembersMachine node;
   const auto message = [](const Term& snapshot) {
     return Term::tuple({Atom("$barrel_p2p_replica"), Term::tuple({Atom("full_sync"), Atom("n@h"), snapshot})});
   };
@@ -349,7 +351,7 @@ TEST(Members, a_snapshot_gives_leases_but_never_ones_own) {
 }
 
 TEST(Members, a_snapshot_is_a_sign_of_life_as_old_as_what_it_tells) {
-  Machine node;
+  MembersMachine node;
   const auto tell = [&](WallMilliseconds of_b, WallMilliseconds of_c) {
     const Term leases = Term::map({{Atom("b@h"), of_b}, {Atom("c@h"), of_c}});
     const Term sync = Term::tuple({Atom("full_sync"), Atom("n@h"), leases});
@@ -368,7 +370,7 @@ TEST(Members, a_snapshot_is_a_sign_of_life_as_old_as_what_it_tells) {
 
 // Its clock is behind that of the others: what is old looks new.
 TEST(Members, hearsay_about_beats_that_were_heard_is_no_sign_of_life) {
-  Machine node("a@h", -100s);
+  MembersMachine node("a@h", -100s);
   node.hear("b@h", start_wall);
   EXPECT_EQ(node.list(), "a@h") << "no member by this clock";
   EXPECT_TRUE(node.members->is_alive(Atom("b@h")));
@@ -385,7 +387,7 @@ TEST(Members, hearsay_about_beats_that_were_heard_is_no_sign_of_life) {
 }
 
 TEST(Members, what_was_only_told_is_handed_on_for_two_beats) {
-  Machine node;
+  MembersMachine node;
   const Term sync = Term::tuple({Atom("full_sync"), Atom("n@h"), Term::map({{Atom("b@h"), start_wall}})});
   node.members->receive(Atom("n@h"), Term::tuple({Atom("$barrel_p2p_replica"), sync}), node.now, node.effects);
   /// What a node is given that asks for the first time: `{full_sync, a@h, #{...}}` as text.
@@ -411,7 +413,7 @@ TEST(Members, what_was_only_told_is_handed_on_for_two_beats) {
 }
 
 TEST(Members, neighbours_are_handed_a_snapshot_that_brought_a_member_but_not_one_that_is_merely_newer) {
-  Machine node;
+  MembersMachine node;
   for (const char* neighbour : {"m@h", "n@h"}) {
     node.members->neighbour_up(Atom(neighbour), node.now, node.effects);
     node.members->set_native(Atom(neighbour));
@@ -434,8 +436,8 @@ TEST(Members, neighbours_are_handed_a_snapshot_that_brought_a_member_but_not_one
 }
 
 TEST(Members, a_goodbye_ends_a_lease_at_once_and_a_later_beat_brings_it_back) {
-  Machine leaver("b@h");
-  Machine node;
+  MembersMachine leaver("b@h");
+  MembersMachine node;
   node.hear("b@h", start_wall);
   node.changes();
   leaver.members->leave(leaver.now, leaver.effects);
@@ -460,8 +462,8 @@ TEST(Members, a_goodbye_ends_a_lease_at_once_and_a_later_beat_brings_it_back) {
 }
 
 TEST(Members, a_beat_that_a_goodbye_has_overtaken_brings_nobody_back) {
-  Machine leaver("b@h");
-  Machine node;
+  MembersMachine leaver("b@h");
+  MembersMachine node;
   node.hear("b@h", start_wall);
   leaver.members->neighbour_up(Atom("a@h"), leaver.now, leaver.effects);
   leaver.pass(2s);
@@ -491,7 +493,7 @@ TEST(Members, a_beat_that_a_goodbye_has_overtaken_brings_nobody_back) {
 }
 
 TEST(Members, neighbours_are_told_goodbye_themselves) {
-  Machine leaver("b@h");
+  MembersMachine leaver("b@h");
   leaver.members->neighbour_up(Atom("a@h"), leaver.now, leaver.effects);
   leaver.pass(1s);
   leaver.effects.clear();
@@ -502,7 +504,7 @@ TEST(Members, neighbours_are_told_goodbye_themselves) {
   }
   ASSERT_TRUE(goodbye.has_value());
   EXPECT_EQ(goodbye->to, Atom("a@h"));
-  Machine node;
+  MembersMachine node;
   node.hear("b@h", start_wall);
   node.members->receive(Atom("c@h"), goodbye->message, node.now, node.effects);
   EXPECT_EQ(node.list(), "a@h b@h") << "c speaks for b";
@@ -511,7 +513,7 @@ TEST(Members, neighbours_are_told_goodbye_themselves) {
 }
 
 TEST(Members, nodes_that_are_gone_are_remembered_for_a_day) {
-  Machine node;
+  MembersMachine node;
   node.hear("b@h", start_wall);
   node.pass(1h);
   EXPECT_EQ(node.members->longest_absence(node.now.monotonic), 1h);
@@ -547,7 +549,7 @@ TEST(Members, recorded_beats_and_snapshots_are_taken) {
     if (kind != "gossip add" && kind != "full_sync") continue;
     const auto message = decode_term(test::from_hex(test::text_of(row, "etf_hex")));
     ASSERT_TRUE(message.has_value());
-    Machine node;
+    MembersMachine node;
     const Atom from(test::text_of(row, "from"));
     if (kind == "full_sync") {
       const Term leases = message->term[1][2];
@@ -571,7 +573,7 @@ TEST(Members, recorded_beats_and_snapshots_are_taken) {
 // Over restarts.
 
 TEST(Members, what_must_be_on_disk_changes_with_who_is_alive_and_not_with_each_beat) {
-  Machine node;
+  MembersMachine node;
   EXPECT_EQ(node.known(), "") << "nobody is known";
   node.hear("b@h", node.now.wall);
   EXPECT_EQ(node.known(), "#{b@h => alive}");
@@ -591,7 +593,7 @@ TEST(Members, what_must_be_on_disk_changes_with_who_is_alive_and_not_with_each_b
 }
 
 TEST(Members, who_was_known_before_a_restart_is_away_since_then_and_nothing_else) {
-  Machine node;
+  MembersMachine node;
   node.pass(1min);
   const WallMilliseconds heard = node.now.wall - 30'000;
   node.restart(Term::map({{Atom("b@h"), Atom("alive")}, {Atom("c@h"), heard}}), 10s);
@@ -612,7 +614,7 @@ TEST(Members, who_was_known_before_a_restart_is_away_since_then_and_nothing_else
 }
 
 TEST(Members, who_is_missing_is_so_since_then_however_often_this_node_restarts) {
-  Machine node;
+  MembersMachine node;
   node.pass(1min);
   node.restart(Term::map({{Atom("b@h"), Atom("alive")}}), 10s);
   for (int time = 0; time < 3; ++time) {
@@ -627,7 +629,7 @@ TEST(Members, who_is_missing_is_so_since_then_however_often_this_node_restarts) 
 }
 
 TEST(Members, who_is_away_for_too_long_is_forgotten_over_restarts_too) {
-  Machine node;
+  MembersMachine node;
   node.restart(Term::map({{Atom("b@h"), node.now.wall - 86'400'000}, {Atom("c@h"), node.now.wall - 86'300'000}}), 1s);
   EXPECT_TRUE(node.members->has_past());
   EXPECT_EQ(node.members->longest_absence(node.now.monotonic), 86'301s);
@@ -637,7 +639,7 @@ TEST(Members, who_is_away_for_too_long_is_forgotten_over_restarts_too) {
 }
 
 TEST(Members, what_is_no_knowledge_of_others_is_ignored) {
-  Machine node;
+  MembersMachine node;
   node.restart(Term::map({{node.own, Atom("alive")}, {1, Atom("alive")}, {Atom("b@h"), "yesterday"}}), 1s);
   EXPECT_FALSE(node.members->has_past());
   node.restart(Atom("nonsense"), 1s);

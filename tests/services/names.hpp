@@ -1,8 +1,13 @@
-// `test::` means here what all tests have, and beside it what those of services have.
+// What the worlds of these tests have in common. `test::` means here what all tests have, and beside it what those of
+// services have.
 #pragma once
+
+#include "base/clock.hpp"
 
 namespace barrel_p2p::test {}
 
 namespace barrel_p2p::services::test {
 using namespace barrel_p2p::test;
-}
+
+inline constexpr WallMilliseconds start_wall = 1'764'000'000'000;
+}  // namespace barrel_p2p::services::test

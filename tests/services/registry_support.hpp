@@ -24,7 +24,6 @@ namespace barrel_p2p::services::test {
 
 using namespace std::chrono_literals;
 
-inline constexpr WallMilliseconds start_wall = 1'764'000'000'000;
 inline constexpr MonotonicTime start_time = MonotonicTime{} + 1h;
 
 std::string to_text(const ServiceEvent& event);

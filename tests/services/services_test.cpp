@@ -9,17 +9,17 @@
 #include <string>
 #include <vector>
 
+#include "services/names.hpp"
 #include "support/vectors.hpp"
 
 namespace barrel_p2p::services {
 namespace {
 
 using namespace std::chrono_literals;
-using barrel_p2p::test::from_hex;
-using barrel_p2p::test::read_vectors;
-using barrel_p2p::test::text_of;
-
-constexpr WallMilliseconds start_wall = 1'764'000'000'000;
+using test::from_hex;
+using test::read_vectors;
+using test::start_wall;
+using test::text_of;
 
 MapOptions persistent() {
   MapOptions options;
