@@ -65,7 +65,7 @@ enum class Kind : std::uint8_t {
 struct Box : Recycled {
   static_assert(static_cast<std::uint64_t>(Kind::nil) == Term::nil_tag &&
                 static_cast<std::uint64_t>(Kind::integer) == Term::integer_tag &&
-                static_cast<std::uint64_t>(Kind::floating) == Term::plain_tag_max);
+                static_cast<std::uint64_t>(Kind::floating) == Term::floating_tag);
   std::atomic<std::uint32_t> references{1};
   const Kind kind;
   std::uint32_t depth = 1;  ///< 1 + the greatest depth of what is inside.

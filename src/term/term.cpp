@@ -21,10 +21,19 @@ using detail::box;
 
 Kind kind_of(const Term& term) noexcept { return Box::kind_of(term); }
 
+/// Apart, so that who has the element needs no room for a text.
+[[noreturn, gnu::noinline]] void refuse_index(std::size_t index, std::size_t size) {
+  throw std::out_of_range("no element " + std::to_string(index) + " in a term of size " + std::to_string(size));
+}
+
+void check_depth(std::uint32_t depth) {
+  if (depth > Term::depth_max) throw std::length_error("a term is at most 10000 levels deep");
+}
+
 /// Takes ownership of a new box, after checking how deep it is.
 template <class T>
 Term own(std::unique_ptr<T> made) {
-  if (made->depth > Term::depth_max) throw std::length_error("a term is at most 10000 levels deep");
+  check_depth(made->depth);
   const Kind kind = made->kind;
   return Box::term_of(kind, made.release());
 }
@@ -32,6 +41,13 @@ Term own(std::unique_ptr<T> made) {
 std::uint32_t deepest(std::span<const Term> terms) noexcept {
   std::uint32_t depth = 0;
   for (const auto& term : terms) depth = std::max(depth, Box::depth_of(term));
+  return depth;
+}
+
+/// Of a tuple of these.
+std::uint32_t depth_around(std::span<const Term> elements) {
+  const std::uint32_t depth = deepest(elements) + 1;
+  check_depth(depth);
   return depth;
 }
 
@@ -178,7 +194,7 @@ void Box::destroy(Box* dead) noexcept {
 // Construction.
 
 Term::Term(const Term& other) noexcept : tag_(other.tag_), integer_(0) {
-  std::memcpy(&integer_, &other.integer_, sizeof(integer_));
+  set_word(other.word());
   const Kind kind = kind_of(*this);
   if (kind >= Kind::first_boxed) {
     box_->references.fetch_add(1, std::memory_order_relaxed);
@@ -266,9 +282,11 @@ Term Term::tuple(std::initializer_list<Term> elements) {
 }
 
 Term Term::tuple_from(std::span<Term> elements) {
+  const std::uint32_t depth = depth_around(elements);
   auto* const made = allocate_tuple(elements.size());
+  made->depth = depth;
   std::ranges::uninitialized_move(elements, made->elements());
-  return detail::seal_tuple(Box::term_of(Kind::tuple, made));
+  return Box::term_of(Kind::tuple, made);
 }
 
 Term Term::list(std::vector<Term> elements) { return list(std::move(elements), Term()); }
@@ -309,9 +327,7 @@ std::span<Term> elements_to_fill(const Term& tuple) noexcept {
 }
 
 Term seal_tuple(Term tuple) {
-  Box* const made = Box::to_fill(tuple);
-  made->depth = deepest(tuple.elements()) + 1;
-  if (made->depth > Term::depth_max) throw std::length_error("a term is at most 10000 levels deep");
+  Box::to_fill(tuple)->depth = depth_around(tuple.elements());
   return tuple;
 }
 
@@ -378,14 +394,7 @@ bool Term::is_binary() const noexcept {
   return kind_of(*this) == Kind::bitstring && box<detail::BitsBox>(*this).bits % 8 == 0;
 }
 
-std::optional<std::int64_t> Term::as_int64() const noexcept {
-  if (kind_of(*this) != Kind::integer) return std::nullopt;
-  return integer_;
-}
-
-std::optional<std::uint64_t> Term::as_uint64() const noexcept {
-  if (kind_of(*this) == Kind::integer)
-    return integer_ < 0 ? std::nullopt : std::optional(static_cast<std::uint64_t>(integer_));
+std::optional<std::uint64_t> Term::as_large_uint64() const noexcept {
   if (kind_of(*this) != Kind::big) return std::nullopt;
   const auto& big = box<detail::BigBox>(*this).value;
   if (big.negative || big.magnitude.size() > 8) return std::nullopt;
@@ -399,11 +408,6 @@ std::optional<BigInteger> Term::as_big_integer() const {
   if (kind_of(*this) != Kind::integer) return std::nullopt;
   const auto value = static_cast<std::uint64_t>(integer_);
   return magnitude_of(integer_ < 0 ? 0 - value : value, integer_ < 0);
-}
-
-std::optional<double> Term::as_double() const noexcept {
-  if (kind_of(*this) != Kind::floating) return std::nullopt;
-  return floating_;
 }
 
 std::optional<bool> Term::as_bool() const noexcept {
@@ -494,8 +498,7 @@ std::span<const Term> Term::elements() const noexcept {
 
 const Term& Term::operator[](std::size_t index) const {
   const auto all = elements();
-  if (index >= all.size())
-    throw std::out_of_range("no element " + std::to_string(index) + " in a term of size " + std::to_string(all.size()));
+  if (index >= all.size()) refuse_index(index, all.size());
   return all[index];
 }
 
