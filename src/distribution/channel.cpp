@@ -495,17 +495,34 @@ void Channel::read_frames(StreamId id, ByteView bytes) {
   // A frame handler may end the channel: whoever holds it keeps it alive, and the loop looks at the stage.
   auto frames = std::exchange(frames_, {});
   if (!frames.empty()) last_signal_ = monotonic_now();
+  std::vector<Signal> signals;
+  signals.reserve(frames.size());
+  std::optional<Error> error;
   for (auto& frame : frames) {
     auto signal = messages_->read(static_cast<std::uint64_t>(id), std::move(frame));
-    if (!signal) return fail(ChannelEnd::Cause::protocol, signal.error());
-    if (!*signal) continue;
-    if (events_.signal && events_.signal(*this, std::move(**signal)) == DeliverOutcome::congested) ++holds_;
-    if (stage_ != ChannelStage::up) return;
+    if (!signal) {
+      error = signal.error();
+      break;
+    }
+    if (*signal) signals.push_back(std::move(**signal));
   }
+  if (!deliver(signals)) return;
+  if (error) return fail(ChannelEnd::Cause::protocol, *error);
   frames.clear();
   frames_ = std::move(frames);
   if (!fed) return fail(ChannelEnd::Cause::protocol, fed.error());
   credit(id, bytes.size());
+}
+
+/// False when the channel has ended meanwhile.
+bool Channel::deliver(std::span<Signal> signals) {
+  while (!signals.empty() && events_.signals) {
+    const Delivered done = events_.signals(*this, signals);
+    if (done.outcome == DeliverOutcome::congested) ++holds_;
+    if (stage_ != ChannelStage::up) return false;
+    signals = signals.subspan(done.count);
+  }
+  return true;
 }
 
 void Channel::credit(StreamId id, std::size_t bytes) {

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -83,7 +84,8 @@ struct ChannelEvents {
   /// What the connection table wants to do with a peer that told its name.
   std::function<HandshakeAnswer(const std::shared_ptr<Channel>&, const Atom& name)> name_received;
   std::function<void(const std::shared_ptr<Channel>&)> up;
-  std::function<DeliverOutcome(Channel&, Signal&&)> signal;
+  /// Of what came in one piece: takes as many from the front as it likes, and is called again for the rest.
+  std::function<Delivered(Channel&, std::span<Signal>)> signals;
   std::function<void(Channel&)> drained;                        ///< The send queue became shorter.
   std::function<void(Channel&, const quic::PathChange&)> path;  ///< Of a channel that is up.
   std::function<void(const std::shared_ptr<Channel>&, const ChannelEnd&)> ended;
@@ -167,6 +169,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   [[nodiscard]] bool is_data_stream(StreamId id) const noexcept;
   void hold_early(StreamId id, ByteView bytes, bool fin);
   void read_early();
+  bool deliver(std::span<Signal> signals);
   void read_frames(StreamId id, ByteView bytes);
   void credit(StreamId id, std::size_t bytes);
   [[nodiscard]] static AuthNow now() { return {monotonic_now(), wall_now()}; }

@@ -526,7 +526,7 @@ ChannelEvents Network::events_for() {
     return decide(channel, name);
   };
   events.up = [this](const std::shared_ptr<Channel>& channel) { channel_up(channel); };
-  events.signal = [this](Channel& channel, Signal&& signal) { return channel_signal(channel, std::move(signal)); };
+  events.signals = [this](Channel& channel, std::span<Signal> signals) { return channel_signals(channel, signals); };
   events.drained = [this](Channel& channel) {
     const auto found = peers_.find(channel.peer());
     if (found == peers_.end() || found->second->up.get() != &channel) return;
@@ -702,17 +702,16 @@ void Network::close_unread(const Atom& node, std::uint64_t epoch) {
   });
 }
 
-DeliverOutcome Network::channel_signal(Channel& channel, Signal&& signal) {
+Delivered Network::channel_signals(Channel& channel, std::span<Signal> signals) {
   const auto found = peers_.find(channel.peer());
-  if (found == peers_.end() || found->second->up.get() != &channel) return DeliverOutcome::accepted;
+  if (found == peers_.end() || found->second->up.get() != &channel) return {signals.size()};
   found->second->probe_sent.reset();
-  if (const auto* answer = std::get_if<MonitorExit>(&signal.control);
-      answer != nullptr && answer->to == probe_pid(settings_)) {
-    return DeliverOutcome::accepted;
+  const Control& first = signals.front().control;
+  if (const auto* answer = std::get_if<MonitorExit>(&first); answer != nullptr && answer->to == probe_pid(settings_)) {
+    return {};
   }
-  if (!is_probe(signal.control)) found->second->outbox->mark_used();
-  return events_.deliver ? events_.deliver(channel.peer(), channel.epoch(), std::move(signal))
-                         : DeliverOutcome::accepted;
+  if (!is_probe(first)) found->second->outbox->mark_used();
+  return events_.deliver ? events_.deliver(channel.peer(), channel.epoch(), signals) : Delivered{signals.size()};
 }
 
 void Network::resume_reading(const Atom& node, std::uint64_t epoch) {

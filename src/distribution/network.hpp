@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -61,7 +62,8 @@ struct NetworkEvents {
   std::function<void(const Atom& node, std::uint64_t epoch, const Atom& reason)> node_down;
   /// A dial failed: what was sent since it began is lost.
   std::function<void(const Atom& node, const Error& error)> unreachable;
-  std::function<DeliverOutcome(const Atom& node, std::uint64_t epoch, Signal&&)> deliver;
+  /// Of signals of one channel: takes as many from the front as it likes, and is called again for the rest.
+  std::function<Delivered(const Atom& node, std::uint64_t epoch, std::span<Signal>)> deliver;
   /// Senders that were told `busy` may go on.
   std::function<void(const Atom& node)> writable;
   /// Whether a channel that was idle for long may be closed: nobody needs it to stay. Absent: none is closed.
@@ -219,7 +221,7 @@ class Network {
   ChannelEvents events_for();
   void channel_up(const std::shared_ptr<Channel>& channel);
   void channel_ended(const std::shared_ptr<Channel>& channel, const ChannelEnd& end);
-  DeliverOutcome channel_signal(Channel& channel, Signal&& signal);
+  Delivered channel_signals(Channel& channel, std::span<Signal> signals);
   void take_down(Peer& peer, const Atom& reason);
   void forget_if_idle(const Atom& node);
 

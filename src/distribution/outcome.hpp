@@ -2,6 +2,7 @@
 #pragma once
 
 #include <barrel_p2p/version.hpp>
+#include <cstddef>
 #include <cstdint>
 
 namespace barrel_p2p {
@@ -19,6 +20,12 @@ enum class SendOutcome : std::uint8_t {
 enum class DeliverOutcome : std::uint8_t {
   accepted,
   congested,  ///< Accepted, but read no more from this channel until told: once for each time that this is said.
+};
+
+/// Of several signals of a channel, the first ones.
+struct Delivered {
+  std::size_t count = 1;  ///< At least one.
+  DeliverOutcome outcome = DeliverOutcome::accepted;
 };
 
 }  // namespace distribution

@@ -213,8 +213,8 @@ distribution::NetworkEvents Node::Parts::network_events() {
     events.tell({NodeEvent::Kind::down, NodeName(node.text()), reason.string()});
   };
   network_events.unreachable = [this](const Atom& node, const Error& /*error*/) { system->unreachable(node); };
-  network_events.deliver = [this](const Atom& node, std::uint64_t epoch, distribution::Signal&& signal) {
-    const auto deliver = [&] { return system->deliver(node, epoch, std::move(signal)); };
+  network_events.deliver = [this](const Atom& node, std::uint64_t epoch, std::span<distribution::Signal> signals) {
+    const auto deliver = [&] { return system->deliver(node, epoch, signals); };
     // What a channel held back comes at other times, and no `delivered` follows on it.
     return network->endpoint().reading() ? transport_->deliver(deliver) : deliver();
   };

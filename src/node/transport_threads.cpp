@@ -70,7 +70,7 @@ bool TransportThreads::run_if_leading(const std::function<void()>& work) {
 bool TransportThreads::take(process::State& state) {
   if (taken_ != nullptr || !watched_.load()) return false;
   taken_ = &state;
-  signals_ = 1;
+  signals_ = 0;  // those that made it runnable are counted next
   return true;
 }
 

@@ -24,6 +24,7 @@
 #include <thread>
 #include <utility>
 
+#include "distribution/outcome.hpp"
 #include "node/busy_poll.hpp"
 #include "process/scheduler.hpp"
 
@@ -49,10 +50,11 @@ class TransportThreads final : private process::Host {
 
   /// On the leader, around what hands signals to processes. `run_taken` follows.
   template <class Deliver>
-  auto deliver(const Deliver& signal) {
-    ++signals_;
+  distribution::Delivered deliver(const Deliver& signals) {
     const process::Scheduler::Hosted hosted(scheduler_, *this);
-    return signal();
+    const auto done = signals();
+    signals_ += done.count;
+    return done;
   }
 
   /// On the leader, outside of all else that is under way: runs the process that was kept for it. Another thread may
@@ -71,7 +73,7 @@ class TransportThreads final : private process::Host {
   static constexpr std::chrono::milliseconds watch_every{1};
   static constexpr int quiet_rounds_max = 20;  ///< Then the watcher sleeps until the lead is open again.
   /// With more signals than that at once there is work for two threads.
-  static constexpr unsigned signals_max = 8;
+  static constexpr std::size_t signals_max = 8;
 
   void run();
   /// Runs what comes until it no longer pays to wait awake.
@@ -94,7 +96,7 @@ class TransportThreads final : private process::Host {
 
   // The leader's.
   process::State* taken_ = nullptr;
-  unsigned signals_ = 0;  ///< Since the last turn of a process here.
+  std::size_t signals_ = 0;  ///< Since the last turn of a process here.
 
   std::atomic<Lead> lead_{Lead::held};
   std::atomic<std::uint64_t> turns_{0};  ///< How often the lead was opened.

@@ -61,6 +61,11 @@ struct Event final : Node, Recycled {
   Atom node;                ///< Where a signal came from; empty for local ones.
   std::uint64_t epoch = 0;  ///< Of the channel that a signal came on.
   explicit Event(distribution::Signal&& signal) : Node(false), what(std::move(signal)) {}
+  /// What came on a channel.
+  Event(distribution::Signal&& signal, std::size_t signal_bytes, Atom from, std::uint64_t channel)
+      : Node(false), what(std::move(signal)), node(std::move(from)), epoch(channel) {
+    bytes = signal_bytes;
+  }
   explicit Event(NodeGone gone) : Node(false), what(std::move(gone)) {}
   explicit Event(TimerFired fired) : Node(false), what(fired) {}
   explicit Event(Writable writable) : Node(false), what(writable) {}
@@ -81,6 +86,25 @@ inline void destroy_list(Node* list) noexcept {
   while (list != nullptr) destroy(std::exchange(list, list->next));
 }
 
+/// Nodes for one process, that reach it at once.
+class Chain {
+ public:
+  Chain() = default;
+  ~Chain() { destroy_list(newest_); }
+  Chain(const Chain&) = delete;
+  Chain& operator=(const Chain&) = delete;
+
+  void add(Node* node) noexcept {
+    if (oldest_ == nullptr) oldest_ = node;
+    node->next = std::exchange(newest_, node);
+  }
+
+ private:
+  friend class Inbox;
+  Node* newest_ = nullptr;
+  Node* oldest_ = nullptr;
+};
+
 class Inbox {
  public:
   Inbox() noexcept : head_(parked()) {}
@@ -90,13 +114,16 @@ class Inbox {
 
   enum class Pushed : std::uint8_t { queued, wake, closed };
   /// `wake`: the process was parked, schedule it. `closed`: the node still belongs to the caller.
-  Pushed push(Node* node) noexcept {
-    Node* head = head_.load(std::memory_order_acquire);
-    do {
-      if (head == closed()) return Pushed::closed;
-      node->next = head == parked() ? nullptr : head;
-    } while (!head_.compare_exchange_weak(head, node, std::memory_order_acq_rel, std::memory_order_acquire));
-    return head == parked() ? Pushed::wake : Pushed::queued;
+  Pushed push(Node* node) noexcept { return push(node, node); }
+  /// All of them, and at least one; they stay in the chain when it is `closed`.
+  Pushed push(Chain& chain) noexcept {
+    const Pushed pushed = push(chain.newest_, chain.oldest_);
+    if (pushed == Pushed::closed) {
+      chain.oldest_->next = nullptr;
+    } else {
+      chain.newest_ = chain.oldest_ = nullptr;
+    }
+    return pushed;
   }
 
   // The worker that runs the process.
@@ -110,6 +137,14 @@ class Inbox {
   Node* close() noexcept { return in_order(head_.exchange(closed(), std::memory_order_acq_rel)); }
 
  private:
+  Pushed push(Node* newest, Node* oldest) noexcept {
+    Node* head = head_.load(std::memory_order_acquire);
+    do {
+      if (head == closed()) return Pushed::closed;
+      oldest->next = head == parked() ? nullptr : head;
+    } while (!head_.compare_exchange_weak(head, newest, std::memory_order_acq_rel, std::memory_order_acquire));
+    return head == parked() ? Pushed::wake : Pushed::queued;
+  }
   static Node* parked() noexcept { return reinterpret_cast<Node*>(&marks[0]); }
   static Node* closed() noexcept { return reinterpret_cast<Node*>(&marks[1]); }
   static Node* in_order(Node* list) noexcept {

@@ -20,8 +20,10 @@ State::State(System& system, Pid pid, ProcessFunction function)
 
 State::~State() { destroy_list(first_); }
 
-bool State::push(Node* node) {
-  const auto pushed = inbox_.push(node);
+bool State::push(Node* node) { return wake_after(inbox_.push(node)); }
+bool State::push(Chain& chain) { return wake_after(inbox_.push(chain)); }
+
+bool State::wake_after(Inbox::Pushed pushed) {
   if (pushed == Inbox::Pushed::wake) system_.schedule(*this);
   return pushed != Inbox::Pushed::closed;
 }
@@ -31,6 +33,13 @@ void State::tell(Node* node) {
 }
 
 void State::consumed(std::size_t bytes) {
+  unreported_bytes_ += bytes;
+  const std::size_t bound = std::min(unreported_bytes_max, system_.config().mailbox_bytes_max / 8);
+  if (unreported_bytes_ > bound || congested.load(std::memory_order_relaxed)) report_consumed();
+}
+
+void State::report_consumed() {
+  const std::size_t bytes = std::exchange(unreported_bytes_, 0);
   if (bytes == 0) return;
   const std::size_t left = remote_bytes_.fetch_sub(bytes) - bytes;
   if (left <= system_.config().mailbox_bytes_max / 2 && congested.load()) system_.relieve(*this);
@@ -47,6 +56,7 @@ void State::run() {
     if (over()) return finish(nullptr);
     const bool wants_more = ready_ || poll_;
     const bool turn_over = turn_ > turn_max;
+    if (turn_over || !wants_more) report_consumed();
     if (!wants_more) {
       addressee_.reset();
       if (inbox_.park()) return;

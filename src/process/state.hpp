@@ -88,11 +88,12 @@ class State : public std::enable_shared_from_this<State> {
   // Any thread.
   /// False when the process has ended: the node still belongs to the caller.
   bool push(Node* node);
+  bool push(Chain& chain);
   /// Like `push`; what comes too late vanishes.
   void tell(Node* node);
   [[nodiscard]] const Pid& pid() const noexcept { return pid_; }
   [[nodiscard]] System& system() noexcept { return system_; }
-  /// Bytes from other nodes that were not consumed. `count` returns the sum.
+  /// Bytes from other nodes that were not consumed, and a little that was. `count` returns the sum.
   std::size_t count(std::size_t bytes) noexcept { return remote_bytes_.fetch_add(bytes) + bytes; }
   [[nodiscard]] std::size_t remote_bytes() const noexcept { return remote_bytes_.load(); }
   [[nodiscard]] bool ended() const noexcept { return ended_.load(); }
@@ -153,6 +154,7 @@ class State : public std::enable_shared_from_this<State> {
   Process process;
 
  private:
+  static constexpr std::size_t unreported_bytes_max = 64UL * 1024;
   static constexpr std::size_t turn_max = 256;  ///< Signals and messages in one turn, before others run.
   struct Waiting {
     std::coroutine_handle<> handle;
@@ -165,6 +167,7 @@ class State : public std::enable_shared_from_this<State> {
     if (!relations_) relations_ = std::make_unique<Relations>();
     return *relations_;
   }
+  bool wake_after(Inbox::Pushed pushed);
   Task<> main(ProcessFunction function);
   Term reason_of_exception();
   void resume();
@@ -173,6 +176,8 @@ class State : public std::enable_shared_from_this<State> {
   void finish(Node* rest);
   void tell_relations(const Term& reason);
   void forget_peers();
+  /// Apart, so that a send to a neighbour needs no room for a signal.
+  [[gnu::noinline]] HeldSend send_elsewhere(const Pid& to, Term&& message);
   HeldSend send_away(Atom node, distribution::Signal&& signal);
   void on_writable();
 
@@ -200,6 +205,8 @@ class State : public std::enable_shared_from_this<State> {
   void deliver(Message* message);
   void deliver(Term&& message) { deliver(new Message(std::move(message))); }
   void consumed(std::size_t bytes);
+  /// At the end of a turn at the latest; before it, when it is much, or when somebody waits for it.
+  void report_consumed();
   /// Asked the node for a process that is linked to this one, and has had no answer.
   [[nodiscard]] bool awaits_linked(const Atom& node) const;
   void hold_early_exit(const Pid& from, const Term& reason);
@@ -212,31 +219,35 @@ class State : public std::enable_shared_from_this<State> {
   };
   std::optional<Wish> wish_of(const Event& event, const Atom& node);
 
-  System& system_;
-  const Pid pid_;
+  // Written by who sends. A processor hands its caches 64 bytes at a time from core to core: what only the worker
+  // writes, with each message, is kept away from here by what hardly changes.
   Inbox inbox_;
   std::atomic<std::size_t> remote_bytes_{0};
   std::atomic<bool> ended_{false};
+
+  struct Client {
+    Atom node;
+    std::uint64_t generation = 0;
+  };
+  std::optional<Client> client_;
+  std::optional<Term> exit_reason_;
+  std::unique_ptr<Relations> relations_;
+  std::uint64_t last_unlink_ = 0;
+  System& system_;
+  const Pid pid_;
+  Task<> task_;
 
   // Used by the worker that runs the process only.
   bool ready_ = false;
   bool poll_ = false;  ///< Go on after the next look into the inbox.
   std::uint32_t mailbox_size_ = 0;
   std::size_t turn_ = 0;
-  Message* first_ = nullptr;  ///< The mailbox, the oldest first.
+  std::size_t unreported_bytes_ = 0;  ///< Consumed, and still in `remote_bytes_`.
+  Message* first_ = nullptr;          ///< The mailbox, the oldest first.
   Message* last_ = nullptr;
   Waiting waiting_;
   std::uint64_t last_timer_ = 0;
-  std::uint64_t last_unlink_ = 0;
   std::shared_ptr<State> addressee_;  ///< The last one here, until the turn is over.
-  Task<> task_;
-  std::optional<Term> exit_reason_;
-  struct Client {
-    Atom node;
-    std::uint64_t generation = 0;
-  };
-  std::optional<Client> client_;
-  std::unique_ptr<Relations> relations_;
 };
 
 }  // namespace process

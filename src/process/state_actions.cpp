@@ -178,10 +178,14 @@ HeldSend State::send(const Destination& to, Term&& message) {
 }
 
 HeldSend State::send(const Pid& to, Term&& message) {
-  if (to.node != pid_.node) return send_away(to.node, Signal{distribution::Send{pid_, to}, std::move(message)});
+  if (to.node != pid_.node) return send_elsewhere(to, std::move(message));
   if (!addressee_ || addressee_->pid() != to) addressee_ = system_.find(to);
   system_.send_to(addressee_.get(), std::move(message));
   return {};
+}
+
+HeldSend State::send_elsewhere(const Pid& to, Term&& message) {
+  return send_away(to.node, Signal{distribution::Send{pid_, to}, std::move(message)});
 }
 
 /// The node by value: what it came from may be gone with the signal.

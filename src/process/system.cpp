@@ -13,6 +13,7 @@ inline namespace v0 {
 namespace process {
 
 using distribution::Control;
+using distribution::Delivered;
 using distribution::DeliverOutcome;
 using distribution::SendOutcome;
 using distribution::Signal;
@@ -412,12 +413,8 @@ DeliverOutcome System::deliver_local(Signal&& signal, const Origin& origin) {
     return (*state->receiver)(origin.node, origin.epoch, std::move(signal.payload));
   }
   const std::size_t bytes = origin.epoch == 0 ? 0 : bytes_of(signal);
-  auto* event = new Event(std::move(signal));
-  event->bytes = bytes;
-  if (origin.epoch != 0) {
-    event->node = origin.node;
-    event->epoch = origin.epoch;
-  }
+  auto* event =
+      origin.epoch == 0 ? new Event(std::move(signal)) : new Event(std::move(signal), bytes, origin.node, origin.epoch);
   const std::size_t waiting = bytes == 0 ? 0 : state->count(bytes);
   if (!state->push(event)) {
     answer_absent(std::move(std::get<Signal>(event->what)));
@@ -476,6 +473,42 @@ DeliverOutcome System::deliver(const Atom& node, std::uint64_t epoch, Signal&& s
     }
   }
   return deliver_local(std::move(signal), Origin{node, epoch});
+}
+
+Delivered System::deliver(const Atom& node, std::uint64_t epoch, std::span<Signal> signals) {
+  const auto message_to = [](const Signal& signal) {
+    const auto* send = std::get_if<distribution::Send>(&signal.control);
+    return send != nullptr ? &send->to : nullptr;
+  };
+  if (const Pid* to = message_to(signals.front())) {
+    const auto other = std::ranges::find_if(signals, [&](const Signal& signal) {
+      const Pid* next = message_to(signal);
+      return next == nullptr || *next != *to;
+    });
+    const auto count = static_cast<std::size_t>(other - signals.begin());
+    if (count > 1) return deliver_messages(signals.first(count), {node, epoch});
+  }
+  return {1, deliver(node, epoch, std::move(signals.front()))};
+}
+
+Delivered System::deliver_messages(std::span<Signal> messages, const Origin& origin) {
+  const Pid& to = std::get<distribution::Send>(messages.front().control).to;
+  const auto state = to.creation == config_.creation ? find(to) : nullptr;
+  if (!state || state->receiver) return {1, deliver_local(std::move(messages.front()), origin)};
+  Chain chain;
+  std::size_t bytes = 0;
+  for (auto& message : messages) {
+    const std::size_t message_bytes = bytes_of(message);
+    chain.add(new Event(std::move(message), message_bytes, origin.node, origin.epoch));
+    bytes += message_bytes;
+  }
+  const std::size_t waiting = state->count(bytes);
+  if (!state->push(chain)) {
+    counters_.dropped_no_process.fetch_add(messages.size(), std::memory_order_relaxed);
+    return {messages.size()};
+  }
+  const bool is_full = waiting > config_.mailbox_bytes_max;
+  return {messages.size(), is_full ? note_congestion(*state, origin) : DeliverOutcome::accepted};
 }
 
 // Nodes.

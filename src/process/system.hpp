@@ -17,6 +17,7 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -152,6 +153,8 @@ class System {
 
   // From the transport thread.
   distribution::DeliverOutcome deliver(const Atom& node, std::uint64_t epoch, distribution::Signal&& signal);
+  /// The first of these, and those that follow on it, as long as they are messages to the same process.
+  distribution::Delivered deliver(const Atom& node, std::uint64_t epoch, std::span<distribution::Signal> signals);
   void node_up(const Atom& node, std::uint64_t epoch, std::uint32_t creation, std::uint64_t flags);
   /// Returns whether `nodes` listed it.
   bool node_down(const Atom& node, std::uint64_t epoch);
@@ -210,6 +213,7 @@ class System {
   };
 
   distribution::DeliverOutcome deliver_local(distribution::Signal&& signal, const Origin& origin);
+  distribution::Delivered deliver_messages(std::span<distribution::Signal> messages, const Origin& origin);
   distribution::DeliverOutcome note_congestion(State& state, const Origin& origin);
   void answer(distribution::Signal&& signal, const Term& reason);
   void refuse(distribution::Control&& control);

@@ -147,11 +147,11 @@ class PinnedChannel : public testing::Test {
     ChannelEvents events;
     events.name_received = [](const auto& /*channel*/, const Atom& /*name*/) { return HandshakeAnswer::ok; };
     events.up = [&side](const auto& /*channel*/) { side.up = true; };
-    events.signal = [&side](Channel& /*channel*/, Signal&& /*signal*/) {
+    events.signals = [&side](Channel& /*channel*/, std::span<Signal> /*signals*/) {
       ++side.signals;
-      if (side.holds == 0) return DeliverOutcome::accepted;
+      if (side.holds == 0) return Delivered{};
       --side.holds;
-      return DeliverOutcome::congested;
+      return Delivered{1, DeliverOutcome::congested};
     };
     events.ended = [&side](const auto& /*channel*/, const ChannelEnd& end) { side.ended = end; };
     if (!side.slow) return events;

@@ -1,0 +1,169 @@
+// What comes from a peer in one piece: signals behind each other.
+#include <gtest/gtest.h>
+#include <barrel_p2p/process.hpp>
+
+#include <future>
+#include <span>
+#include <vector>
+
+#include "distribution/control.hpp"
+#include "process/inbox.hpp"
+#include "process/system.hpp"
+#include "support/patience.hpp"
+
+namespace barrel_p2p::process {
+namespace {
+
+using distribution::Delivered;
+using distribution::DeliverOutcome;
+using distribution::Signal;
+
+Signal message(const Pid& to, const Term& content) {
+  const auto bytes = std::make_shared<Bytes>(encode_term(content, {.version_byte = false}));
+  return {distribution::Send{std::nullopt, to}, distribution::EncodedTerm{*bytes, bytes}};
+}
+
+class Arrivals : public testing::Test {
+ protected:
+  Arrivals() {
+    RemotePort port;
+    port.send = [](const Atom& /*node*/, Signal&& /*signal*/, const Pid& /*key*/) {
+      return distribution::SendOutcome::accepted;
+    };
+    port.resume_reading = [this](const Atom& /*node*/, std::uint64_t epoch) { resumed.set_value(epoch); };
+    system.set_remote(std::move(port));
+    system.start();
+    system.node_up("b@test", 7, 77, distribution::flag::published);
+  }
+  ~Arrivals() override { system.stop(); }
+
+  static SystemConfig config() {
+    SystemConfig config;
+    config.node = Atom("a@test");
+    config.creation = 77;
+    config.workers = 2;
+    config.mailbox_bytes_max = 10 * sizeof(Event);
+    return config;
+  }
+
+  /// How many were taken at a time.
+  std::vector<std::size_t> deliver(std::vector<Signal> signals) {
+    std::vector<std::size_t> counts;
+    for (std::span<Signal> rest(signals); !rest.empty();) {
+      const Delivered done = system.deliver("b@test", 7, rest);
+      if (done.outcome == DeliverOutcome::congested) ++holds;
+      counts.push_back(done.count);
+      rest = rest.subspan(done.count);
+    }
+    return counts;
+  }
+  /// Keeps what comes until the atom `last` does.
+  Pid spawn_reader(std::promise<std::vector<Term>>& heard) {
+    return system.spawn([&heard](Process& self) -> Task<> {
+      std::vector<Term> all;
+      for (;;) {
+        all.push_back(co_await self.receive());
+        if (all.back().is_atom("last")) break;
+      }
+      heard.set_value(std::move(all));
+    });
+  }
+  static std::vector<Term> read(std::promise<std::vector<Term>>& heard) {
+    auto future = heard.get_future();
+    if (future.wait_for(test::patience) != std::future_status::ready) return {};
+    return future.get();
+  }
+
+  std::promise<std::uint64_t> resumed;  ///< Twice would end the test.
+  std::promise<std::vector<Term>> first_heard;
+  std::promise<std::vector<Term>> second_heard;
+  int holds = 0;
+  System system{config()};
+};
+
+TEST_F(Arrivals, messages_behind_each_other_reach_their_process_at_once_and_all_keep_their_order) {
+  const Pid one = spawn_reader(first_heard);
+  const Pid other = spawn_reader(second_heard);
+  const Pid peer{Atom("b@test"), 1, 0, 77};
+  std::vector<Signal> signals;
+  for (int number = 0; number < 3; ++number) signals.push_back(message(one, number));
+  signals.push_back({distribution::Link{peer, one}, {}});
+  for (int number = 3; number < 5; ++number) signals.push_back(message(one, number));
+  signals.push_back(message(other, Atom("last")));
+  signals.push_back(message(one, Atom("last")));
+  EXPECT_EQ(deliver(std::move(signals)), (std::vector<std::size_t>{3, 1, 2, 1, 1}));
+  EXPECT_EQ(to_text(Term::list(read(first_heard))), "[0,1,2,3,4,last]");
+  EXPECT_EQ(to_text(Term::list(read(second_heard))), "[last]");
+  EXPECT_EQ(holds, 0);
+}
+
+TEST_F(Arrivals, that_nobody_is_there_for_are_counted_each) {
+  const Pid nobody{Atom("a@test"), 12345, 0, 77};
+  const Pid of_an_earlier_life{Atom("a@test"), 12345, 0, 76};
+  deliver({message(nobody, 1), message(nobody, 2), message(nobody, 3)});
+  EXPECT_EQ(system.counters().dropped_no_process, 3U);
+  deliver({message(of_an_earlier_life, 1), message(of_an_earlier_life, 2)});
+  EXPECT_EQ(system.counters().dropped_stale_creation, 2U);
+}
+
+TEST_F(Arrivals, that_are_more_than_the_mailbox_takes_hold_the_channel_back_once) {
+  std::promise<void> go;
+  auto may_go = go.get_future().share();
+  const Pid reader = system.spawn([may_go, &heard = first_heard](Process& self) -> Task<> {
+    may_go.wait();
+    std::vector<Term> all;
+    for (int count = 0; count < 20; ++count) all.push_back(co_await self.receive());
+    heard.set_value(std::move(all));
+  });
+  std::vector<Signal> signals;
+  for (int number = 0; number < 10; ++number) signals.push_back(message(reader, Term::binary(Bytes(200, 1))));
+  EXPECT_EQ(deliver(signals), std::vector<std::size_t>{10});
+  EXPECT_EQ(holds, 1);
+  EXPECT_EQ(deliver(signals), std::vector<std::size_t>{10});
+  EXPECT_EQ(holds, 1) << "it is held already";
+  go.set_value();
+  EXPECT_EQ(read(first_heard).size(), 20U);
+  auto future = resumed.get_future();
+  ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(future.get(), 7U);
+}
+
+TEST_F(Arrivals, for_a_part_of_the_node_are_handed_to_it_one_by_one) {
+  std::vector<std::size_t> sizes;
+  const Pid part =
+      system.spawn_receiver([&sizes](const Atom& /*node*/, std::uint64_t epoch, distribution::Payload&& payload) {
+        EXPECT_EQ(epoch, 7U);
+        sizes.push_back(std::get<distribution::EncodedTerm>(payload).bytes.size());
+        return DeliverOutcome::accepted;
+      });
+  EXPECT_EQ(deliver({message(part, 1), message(part, Atom("ab"))}), (std::vector<std::size_t>{1, 1}));
+  EXPECT_EQ(sizes, (std::vector<std::size_t>{2, 4}));
+}
+
+TEST(InboxOfAProcess, takes_a_chain_as_if_its_nodes_had_come_one_after_the_other) {
+  const auto text_of = [](Node* list) {
+    std::string text;
+    while (list != nullptr) {
+      Node* node = std::exchange(list, list->next);
+      text += to_text(static_cast<Message*>(node)->term);
+      destroy(node);
+    }
+    return text;
+  };
+  Inbox inbox;
+  Chain first;
+  for (const int number : {1, 2, 3}) first.add(new Message(Term(number)));
+  EXPECT_EQ(inbox.push(first), Inbox::Pushed::wake);
+  EXPECT_EQ(inbox.push(new Message(Term(4))), Inbox::Pushed::queued);
+  Chain second;
+  for (const int number : {5, 6}) second.add(new Message(Term(number)));
+  EXPECT_EQ(inbox.push(second), Inbox::Pushed::queued);
+  EXPECT_EQ(text_of(inbox.take()), "123456");
+  EXPECT_EQ(inbox.close(), nullptr);
+  Chain late;
+  for (const int number : {7, 8}) late.add(new Message(Term(number)));
+  EXPECT_EQ(inbox.push(late), Inbox::Pushed::closed) << "they go with their chain";
+}
+
+}  // namespace
+}  // namespace barrel_p2p::process
