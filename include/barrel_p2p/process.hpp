@@ -138,7 +138,7 @@ class BARREL_P2P_API Sleep : public Receive {
 /// overtake it.
 class BARREL_P2P_API Sending {
  public:
-  bool await_ready();
+  bool await_ready();  // below
   void await_suspend(std::coroutine_handle<> handle);
   void await_resume() const noexcept {}
   Sending(const Sending&) = delete;
@@ -147,9 +147,11 @@ class BARREL_P2P_API Sending {
 
  private:
   friend class Process;
-  Sending(process::State& state, process::HeldSend held) noexcept : state_(state), held_(std::move(held)) {}
+  Sending(Process& process, process::HeldSend held) noexcept : process_(process), held_(std::move(held)) {}
+  /// Whether the sender has to.
+  bool begin_to_wait();
 
-  process::State& state_;
+  Process& process_;
   process::HeldSend held_;  ///< Empty: nothing to wait for.
   bool waits_ = false;
 };
@@ -280,11 +282,24 @@ class BARREL_P2P_API Process {
 
  private:
   friend class process::State;
+  friend class Receive;
+  friend class Sending;
+  static constexpr std::size_t turn_max = 256;  ///< Signals and messages in one turn, before others run.
+
+  bool turn_is_over() noexcept { return ++turn_ > turn_max; }
   /// Like `receive`, for messages that name something made after `mark`.
   Receive receive_new(process::Node* mark, Matcher matcher, Duration limit);
 
   process::State& state_;
+  std::size_t turn_ = 0;
 };
+
+inline ReceiveAny Process::receive() { return {state_, {}, std::nullopt}; }
+
+inline bool Sending::await_ready() {
+  waits_ = held_ && begin_to_wait();
+  return !waits_ && !process_.turn_is_over();
+}
 
 /// Where an answer goes: what stands beside a request in `{'$gen_call', From, Request}`.
 struct CallFrom {

@@ -100,24 +100,21 @@ void process::ForgetHeld::operator()(Held* held) const noexcept {
 bool Receive::await_ready() {
   if (!messages_) return false;
   if (!state_.take(*this)) return false;
-  return !state_.turn_is_over();
+  return !state_.process.turn_is_over();
 }
 void Receive::await_suspend(std::coroutine_handle<> handle) {
   if (result_) return state_.yield(handle);
   state_.wait(handle, messages_ ? this : nullptr, limit_);
 }
 
-bool Sending::await_ready() {
-  // Only who is about to wait is told that the node takes more: what comes to others is forgotten.
-  waits_ = held_ && state_.is_held(*held_);
-  return !waits_ && !state_.turn_is_over();
-}
+/// Only who is about to wait is told that the node takes more: what comes to others is forgotten.
+bool Sending::begin_to_wait() { return process_.state_.is_held(*held_); }
 void Sending::await_suspend(std::coroutine_handle<> handle) {
-  if (waits_) return state_.wait_writable(handle, *held_);
-  state_.yield(handle);
+  process::State& state = process_.state_;
+  if (waits_) return state.wait_writable(handle, *held_);
+  state.yield(handle);
 }
 
-ReceiveAny Process::receive() { return {state_, {}, std::nullopt}; }
 Receive Process::receive(Matcher matcher, std::optional<Duration> limit) { return {state_, std::move(matcher), limit}; }
 Receive Process::receive_for(Duration limit) { return {state_, {}, limit}; }
 Receive Process::receive_new(process::Node* mark, Matcher matcher, Duration limit) {
@@ -131,8 +128,8 @@ Sleep Process::sleep(Duration duration) {
   sleep.messages_ = false;
   return sleep;
 }
-Sending Process::send(const Destination& to, Term message) { return {state_, state_.send(to, std::move(message))}; }
-Sending Process::send(const Pid& to, Term message) { return {state_, state_.send(to, std::move(message))}; }
+Sending Process::send(const Destination& to, Term message) { return {*this, state_.send(to, std::move(message))}; }
+Sending Process::send(const Pid& to, Term message) { return {*this, state_.send(to, std::move(message))}; }
 
 // What needs no waiting.
 

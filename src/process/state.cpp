@@ -14,7 +14,7 @@ namespace process {
 using distribution::Signal;
 
 State::State(System& system, Pid pid, ProcessFunction function)
-    : process(*this), system_(system), pid_(std::move(pid)), task_(main(std::move(function))) {
+    : system_(system), pid_(std::move(pid)), task_(main(std::move(function))), process(*this) {
   waiting_.handle = task_.handle();
 }
 
@@ -32,7 +32,7 @@ void State::tell(Node* node) {
   if (!push(node)) destroy(node);
 }
 
-void State::consumed(std::size_t bytes) {
+void State::note_consumed(std::size_t bytes) {
   unreported_bytes_ += bytes;
   const std::size_t bound = std::min(unreported_bytes_max, system_.config().mailbox_bytes_max / 8);
   if (unreported_bytes_ > bound || congested.load(std::memory_order_relaxed)) report_consumed();
@@ -48,14 +48,14 @@ void State::report_consumed() {
 // The turn.
 
 void State::run() {
-  turn_ = 0;
+  process.turn_ = 0;
   for (;;) {
-    ++turn_;
+    ++process.turn_;
     if (!handle_all(inbox_.take())) return;
     if (ready_ || poll_) resume();
     if (over()) return finish(nullptr);
     const bool wants_more = ready_ || poll_;
-    const bool turn_over = turn_ > turn_max;
+    const bool turn_over = process.turn_ > Process::turn_max;
     if (turn_over || !wants_more) report_consumed();
     if (!wants_more) {
       addressee_.reset();
@@ -71,11 +71,16 @@ void State::run() {
 /// False when the process has ended.
 bool State::handle_all(Node* list) {
   while (list != nullptr) {
+    const bool is_awaited = waiting_.receive != nullptr && !ready_;
+    if (list->is_message && !is_awaited) {
+      list = keep_messages(list);
+      continue;
+    }
     Node* node = std::exchange(list, list->next);
     bool alive = true;
     try {
       // A message counts when the process looks at it: who gets many must not have less of a turn for it.
-      if (!node->is_message) ++turn_;
+      if (!node->is_message) ++process.turn_;
       alive = handle(node);
     } catch (...) {  // what a matcher threw
       exit_reason_ = reason_of_exception();
@@ -296,7 +301,7 @@ bool State::on_message(Event& event, Signal& signal) {
 void State::deliver(Message* message) {
   Receive* receive = waiting_.receive;
   if (receive != nullptr && !ready_) {
-    ++turn_;
+    ++process.turn_;
     bool wanted = false;
     try {
       wanted = !receive->matcher_ || receive->matcher_(message->term);
@@ -312,13 +317,22 @@ void State::deliver(Message* message) {
     }
   }
   message->next = nullptr;
+  keep_messages(message);
+}
+
+Node* State::keep_messages(Node* list) noexcept {
+  Node* last = list;
+  std::uint32_t count = 1;
+  for (; last->next != nullptr && last->next->is_message; last = last->next) ++count;
+  Node* const rest = std::exchange(last->next, nullptr);
   if (last_ == nullptr) {
-    first_ = message;
+    first_ = static_cast<Message*>(list);
   } else {
-    last_->next = message;
+    last_->next = list;
   }
-  last_ = message;
-  ++mailbox_size_;
+  last_ = static_cast<Message*>(last);
+  mailbox_size_ += count;
+  return rest;
 }
 
 std::optional<State::Wish> State::wish_of(const Event& event, const Atom& node) {

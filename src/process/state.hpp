@@ -135,7 +135,6 @@ class State : public std::enable_shared_from_this<State> {
   void wait_writable(std::coroutine_handle<> handle, Held& held);
   /// Others first, then this again.
   void yield(std::coroutine_handle<> handle);
-  bool turn_is_over() noexcept { return ++turn_ > turn_max; }
   [[nodiscard]] Node* mark() const noexcept { return last_; }
   [[nodiscard]] std::size_t mailbox_size() const noexcept { return mailbox_size_; }
   [[nodiscard]] std::optional<Pid> group_leader() const { return relations_ ? relations_->group_leader : std::nullopt; }
@@ -151,11 +150,9 @@ class State : public std::enable_shared_from_this<State> {
   HeldSend send(const Destination& to, Term&& message);
   HeldSend send(const Pid& to, Term&& message);
   bool trap_exit = false;
-  Process process;
 
  private:
   static constexpr std::size_t unreported_bytes_max = 64UL * 1024;
-  static constexpr std::size_t turn_max = 256;  ///< Signals and messages in one turn, before others run.
   struct Waiting {
     std::coroutine_handle<> handle;
     Receive* receive = nullptr;
@@ -203,8 +200,13 @@ class State : public std::enable_shared_from_this<State> {
   bool on_node_gone(const NodeGone& gone);
   std::optional<Term> payload(distribution::Signal& signal, const Event& event);
   void deliver(Message* message);
+  /// The messages in front of the list, when nobody waits for one. Returns what follows on them.
+  Node* keep_messages(Node* list) noexcept;
   void deliver(Term&& message) { deliver(new Message(std::move(message))); }
-  void consumed(std::size_t bytes);
+  void consumed(std::size_t bytes) {
+    if (bytes > 0) note_consumed(bytes);
+  }
+  void note_consumed(std::size_t bytes);
   /// At the end of a turn at the latest; before it, when it is much, or when somebody waits for it.
   void report_consumed();
   /// Asked the node for a process that is linked to this one, and has had no answer.
@@ -238,10 +240,13 @@ class State : public std::enable_shared_from_this<State> {
   Task<> task_;
 
   // Used by the worker that runs the process only.
+ public:
+  Process process;
+
+ private:
   bool ready_ = false;
   bool poll_ = false;  ///< Go on after the next look into the inbox.
   std::uint32_t mailbox_size_ = 0;
-  std::size_t turn_ = 0;
   std::size_t unreported_bytes_ = 0;  ///< Consumed, and still in `remote_bytes_`.
   Message* first_ = nullptr;          ///< The mailbox, the oldest first.
   Message* last_ = nullptr;
