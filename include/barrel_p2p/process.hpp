@@ -148,7 +148,7 @@ class BARREL_P2P_API Sending {
  private:
   friend class Process;
   Sending(Process& process, process::HeldSend held) noexcept : process_(process), held_(std::move(held)) {}
-  /// Whether the sender has to.
+  /// Says that the sender wants to go on when there is room. False: there is.
   bool begin_to_wait();
 
   Process& process_;

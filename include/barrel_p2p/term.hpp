@@ -357,7 +357,7 @@ class BARREL_P2P_API Term {
     std::int64_t content = 0;
     std::memcpy(&content, &integer_, sizeof(content));
 #ifdef __GNUC__
-    asm("" : "+r"(content));  // NOLINT(hicpp-no-assembler): in a register of its own
+    asm("" : "+r"(content));  // in a register of its own
 #endif
     return content;
   }

@@ -492,11 +492,12 @@ void Channel::read_frames(StreamId id, ByteView bytes) {
   auto& reader = readers_.try_emplace(id, settings_.message_bytes_max + frame_overhead_bytes).first->second;
   frames_.clear();
   const auto fed = reader.feed(bytes, frames_);
-  // A frame handler may end the channel: whoever holds it keeps it alive, and the loop looks at the stage.
+  // A frame handler may end the channel: whoever holds it keeps it alive, and `deliver` looks at the stage.
   auto frames = std::exchange(frames_, {});
   if (!frames.empty()) last_signal_ = monotonic_now();
+  constexpr std::size_t signals_at_once = 256;  // a piece that was held early may have many
   std::vector<Signal> signals;
-  signals.reserve(frames.size());
+  signals.reserve(std::min(frames.size(), signals_at_once));
   std::optional<Error> error;
   for (auto& frame : frames) {
     auto signal = messages_->read(static_cast<std::uint64_t>(id), std::move(frame));
@@ -505,6 +506,10 @@ void Channel::read_frames(StreamId id, ByteView bytes) {
       break;
     }
     if (*signal) signals.push_back(std::move(**signal));
+    if (signals.size() == signals_at_once) {
+      if (!deliver(signals)) return;
+      signals.clear();
+    }
   }
   if (!deliver(signals)) return;
   if (error) return fail(ChannelEnd::Cause::protocol, *error);

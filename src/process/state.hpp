@@ -93,8 +93,9 @@ class State : public std::enable_shared_from_this<State> {
   void tell(Node* node);
   [[nodiscard]] const Pid& pid() const noexcept { return pid_; }
   [[nodiscard]] System& system() noexcept { return system_; }
-  /// Bytes from other nodes that were not consumed, and a little that was. `count` returns the sum.
-  std::size_t count(std::size_t bytes) noexcept { return remote_bytes_.fetch_add(bytes) + bytes; }
+  /// Bytes from other nodes that were not consumed, and up to `unreported_bytes_max` that were. `count` returns the
+  /// sum.
+  std::size_t count(std::size_t bytes) noexcept;
   [[nodiscard]] std::size_t remote_bytes() const noexcept { return remote_bytes_.load(); }
   [[nodiscard]] bool ended() const noexcept { return ended_.load(); }
   std::atomic<bool> congested{false};  ///< Set by the system: somebody waits until the mailbox is shorter.
@@ -221,12 +222,13 @@ class State : public std::enable_shared_from_this<State> {
   };
   std::optional<Wish> wish_of(const Event& event, const Atom& node);
 
-  // Written by who sends. A processor hands its caches 64 bytes at a time from core to core: what only the worker
-  // writes, with each message, is kept away from here by what hardly changes.
+  // Written by who sends. A processor hands its caches 64 bytes at a time from core to core: what the worker
+  // writes with each message is kept away from here by what hardly changes.
   Inbox inbox_;
   std::atomic<std::size_t> remote_bytes_{0};
   std::atomic<bool> ended_{false};
 
+  // Used by the worker that runs the process only.
   struct Client {
     Atom node;
     std::uint64_t generation = 0;
@@ -239,7 +241,7 @@ class State : public std::enable_shared_from_this<State> {
   const Pid pid_;
   Task<> task_;
 
-  // Used by the worker that runs the process only.
+  // The same, with each message.
  public:
   Process process;
 

@@ -415,8 +415,7 @@ DeliverOutcome System::deliver_local(Signal&& signal, const Origin& origin) {
   const std::size_t bytes = origin.epoch == 0 ? 0 : bytes_of(signal);
   auto* event =
       origin.epoch == 0 ? new Event(std::move(signal)) : new Event(std::move(signal), bytes, origin.node, origin.epoch);
-  // Without a condition: of `bytes == 0 ? 0 : ...` g++ 12 makes twice what was there before.
-  const std::size_t waiting = state->count(bytes);
+  const std::size_t waiting = bytes == 0 ? 0 : state->count(bytes);
   if (!state->push(event)) {
     answer_absent(std::move(std::get<Signal>(event->what)));
     destroy(event);
@@ -481,21 +480,23 @@ Delivered System::deliver(const Atom& node, std::uint64_t epoch, std::span<Signa
     const auto* send = std::get_if<distribution::Send>(&signal.control);
     return send != nullptr ? &send->to : nullptr;
   };
-  if (const Pid* to = message_to(signals.front())) {
-    const auto other = std::ranges::find_if(signals, [&](const Signal& signal) {
-      const Pid* next = message_to(signal);
-      return next == nullptr || *next != *to;
-    });
-    const auto count = static_cast<std::size_t>(other - signals.begin());
-    if (count > 1) return deliver_messages(signals.first(count), {node, epoch});
+  const auto is_next = [&](const Signal& signal) {
+    const Pid* to = message_to(signal);
+    return to != nullptr && *to == *message_to(signals.front());
+  };
+  const Pid* const to = message_to(signals.front());
+  if (to != nullptr && signals.size() > 1 && is_next(signals[1])) {
+    const auto state = find(*to);
+    // A part of the node may say after each one that it wants no more.
+    if (state && !state->receiver) {
+      const auto other = std::ranges::find_if_not(signals, is_next);
+      return deliver_messages(*state, {signals.begin(), other}, {node, epoch});
+    }
   }
   return {1, deliver(node, epoch, std::move(signals.front()))};
 }
 
-Delivered System::deliver_messages(std::span<Signal> messages, const Origin& origin) {
-  const Pid& to = std::get<distribution::Send>(messages.front().control).to;
-  const auto state = to.creation == config_.creation ? find(to) : nullptr;
-  if (!state || state->receiver) return {1, deliver_local(std::move(messages.front()), origin)};
+Delivered System::deliver_messages(State& state, std::span<Signal> messages, const Origin& origin) {
   Chain chain;
   std::size_t bytes = 0;
   for (auto& message : messages) {
@@ -503,13 +504,13 @@ Delivered System::deliver_messages(std::span<Signal> messages, const Origin& ori
     chain.add(new Event(std::move(message), message_bytes, origin.node, origin.epoch));
     bytes += message_bytes;
   }
-  const std::size_t waiting = state->count(bytes);
-  if (!state->push(chain)) {
+  const std::size_t waiting = state.count(bytes);
+  if (!state.push(chain)) {
     counters_.dropped_no_process.fetch_add(messages.size(), std::memory_order_relaxed);
     return {messages.size()};
   }
   const bool is_full = waiting > config_.mailbox_bytes_max;
-  return {messages.size(), is_full ? note_congestion(*state, origin) : DeliverOutcome::accepted};
+  return {messages.size(), is_full ? note_congestion(state, origin) : DeliverOutcome::accepted};
 }
 
 // Nodes.

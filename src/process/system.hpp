@@ -213,7 +213,8 @@ class System {
   };
 
   distribution::DeliverOutcome deliver_local(distribution::Signal&& signal, const Origin& origin);
-  distribution::Delivered deliver_messages(std::span<distribution::Signal> messages, const Origin& origin);
+  distribution::Delivered deliver_messages(State& state, std::span<distribution::Signal> messages,
+                                           const Origin& origin);
   distribution::DeliverOutcome note_congestion(State& state, const Origin& origin);
   void answer(distribution::Signal&& signal, const Term& reason);
   void refuse(distribution::Control&& control);

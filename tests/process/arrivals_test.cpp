@@ -8,6 +8,7 @@
 
 #include "distribution/control.hpp"
 #include "process/inbox.hpp"
+#include "process/state.hpp"
 #include "process/system.hpp"
 #include "support/patience.hpp"
 
@@ -121,11 +122,51 @@ TEST_F(Arrivals, that_are_more_than_the_mailbox_takes_hold_the_channel_back_once
   EXPECT_EQ(holds, 1);
   EXPECT_EQ(deliver(signals), std::vector<std::size_t>{10});
   EXPECT_EQ(holds, 1) << "it is held already";
+  // Who sends nothing that takes room is not held back for it, and neither is anybody here.
+  system.node_up("c@test", 8, 77, distribution::flag::published);
+  const Pid other{Atom("c@test"), 1, 0, 77};
+  const auto watched = system.deliver("c@test", 8, Signal{distribution::Monitor{other, reader, system.make_ref()}, {}});
+  EXPECT_EQ(watched, DeliverOutcome::accepted);
+  system.exit(reader, Atom("normal"));
   go.set_value();
   EXPECT_EQ(read(first_heard).size(), 20U);
+  EXPECT_EQ(system.counters().mailboxes_full, 1U);
   auto future = resumed.get_future();
   ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(future.get(), 7U);
+}
+
+TEST_F(Arrivals, that_were_read_do_not_count_when_the_process_waits) {
+  const Pid reader = system.spawn([](Process& self) -> Task<> {
+    for (;;) co_await self.receive();
+  });
+  deliver({message(reader, 1), message(reader, 2)});
+  const auto state = system.find(reader);
+  ASSERT_NE(state, nullptr);
+  EXPECT_TRUE(test::becomes_true([&] { return state->remote_bytes() == 0; })) << state->remote_bytes();
+}
+
+TEST_F(Arrivals, of_this_node_keep_their_order_around_signals_while_nobody_waits_for_one) {
+  std::promise<void> begun;
+  std::promise<void> go;
+  auto may_go = go.get_future().share();
+  const Pid reader = system.spawn([&begun, may_go, &heard = first_heard](Process& self) -> Task<> {
+    self.trap_exit(true);
+    begun.set_value();
+    may_go.wait();
+    std::vector<Term> all;
+    for (int count = 0; count < 5; ++count) all.push_back(co_await self.receive());
+    heard.set_value(std::move(all));
+  });
+  begun.get_future().wait();
+  for (const int number : {1, 2}) ASSERT_TRUE(system.send(reader, number).has_value());
+  system.exit(reader, Atom("now"));
+  for (const int number : {3, 4}) ASSERT_TRUE(system.send(reader, number).has_value());
+  go.set_value();
+  const auto all = read(first_heard);
+  ASSERT_EQ(all.size(), 5U);
+  EXPECT_TRUE(all[2].is_tagged("EXIT", 3)) << to_text(all[2]);
+  EXPECT_EQ(to_text(Term::list_of(all[0], all[1], all[3], all[4])), "[1,2,3,4]");
 }
 
 TEST_F(Arrivals, for_a_part_of_the_node_are_handed_to_it_one_by_one) {
