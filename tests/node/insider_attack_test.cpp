@@ -98,10 +98,13 @@ class Insider : public testing::Test {
     EXPECT_EQ(line->shake_hands(insider, "test"), "up");
     return line;
   }
-  void say(const LinePtr& line, const Signal& signal) {
+  Bytes encoded(const Signal& signal) {
+    Bytes bytes;
     const auto message = distribution::encode_message(signal, offered_flags, own_pid(), ++sequence_);
-    for (const auto& part : message.buffers) line->write(signals, Bytes(part.view.begin(), part.view.end()));
+    for (const auto& part : message.buffers) bytes.insert(bytes.end(), part.view.begin(), part.view.end());
+    return bytes;
   }
+  void say(const LinePtr& line, const Signal& signal) { line->write(signals, encoded(signal)); }
   void say(const LinePtr& line, std::string_view name, const Term& message) {
     say(line, Signal{SendName{own_pid(), Atom(name)}, message});
   }
@@ -216,6 +219,29 @@ TEST_F(Insider, who_sends_bytes_that_are_no_frames_loses_the_connection_and_is_n
     EXPECT_GT(last_word().size(), std::string("down ").size()) << what << ": no reason";
     expect_unharmed(what);
   }
+}
+
+TEST_F(Insider, what_comes_in_one_piece_arrives_up_to_what_is_broken) {
+  const auto heard = std::make_shared<test::Lines>();
+  const Pid reader = victim.spawn([heard](Process& self) -> Task<> {
+    for (;;) {
+      const Term message = co_await self.receive();
+      heard->add(to_text(message));
+    }
+  });
+  const auto line = enter();
+  Bytes piece;
+  const auto add = [&piece](const Bytes& bytes) { piece.insert(piece.end(), bytes.begin(), bytes.end()); };
+  for (const int number : {1, 2}) add(encoded(Signal{Send{own_pid(), reader}, Term(number)}));
+  add(framed({envelope_version, 255}));
+  add(encoded(Signal{Send{own_pid(), reader}, Term(3)}));
+  line->write(signals, std::move(piece));
+  EXPECT_EQ(line->ending(), "closed");
+  ASSERT_TRUE(victim.send(reader, Atom("behind_it")).has_value());
+  EXPECT_EQ(heard->next(), "1");
+  EXPECT_EQ(heard->next(), "2");
+  EXPECT_EQ(heard->next(), "behind_it");
+  expect_unharmed("a broken frame");
 }
 
 TEST_F(Insider, who_opens_fragments_without_end_is_cut_off_at_the_bound) {
