@@ -1,6 +1,5 @@
 // Processes of one system, and of two systems that are joined without a network.
 #include <gtest/gtest.h>
-#include <barrel_p2p/await.hpp>
 #include <barrel_p2p/process.hpp>
 #include <barrel_p2p/server.hpp>
 
@@ -160,90 +159,6 @@ TEST_F(Processes, send_and_receive_on_one_node) {
     co_return co_await self.receive();
   });
   EXPECT_EQ(answer, Term(42));
-}
-
-/// A system of one worker.
-class Turns : public testing::Test {
- protected:
-  Turns() {
-    RemotePort port;
-    port.send = [](const Atom& /*node*/, distribution::Signal&& /*signal*/, const Pid& /*key*/) {
-      return distribution::SendOutcome::busy;
-    };
-    system.set_remote(std::move(port));
-    system.start();
-  }
-  ~Turns() override { system.stop(); }
-  static SystemConfig config() {
-    SystemConfig config;
-    config.node = Atom("alone@test");
-    config.workers = 1;
-    return config;
-  }
-  System system{config()};
-};
-
-TEST_F(Turns, messages_that_nobody_wants_end_a_turn) {
-  constexpr int tries_max = 100'000;
-  std::atomic<bool> other_ran{false};
-  std::promise<int> tries;
-  const Pid busy = system.spawn([&](Process& self) -> Task<> {
-    int count = 0;
-    // Each message that is looked at brings the next one, until another process had a turn.
-    const auto unwanted = [&](const Term& message) {
-      if (message.is_atom("end") || other_ran || ++count == tries_max) return true;
-      (void)system.send(self.pid(), Atom("more"));
-      return false;
-    };
-    (void)co_await self.receive(unwanted);
-    tries.set_value(count);
-  });
-  system.spawn([&, busy](Process& self) -> Task<> {
-    co_await self.send(busy, Atom("more"));
-    (void)co_await self.receive_for(std::chrono::milliseconds(0));
-    other_ran = true;
-  });
-  auto count = tries.get_future();
-  ASSERT_EQ(count.wait_for(test::patience), std::future_status::ready);
-  EXPECT_LT(count.get(), tries_max);
-}
-
-TEST_F(Turns, who_awaits_a_send_later_is_told_that_the_node_takes_more) {
-  std::promise<void> sent;
-  std::promise<void> done;
-  const Pid sender = system.spawn([&](Process& self) -> Task<> {
-    auto first = self.send(RemoteName("name", "x@test"), Atom("one"));
-    auto second = self.send(RemoteName("name", "y@test"), Atom("two"));
-    sent.set_value();
-    (void)co_await self.receive();
-    co_await second;
-    co_await first;
-    done.set_value();
-  });
-  ASSERT_EQ(sent.get_future().wait_for(test::patience), std::future_status::ready);
-  system.node_writable(Atom("x@test"));
-  system.node_writable(Atom("y@test"));
-  ASSERT_TRUE(system.send(sender, Atom("go_on")).has_value());
-  EXPECT_EQ(done.get_future().wait_for(test::patience), std::future_status::ready);
-}
-
-TEST_F(Turns, who_receives_keeps_up_with_who_sends_on_the_same_worker) {
-  constexpr std::size_t count = 20'000;
-  std::promise<std::size_t> most;
-  const Pid taker = system.spawn([&most](Process& self) -> Task<> {
-    std::size_t longest = 0;
-    for (std::size_t number = 0; number < count; ++number) {
-      (void)co_await self.receive();
-      longest = std::max(longest, self.mailbox_size());
-    }
-    most.set_value(longest);
-  });
-  system.spawn([taker](Process& self) -> Task<> {
-    for (std::size_t number = 0; number < count; ++number) co_await self.send(taker, Term(number));
-  });
-  auto longest = most.get_future();
-  ASSERT_EQ(longest.wait_for(test::patience), std::future_status::ready);
-  EXPECT_LT(longest.get(), count / 10) << "a turn of the one sends what a turn of the other takes";
 }
 
 TEST_F(Processes, a_message_to_who_ended_in_the_same_turn_is_counted_as_dropped) {
@@ -861,137 +776,6 @@ TEST_F(Processes, a_mailbox_that_is_full_holds_the_channel_back_until_it_is_read
   system.stop();
 }
 
-TEST_F(Turns, a_message_that_looks_like_the_wake_up_of_an_awaited_answer_is_none) {
-  std::function<void(Result<int>)> done;
-  std::promise<void> looked;
-  std::promise<int> answered;
-  system.spawn([&](Process& self) -> Task<> {
-    // The references of a node follow each other: who has seen one knows the next.
-    Ref guess = self.make_ref();
-    ++guess.words[0];
-    self.sender()(Term(guess));
-    // Runs when this one has looked at the guess and waits.
-    self.spawn([&looked](Process& /*other*/) -> Task<> {
-      looked.set_value();
-      co_return;
-    });
-    const auto answer = co_await awaited<int>(self, [&done](auto callback) { done = std::move(callback); });
-    answered.set_value(answer.value());
-  });
-  auto has_looked = looked.get_future();
-  ASSERT_EQ(has_looked.wait_for(test::patience), std::future_status::ready);
-  auto value = answered.get_future();
-  EXPECT_EQ(value.wait_for(0s), std::future_status::timeout) << "nobody has answered";
-  done(Result<int>(7));
-  ASSERT_EQ(value.wait_for(test::patience), std::future_status::ready);
-  EXPECT_EQ(value.get(), 7);
-}
-
-/// A system whose messages to other nodes are kept, and that calls each of them busy.
-class Answers : public testing::Test {
- protected:
-  Answers() {
-    RemotePort port;
-    port.send = [this](const Atom& node, distribution::Signal&& signal, const Pid& /*key*/) {
-      if (const auto* term = std::get_if<Term>(&signal.payload)) {
-        const std::lock_guard lock(mutex);
-        said.push_back(node.string() + " " + to_text(*term));
-        if (said.size() == awaited_lines) complete.set_value();
-      }
-      return distribution::SendOutcome::busy;
-    };
-    system.set_remote(std::move(port));
-    system.start();
-    system.node_up("b@test", 1, 77, distribution::flag::published);
-  }
-  ~Answers() override { system.stop(); }
-  static SystemConfig config() {
-    SystemConfig config;
-    config.node = Atom("a@test");
-    config.creation = 77;
-    config.workers = 1;
-    config.remote_call_max = 1ms;
-    return config;
-  }
-  static Pid at(const char* node) { return {Atom(node), 5, 0, 77}; }
-  static Term call(const Pid& from, const Term& tag, const Term& request) {
-    return Term::tuple_of(Atom("$gen_call"), Term::tuple_of(from, tag), request);
-  }
-  void tell(const char* name, const Term& message) {
-    auto bytes = std::make_shared<Bytes>(encode_term(message, {.version_byte = false}));
-    system.deliver("b@test", 1,
-                   {distribution::SendName{at("b@test"), Atom(name)}, distribution::EncodedTerm{*bytes, bytes}});
-  }
-  /// What was said to other nodes until there were so many.
-  std::vector<std::string> hear(std::size_t lines) {
-    {
-      const std::lock_guard lock(mutex);
-      awaited_lines = lines;
-      if (said.size() >= lines) complete.set_value();
-    }
-    EXPECT_EQ(complete.get_future().wait_for(test::patience), std::future_status::ready);
-    const std::lock_guard lock(mutex);
-    return said;
-  }
-
-  std::mutex mutex;
-  std::vector<std::string> said;
-  std::size_t awaited_lines = 0;
-  std::promise<void> complete;
-  System system{config()};
-};
-
-TEST_F(Answers, of_services_go_to_connected_nodes_only_and_a_busy_node_holds_up_nobody) {
-  const Pid invented = at("x1@10.0.0.1");
-  const Term is_auth = Term::tuple_of(Atom("is_auth"), Atom("x1@10.0.0.1"));
-  Ref alias = system.make_ref();
-  alias.node = invented.node;
-  const Term alias_tag = Term::list(std::vector<Term>(1, Atom("alias")), alias);
-  const auto ask = [&](const Pid& from) {
-    tell("rex", Term::tuple_of(from, Atom("features_request")));
-    tell("rex", Term::tuple_of(from, Term::tuple_of(Atom("sbcast"), Atom("nobody"), 1)));
-    tell("net_kernel", call(from, Term(1), is_auth));
-    tell("user", Term::tuple_of(Atom("io_request"), from, 2, Atom("getopts")));
-  };
-  ask(invented);
-  tell("net_kernel", call(at("b@test"), alias_tag, is_auth));
-  ask(at("b@test"));
-  ask(at("b@test"));
-  const auto heard = hear(8);
-  EXPECT_EQ(heard.size(), 8U);
-  for (const auto& line : heard) EXPECT_TRUE(line.starts_with("b@test ")) << line;
-}
-
-TEST_F(Answers, of_functions_that_peers_call_dial_few_nodes) {
-  const Term server = Term::tuple_of(Atom("any"), Atom("x1@10.0.0.1"));
-  const Term what =
-      Term::tuple_of(Atom("call"), Atom("gen_server"), Atom("cast"), Term::list_of(server, 1), Atom("user"));
-  constexpr std::size_t calls = 200;
-  for (std::size_t count = 0; count < calls; ++count) tell("rex", call(at("b@test"), Term(1), what));
-  tell("rex", call(at("x2@10.0.0.1"), Term(1), what));
-  std::size_t dials = 0;
-  for (const auto& line : hear(calls)) {
-    const bool refused = line.starts_with("b@test ") && line.find("is not connected") != std::string::npos;
-    const bool dialled = line.starts_with("x1@10.0.0.1 ");
-    EXPECT_TRUE(refused || dialled) << line;
-    if (dialled) ++dials;
-  }
-  EXPECT_GT(dials, 0U) << "a call by way of a third node";
-  EXPECT_LT(dials, calls / 2);
-}
-
-TEST_F(Answers, of_servers_that_peers_have_us_call_are_awaited_for_a_bounded_time) {
-  const Pid silent = system.spawn([](Process& self) -> Task<> {
-    for (;;) co_await self.receive();
-  });
-  constexpr std::int64_t thirty_years_ms = 1'000'000'000'000;
-  const Term arguments = Term::list_of(silent, 1, thirty_years_ms);
-  tell("rex", call(at("b@test"), Term(1),
-                   Term::tuple_of(Atom("call"), Atom("gen_server"), Atom("call"), arguments, Atom("user"))));
-  const auto heard = hear(1);
-  EXPECT_NE(heard[0].find("no answer within 1 ms"), std::string::npos) << heard[0];
-}
-
 /// What runs on `b` for a caller on `a`, as seen from its function: that it began, and that it is gone.
 class Abandoned : public Processes {
  protected:
@@ -1099,21 +883,6 @@ TEST_F(ForgedSpawns, only_the_node_that_was_asked_answers) {
   third.deliver("b@test", 1, {distribution::SpawnReply{asked.request, asked.from, flags, ours}, {}});
   ASSERT_EQ(outcome.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(outcome.get(), to_text(Term(ours)));
-}
-
-TEST(System, stops_with_many_live_processes) {
-  SystemConfig config;
-  config.node = Atom("stop@test");
-  config.workers = 2;
-  System system(config);
-  system.start();
-  for (int number = 0; number < 10'000; ++number) {
-    system.spawn([](Process& self) -> Task<> {
-      for (;;) co_await self.receive();
-    });
-  }
-  system.stop();
-  EXPECT_EQ(system.process_count(), 0U);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Which worker runs which process.
+// Which worker runs which process, and that all of them come to an end.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -118,6 +118,21 @@ TEST_F(TwoWorkers, who_sends_short_messages_comes_to_the_worker_of_whom_they_are
   });
   constexpr int turns = 100;
   EXPECT_TRUE(test::becomes_true([&] { return together_ > turns * 256; }));
+}
+
+TEST(System, stops_with_many_live_processes) {
+  SystemConfig config;
+  config.node = Atom("stop@test");
+  config.workers = 2;
+  System system(config);
+  system.start();
+  for (int number = 0; number < 10'000; ++number) {
+    system.spawn([](Process& self) -> Task<> {
+      for (;;) co_await self.receive();
+    });
+  }
+  system.stop();
+  EXPECT_EQ(system.process_count(), 0U);
 }
 
 }  // namespace

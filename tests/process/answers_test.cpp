@@ -1,0 +1,123 @@
+// Answers of the services of a node, and what they may dial.
+#include <gtest/gtest.h>
+#include <barrel_p2p/process.hpp>
+#include <barrel_p2p/server.hpp>
+
+#include <future>
+#include <mutex>
+
+#include "process/system.hpp"
+#include "support/patience.hpp"
+
+namespace barrel_p2p::process {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A system whose messages to other nodes are kept, and that calls each of them busy.
+class Answers : public testing::Test {
+ protected:
+  Answers() {
+    RemotePort port;
+    port.send = [this](const Atom& node, distribution::Signal&& signal, const Pid& /*key*/) {
+      if (const auto* term = std::get_if<Term>(&signal.payload)) {
+        const std::lock_guard lock(mutex);
+        said.push_back(node.string() + " " + to_text(*term));
+        if (said.size() == awaited_lines) complete.set_value();
+      }
+      return distribution::SendOutcome::busy;
+    };
+    system.set_remote(std::move(port));
+    system.start();
+    system.node_up("b@test", 1, 77, distribution::flag::published);
+  }
+  ~Answers() override { system.stop(); }
+  static SystemConfig config() {
+    SystemConfig config;
+    config.node = Atom("a@test");
+    config.creation = 77;
+    config.workers = 1;
+    config.remote_call_max = 1ms;
+    return config;
+  }
+  static Pid at(const char* node) { return {Atom(node), 5, 0, 77}; }
+  static Term call(const Pid& from, const Term& tag, const Term& request) {
+    return Term::tuple_of(Atom("$gen_call"), Term::tuple_of(from, tag), request);
+  }
+  void tell(const char* name, const Term& message) {
+    auto bytes = std::make_shared<Bytes>(encode_term(message, {.version_byte = false}));
+    system.deliver("b@test", 1,
+                   {distribution::SendName{at("b@test"), Atom(name)}, distribution::EncodedTerm{*bytes, bytes}});
+  }
+  /// What was said to other nodes until there were so many.
+  std::vector<std::string> hear(std::size_t lines) {
+    {
+      const std::lock_guard lock(mutex);
+      awaited_lines = lines;
+      if (said.size() >= lines) complete.set_value();
+    }
+    EXPECT_EQ(complete.get_future().wait_for(test::patience), std::future_status::ready);
+    const std::lock_guard lock(mutex);
+    return said;
+  }
+
+  std::mutex mutex;
+  std::vector<std::string> said;
+  std::size_t awaited_lines = 0;
+  std::promise<void> complete;
+  System system{config()};
+};
+
+TEST_F(Answers, of_services_go_to_connected_nodes_only_and_a_busy_node_holds_up_nobody) {
+  const Pid invented = at("x1@10.0.0.1");
+  const Term is_auth = Term::tuple_of(Atom("is_auth"), Atom("x1@10.0.0.1"));
+  Ref alias = system.make_ref();
+  alias.node = invented.node;
+  const Term alias_tag = Term::list(std::vector<Term>(1, Atom("alias")), alias);
+  const auto ask = [&](const Pid& from) {
+    tell("rex", Term::tuple_of(from, Atom("features_request")));
+    tell("rex", Term::tuple_of(from, Term::tuple_of(Atom("sbcast"), Atom("nobody"), 1)));
+    tell("net_kernel", call(from, Term(1), is_auth));
+    tell("user", Term::tuple_of(Atom("io_request"), from, 2, Atom("getopts")));
+  };
+  ask(invented);
+  tell("net_kernel", call(at("b@test"), alias_tag, is_auth));
+  ask(at("b@test"));
+  ask(at("b@test"));
+  const auto heard = hear(8);
+  EXPECT_EQ(heard.size(), 8U);
+  for (const auto& line : heard) EXPECT_TRUE(line.starts_with("b@test ")) << line;
+}
+
+TEST_F(Answers, of_functions_that_peers_call_dial_few_nodes) {
+  const Term server = Term::tuple_of(Atom("any"), Atom("x1@10.0.0.1"));
+  const Term what =
+      Term::tuple_of(Atom("call"), Atom("gen_server"), Atom("cast"), Term::list_of(server, 1), Atom("user"));
+  constexpr std::size_t calls = 200;
+  for (std::size_t count = 0; count < calls; ++count) tell("rex", call(at("b@test"), Term(1), what));
+  tell("rex", call(at("x2@10.0.0.1"), Term(1), what));
+  std::size_t dials = 0;
+  for (const auto& line : hear(calls)) {
+    const bool refused = line.starts_with("b@test ") && line.find("is not connected") != std::string::npos;
+    const bool dialled = line.starts_with("x1@10.0.0.1 ");
+    EXPECT_TRUE(refused || dialled) << line;
+    if (dialled) ++dials;
+  }
+  EXPECT_GT(dials, 0U) << "a call by way of a third node";
+  EXPECT_LT(dials, calls / 2);
+}
+
+TEST_F(Answers, of_servers_that_peers_have_us_call_are_awaited_for_a_bounded_time) {
+  const Pid silent = system.spawn([](Process& self) -> Task<> {
+    for (;;) co_await self.receive();
+  });
+  constexpr std::int64_t thirty_years_ms = 1'000'000'000'000;
+  const Term arguments = Term::list_of(silent, 1, thirty_years_ms);
+  tell("rex", call(at("b@test"), Term(1),
+                   Term::tuple_of(Atom("call"), Atom("gen_server"), Atom("call"), arguments, Atom("user"))));
+  const auto heard = hear(1);
+  EXPECT_NE(heard[0].find("no answer within 1 ms"), std::string::npos) << heard[0];
+}
+
+}  // namespace
+}  // namespace barrel_p2p::process
