@@ -95,7 +95,7 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] System& system() noexcept { return system_; }
   /// Bytes from other nodes that were not consumed, and up to `unreported_bytes_max` that were. `count` returns the
   /// sum.
-  std::size_t count(std::size_t bytes) noexcept;
+  [[gnu::noinline]] std::size_t count(std::size_t bytes) noexcept;
   [[nodiscard]] std::size_t remote_bytes() const noexcept { return remote_bytes_.load(); }
   [[nodiscard]] bool ended() const noexcept { return ended_.load(); }
   std::atomic<bool> congested{false};  ///< Set by the system: somebody waits until the mailbox is shorter.
@@ -153,6 +153,7 @@ class State : public std::enable_shared_from_this<State> {
   bool trap_exit = false;
 
  private:
+  /// What is less is not worth a word that the network thread writes, too.
   static constexpr std::size_t unreported_bytes_max = 64UL * 1024;
   struct Waiting {
     std::coroutine_handle<> handle;
