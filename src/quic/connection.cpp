@@ -31,6 +31,7 @@ Native& of(void* user) { return *static_cast<Native*>(user); }
 int on_handshake_completed(ngtcp2_conn* /*connection*/, void* user) {
   auto& native = of(user);
   native.established = true;
+  native.confirmed = !native.initiator;
   if (!native.endpoint.config.owner_admits) native.endpoint.let_in(native);
   const auto self = native.self.lock();
   if (!native.initiator) {
@@ -39,6 +40,12 @@ int on_handshake_completed(ngtcp2_conn* /*connection*/, void* user) {
     const auto call = native.events.on_established;
     call();
   }
+  return 0;
+}
+
+/// The initiator's side.
+int on_handshake_confirmed(ngtcp2_conn* /*connection*/, void* user) {
+  of(user).confirmed = true;
   return 0;
 }
 
@@ -157,6 +164,7 @@ ngtcp2_callbacks Connection::Native::callbacks(bool initiator) {
   }
   calls.recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb;
   calls.handshake_completed = on_handshake_completed;
+  calls.handshake_confirmed = on_handshake_confirmed;
   calls.encrypt = ngtcp2_crypto_encrypt_cb;
   calls.decrypt = ngtcp2_crypto_decrypt_cb;
   calls.hp_mask = ngtcp2_crypto_hp_mask_cb;
@@ -196,11 +204,23 @@ void Connection::Native::release() {
   if (tls != nullptr) gnutls_deinit(std::exchange(tls, nullptr));
 }
 
-Result<void> Connection::Native::start_tls(const std::string& server_name) {
+namespace {
+/// Read once, for all sessions. Null: GnuTLS does not understand it.
+gnutls_priority_t tls_priority() {
   // AES-256 is left out: an Erlang acceptor never completes with it (protocol document 01, section 2.3).
-  static constexpr const char* priority =
-      "%DISABLE_TLS13_COMPAT_MODE:NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+CHACHA20-POLY1305:-GROUP-ALL:"
-      "+GROUP-X25519";
+  static const gnutls_priority_t read = [] {
+    gnutls_priority_t made = nullptr;
+    (void)gnutls_priority_init(&made,
+                               "%DISABLE_TLS13_COMPAT_MODE:NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:"
+                               "+CHACHA20-POLY1305:-GROUP-ALL:+GROUP-X25519",
+                               nullptr);
+    return made;
+  }();
+  return read;
+}
+}  // namespace
+
+Result<void> Connection::Native::start_tls(const std::string& server_name) {
   const unsigned flags = (initiator ? GNUTLS_CLIENT : GNUTLS_SERVER) | GNUTLS_NO_TICKETS | GNUTLS_NO_AUTO_SEND_TICKET;
   if (gnutls_init(&tls, flags) != 0) return fail(Errc::system_error, "GnuTLS has no session to give");
   const int configured = initiator ? ngtcp2_crypto_gnutls_configure_client_session(tls)
@@ -208,7 +228,7 @@ Result<void> Connection::Native::start_tls(const std::string& server_name) {
   const std::string& alpn_name = endpoint.config.alpn;
   const gnutls_datum_t alpn{reinterpret_cast<unsigned char*>(const_cast<char*>(alpn_name.data())),  // NOLINT: only read
                             static_cast<unsigned>(alpn_name.size())};
-  if (configured != 0 || gnutls_priority_set_direct(tls, priority, nullptr) != 0 ||
+  if (configured != 0 || gnutls_priority_set(tls, tls_priority()) != 0 ||
       gnutls_credentials_set(tls, GNUTLS_CRD_CERTIFICATE, credentials->native()) != 0 ||
       gnutls_alpn_set_protocols(tls, &alpn, 1, GNUTLS_ALPN_MANDATORY) != 0) {
     return fail(Errc::system_error, "GnuTLS refuses the settings of the session");
@@ -522,7 +542,8 @@ void Connection::Native::sent(std::size_t bytes) {
 
 std::size_t Connection::Native::packet_bytes() const {
   if (!within_machine) return payload_bytes_max;  // ngtcp2 finds out what the path carries
-  return established && wide.carried(monotonic_now()) ? payload_bytes_within_machine : payload_bytes_anywhere;
+  // Not before: packets of the TLS handshake are filled up to the size that they may have (RFC 9000, section 14.1).
+  return confirmed && wide.carried(monotonic_now()) ? payload_bytes_within_machine : payload_bytes_anywhere;
 }
 
 std::size_t Connection::Native::carried_bytes() const {

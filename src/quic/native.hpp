@@ -133,6 +133,7 @@ struct Connection::Native {
   PeerMoves peer_places;
   Address validated_remote;  ///< Where the peer was when its path was validated last.
   bool established = false;
+  bool confirmed = false;  ///< The peer knows that the handshake is complete (RFC 9001, section 4.1.2).
   bool is_closed = false;
   bool dirty = false;
   bool due = false;  ///< `expire` is posted: what is due needs no timer, which takes as long as a packet.

@@ -95,6 +95,14 @@ TEST_F(WidePath, packets_are_wide) {
   EXPECT_LT(path.packets_sent, ten_megabytes / 8'000);
 }
 
+TEST_F(WidePath, packets_of_the_handshake_are_not_filled_up_to_a_wide_one) {
+  open(wide(), wide());
+  relay->weather.largest = 1400;
+  connect(relay->address());
+  EXPECT_EQ(relay->too_large, 0U);
+  EXPECT_TRUE(run_until([&] { return dialled->statistics().datagram_bytes > 16'000; })) << "what follows is wide";
+}
+
 TEST_F(WidePath, packets_are_wide_between_sockets_of_both_families) {
   open(wide("::"), wide("::"));
   connect(*Address::make("127.0.0.1", server->local_address().port()));
