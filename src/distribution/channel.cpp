@@ -287,6 +287,7 @@ bool Channel::open_data_streams() {
 void Channel::apply(HandshakeEffects&& effects) {
   const auto is_up = [](const HandshakeEffect& effect) { return std::holds_alternative<HandshakeUp>(effect); };
   const bool waits_for_disk = pin_.holds() && events_.commit_pin && std::ranges::any_of(effects, is_up);
+  bool goes_on = false;
   for (auto& effect : effects) {
     if (stage_ == ChannelStage::closed) return;
     if (auto* send = std::get_if<HandshakeSend>(&effect)) {
@@ -295,7 +296,10 @@ void Channel::apply(HandshakeEffects&& effects) {
         continue;
       }
       handshake_sent_ += send->bytes.size();
-      if (send->status) status_acked_at_ = handshake_sent_;
+      if (send->status) {
+        goes_on = claimed_creation_ > creation_of_erlang;  // ours finds the end of a status by itself
+        if (!goes_on) status_acked_at_ = handshake_sent_;
+      }
       connection_->write(control_stream, SharedBytes(std::move(send->bytes)), {.fin = false, .own_packet = true});
     } else if (const auto* received = std::get_if<HandshakeNameReceived>(&effect)) {
       peer_ = received->name;
@@ -314,6 +318,7 @@ void Channel::apply(HandshakeEffects&& effects) {
                         std::string(name(failed->failure)) + ": " + failed->detail));
     }
   }
+  if (goes_on && handshake_) apply(handshake_->status_acked(monotonic_now()));
 }
 
 void Channel::on_stream_acked(StreamId id, std::uint64_t bytes) {
@@ -328,7 +333,7 @@ void Channel::on_stream_acked(StreamId id, std::uint64_t bytes) {
       self->apply(self->handshake_->status_acked(monotonic_now()));
     }
   };
-  if (events_.after && claimed_creation_ <= creation_of_erlang) {
+  if (events_.after) {
     events_.after(status_pause, proceed);
   } else {
     proceed();

@@ -1,19 +1,14 @@
 // A peer is let in when the disk has its key, and the network does not wait for the disk.
 #include <gtest/gtest.h>
 
-#include <boost/asio/io_context.hpp>
 #include <fstream>
 #include <future>
 #include <string>
 #include <variant>
 
-#include "base/log.hpp"
-#include "distribution/auth/certificate.hpp"
 #include "distribution/auth/pin_writer.hpp"
-#include "distribution/auth_support.hpp"
-#include "distribution/channel.hpp"
+#include "distribution/channel_support.hpp"
 #include "distribution/encode.hpp"
-#include "support/patience.hpp"
 
 namespace barrel_p2p::test {
 namespace {
@@ -94,79 +89,14 @@ TEST(PinWriter, what_was_not_begun_when_it_stops_is_free_again) {
   go_on.set_value();
 }
 
-/// Two channels of one thread. The pin of one of them is committed when the test says so.
-class PinnedChannel : public testing::Test {
+/// The pin of one of the two is committed when the test says so.
+class PinnedChannel : public TwoChannels {
  protected:
-  struct Side {
-    ChannelSettings settings;
-    std::unique_ptr<quic::Endpoint> endpoint;
-    std::shared_ptr<Channel> channel;
-    bool slow = false;
-    bool up = false;
-    std::optional<ChannelEnd> ended;
-    std::size_t signals = 0;
-    std::size_t holds = 0;  ///< So many of the signals are answered with `congested`.
-    PinReservation pin;
-    std::function<void(Result<void>)> pinned;
-  };
-
-  PinnedChannel() {
-    const auto made = load_or_create_certificate(scratch.path(), wall_now()).value();
-    credentials = quic::Credentials::from_pem(made.certificate_pem, made.key_pem).value();
-    open(dials, "dials@h", 1);
-    open(accepts, "accepts@h", 2);
-  }
   /// To where only the disk of `waits` is waited for.
   bool connect(Side& waits) {
     waits.slow = true;
-    dials.channel = Channel::dial(dials.settings, *dials.endpoint, accepts.endpoint->local_address(), "",
-                                  Atom("accepts@h"), events_of(dials), logger)
-                        .value();
+    dial(accepts.endpoint->local_address());
     return until([&] { return waits.pinned && (&waits == &accepts || accepts.up); });
-  }
-
-  void open(Side& side, const char* name, std::uint8_t key) {
-    side.settings.name = Atom(name);
-    side.settings.cookie = "test";
-    side.settings.creation = 77;
-    side.settings.authentication.own_name = NodeName(name);
-    side.settings.key = key_of(key);
-    side.settings.trust = TrustStore::in_memory(TrustMode::tofu, {});
-    quic::EndpointConfig config;
-    config.listen = quic::Address::make("127.0.0.1", 0).value();
-    config.credentials = credentials;
-    config.owner_admits = true;
-    quic::EndpointEvents events;
-    events.on_accept = [this, &side](std::shared_ptr<quic::Connection> connection) {
-      side.channel = Channel::accept(side.settings, std::move(connection), events_of(side), logger);
-    };
-    side.endpoint = quic::Endpoint::open(context, std::move(config), std::move(events)).value();
-  }
-
-  static ChannelEvents events_of(Side& side) {
-    ChannelEvents events;
-    events.name_received = [](const auto& /*channel*/, const Atom& /*name*/) { return HandshakeAnswer::ok; };
-    events.up = [&side](const auto& /*channel*/) { side.up = true; };
-    events.signals = [&side](Channel& /*channel*/, std::span<Signal> /*signals*/) {
-      ++side.signals;
-      if (side.holds == 0) return Delivered{};
-      --side.holds;
-      return Delivered{1, DeliverOutcome::congested};
-    };
-    events.ended = [&side](const auto& /*channel*/, const ChannelEnd& end) { side.ended = end; };
-    if (!side.slow) return events;
-    events.commit_pin = [&side](PinReservation pin, std::function<void(Result<void>)> done) {
-      side.pin = std::move(pin);
-      side.pinned = std::move(done);
-    };
-    return events;
-  }
-
-  template <class Done>
-  bool until(Done done, std::chrono::milliseconds limit = 20s) {
-    const auto end = std::chrono::steady_clock::now() + limit;
-    while (!done() && std::chrono::steady_clock::now() < end) context.run_one_for(50ms);
-    return done();
   }
   /// To the one that dialled.
   void send(std::size_t bytes) {
@@ -174,13 +104,6 @@ class PinnedChannel : public testing::Test {
     const Signal signal{SendName{from, "somebody"}, Term::binary(Bytes(bytes, 7))};
     accepts.channel->send(encode_message(signal, accepts.channel->flags(), from, ++sequence));
   }
-
-  boost::asio::io_context context{1};
-  const ScratchDirectory scratch;
-  Logger logger = make_callback_logger("test", [](LogLevel /*level*/, std::string_view /*line*/) {});
-  std::shared_ptr<const quic::Credentials> credentials;
-  Side dials;
-  Side accepts;
   std::uint64_t sequence = 0;
 };
 
