@@ -1,5 +1,6 @@
 #include "base/recycler.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <mutex>
@@ -24,11 +25,17 @@ constexpr std::size_t least_bytes = 24;
 constexpr std::size_t step_bytes = 16;
 constexpr std::size_t sizes = (piece_bytes_max - least_bytes) / step_bytes + 1;
 constexpr std::uint32_t batch_pieces = 32;
+/// Of each size, what a thread keeps of what it gave back for itself: a process that sends to a neighbour for a whole
+/// turn and the neighbour, which takes it in the next one, need no lock then.
+constexpr std::size_t at_hand_bytes_max = 16UL * 1024;
 
 constexpr std::size_t index_of(std::size_t bytes) noexcept {
   return bytes <= least_bytes ? 0 : (bytes - least_bytes + step_bytes - 1) / step_bytes;
 }
 constexpr std::size_t bytes_of(std::size_t index) noexcept { return least_bytes + index * step_bytes; }
+constexpr std::size_t full_max_of(std::size_t index) noexcept {
+  return std::max<std::size_t>(at_hand_bytes_max / (batch_pieces * bytes_of(index)), 1);
+}
 static_assert(index_of(piece_bytes_max) == sizes - 1 && bytes_of(sizes - 1) == piece_bytes_max);
 
 /// What stands in a piece that nobody uses.
@@ -76,12 +83,23 @@ std::array<Shelf, sizes>& shelves() {
   return all;
 }
 
-/// What a thread has at hand of one size: a batch that is used up, and one that fills.
+/// What a thread has at hand of one size: a batch that is used up or fills, and whole ones.
 struct Hand {
   Free* first = nullptr;
-  std::uint32_t count =
-      batch_pieces;      ///< What hangs at `first`. A whole batch and no first: never used, or not any more.
-  Free* full = nullptr;  ///< A whole batch, or nothing.
+  /// What hangs at `first`. A whole batch and no first: never used, or not any more.
+  std::uint32_t count = batch_pieces;
+  std::uint32_t full_count = 0;
+  Free* full = nullptr;  ///< Whole batches, the one that was filled last first.
+
+  void put_full(Free* batch) noexcept {
+    batch->next_batch = std::exchange(full, batch);
+    ++full_count;
+  }
+  /// There is one.
+  Free* take_full() noexcept {
+    --full_count;
+    return std::exchange(full, full->next_batch);
+  }
 };
 
 using Hands = std::array<Hand, sizes>;
@@ -103,7 +121,7 @@ struct Cleaner {
 thread_local Cleaner cleaner;
 
 void put_away(Free* batch, std::size_t index) noexcept {
-  if (batch != nullptr && !shelves()[index].put(batch, index)) free_list(batch);
+  if (!shelves()[index].put(batch, index)) free_list(batch);
 }
 
 Cleaner::~Cleaner() {
@@ -111,8 +129,9 @@ Cleaner::~Cleaner() {
   Hands* const had = std::exchange(hands, &empty_hands);
   if (had == &empty_hands) return;
   for (std::size_t index = 0; index < sizes; ++index) {
-    free_list((*had)[index].first);
-    put_away((*had)[index].full, index);
+    Hand& hand = (*had)[index];
+    free_list(hand.first);
+    while (hand.full_count > 0) put_away(hand.take_full(), index);
   }
   delete had;
 }
@@ -144,7 +163,7 @@ void push(Hand& hand, void* piece) noexcept {
 [[gnu::noinline]] void* allocate_from_shelf(std::size_t index) {
   if (Hands* const own = own_hands()) {
     Hand& hand = (*own)[index];
-    Free* const batch = hand.full != nullptr ? std::exchange(hand.full, nullptr) : shelves()[index].take();
+    Free* const batch = hand.full_count > 0 ? hand.take_full() : shelves()[index].take();
     if (batch != nullptr) {
       hand.first = batch;
       hand.count = batch_pieces;
@@ -159,8 +178,8 @@ void push(Hand& hand, void* piece) noexcept {
   if (own == nullptr) return ::operator delete(piece);
   Hand& hand = (*own)[index];
   if (hand.first != nullptr) {
-    put_away(hand.full, index);
-    hand.full = std::exchange(hand.first, nullptr);
+    if (hand.full_count == full_max_of(index)) put_away(hand.take_full(), index);
+    hand.put_full(std::exchange(hand.first, nullptr));
   }
   hand.count = 0;
   push(hand, piece);

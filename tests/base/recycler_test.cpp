@@ -84,6 +84,27 @@ TEST(Recycler, takes_back_from_one_thread_what_another_one_took_and_keeps_a_boun
   EXPECT_LE(recycler::kept_bytes(), sizes * recycler::kept_bytes_max);
 }
 
+TEST(Recycler, a_thread_that_gave_back_what_a_turn_takes_finds_it_at_hand) {
+  constexpr std::size_t pieces = 256;
+  constexpr std::size_t bytes = 56;
+  std::thread([] {
+    std::vector<void*> taken(pieces);
+    const auto take = [&taken] {
+      for (auto& piece : taken) piece = recycler::allocate(bytes);
+    };
+    const auto give_back = [&taken] {
+      for (auto* piece : taken) recycler::deallocate(piece, bytes);
+    };
+    take();
+    give_back();
+    const std::size_t kept = recycler::kept_bytes();
+    take();
+    EXPECT_EQ(recycler::kept_bytes(), kept) << "nothing comes from what all threads share";
+    give_back();
+    EXPECT_EQ(recycler::kept_bytes(), kept) << "and nothing goes there";
+  }).join();
+}
+
 TEST(Recycler, serves_objects_and_shared_arrays) {
   struct Object : Recycled {
     std::uint64_t value = 0;
