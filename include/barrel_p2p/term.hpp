@@ -303,7 +303,15 @@ class BARREL_P2P_API Term {
   /// Elements of a tuple or list; empty for everything else. Valid as long as this term.
   [[nodiscard]] std::span<const Term> elements() const noexcept;
   /// Element of a tuple or list, counted from 0; throws std::out_of_range.
-  [[nodiscard]] const Term& operator[](std::size_t index) const;
+  [[nodiscard]] const Term& operator[](std::size_t index) const {
+    if (tag_ == tuple_tag) {
+      const auto* const box = reinterpret_cast<const unsigned char*>(box_);
+      std::uint32_t count = 0;
+      std::memcpy(&count, box + tuple_count_at, sizeof(count));
+      if (index < count) return reinterpret_cast<const Term*>(box + tuple_elements_at)[index];
+    }
+    return element(index);
+  }
   /// What stands behind the bar of an improper list, `[]` of all others.
   [[nodiscard]] const Term& tail() const noexcept;
   /// Pairs of a map, sorted by key; empty for everything else. Valid as long as this term.
@@ -348,6 +356,7 @@ class BARREL_P2P_API Term {
   }
   static Term from_uint64(std::uint64_t value);
   [[nodiscard]] std::optional<std::uint64_t> as_large_uint64() const noexcept;
+  [[nodiscard]] const Term& element(std::size_t index) const;
   void release() noexcept;
   friend struct detail::Box;
 
@@ -368,6 +377,9 @@ class BARREL_P2P_API Term {
   static constexpr std::uint64_t integer_tag = 1;
   static constexpr std::uint64_t floating_tag = 2;
   static constexpr std::uint64_t plain_tag_max = floating_tag;
+  static constexpr std::uint64_t tuple_tag = 10;
+  static constexpr std::size_t tuple_count_at = 12;  ///< In the box, as is:
+  static constexpr std::size_t tuple_elements_at = 16;
   std::uint64_t tag_;
   union {
     std::int64_t integer_;

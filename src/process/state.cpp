@@ -23,12 +23,10 @@ State::~State() {
   destroy_list(first_);
 }
 
-bool State::push(Node* node) { return wake_after(inbox_.push(node)); }
-bool State::push(Chain& chain) { return wake_after(inbox_.push(chain)); }
-
-bool State::wake_after(Inbox::Pushed pushed) {
-  if (pushed == Inbox::Pushed::wake) system_.schedule(*this);
-  return pushed != Inbox::Pushed::closed;
+bool State::wake(Inbox::Pushed pushed) {
+  if (pushed == Inbox::Pushed::closed) return false;
+  system_.schedule(*this);
+  return true;
 }
 
 void State::tell(Node* node) {

@@ -87,8 +87,8 @@ class State : public std::enable_shared_from_this<State> {
 
   // Any thread.
   /// False when the process has ended: the node still belongs to the caller.
-  bool push(Node* node);
-  bool push(Chain& chain);
+  bool push(Node* node) { return after(inbox_.push(node)); }
+  bool push(Chain& chain) { return after(inbox_.push(chain)); }
   /// Like `push`; what comes too late vanishes.
   void tell(Node* node);
   [[nodiscard]] const Pid& pid() const noexcept { return pid_; }
@@ -166,7 +166,9 @@ class State : public std::enable_shared_from_this<State> {
     if (!relations_) relations_ = std::make_unique<Relations>();
     return *relations_;
   }
-  bool wake_after(Inbox::Pushed pushed);
+  bool after(Inbox::Pushed pushed) { return pushed == Inbox::Pushed::queued || wake(pushed); }
+  /// False: the inbox is closed.
+  [[gnu::noinline]] bool wake(Inbox::Pushed pushed);
   Task<> main(ProcessFunction function);
   Term reason_of_exception();
   void resume();

@@ -65,7 +65,10 @@ enum class Kind : std::uint8_t {
 struct Box : Recycled {
   static_assert(static_cast<std::uint64_t>(Kind::nil) == Term::nil_tag &&
                 static_cast<std::uint64_t>(Kind::integer) == Term::integer_tag &&
-                static_cast<std::uint64_t>(Kind::floating) == Term::floating_tag);
+                static_cast<std::uint64_t>(Kind::floating) == Term::floating_tag &&
+                static_cast<std::uint64_t>(Kind::tuple) == Term::tuple_tag);
+  static constexpr std::size_t tuple_count_at = Term::tuple_count_at;
+  static constexpr std::size_t tuple_elements_at = Term::tuple_elements_at;
   std::atomic<std::uint32_t> references{1};
   const Kind kind;
   std::uint32_t depth = 1;  ///< 1 + the greatest depth of what is inside.
@@ -134,6 +137,7 @@ struct TupleBox : Box {
   }
 };
 static_assert(sizeof(TupleBox) % alignof(Term) == 0);
+static_assert(sizeof(Box) == Box::tuple_count_at && sizeof(TupleBox) == Box::tuple_elements_at, "Term reads them");
 struct ListBox : Box {
   std::vector<Term> elements;  ///< Never empty.
   Term tail;                   ///< Never a list that is not empty.
