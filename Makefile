@@ -3,7 +3,7 @@
 PRESET ?= release
 JOBS ?= $(shell nproc)
 # Most tests wait for most of their time.
-TESTS ?= $(shell expr 2 \* $(JOBS))
+TESTS ?= $(shell expr 3 \* $(JOBS))
 BUILD := build/$(PRESET)
 
 .PHONY: help setup packages configure build cluster docs demo test mixed bench format lint valgrind coverage deb

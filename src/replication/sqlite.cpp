@@ -18,17 +18,29 @@ Errc code_of(int extended) noexcept {
     case SQLITE_ERROR:
     case SQLITE_MISMATCH:
     case SQLITE_CORRUPT:
+    case SQLITE_TOOBIG:  // what is written is bounded to much less
     case SQLITE_NOTADB: return Errc::corrupt;
     case SQLITE_PERM:
     case SQLITE_AUTH:
     case SQLITE_READONLY: return Errc::permission_denied;
-    case SQLITE_TOOBIG: return Errc::limit_exceeded;
     default: return Errc::io_error;
   }
 }
 
+/// As much as SQLite may need for the largest record that a store takes, which has 64 MiB.
+bool has_memory_for_a_record() noexcept {
+  constexpr std::size_t bytes = 192UL * 1024 * 1024;
+  void* const probe = ::operator new(bytes, std::nothrow);
+  ::operator delete(probe);
+  return probe != nullptr;
+}
+
 std::unexpected<Error> failure(sqlite3* database, int code) {
-  if ((code & 0xFF) == SQLITE_NOMEM) throw std::bad_alloc();
+  if ((code & 0xFF) == SQLITE_NOMEM) {
+    // SQLite says so, too, when it does not even ask for the memory: more than 2 GB, by a length in a damaged file.
+    if (!has_memory_for_a_record()) throw std::bad_alloc();
+    return fail(Errc::corrupt, "SQLite: a record in the file claims to be larger than any that was written");
+  }
   const int extended = database == nullptr ? code : sqlite3_extended_errcode(database);
   std::string text = database == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(database);
   if (const int system = database == nullptr ? 0 : sqlite3_system_errno(database); system != 0) {

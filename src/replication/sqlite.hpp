@@ -43,8 +43,7 @@ class Statement {
   std::unique_ptr<sqlite3_stmt, Finalize> statement_;
 };
 
-/// Errors: `corrupt`; `io_error` (also a full disk, and a file that another program has locked); `permission_denied`;
-/// `limit_exceeded`.
+/// Errors: `corrupt`; `io_error` (also a full disk, and a file that another program has locked); `permission_denied`.
 class Database {
  public:
   /// Opens a file that exists. Closing leaves its write-ahead log alone until `checkpoint_on_close`.

@@ -153,6 +153,29 @@ TEST(StoreDamage, after_a_flipped_bit_all_but_a_few_records_are_salvaged) {
   }
 }
 
+// SQLite says that there is no memory for it, and a program that believes that ends.
+TEST(StoreDamage, a_record_that_claims_to_be_larger_than_memory_costs_itself_only) {
+  Copies copies;
+  constexpr std::uint8_t leaf = 10;  // of the only table, whose rows are in its index
+  // The length of the row, and that of its head, which goes on in overflow pages.
+  constexpr std::array<std::uint8_t, 7> four_gigabytes{0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0xFC, 0x1A};
+  int claims = 0;
+  for (std::size_t page = store::page_size; page < copies.bytes.size(); page += store::page_size) {
+    if (copies.bytes[page] != leaf) continue;
+    Bytes damaged = copies.bytes;
+    const std::size_t cell = std::size_t{damaged[page + 8]} << 8U | damaged[page + 9];
+    std::ranges::copy(four_gigabytes, damaged.begin() + static_cast<std::ptrdiff_t>(page + cell));
+    const auto directory = copies.make(damaged);
+    const auto looked = try_read(directory);
+    ASSERT_FALSE(looked.has_value());
+    EXPECT_EQ(looked.error(), Errc::corrupt) << looked.error().message();
+    if (looked.error().message().find("claims to be larger") != std::string::npos) ++claims;
+    EXPECT_TRUE(check_damaged(directory));
+    EXPECT_EQ(check_what_is_left(*open_store(directory)), everything - 1);
+  }
+  EXPECT_GT(claims, 0);
+}
+
 TEST(StoreDamage, a_page_that_is_torn_or_zero_costs_its_records_only) {
   Copies copies;
   for (std::size_t page = 0; page < copies.bytes.size() / store::page_size; page += 3) {
