@@ -9,10 +9,10 @@
 //                                       <----          a digest
 //
 // Over QUIC a message has no length prefix: each one must go out in a packet of its own, and an Erlang initiator takes
-// what one receive brings as one message. So the challenge follows the status only after the peer's QUIC acknowledged
-// the status
-// (`status_acked`), and we send nothing else on the stream for a round trip after `a`. What we receive is read as a
-// byte stream, whatever its pieces. Over TCP (tests) each message has a length prefix of two bytes.
+// what one receive brings as one message. So the challenge follows the status only when the caller says `status_acked`:
+// after the peer's QUIC acknowledged the status, or at once where the peer is one of ours; and we send nothing else on
+// the stream for a round trip after `a`. What we receive is read as a byte stream, whatever its pieces. Over TCP
+// (tests) each message has a length prefix of two bytes.
 //
 // The peer must prove the cookie, with a challenge that is none of ours, have the mandatory flags, and bear the name
 // that its identity proved and that was dialled. `nok` is never sent: an Erlang initiator would wait for ever. Sources:
@@ -91,7 +91,7 @@ std::string_view name(HandshakeFailure failure) noexcept;
 /// Send these bytes in one packet, and nothing else in it.
 struct HandshakeSend {
   Bytes bytes;
-  bool status = false;  ///< Acceptor: report `status_acked` when the peer's QUIC has acknowledged them.
+  bool status = false;  ///< Acceptor: `status_acked` is awaited.
 };
 /// Acceptor: call `answer`.
 struct HandshakeNameReceived {
