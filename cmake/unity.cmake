@@ -2,9 +2,10 @@
 # For what nobody includes: tests, the command, the simulator. The library is compiled file by file, so that each file
 # includes what it needs.
 macro(compile_four_files_as_one)
-  if(NOT CMAKE_UNITY_BUILD)
+  if(NOT DEFINED CMAKE_UNITY_BUILD)
     set(CMAKE_UNITY_BUILD ON)
     set(CMAKE_UNITY_BUILD_BATCH_SIZE 4)
+    add_compile_options(-Wno-shadow)  # they share an unnamed namespace
   endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # g++ takes what one of the four keeps to itself for something of a header.

@@ -284,6 +284,13 @@ bool Channel::open_data_streams() {
   return true;
 }
 
+/// Whether the peer finds the end of a status by itself. Erlang nodes with an epmd have any creation, but none says
+/// that it acknowledges sooner than others.
+bool Channel::dialled_by_ours() const {
+  constexpr Milliseconds ack_delay_of_erlang{25};
+  return claimed_creation_ > creation_of_erlang && connection_->peer_ack_delay() < ack_delay_of_erlang;
+}
+
 void Channel::apply(HandshakeEffects&& effects) {
   const auto is_up = [](const HandshakeEffect& effect) { return std::holds_alternative<HandshakeUp>(effect); };
   const bool waits_for_disk = pin_.holds() && events_.commit_pin && std::ranges::any_of(effects, is_up);
@@ -297,7 +304,7 @@ void Channel::apply(HandshakeEffects&& effects) {
       }
       handshake_sent_ += send->bytes.size();
       if (send->status) {
-        goes_on = claimed_creation_ > creation_of_erlang;  // ours finds the end of a status by itself
+        goes_on = dialled_by_ours();
         if (!goes_on) status_acked_at_ = handshake_sent_;
       }
       connection_->write(control_stream, SharedBytes(std::move(send->bytes)), {.fin = false, .own_packet = true});

@@ -151,6 +151,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   void on_established();
   void on_stream_data(StreamId id, ByteView bytes, bool fin);
   void on_stream_acked(StreamId id, std::uint64_t bytes);
+  [[nodiscard]] bool dialled_by_ours() const;
   void on_stream_reset(StreamId id, std::uint64_t code);
   void on_stream_stopped(StreamId id);
   void end_streams(const Error& error);

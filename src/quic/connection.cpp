@@ -205,18 +205,17 @@ void Connection::Native::release() {
 }
 
 namespace {
-/// Read once, for all sessions. Null: GnuTLS does not understand it.
-gnutls_priority_t tls_priority() {
+int set_priority(gnutls_session_t tls) {
   // AES-256 is left out: an Erlang acceptor never completes with it (protocol document 01, section 2.3).
+  static constexpr const char* text =
+      "%DISABLE_TLS13_COMPAT_MODE:NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+CHACHA20-POLY1305:-GROUP-ALL:"
+      "+GROUP-X25519";
+  // Read once, for all sessions; there was no memory for it when it is null.
   static const gnutls_priority_t read = [] {
     gnutls_priority_t made = nullptr;
-    (void)gnutls_priority_init(&made,
-                               "%DISABLE_TLS13_COMPAT_MODE:NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:"
-                               "+CHACHA20-POLY1305:-GROUP-ALL:+GROUP-X25519",
-                               nullptr);
-    return made;
+    return gnutls_priority_init(&made, text, nullptr) == 0 ? made : nullptr;
   }();
-  return read;
+  return read != nullptr ? gnutls_priority_set(tls, read) : gnutls_priority_set_direct(tls, text, nullptr);
 }
 }  // namespace
 
@@ -228,7 +227,7 @@ Result<void> Connection::Native::start_tls(const std::string& server_name) {
   const std::string& alpn_name = endpoint.config.alpn;
   const gnutls_datum_t alpn{reinterpret_cast<unsigned char*>(const_cast<char*>(alpn_name.data())),  // NOLINT: only read
                             static_cast<unsigned>(alpn_name.size())};
-  if (configured != 0 || gnutls_priority_set(tls, tls_priority()) != 0 ||
+  if (configured != 0 || set_priority(tls) != 0 ||
       gnutls_credentials_set(tls, GNUTLS_CRD_CERTIFICATE, credentials->native()) != 0 ||
       gnutls_alpn_set_protocols(tls, &alpn, 1, GNUTLS_ALPN_MANDATORY) != 0) {
     return fail(Errc::system_error, "GnuTLS refuses the settings of the session");
@@ -655,7 +654,7 @@ void Connection::Native::on_timer() {
 }
 
 void Connection::Native::expire() {
-  if (within_machine && established && statistics_of_path().bytes_in_flight > 0) {
+  if (within_machine && confirmed && statistics_of_path().bytes_in_flight > 0) {
     wide.waits(monotonic_now(), 3 * pto());
   }
   const int result = ngtcp2_conn_handle_expiry(connection, time());
@@ -690,6 +689,11 @@ bool Connection::is_established() const noexcept { return native_->established; 
 bool Connection::is_closed() const noexcept { return native_->is_closed; }
 const Address& Connection::remote() const noexcept { return native_->remote; }
 
+std::chrono::nanoseconds Connection::peer_ack_delay() const {
+  if (native_->connection == nullptr) return {};
+  const auto* peer = ngtcp2_conn_get_remote_transport_params(native_->connection);
+  return std::chrono::nanoseconds(peer == nullptr ? 0 : peer->max_ack_delay);
+}
 Bytes Connection::peer_certificate_der() const {
   if (native_->tls == nullptr) return {};
   unsigned count = 0;

@@ -94,6 +94,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   [[nodiscard]] const Address& remote() const noexcept;
   /// The certificate of the peer; empty for a peer that showed none.
   [[nodiscard]] Bytes peer_certificate_der() const;
+  /// How long the peer may take to acknowledge, by its own word (`max_ack_delay`, RFC 9000, section 18.2). 0 before the
+  /// handshake is complete.
+  [[nodiscard]] std::chrono::nanoseconds peer_ack_delay() const;
   /// The certificate that we showed on this connection.
   [[nodiscard]] const Bytes& local_certificate_der() const noexcept;
 

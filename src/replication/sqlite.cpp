@@ -37,8 +37,9 @@ bool has_memory_for_a_record() noexcept {
 
 std::unexpected<Error> failure(sqlite3* database, int code) {
   if ((code & 0xFF) == SQLITE_NOMEM) {
-    // SQLite says so, too, when it does not even ask for the memory: more than 2 GB, by a length in a damaged file.
-    if (!has_memory_for_a_record()) throw std::bad_alloc();
+    // SQLite says so, too, of more than 2 GB, by a length in a damaged file: it does not even ask for them then. A
+    // program may have given it a limit.
+    if (sqlite3_hard_heap_limit64(-1) > 0 || !has_memory_for_a_record()) throw std::bad_alloc();
     return fail(Errc::corrupt, "SQLite: a record in the file claims to be larger than any that was written");
   }
   const int extended = database == nullptr ? code : sqlite3_extended_errcode(database);

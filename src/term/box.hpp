@@ -137,7 +137,8 @@ struct TupleBox : Box {
   }
 };
 static_assert(sizeof(TupleBox) % alignof(Term) == 0);
-static_assert(sizeof(Box) == Box::tuple_count_at && sizeof(TupleBox) == Box::tuple_elements_at, "Term reads them");
+static_assert(sizeof(Box) == Box::tuple_count_at && sizeof(TupleBox) == Box::tuple_elements_at,
+              "Term reads them in users' code: they are ABI");
 struct ListBox : Box {
   std::vector<Term> elements;  ///< Never empty.
   Term tail;                   ///< Never a list that is not empty.

@@ -15,11 +15,17 @@ using ShakenHands = TwoChannels;
 
 TEST_F(ShakenHands, a_challenge_does_not_wait_until_one_of_ours_has_acknowledged_the_status) {
   relay::UdpRelay relay(context, accepts.endpoint->local_address().port());
-  accepts.named = [&] { relay.weather.outwards_silent = true; };  // from now on nothing is acknowledged
-  dial(quic::Address::make("127.0.0.1", relay.port()).value());
-  EXPECT_TRUE(until([this] { return dials.channel->awaits_ack(); })) << "the challenge has come, and was answered";
-  relay.weather.outwards_silent = false;
-  EXPECT_TRUE(until([this] { return dials.up && accepts.up; }));
+  for (const auto answer : {HandshakeAnswer::ok, HandshakeAnswer::ok_simultaneous}) {
+    accepts.answer = answer;
+    dials.up = accepts.up = false;
+    accepts.named = [&] { relay.weather.outwards_silent = true; };  // from now on nothing is acknowledged
+    dial(quic::Address::make("127.0.0.1", relay.port()).value());
+    EXPECT_TRUE(until([this] { return dials.channel->awaits_ack(); })) << "the challenge has come, and was answered";
+    relay.weather.outwards_silent = false;
+    EXPECT_TRUE(until([this] { return dials.up && accepts.up; }));
+    EXPECT_LT(accepts.channel->connection().peer_ack_delay(), 25ms) << "how ours are known";
+    dials.channel->close("the next one");
+  }
 }
 
 TEST_F(ShakenHands, an_erlang_node_has_a_moment_to_take_the_status) {

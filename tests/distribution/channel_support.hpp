@@ -34,6 +34,7 @@ class TwoChannels : public testing::Test {
     std::size_t holds = 0;  ///< So many of the signals are answered with `congested`.
     PinReservation pin;
     std::function<void(Result<void>)> pinned;
+    HandshakeAnswer answer = HandshakeAnswer::ok;
     std::function<void()> named;                                     ///< Called when the peer has said its name.
     std::function<void(Milliseconds, std::function<void()>)> after;  ///< Its clock, if it has one.
   };
@@ -73,7 +74,7 @@ class TwoChannels : public testing::Test {
     ChannelEvents events;
     events.name_received = [&side](const auto& /*channel*/, const Atom& /*name*/) {
       if (side.named) side.named();
-      return HandshakeAnswer::ok;
+      return side.answer;
     };
     events.up = [&side](const auto& /*channel*/) { side.up = true; };
     events.signals = [&side](Channel& /*channel*/, std::span<Signal> /*signals*/) {
