@@ -393,4 +393,35 @@ class MapsWorld {
   std::deque<Item> queue_;
 };
 
+/// The map of most tests.
+inline const Atom flags("flags");
+
+inline MapOptions persistent() {
+  MapOptions options;
+  options.persist = true;
+  return options;
+}
+
+/// Two C++ nodes that have the map open and are neighbours.
+struct Pair : MapsWorld {
+  explicit Pair(const MapOptions& options = {}) {
+    a = add("a@h");
+    b = add("b@h");
+    link(a, b);
+    (void)open(a, flags, options);
+    (void)open(b, flags, options);
+    pass(1s);
+    for (const auto& node : {a, b}) at(node).effects.clear();
+  }
+  Atom a;
+  Atom b;
+};
+
+inline Term message(const char* tag, const Atom& from, Term content) {
+  return Term::tuple({Atom("$barrel_p2p_replica"), Term::tuple({Atom(tag), from, std::move(content)})});
+}
+inline Term value_entry(const Term& key, const Term& value, WallMilliseconds wall, const Atom& node) {
+  return Term::map({{key, replication::to_term(replication::Entry::value(value, {{wall, 0}, node}))}});
+}
+
 }  // namespace barrel_p2p::services::test

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/clock.hpp"
+#include "services/effects.hpp"  // opens the namespace in the inline one; nothing may open it outside before
 
 namespace barrel_p2p::test {}
 
