@@ -40,7 +40,7 @@ std::uint64_t shape_of(const Term& message) {
   return shape;
 }
 
-std::size_t number_of(const Term& id) {
+std::size_t broadcast_number_of(const Term& id) {
   const auto bytes = id.as_binary();
   std::size_t number = 0;
   for (std::size_t at = 0; at < 8; ++at) number |= std::size_t{(*bytes)[at]} << (8 * at);
@@ -356,7 +356,7 @@ void Simulation::count_announcements(const overlay::Message& message) {
   const auto* ihave = plumtree != nullptr ? std::get_if<overlay::IHave>(plumtree) : nullptr;
   if (ihave == nullptr) return;
   for (const auto& announcement : ihave->announcements) {
-    const std::size_t number = number_of(announcement.id);
+    const std::size_t number = broadcast_number_of(announcement.id);
     if (number != unrecorded) ++broadcasts_[number].announcements;
   }
 }
@@ -368,7 +368,7 @@ void Simulation::send(NodeIndex node, overlay::SendMessage& effect) {
   const auto* plumtree = gossip_part(effect.message);
   const auto* gossip = plumtree != nullptr ? std::get_if<overlay::Gossip>(plumtree) : nullptr;
   packet.hop = 0;
-  packet.broadcast = gossip != nullptr ? number_of(gossip->id) : unrecorded;
+  packet.broadcast = gossip != nullptr ? broadcast_number_of(gossip->id) : unrecorded;
   if (packet.broadcast != unrecorded) {
     const std::uint8_t here = broadcasts_[packet.broadcast].hops[node];
     packet.hop = static_cast<std::uint8_t>(std::min<int>(here + 1, hop_max));

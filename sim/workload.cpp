@@ -29,7 +29,7 @@ std::vector<HistoryMap> maps_of_workload() {
   return maps;
 }
 
-Atom name_of(std::size_t number) { return Atom("s" + std::to_string(number)); }
+Atom service_name(std::size_t number) { return Atom("s" + std::to_string(number)); }
 
 }  // namespace
 
@@ -165,7 +165,7 @@ void Workload::register_one(NodeIndex node) {
   RegisterOptions options;
   options.wait_for_neighbours = random_.chance(0.3);
   const Term meta = Term::map({{Atom("n"), registrations_}});
-  const auto added = services_.register_service(node, name_of(number), pid, meta, options, nullptr);
+  const auto added = services_.register_service(node, service_name(number), pid, meta, options, nullptr);
   if (known && added) simulation_.fail_at(node, "registers a name twice");
   if (!known) expect(node, added);
   if (!added) return;
@@ -177,8 +177,8 @@ void Workload::unregister_one(NodeIndex node) {
   Registered& registered = registered_[node];
   if (registered.empty()) return;
   const auto chosen = std::next(registered.begin(), static_cast<std::ptrdiff_t>(random_.below(registered.size())));
-  if (!services_.unregister_service(node, name_of(chosen->first)))
-    simulation_.fail_at(node, "has forgotten its service " + name_of(chosen->first).string());
+  if (!services_.unregister_service(node, service_name(chosen->first)))
+    simulation_.fail_at(node, "has forgotten its service " + service_name(chosen->first).string());
   registered.erase(chosen);
 }
 
@@ -230,17 +230,17 @@ void Workload::check_services(NodeIndex node, const std::vector<NodeIndex>& memb
       if (one != owner->second.end()) expected.emplace(simulation_.name_of(member), one->second);
     }
     std::map<Atom, Pid> found;
-    for (const auto& one : registry.lookup(Term(name_of(number)))) found.emplace(one.node, one.pid);
+    for (const auto& one : registry.lookup(Term(service_name(number)))) found.emplace(one.node, one.pid);
     found_names += found.empty() ? 0 : 1;
     for (const auto& [owner, pid] : expected) {
       const auto place = found.find(owner);
       if (place == found.end() || !(place->second == pid))
-        simulation_.fail_at(node, "it does not find " + name_of(number).string() + " of " + owner.string());
+        simulation_.fail_at(node, "it does not find " + service_name(number).string() + " of " + owner.string());
     }
     for (const auto& [owner, pid] : found) {
       if (!expected.contains(owner))
-        simulation_.fail_at(
-            node, "it finds " + name_of(number).string() + " of " + owner.string() + ", which has no such service");
+        simulation_.fail_at(node, "it finds " + service_name(number).string() + " of " + owner.string() +
+                                      ", which has no such service");
     }
   }
   if (registry.names().size() != found_names) simulation_.fail_at(node, "it finds names that nobody registered");

@@ -287,7 +287,7 @@ void check_leader(const std::vector<ChaosEvent>& events, const std::vector<Chaos
 
 // Reminders.
 
-struct Told {
+struct ToldReminder {
   microseconds time{};
   std::size_t node = 0;
   std::int64_t now = 0;
@@ -300,7 +300,7 @@ struct Set {
   std::int64_t due = 0;
   bool known = false;  ///< Somebody set it.
   bool acknowledged = false;
-  std::vector<Told> told;
+  std::vector<ToldReminder> told;
 };
 using Reminders = std::map<std::string, Set>;
 
@@ -366,7 +366,8 @@ void check_told(const std::string& key, const Set& set, const std::vector<Calm>&
   }
   const Calm* calm = set.known ? calm_at(calms, set.begin) : nullptr;
   if (calm == nullptr || calm->changed) return;
-  const auto count = std::ranges::count_if(set.told, [&](const Told& told) { return calm->contains(told.time); });
+  const auto count =
+      std::ranges::count_if(set.told, [&](const ToldReminder& told) { return calm->contains(told.time); });
   if (count > 1)
     violations.push_back({"reminders", key + " was told " + std::to_string(count) + " times though no owner changed"});
 }

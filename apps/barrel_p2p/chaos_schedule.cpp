@@ -8,9 +8,9 @@ namespace barrel_p2p::command {
 namespace {
 
 using std::chrono::milliseconds;
-using Kind = ChaosFault::Kind;
+using Fault = ChaosFault::Kind;
 
-constexpr milliseconds pause_max{1500};  ///< Between the begins of two faults.
+constexpr milliseconds fault_pause_max{1500};  ///< Between the begins of two faults.
 constexpr milliseconds fault_min{200};
 constexpr milliseconds fault_max{8000};  ///< Longer than a lease: others take over what the node had.
 constexpr double all_share = 0.1;        ///< Of the kills and the clocks, those of all nodes at once.
@@ -57,13 +57,13 @@ milliseconds draw_step(Prng& random) {
 }
 
 /// How often each kind is drawn.
-constexpr std::array frequent{Kind::kill,  Kind::kill,  Kind::kill,      Kind::freeze,    Kind::freeze,
-                              Kind::split, Kind::split, Kind::one_way,   Kind::bad_links, Kind::bad_links,
-                              Kind::clock, Kind::clock, Kind::disk_full, Kind::disk_full};
+constexpr std::array frequent{Fault::kill,  Fault::kill,  Fault::kill,      Fault::freeze,    Fault::freeze,
+                              Fault::split, Fault::split, Fault::one_way,   Fault::bad_links, Fault::bad_links,
+                              Fault::clock, Fault::clock, Fault::disk_full, Fault::disk_full};
 
 class Plan {
  public:
-  Plan(Prng& random, std::size_t nodes, milliseconds length, std::span<const Kind> kinds)
+  Plan(Prng& random, std::size_t nodes, milliseconds length, std::span<const Fault> kinds)
       : random_(random), length_(length), nodes_(nodes), node_busy_(nodes), clock_busy_(nodes) {
     for (const auto kind : frequent) {
       if (std::ranges::find(kinds, kind) != kinds.end()) kinds_.push_back(kind);
@@ -73,7 +73,7 @@ class Plan {
   std::vector<ChaosFault> draw() {
     milliseconds now{0};
     for (;;) {
-      now += milliseconds(1 + random_.below(static_cast<std::size_t>(pause_max.count())));
+      now += milliseconds(1 + random_.below(static_cast<std::size_t>(fault_pause_max.count())));
       if (now + fault_min >= length_) return std::move(faults_);
       const auto room = std::min(fault_max, length_ - now) - fault_min;
       ChaosFault fault{.kind = kinds_[random_.below(kinds_.size())], .begin = now};
@@ -90,17 +90,17 @@ class Plan {
   bool choose(ChaosFault& fault) {
     auto& busy = network_busy_[static_cast<std::size_t>(fault.kind)];
     switch (fault.kind) {
-      case Kind::kill: return choose_nodes(fault, node_busy_, random_.chance(all_share));
-      case Kind::freeze: return choose_nodes(fault, node_busy_, false);
-      case Kind::clock:
+      case Fault::kill: return choose_nodes(fault, node_busy_, random_.chance(all_share));
+      case Fault::freeze: return choose_nodes(fault, node_busy_, false);
+      case Fault::clock:
         fault.step = draw_step(random_);
         return last(fault, clock_min) && choose_nodes(fault, clock_busy_, random_.chance(all_share));
-      case Kind::disk_full:
+      case Fault::disk_full:
         fault.killed = random_.chance(killed_share);
         return last(fault, disk_full_min) && choose_nodes(fault, node_busy_, false);
-      case Kind::split:
-      case Kind::one_way: fault.nodes = one_side(random_, nodes_); break;
-      case Kind::bad_links: draw_links(random_, fault); break;
+      case Fault::split:
+      case Fault::one_way: fault.nodes = one_side(random_, nodes_); break;
+      case Fault::bad_links: draw_links(random_, fault); break;
     }
     if (busy > fault.begin) return false;
     busy = fault.end;
@@ -115,7 +115,7 @@ class Plan {
   /// False: none of them is free.
   bool choose_nodes(ChaosFault& fault, std::vector<milliseconds>& busy_until, bool all) {
     auto free = free_nodes(random_, busy_until, fault.begin);
-    if (fault.kind == Kind::disk_full) std::erase_if(free, [](std::size_t node) { return !has_own_disk(node); });
+    if (fault.kind == Fault::disk_full) std::erase_if(free, [](std::size_t node) { return !has_own_disk(node); });
     if (free.empty()) return false;
     if (!all) free.resize(1);
     std::ranges::sort(free);
@@ -127,7 +127,7 @@ class Plan {
   Prng& random_;
   milliseconds length_;
   std::size_t nodes_;
-  std::vector<Kind> kinds_;  ///< Of which one is drawn.
+  std::vector<Fault> kinds_;  ///< Of which one is drawn.
   std::vector<milliseconds> node_busy_;
   std::vector<milliseconds> clock_busy_;
   std::array<milliseconds, chaos_fault_kinds.size()> network_busy_{};
@@ -138,19 +138,19 @@ class Plan {
 
 std::string word_of(ChaosFault::Kind kind) {
   switch (kind) {
-    case Kind::kill: return "kill";
-    case Kind::freeze: return "freeze";
-    case Kind::split: return "split";
-    case Kind::one_way: return "one_way";
-    case Kind::bad_links: return "bad_links";
-    case Kind::clock: return "clock";
-    case Kind::disk_full: return "disk_full";
+    case Fault::kill: return "kill";
+    case Fault::freeze: return "freeze";
+    case Fault::split: return "split";
+    case Fault::one_way: return "one_way";
+    case Fault::bad_links: return "bad_links";
+    case Fault::clock: return "clock";
+    case Fault::disk_full: return "disk_full";
   }
   return {};
 }
 
-std::optional<Kind> fault_kind_of(std::string_view word) {
-  const auto* found = std::ranges::find(chaos_fault_kinds, word, [](Kind kind) { return word_of(kind); });
+std::optional<Fault> fault_kind_of(std::string_view word) {
+  const auto* found = std::ranges::find(chaos_fault_kinds, word, [](Fault kind) { return word_of(kind); });
   if (found == chaos_fault_kinds.end()) return std::nullopt;
   return *found;
 }
@@ -158,18 +158,18 @@ std::optional<Kind> fault_kind_of(std::string_view word) {
 std::string to_text(const ChaosFault& fault) {
   std::string text = word_of(fault.kind);
   for (const auto node : fault.nodes) text += " n" + std::to_string(node);
-  if (fault.kind == Kind::bad_links) {
+  if (fault.kind == Fault::bad_links) {
     const auto percent = [](double part) { return std::to_string(static_cast<int>(part * 100)) + "%"; };
     text += " lost " + percent(fault.lost) + " repeated " + percent(fault.repeated) + " reordered " +
             percent(fault.held_back) + " delay " + std::to_string(fault.delay.count()) + "ms";
   }
-  if (fault.kind == Kind::clock) text += " by " + std::to_string(fault.step.count()) + "ms";
+  if (fault.kind == Fault::clock) text += " by " + std::to_string(fault.step.count()) + "ms";
   if (fault.killed) text += " then killed";
   return text + " for " + std::to_string((fault.end - fault.begin).count()) + "ms";
 }
 
 std::vector<ChaosFault> plan_chaos(Prng& random, std::size_t nodes, std::chrono::milliseconds length,
-                                   std::span<const Kind> kinds) {
+                                   std::span<const Fault> kinds) {
   return Plan(random, nodes, length, kinds).draw();
 }
 

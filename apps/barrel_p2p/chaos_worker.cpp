@@ -39,7 +39,7 @@ constexpr std::size_t service_names = 5;
 constexpr milliseconds act_pause_max{60};  ///< Between two operations of a thread.
 constexpr milliseconds due_max{5000};      ///< Of reminders.
 constexpr milliseconds calm_due_max{1000};
-constexpr std::string_view host = "@127.0.0.1";
+constexpr std::string_view host_suffix = "@127.0.0.1";
 
 std::string short_name(std::size_t node) { return "n" + std::to_string(node); }
 std::string short_name(const NodeName& node) { return node.string().substr(0, node.string().find('@')); }
@@ -139,7 +139,7 @@ class Hand {
 NodeConfig config_of(const ChaosWorker& worker) {
   constexpr std::size_t neighbours = 3;  // fewer than there are nodes, so that word goes by way of others
   NodeConfig config;
-  config.name = short_name(worker.node).append(host);
+  config.name = short_name(worker.node).append(host_suffix);
   config.listen = "127.0.0.1";
   config.data_dir = worker.root / short_name(worker.node);
   config.discovery_backends = {"static"};

@@ -22,10 +22,10 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
-using Kind = CopyFailure::Kind;
+using FailureKind = CopyFailure::Kind;
 
 constexpr std::chrono::milliseconds pause_min{100};
-constexpr std::chrono::milliseconds pause_max{5000};
+constexpr std::chrono::milliseconds retry_pause_max{5000};
 
 /// The name that a file has by itself; that of the directory for `.` and the like.
 std::string own_name(const fs::path& file) {
@@ -67,14 +67,14 @@ class Copier {
   bool fail(const std::string& file, const CopyFailure& failure) {
     sender_.reset();
     fail(file, failure.text);
-    if (failure.kind == Kind::again) status_ = exit_connect_failed;
-    return failure.kind == Kind::file;
+    if (failure.kind == FailureKind::again) status_ = exit_connect_failed;
+    return failure.kind == FailureKind::file;
   }
 
   CopyOutcome<void> connect() {
     if (sender_) return {};
     if (auto connected = node_.connect(target_, command_.timeout); !connected) {
-      return std::unexpected(CopyFailure{Kind::again, "cannot connect: " + connected.error().message()});
+      return std::unexpected(CopyFailure{FailureKind::again, "cannot connect: " + connected.error().message()});
     }
     auto sender = CopySender::open(node_, target_, command_.timeout, command_.bytes_per_second);
     if (!sender) return std::unexpected(std::move(sender.error()));
@@ -89,19 +89,19 @@ class Copier {
     auto pause = pause_min;
     for (;;) {
       const auto before = moved_;
-      CopyOutcome<T> outcome = std::unexpected(CopyFailure{Kind::again, ""});
+      CopyOutcome<T> outcome = std::unexpected(CopyFailure{FailureKind::again, ""});
       if (auto connected = connect(); connected) {
         outcome = attempt();
       } else {
         outcome = std::unexpected(std::move(connected.error()));
       }
-      if (outcome || outcome.error().kind != Kind::again) return outcome;
+      if (outcome || outcome.error().kind != FailureKind::again) return outcome;
       sender_.reset();
       if (moved_ != before) pause = pause_min;
       if (Clock::now() + pause > moved_ + command_.retry) return outcome;
       report_.retry(outcome.error().text, pause);
       std::this_thread::sleep_for(pause);
-      pause = std::min(2 * pause, pause_max);
+      pause = std::min(2 * pause, retry_pause_max);
     }
   }
 
@@ -113,7 +113,7 @@ class Copier {
     const auto attempt = [&]() -> CopyOutcome<Copied> {
       // Opened for each attempt: what changed between two is another file, which is copied from its beginning.
       const auto source = CopySource::open(file);
-      if (!source) return std::unexpected(CopyFailure{Kind::file, source.error()});
+      if (!source) return std::unexpected(CopyFailure{FailureKind::file, source.error()});
       CopyWatcher watcher;
       watcher.begin = [&](std::uint64_t from) { report_.begin(file.string(), from, source->size()); };
       watcher.progress = [&](std::uint64_t bytes) {

@@ -14,7 +14,7 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 using files::Message;
-using Kind = CopyFailure::Kind;
+using FailureKind = CopyFailure::Kind;
 
 constexpr std::size_t piece_bytes = 256UL * 1024;
 constexpr std::size_t piece_bytes_min = 1024;
@@ -31,23 +31,23 @@ constexpr auto last_word_limit = 2s;
 /// The receiver says at most three things of a file, and a refusal.
 constexpr std::size_t answers_max = 8;
 
-std::unexpected<CopyFailure> failed(Kind kind, std::string text) {
+std::unexpected<CopyFailure> failed(FailureKind kind, std::string text) {
   return std::unexpected(CopyFailure{kind, std::move(text)});
 }
 
-Kind kind_of(files::RefusalCode code) {
+FailureKind kind_of(files::RefusalCode code) {
   switch (code) {
     case files::RefusalCode::busy:
-    case files::RefusalCode::idle: return Kind::again;
+    case files::RefusalCode::idle: return FailureKind::again;
     case files::RefusalCode::path:
     case files::RefusalCode::exists:
     case files::RefusalCode::too_large:
-    case files::RefusalCode::mismatch: return Kind::file;
+    case files::RefusalCode::mismatch: return FailureKind::file;
     case files::RefusalCode::malformed:
     case files::RefusalCode::no_room:
-    case files::RefusalCode::io: return Kind::node;
+    case files::RefusalCode::io: return FailureKind::node;
   }
-  return Kind::node;
+  return FailureKind::node;
 }
 
 }  // namespace
@@ -93,7 +93,7 @@ class CopySender::Line : public std::enable_shared_from_this<CopySender::Line> {
     Message answer = std::move(answers_.front());
     answers_.pop_front();
     if (auto* wanted = std::get_if<Wanted>(&answer)) return std::move(*wanted);
-    return failed(Kind::node, "the node answers what it was not asked");
+    return failed(FailureKind::node, "the node answers what it was not asked");
   }
 
   /// Lets time pass.
@@ -119,7 +119,7 @@ class CopySender::Line : public std::enable_shared_from_this<CopySender::Line> {
         last = current;
         moved_at = now;
       }
-      if (now - moved_at > stall_limit) return failed(Kind::again, "the node stands still");
+      if (now - moved_at > stall_limit) return failed(FailureKind::again, "the node stands still");
       changed_.wait_until(lock, end ? std::min(*end, now + tick) : now + tick);
       if (!on_tick) continue;
       lock.unlock();
@@ -137,10 +137,12 @@ class CopySender::Line : public std::enable_shared_from_this<CopySender::Line> {
 
   static std::unexpected<CopyFailure> over(const Error& error) {
     if (error == Errc::connection_refused) {
-      return failed(Kind::node, "the node takes no files: it has no receive.dir (barrel_p2p node --receive-dir DIR)");
+      return failed(FailureKind::node,
+                    "the node takes no files: it has no receive.dir (barrel_p2p node --receive-dir DIR)");
     }
-    if (error == Errc::invalid_argument) return failed(Kind::node, "no answer that we understand: " + error.context());
-    return failed(Kind::again, "the connection was lost");
+    if (error == Errc::invalid_argument)
+      return failed(FailureKind::node, "no answer that we understand: " + error.context());
+    return failed(FailureKind::again, "the connection was lost");
   }
 
   void take(Result<Bytes> bytes) {
@@ -199,8 +201,8 @@ CopyOutcome<CopySender> CopySender::open(Node& node, const NodeName& target, std
                                          std::uint64_t bytes_per_second) {
   auto stream = node.open_stream(target, std::string(files::copy_tag), limit);
   if (!stream) {
-    if (stream.error() == Errc::connection_refused) return failed(Kind::node, "the node takes no files");
-    return failed(Kind::again, stream.error().message());
+    if (stream.error() == Errc::connection_refused) return failed(FailureKind::node, "the node takes no files");
+    return failed(FailureKind::again, stream.error().message());
   }
   auto line = std::make_shared<Line>(std::move(*stream));
   line->start();
@@ -221,7 +223,7 @@ CopyOutcome<files::Sha256> CopySender::hash_beginning(const CopySource& source, 
   for (std::uint64_t at = 0; at < bytes;) {
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(block.size(), bytes - at));
     const auto part = std::span(block).first(size);
-    if (auto read = source.read(at, part); !read) return failed(Kind::file, std::move(read.error()));
+    if (auto read = source.read(at, part); !read) return failed(FailureKind::file, std::move(read.error()));
     hash.add(part);
     at += size;
     since_word += size;
@@ -237,7 +239,7 @@ CopyOutcome<Copied> CopySender::send_file(const CopySource& source, files::Offer
   if (auto written = line_->write(encode(offer)); !written) return std::unexpected(std::move(written.error()));
   const auto have = line_->await<files::Have>();
   if (!have) return std::unexpected(have.error());
-  if (have->bytes > source.size()) return failed(Kind::node, "the node has more than there is");
+  if (have->bytes > source.size()) return failed(FailureKind::node, "the node has more than there is");
   auto hash = hash_beginning(source, have->bytes);
   if (!hash) return std::unexpected(std::move(hash.error()));
   Copied copied;
@@ -279,7 +281,7 @@ CopyOutcome<void> CopySender::send_data(const CopySource& source, std::uint64_t 
     const std::span<std::uint8_t> whole(message);
     files::put_data_header(size, whole.first<files::header_bytes>());
     const auto data = whole.subspan(files::header_bytes);
-    if (auto read = source.read(at, data); !read) return failed(Kind::file, std::move(read.error()));
+    if (auto read = source.read(at, data); !read) return failed(FailureKind::file, std::move(read.error()));
     hash.add(data);
     if (auto written = line_->write(std::move(message), show); !written) return written;
     at += size;
@@ -290,7 +292,8 @@ CopyOutcome<void> CopySender::send_data(const CopySource& source, std::uint64_t 
     if (!rested) return rested;
   }
   // What was read a while ago may have changed since.
-  if (auto unchanged = source.check_unchanged(); !unchanged) return failed(Kind::file, std::move(unchanged.error()));
+  if (auto unchanged = source.check_unchanged(); !unchanged)
+    return failed(FailureKind::file, std::move(unchanged.error()));
   return {};
 }
 

@@ -100,7 +100,7 @@ Rows owner_rows(const std::vector<std::string>& owners) {
   return rows;
 }
 
-std::string milliseconds(const std::optional<double>& value) {
+std::string in_milliseconds(const std::optional<double>& value) {
   if (!value) return "-";
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%.2f ms", *value);
@@ -124,9 +124,9 @@ Rows peer_rows(const std::vector<PeerLine>& peers) {
   if (peers.empty()) return rows;
   rows.push_back({"node", "address", "round trip", "least", "loss", "sent", "received"});
   for (const auto& peer : peers) {
-    rows.push_back({peer.name + (peer.hidden ? " (hidden)" : ""), peer.address.value_or("-"), milliseconds(peer.rtt_ms),
-                    milliseconds(peer.rtt_min_ms), percent(peer.loss), bytes(peer.sent_bytes),
-                    bytes(peer.received_bytes)});
+    rows.push_back({peer.name + (peer.hidden ? " (hidden)" : ""), peer.address.value_or("-"),
+                    in_milliseconds(peer.rtt_ms), in_milliseconds(peer.rtt_min_ms), percent(peer.loss),
+                    bytes(peer.sent_bytes), bytes(peer.received_bytes)});
   }
   return rows;
 }

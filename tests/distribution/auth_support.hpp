@@ -31,6 +31,10 @@ Array array_of_hex(std::string_view hex) {
 
 /// The key whose seed is 32 times this byte.
 distribution::PrivateKey key_of(std::uint8_t byte);
+/// Of `key_of(1)` and so on.
+inline const distribution::PublicKey key_1 = key_of(1).public_key();
+inline const distribution::PublicKey key_2 = key_of(2).public_key();
+inline const distribution::PublicKey key_3 = key_of(3).public_key();
 /// 32 times this byte.
 distribution::Nonce nonce_of(std::uint8_t byte);
 /// The hash of the certificate that everybody here believes to see.
@@ -39,6 +43,12 @@ distribution::Digest binding_of(std::uint8_t byte = 0xCC);
 /// When tests happen: any time will do.
 inline constexpr WallMilliseconds test_wall = 1'790'000'000'000;
 distribution::AuthNow test_now(Milliseconds after = Milliseconds(0));
+
+inline Result<distribution::PinReservation> reserve(distribution::TrustStore& store, const NodeName& name,
+                                                    const distribution::PublicKey& key,
+                                                    Milliseconds after = Milliseconds(0)) {
+  return store.reserve(name, key, test_now(after).monotonic, test_now(after).wall);
+}
 
 /// One side: what a node has, and the exchange that it runs.
 struct AuthSide {

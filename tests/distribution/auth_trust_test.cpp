@@ -15,17 +15,10 @@ namespace {
 using namespace distribution;
 namespace fs = std::filesystem;
 
-const PublicKey key_1 = key_of(1).public_key();
-const PublicKey key_2 = key_of(2).public_key();
-
 std::shared_ptr<TrustStore> memory(TrustStore::Limits limits = {}, TrustMode mode = TrustMode::tofu) {
   return TrustStore::in_memory(mode, limits);
 }
 
-Result<PinReservation> reserve(TrustStore& store, const NodeName& name, const PublicKey& key,
-                               Milliseconds after = Milliseconds(0)) {
-  return store.reserve(name, key, test_now(after).monotonic, test_now(after).wall);
-}
 /// Throws (and so fails the test) when it is refused.
 void learn(TrustStore& store, const NodeName& name, const PublicKey& key, Milliseconds after = Milliseconds(0)) {
   reserve(store, name, key, after).value().commit().value();

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "distribution/encode.hpp"
+#include "distribution/ends.hpp"
 #include "distribution/fragments.hpp"
 #include "distribution/operations.hpp"
 #include "distribution/stream_choice.hpp"
@@ -27,9 +28,13 @@ namespace distribution {
 namespace {
 
 namespace json = boost::json;
+using test::frame_of;
 using test::from_hex;
+using test::ours;
 using test::read_vectors;
+using test::sender;
 using test::text_of;
+using test::theirs;
 using test::to_hex;
 
 std::string optional_text(const json::value& row, std::string_view key) {
@@ -151,11 +156,6 @@ struct Message {
   std::optional<Term> control;
   std::optional<Term> term;
 };
-
-FramePayload frame_of(const Bytes& bytes) {
-  auto owner = std::make_shared<const Bytes>(bytes);
-  return {*owner, owner};
-}
 
 Bytes joined(const OutgoingMessage& message) {
   Bytes all;
@@ -589,13 +589,6 @@ TEST(ControlReactions, old_operations_mean_the_same_as_new_ones) {
 
 // What must not be sent, and what a decoder sees beyond the vectors.
 
-const ChannelNodes& sender() {
-  static const ChannelNodes nodes{"a@h", "b@h", 4, 8};
-  return nodes;
-}
-
-Pid ours() { return {"a@h", 1, 0, 4}; }
-Pid theirs() { return {"b@h", 2, 0, 8}; }
 Pid third() { return {"c@h", 3, 0, 9}; }
 /// A process of an earlier incarnation of the peer.
 Pid stale() { return {"b@h", 2, 0, 7}; }

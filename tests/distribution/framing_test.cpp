@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "distribution/encode.hpp"
+#include "distribution/ends.hpp"
 #include "distribution/fragments.hpp"
 #include "distribution/operations.hpp"
 #include "support/vectors.hpp"
@@ -25,7 +26,12 @@ namespace barrel_p2p::distribution {
 namespace {
 
 namespace gen = rc::gen;
+using test::frame_of;
 using test::from_hex;
+using test::ours;
+using test::receiver;
+using test::sender;
+using test::theirs;
 using test::to_hex;
 
 constexpr std::size_t frame_limit = 1UL << 20U;
@@ -43,11 +49,6 @@ Bytes framed(ByteView payload) {
 void append(Bytes& to, ByteView bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); }
 
 Bytes copy_of(const FramePayload& frame) { return {frame.bytes.begin(), frame.bytes.end()}; }
-
-FramePayload frame_of(ByteView bytes) {
-  auto owner = std::make_shared<const Bytes>(bytes.begin(), bytes.end());
-  return {*owner, owner};
-}
 
 // Frames.
 
@@ -209,18 +210,6 @@ TEST(Envelopes, have_one_form_for_each_set_of_flags) {
 }
 
 // Signals out and in.
-
-const ChannelNodes& receiver() {
-  static const ChannelNodes nodes{"b@h", "a@h", 8, 4};
-  return nodes;
-}
-const ChannelNodes& sender() {
-  static const ChannelNodes nodes{"a@h", "b@h", 4, 8};
-  return nodes;
-}
-
-Pid ours(std::uint32_t id = 1) { return {"a@h", id, 0, 4}; }
-Pid theirs(std::uint32_t id = 2) { return {"b@h", id, 0, 8}; }
 
 TEST(Payload, of_a_snapshot_may_name_atoms_for_each_of_very_many_entries) {
   constexpr int count = 60'000;

@@ -13,10 +13,6 @@ namespace {
 using namespace distribution;
 namespace fs = std::filesystem;
 
-const PublicKey key_1 = key_of(1).public_key();
-const PublicKey key_2 = key_of(2).public_key();
-const PublicKey key_3 = key_of(3).public_key();
-
 std::shared_ptr<TrustStore> open_store(const fs::path& key_dir, TrustMode mode = TrustMode::tofu,
                                        std::vector<std::string>* warnings = nullptr) {
   return TrustStore::open(key_dir, mode, {},
@@ -24,9 +20,6 @@ std::shared_ptr<TrustStore> open_store(const fs::path& key_dir, TrustMode mode =
                             if (warnings != nullptr) warnings->push_back(text);
                           })
       .value();
-}
-Result<PinReservation> reserve(TrustStore& store, const NodeName& name, const PublicKey& key) {
-  return store.reserve(name, key, test_now().monotonic, test_now().wall);
 }
 Bytes bytes_of(const PublicKey& key) { return {key.begin(), key.end()}; }
 

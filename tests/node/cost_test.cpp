@@ -18,9 +18,8 @@ using namespace distribution;
 using test::Attacker;
 using test::LinePtr;
 using test::mask;
+using test::mebibyte;
 using test::Step;
-
-constexpr std::int64_t mebibyte = 1024L * 1024;
 
 class Cost : public testing::Test {
  protected:
@@ -54,7 +53,7 @@ class Cost : public testing::Test {
     const auto now = test::resources();
     const test::Resources grown{now.heap_bytes - before.heap_bytes, now.descriptors - before.descriptors};
     test::report(when + ", grown by", grown);
-    EXPECT_LE(grown.heap_bytes, heap_mebibytes * mebibyte) << when;
+    EXPECT_LE(grown.heap_bytes, heap_mebibytes * static_cast<std::int64_t>(mebibyte)) << when;
     EXPECT_LE(grown.descriptors, 0) << when;
   }
   /// Another address of this machine is not locked out by what this one does.

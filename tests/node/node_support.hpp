@@ -21,6 +21,14 @@
 
 namespace barrel_p2p::test {
 
+inline constexpr std::size_t mebibyte = 1024UL * 1024;
+
+/// "ok", or the name of the error.
+template <class T>
+std::string word_of(const Result<T>& result) {
+  return result ? "ok" : std::string(name(result.error().code()));
+}
+
 /// Lines that callbacks write and a test reads.
 class Lines {
  public:

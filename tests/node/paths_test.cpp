@@ -28,7 +28,7 @@ using test::Lines;
 using test::patience;
 
 template <class T>
-std::string word_of(const Result<T>& result) {
+std::string told_of(const Result<T>& result) {
   return result ? "ok" : result.error().message();
 }
 
@@ -60,7 +60,7 @@ class Paths : public testing::Test {
   }
   void start_and_connect() {
     start();
-    ASSERT_EQ(word_of(a->connect(b->name(), patience)), "ok");
+    ASSERT_EQ(told_of(a->connect(b->name(), patience)), "ok");
     ASSERT_TRUE(Cluster::settles(*a, *b));
     ASSERT_EQ(nodes_of_a.next(), "up b@127.0.0.1");
   }
@@ -101,9 +101,9 @@ TEST_F(Paths, messages_links_monitors_and_streams_ride_through_migrations) {
   constexpr std::size_t pieces = 20;
   std::jthread writer([&] {
     for (std::size_t at = 0; at < pieces; ++at) {
-      ASSERT_EQ(word_of(out.write(Bytes(piece, static_cast<std::uint8_t>(at)), patience)), "ok");
+      ASSERT_EQ(told_of(out.write(Bytes(piece, static_cast<std::uint8_t>(at)), patience)), "ok");
     }
-    ASSERT_EQ(word_of(out.finish()), "ok");
+    ASSERT_EQ(told_of(out.finish()), "ok");
   });
   std::size_t read = 0;
   std::size_t wrong = 0;
@@ -111,15 +111,15 @@ TEST_F(Paths, messages_links_monitors_and_streams_ride_through_migrations) {
   for (;;) {
     const auto bytes = in.read(patience);
     if (!bytes || bytes->empty()) {
-      EXPECT_EQ(word_of(bytes), "ok");
+      EXPECT_EQ(told_of(bytes), "ok");
       break;
     }
     for (const auto byte : *bytes) wrong += byte == read++ / piece ? 0U : 1U;
     if (read > (migrations + 1) * 4 * piece && migrations < 4) {
-      ASSERT_EQ(word_of(a->migrate_peer(b->name(), patiently)), "ok");
+      ASSERT_EQ(told_of(a->migrate_peer(b->name(), patiently)), "ok");
       ++migrations;
       ASSERT_TRUE(becomes_true([&] { return b->statistics().peer_moves == migrations; }));
-      ASSERT_EQ(word_of(a->send(echo, Term::tuple({watcher, Atom("again")}))), "ok");
+      ASSERT_EQ(told_of(a->send(echo, Term::tuple({watcher, Atom("again")}))), "ok");
       EXPECT_EQ(told->next(), "again");
     }
   }
@@ -129,7 +129,7 @@ TEST_F(Paths, messages_links_monitors_and_streams_ride_through_migrations) {
   EXPECT_EQ(migrations, 4U);
   EXPECT_EQ(a->statistics().migrations, 4U);
   EXPECT_EQ(a->statistics().migrations_failed, 0U);
-  ASSERT_EQ(word_of(a->send(echo, Atom("end"))), "ok");
+  ASSERT_EQ(told_of(a->send(echo, Atom("end"))), "ok");
   const std::string first = told->next();
   const std::string second = told->next();
   EXPECT_TRUE((first == "'DOWN'" && second == "'EXIT'") || (first == "'EXIT'" && second == "'DOWN'"))
@@ -146,12 +146,12 @@ TEST_F(Paths, both_sides_are_told_and_know_the_new_addresses) {
   const auto paths_of_b = b->monitor_paths([&](const PathEvent& event) { at_b.add(text_of(event)); });
   MigrateOptions options = patiently;
   options.local_address = "127.0.0.2";
-  ASSERT_EQ(word_of(a->migrate_peer(b->name(), options)), "ok");
+  ASSERT_EQ(told_of(a->migrate_peer(b->name(), options)), "ok");
   const auto path = a->path_stats(b->name());
-  ASSERT_EQ(word_of(path), "ok");
+  ASSERT_EQ(told_of(path), "ok");
   EXPECT_TRUE(path->local.starts_with("127.0.0.2:")) << path->local;
   EXPECT_EQ(at_a.next(), "b@127.0.0.1 migrated to " + path->local);
-  ASSERT_EQ(word_of(a->ping(b->name(), patience)), "ok");
+  ASSERT_EQ(told_of(a->ping(b->name(), patience)), "ok");
   EXPECT_EQ(at_b.next(), "a@127.0.0.1 peer_moved to " + path->local);
   EXPECT_EQ(b->peers().at(0).address, path->local);
   EXPECT_EQ(b->path_stats(a->name())->peer_moves, 1U);
@@ -163,13 +163,13 @@ TEST_F(Paths, what_cannot_be_moved_says_why) {
   start();
   EXPECT_EQ(a->migrate_peer(b->name()).error(), Errc::not_connected);
   EXPECT_EQ(a->path_stats(b->name()).error(), Errc::not_connected);
-  ASSERT_EQ(word_of(a->connect(b->name(), patience)), "ok");
+  ASSERT_EQ(told_of(a->connect(b->name(), patience)), "ok");
   ASSERT_TRUE(Cluster::settles(*a, *b));
   EXPECT_EQ(b->migrate_peer(a->name()).error(), Errc::not_initiator);
   EXPECT_EQ(a->migrate_peer(b->name(), {0ms, ""}).error(), Errc::invalid_argument);
   EXPECT_EQ(a->migrate_peer(b->name(), {5s, "elsewhere"}).error(), Errc::invalid_argument);
   EXPECT_EQ(a->migrate_peer(b->name(), {5s, "192.0.2.1"}).error(), Errc::io_error);
-  EXPECT_EQ(word_of(a->ping(b->name(), patience)), "ok");
+  EXPECT_EQ(told_of(a->ping(b->name(), patience)), "ok");
   a->stop();
   EXPECT_EQ(a->migrate_peer(b->name()).error(), Errc::stopped);
   EXPECT_EQ(a->path_stats(b->name()).error(), Errc::stopped);
@@ -201,9 +201,9 @@ TEST_F(Paths, other_nodes_can_ask_for_a_migration_and_for_figures) {
 
 TEST_F(Paths, figures_are_of_the_connection) {
   start_and_connect();
-  ASSERT_EQ(word_of(a->ping(b->name(), patience)), "ok");
+  ASSERT_EQ(told_of(a->ping(b->name(), patience)), "ok");
   const auto path = a->path_stats(b->name());
-  ASSERT_EQ(word_of(path), "ok");
+  ASSERT_EQ(told_of(path), "ok");
   EXPECT_TRUE(path->dialled);
   EXPECT_EQ(path->remote, a->peers().at(0).address);
   EXPECT_EQ(path->local, "127.0.0.1:" + std::to_string(a->port()));
@@ -214,7 +214,7 @@ TEST_F(Paths, figures_are_of_the_connection) {
   EXPECT_GE(path->datagram_bytes, 1200U);
   EXPECT_EQ(path->migrations, 0U);
   const auto of_b = b->path_stats(a->name());
-  ASSERT_EQ(word_of(of_b), "ok");
+  ASSERT_EQ(told_of(of_b), "ok");
   EXPECT_FALSE(of_b->dialled);
   EXPECT_EQ(of_b->remote, path->local);
 }
@@ -277,13 +277,13 @@ TEST_F(Ways, an_address_of_ones_own_is_dialled_in_place_of_what_discovery_says) 
   EXPECT_EQ(a->connect(b->name(), patience).error(), Errc::unreachable);
   ConnectOptions options;
   options.address = "127.0.0.1:" + std::to_string(b->port());
-  ASSERT_EQ(word_of(a->set_connect_options(b->name(), options)), "ok");
+  ASSERT_EQ(told_of(a->set_connect_options(b->name(), options)), "ok");
   EXPECT_TRUE(Cluster::connects(*a, *b));
   a->disconnect(b->name());
   EXPECT_EQ(nodes_of_a.next(), "up b@127.0.0.1");
   EXPECT_EQ(nodes_of_a.next(), "down b@127.0.0.1 disconnect");
   EXPECT_TRUE(Cluster::connects(*a, *b)) << "the option stays";
-  ASSERT_EQ(word_of(a->set_connect_options(b->name(), {})), "ok");
+  ASSERT_EQ(told_of(a->set_connect_options(b->name(), {})), "ok");
   a->disconnect(b->name());
   EXPECT_EQ(a->connect(b->name(), patience).error(), Errc::unreachable);
 }
@@ -312,13 +312,13 @@ TEST_F(Ways, an_adapter_carries_everything_and_goes_with_the_connection) {
     const std::lock_guard lock(mutex);
     return tunnel.lock();
   };
-  ASSERT_EQ(word_of(a->set_connect_options(b->name(), options)), "ok");
+  ASSERT_EQ(told_of(a->set_connect_options(b->name(), options)), "ok");
   ASSERT_TRUE(Cluster::connects(*a, *b));
   auto acceptor = b->accept_streams("sink").value();
   auto out = a->open_stream(b->name(), "sink", patience).value();
   auto in = acceptor.next(patience).value();
-  ASSERT_EQ(word_of(out.write(Bytes(300'000, 7), patience)), "ok");
-  ASSERT_EQ(word_of(out.finish()), "ok");
+  ASSERT_EQ(told_of(out.write(Bytes(300'000, 7), patience)), "ok");
+  ASSERT_EQ(told_of(out.finish()), "ok");
   std::size_t read = 0;
   for (auto bytes = in.read(patience); bytes && !bytes->empty(); bytes = in.read(patience)) read += bytes->size();
   EXPECT_EQ(read, 300'000U);
@@ -330,7 +330,7 @@ TEST_F(Ways, an_adapter_carries_everything_and_goes_with_the_connection) {
   }
   EXPECT_EQ(a->migrate_peer(b->name()).error(), Errc::not_supported);
   EXPECT_EQ(b->migrate_peer(a->name()).error(), Errc::not_initiator);
-  EXPECT_EQ(word_of(a->path_stats(b->name())), "ok");
+  EXPECT_EQ(told_of(a->path_stats(b->name())), "ok");
   a->disconnect(b->name());
   EXPECT_TRUE(becomes_true([&] { return !current(); }));
   kept(Bytes(100, 0x40));  // for nobody
@@ -343,11 +343,11 @@ TEST_F(Ways, an_adapter_that_cannot_be_made_fails_the_dial_with_its_own_word) {
   options.via = [](DatagramSink /*sink*/) -> Result<std::shared_ptr<DatagramPath>> {
     return fail(Errc::permission_denied, "the tunnel is closed");
   };
-  ASSERT_EQ(word_of(a->set_connect_options(b->name(), options)), "ok");
+  ASSERT_EQ(told_of(a->set_connect_options(b->name(), options)), "ok");
   const auto connected = a->connect(b->name(), patience);
-  EXPECT_EQ(connected.error(), Errc::permission_denied) << word_of(connected);
+  EXPECT_EQ(connected.error(), Errc::permission_denied) << told_of(connected);
   options.via = [](DatagramSink /*sink*/) -> Result<std::shared_ptr<DatagramPath>> { return nullptr; };
-  ASSERT_EQ(word_of(a->set_connect_options(b->name(), options)), "ok");
+  ASSERT_EQ(told_of(a->set_connect_options(b->name(), options)), "ok");
   EXPECT_EQ(a->connect(b->name(), patience).error(), Errc::invalid_argument);
 }
 

@@ -34,6 +34,7 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 namespace gen = rc::gen;
+using test::mebibyte;
 using test::patience;
 
 // Paths.
@@ -594,7 +595,6 @@ class ReceivedFilesOnFullDisk : public ReceivedFiles {
 };
 
 TEST_F(ReceivedFilesOnFullDisk, are_refused_in_time_or_stay_until_there_is_room) {
-  constexpr std::size_t mebibyte = 1024UL * 1024;
   start([](NodeConfig& config) { config.receive.free_bytes_min = mebibyte; });
   EXPECT_EQ(word(send(offer_of("large", 4 * mebibyte), "")), refused(RefusalCode::no_room)) << "at the offer";
   EXPECT_TRUE(fs::is_empty(directory()));

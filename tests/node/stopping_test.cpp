@@ -24,14 +24,10 @@ using namespace std::chrono_literals;
 using test::Cluster;
 using test::patience;
 using test::spawn_idle;
+using test::word_of;
 using WordsOfCalls = std::map<std::string, std::string>;
 
-template <class T>
-std::string word_of(const Result<T>& result) {
-  return result ? "ok" : std::string(name(result.error().code()));
-}
-
-const NodeName nobody("nobody@127.0.0.1");
+const NodeName absent("nobody@127.0.0.1");
 const Atom map("m");
 
 MapOptions durable() {
@@ -51,10 +47,10 @@ class Empty : public ReplicatedType {
 /// What waits for a thread of the node, or for a process: each says `stopped` on one that has stopped.
 std::map<std::string, std::function<std::string(Node&)>> waiting_calls() {
   std::map<std::string, std::function<std::string(Node&)>> calls;
-  calls["connect"] = [](Node& node) { return word_of(node.connect(nobody, 2 * patience)); };
-  calls["ping"] = [](Node& node) { return word_of(node.ping(nobody, 2 * patience)); };
-  calls["migrate_peer"] = [](Node& node) { return word_of(node.migrate_peer(nobody)); };
-  calls["path_stats"] = [](Node& node) { return word_of(node.path_stats(nobody)); };
+  calls["connect"] = [](Node& node) { return word_of(node.connect(absent, 2 * patience)); };
+  calls["ping"] = [](Node& node) { return word_of(node.ping(absent, 2 * patience)); };
+  calls["migrate_peer"] = [](Node& node) { return word_of(node.migrate_peer(absent)); };
+  calls["path_stats"] = [](Node& node) { return word_of(node.path_stats(absent)); };
   calls["joined"] = [](Node& node) { return word_of(node.joined(2, 2 * patience)); };
   calls["register_service"] = [](Node& node) { return word_of(node.register_service("s", Pid{})); };
   calls["resolve"] = [](Node& node) { return word_of(node.resolve("never", 2 * patience)); };
@@ -81,14 +77,14 @@ std::map<std::string, std::function<std::string(Node&)>> waiting_calls() {
   calls["cancel_reminder"] = [](Node& node) { return word_of(node.cancel_reminder("r")); };
   calls["find_reminder"] = [](Node& node) { return word_of(node.find_reminder("r")); };
   calls["reminder_statistics"] = [](Node& node) { return word_of(node.reminder_statistics()); };
-  calls["open_stream"] = [](Node& node) { return word_of(node.open_stream(nobody, "tag", 2 * patience)); };
+  calls["open_stream"] = [](Node& node) { return word_of(node.open_stream(absent, "tag", 2 * patience)); };
   calls["replicate"] = [](Node& node) { return word_of(node.replicate("empty", std::make_shared<Empty>())); };
   calls["call"] = [](Node& node) { return word_of(node.call("anybody", 1, 2 * patience)); };
   calls["call_function"] = [](Node& node) {
-    return word_of(node.call_function(nobody, "erlang", "node", {}, 2 * patience));
+    return word_of(node.call_function(absent, "erlang", "node", {}, 2 * patience));
   };
   calls["run_function"] = [](Node& node) {
-    const auto outcome = node.run_function(nobody, RemoteFunction("erlang", "node"), 2 * patience);
+    const auto outcome = node.run_function(absent, RemoteFunction("erlang", "node"), 2 * patience);
     if (outcome.kind == CallOutcome::Kind::refused) return to_text(outcome.value);
     return word_of(outcome.result());
   };
@@ -100,9 +96,9 @@ std::map<std::string, std::function<void(Node&, std::function<void(std::string)>
   using Told = std::function<void(std::string)>;
   const auto tell = [](const Told& told) { return [told](const auto& result) { told(word_of(result)); }; };
   std::map<std::string, std::function<void(Node&, Told)>> calls;
-  calls["connect"] = [=](Node& node, const Told& told) { node.connect(nobody, tell(told)); };
-  calls["migrate_peer"] = [=](Node& node, const Told& told) { node.migrate_peer(nobody, {}, tell(told)); };
-  calls["path_stats"] = [=](Node& node, const Told& told) { node.path_stats(nobody, tell(told)); };
+  calls["connect"] = [=](Node& node, const Told& told) { node.connect(absent, tell(told)); };
+  calls["migrate_peer"] = [=](Node& node, const Told& told) { node.migrate_peer(absent, {}, tell(told)); };
+  calls["path_stats"] = [=](Node& node, const Told& told) { node.path_stats(absent, tell(told)); };
   calls["register_service"] = [=](Node& node, const Told& told) {
     node.register_service("s", Pid{}, Term::map({}), {}, tell(told));
   };
@@ -119,7 +115,7 @@ std::map<std::string, std::function<void(Node&, std::function<void(std::string)>
   };
   calls["remind_after"] = [=](Node& node, const Told& told) { node.remind_after("r", 1h, 1, tell(told)); };
   calls["cancel_reminder"] = [=](Node& node, const Told& told) { node.cancel_reminder("r", tell(told)); };
-  calls["open_stream"] = [=](Node& node, const Told& told) { node.open_stream(nobody, "tag", tell(told)); };
+  calls["open_stream"] = [=](Node& node, const Told& told) { node.open_stream(absent, "tag", tell(told)); };
   return calls;
 }
 
@@ -152,13 +148,13 @@ TEST(Refusals, of_what_cannot_be_come_after_the_call) {
   Cluster cluster;
   Node& node = cluster.start("a");
   EXPECT_EQ(word_told([&](auto told) {
-              node.open_stream(nobody, "", [told](const Result<Stream>& stream) { told(word_of(stream)); });
+              node.open_stream(absent, "", [told](const Result<Stream>& stream) { told(word_of(stream)); });
             }),
             "invalid_argument");
   EXPECT_EQ(word_told([&](auto told) {
               MigrateOptions options;
               options.timeout = 0ms;
-              node.migrate_peer(nobody, options, [told](const Result<void>& moved) { told(word_of(moved)); });
+              node.migrate_peer(absent, options, [told](const Result<void>& moved) { told(word_of(moved)); });
             }),
             "invalid_argument");
 }
@@ -227,13 +223,13 @@ TEST(Stopping, all_else_does_no_harm_on_a_node_that_has_stopped) {
   EXPECT_NE(node.port(), 0);
   EXPECT_NE(node.creation(), 0U);
   EXPECT_GT(node.detection_worst_case(), 0ms);
-  node.disconnect(nobody);
+  node.disconnect(absent);
   EXPECT_TRUE(node.nodes().empty());
   EXPECT_TRUE(node.peers().empty());
   const auto nodes = node.monitor_nodes([](const NodeEvent&) {});
   const auto paths = node.monitor_paths([](const PathEvent&) {});
-  EXPECT_EQ(word_of(node.set_connect_options(nobody, {})), "ok");
-  EXPECT_EQ(word_of(node.join(nobody)), "stopped");
+  EXPECT_EQ(word_of(node.set_connect_options(absent, {})), "ok");
+  EXPECT_EQ(word_of(node.join(absent)), "stopped");
   node.leave();
   EXPECT_TRUE(node.active_view().empty());
   EXPECT_TRUE(node.passive_view().empty());
@@ -245,7 +241,7 @@ TEST(Stopping, all_else_does_no_harm_on_a_node_that_has_stopped) {
   node.subscribe_broadcast(pid);
   node.unsubscribe_broadcast(pid);
   std::ignore = node.members();
-  node.block_peers({nobody});
+  node.block_peers({absent});
   node.unblock_peers();
   std::ignore = node.overlay_statistics();
   EXPECT_FALSE(node.unregister_service("s"));
@@ -269,7 +265,7 @@ TEST(Stopping, all_else_does_no_harm_on_a_node_that_has_stopped) {
   std::ignore = node.is_owner("key");
   std::ignore = node.owns_partition(0);
   std::ignore = node.owned_partitions();
-  std::ignore = node.placement_diff({nobody});
+  std::ignore = node.placement_diff({absent});
   const auto shards = node.subscribe_shard([](const ShardEvent&) {});
   node.subscribe_shard(pid);
   node.unsubscribe_shard(pid);
@@ -306,9 +302,9 @@ TEST(Stopping, all_else_does_no_harm_on_a_node_that_has_stopped) {
   EXPECT_EQ(node.public_key().size(), 64U);
   EXPECT_EQ(node.fingerprint().size(), 64U);
   std::ignore = node.keys();
-  EXPECT_EQ(word_of(node.pin(nobody, key)), "ok");
-  EXPECT_EQ(word_of(node.pin_next(nobody, node.public_key())), "ok");
-  EXPECT_EQ(word_of(node.unpin(nobody)), "ok");
+  EXPECT_EQ(word_of(node.pin(absent, key)), "ok");
+  EXPECT_EQ(word_of(node.pin_next(absent, node.public_key())), "ok");
+  EXPECT_EQ(word_of(node.unpin(absent)), "ok");
   node.set_trust_mode(TrustMode::tofu);
   EXPECT_EQ(node.trust_mode(), TrustMode::tofu);
   EXPECT_EQ(word_of(node.revoke(key)), "ok");
@@ -386,7 +382,7 @@ TEST(Waiting, a_callback_of_the_network_is_told_that_it_must_not) {
   Node& node = cluster.start("a");
   ASSERT_TRUE(node.new_map(map).has_value());
   std::promise<WordsOfCalls> told;
-  node.connect(nobody, [&](const Result<void>& connected) {
+  node.connect(absent, [&](const Result<void>& connected) {
     EXPECT_EQ(word_of(connected), "unreachable");
     WordsOfCalls words;
     for (const auto& [what, call] : waiting_calls()) words[what] = call(node);
@@ -405,7 +401,7 @@ TEST(Waiting, a_process_may_although_it_holds_up_its_worker) {
   ASSERT_TRUE(node.new_map(map).has_value());
   std::promise<std::pair<std::string, std::string>> told;
   node.spawn([&](Process& /*self*/) -> Task<> {
-    told.set_value({word_of(node.map_put(map, 1, 1)), word_of(node.path_stats(nobody))});
+    told.set_value({word_of(node.map_put(map, 1, 1)), word_of(node.path_stats(absent))});
     co_return;
   });
   EXPECT_EQ(told.get_future().get(), std::pair(std::string("ok"), std::string("not_connected")));

@@ -19,10 +19,10 @@ using namespace std::chrono_literals;
 using test::Attacker;
 using test::LinePtr;
 using test::mask;
+using test::mebibyte;
 using test::Step;
 
 constexpr quic::StreamId first_stream = 68;
-constexpr std::size_t mebibyte = 1024UL * 1024;
 const std::string evil = "evil@127.0.0.1";
 
 Bytes operator+(Bytes left, std::string_view right) {

@@ -20,9 +20,10 @@ namespace barrel_p2p {
 namespace {
 
 using namespace std::chrono_literals;
+using test::mebibyte;
+using test::word_of;
 
 constexpr auto patience = 30s;
-constexpr std::size_t mebibyte = 1024UL * 1024;
 
 Bytes bytes_of(std::string_view text) {
   const ByteView view = as_bytes(text);
@@ -51,10 +52,6 @@ std::string read_text(Stream& stream) {
   const auto got = stream.read(patience);
   if (!got) return word(got.error());
   return got->empty() ? "end" : std::string(as_text(*got));
-}
-template <class T>
-std::string word_of(const Result<T>& result) {
-  return result ? "ok" : word(result.error());
 }
 
 class Streams : public testing::Test {

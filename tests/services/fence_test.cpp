@@ -13,11 +13,10 @@
 namespace barrel_p2p {
 namespace {
 
+using test::decoded;
 using test::from_hex;
 using test::read_vectors;
 using test::text_of;
-
-Term decoded(const boost::json::value& row) { return decode_term(from_hex(text_of(row, "etf_hex")))->term; }
 
 Fence fence_of(const Term& stamp) {
   return {*stamp[1].as_uint64(), static_cast<std::uint32_t>(*stamp[2].as_uint64() & 0xFFFFFFFFU)};

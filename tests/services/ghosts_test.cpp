@@ -8,10 +8,10 @@ namespace {
 using replication::Entry;
 using replication::Timestamp;
 
-const Atom own("a@h");
-const Atom other("b@h");
+const Atom here("a@h");
+const Atom there("b@h");
 
-Entry value(std::int64_t content, WallMilliseconds wall, const Atom& writer = own) {
+Entry value(std::int64_t content, WallMilliseconds wall, const Atom& writer = here) {
   return Entry::value(Term(content), {{wall, 0}, writer});
 }
 Entry removal(WallMilliseconds wall) { return Entry::tombstone({wall, 0}); }
@@ -62,16 +62,16 @@ TEST(Ghosts, an_entry_after_which_no_stamp_is_left_cannot_be_buried) {
 
 TEST(Ghosts, the_newest_entry_counts_that_is_the_nodes_own_and_was_taken_over) {
   replication::HybridClock clock;
-  replication::OrMapState state({.own = own, .check = [](const Term& key, const Entry&) { return key != Atom("no"); }},
+  replication::OrMapState state({.own = here, .check = [](const Term& key, const Entry&) { return key != Atom("no"); }},
                                 clock, [] { return WallMilliseconds{1000}; }, {});
   const auto pair = [](const char* key, const Entry& entry) {
-    return TermPair{Term::tuple({Atom(key), other}), replication::to_term(entry)};
+    return TermPair{Term::tuple({Atom(key), there}), replication::to_term(entry)};
   };
-  const Term snapshot = Term::map({pair("one", value(1, 100, other)),
+  const Term snapshot = Term::map({pair("one", value(1, 100, there)),
                                    pair("two", removal(200)),
-                                   pair("not taken", value(1, 300, other)),
+                                   pair("not taken", value(1, 300, there)),
                                    {Atom("junk"), Atom("junk")}});
-  state.merge(other, Term::map({pair("one", value(1, 100, other)), pair("two", removal(200))}));
+  state.merge(there, Term::map({pair("one", value(1, 100, there)), pair("two", removal(200))}));
   const auto all = [](const Term&) { return true; };
   const auto only_one = [](const Term& key) { return key.is_tuple(2) && key[0] == Atom("one"); };
   EXPECT_EQ(newest_named(snapshot, state, all), (Timestamp{200, 0}));

@@ -16,13 +16,13 @@
 namespace barrel_p2p::services {
 namespace {
 
+using barrel_p2p::test::decoded;
 using barrel_p2p::test::from_hex;
 using barrel_p2p::test::read_vectors;
 using barrel_p2p::test::text_of;
 using test::LeaderDisk;
 using test::LeaderNode;
 
-Term decoded(const boost::json::value& row) { return decode_term(from_hex(text_of(row, "etf_hex")))->term; }
 Pid pid(const char* node, std::uint32_t id) { return {.node = Atom(node), .id = id, .serial = 0, .creation = 4}; }
 
 struct Single {

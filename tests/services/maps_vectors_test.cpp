@@ -14,15 +14,12 @@
 namespace barrel_p2p::services {
 namespace {
 
+using barrel_p2p::test::decoded;
 using barrel_p2p::test::from_hex;
 using barrel_p2p::test::read_vectors;
 using barrel_p2p::test::text_of;
 using replication::OrMap;
 using replication::Timestamp;
-
-Term decoded(const boost::json::value& row, std::string_view key = "etf_hex") {
-  return decode_term(from_hex(text_of(row, key)))->term;
-}
 
 /// A recorded map with the greatest dot of each node only: what both implementations agree on.
 Term pruned(const Term& recorded) {

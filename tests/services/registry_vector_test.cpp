@@ -18,14 +18,13 @@
 namespace barrel_p2p::services {
 namespace {
 
+using barrel_p2p::test::decoded;
 using barrel_p2p::test::from_hex;
 using barrel_p2p::test::read_vectors;
 using barrel_p2p::test::text_of;
 using test::Machine;
 using test::start_time;
 using test::start_wall;
-
-Term decoded(const boost::json::value& row) { return decode_term(from_hex(text_of(row, "etf_hex")))->term; }
 
 /// The recorded text of a term; pids in it have no node.
 Term without_pids(const boost::json::value& text) {

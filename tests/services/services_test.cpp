@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "services/maps_support.hpp"
 #include "services/names.hpp"
 #include "support/vectors.hpp"
 
@@ -17,15 +18,10 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::from_hex;
+using test::persistent;
 using test::read_vectors;
 using test::start_wall;
 using test::text_of;
-
-MapOptions persistent() {
-  MapOptions options;
-  options.persist = true;
-  return options;
-}
 
 class Host {
  public:

@@ -17,7 +17,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-SimulationConfig with_services() {
+SimulationConfig with_leaders() {
   SimulationConfig config;
   config.services.enabled = true;
   return config;
@@ -25,7 +25,7 @@ SimulationConfig with_services() {
 
 class CampaignsCheck : public testing::Test {
  protected:
-  CampaignsCheck() : simulation(with_services()), campaigns(simulation, {.operations = 5, .names = 3}, 1) {
+  CampaignsCheck() : simulation(with_leaders()), campaigns(simulation, {.operations = 5, .names = 3}, 1) {
     constexpr NodeIndex count = 6;
     for (NodeIndex node = 0; node < count; ++node) simulation.add_node();
     for (NodeIndex node = 0; node < count; ++node) {

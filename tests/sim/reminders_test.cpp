@@ -4,27 +4,20 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "sim/runner.hpp"
+#include "sim/shipped.hpp"
 #include "support/sanitized.hpp"
 
 namespace barrel_p2p::sim {
 namespace {
 
-Scenario shipped_scenario() {
-  auto scenario = load_scenario(std::filesystem::path(BARREL_P2P_SCENARIOS_DIR) / "reminders.toml");
-  if (!scenario) throw std::runtime_error(scenario.error().message());
-  return *scenario;
-}
-
 class RemindersScenario : public testing::TestWithParam<std::uint64_t> {};
 
 TEST_P(RemindersScenario, loses_none_tells_none_early_and_tells_each_once_in_a_calm) {
-  Scenario scenario = shipped_scenario();
+  Scenario scenario = shipped("reminders");
   scenario.simulation.seed = GetParam();
   EXPECT_NO_THROW((void)run_scenario(scenario));
 }
@@ -57,7 +50,7 @@ TEST(SimulatedReminders, one_whose_node_crashes_while_it_tells_is_told_again_wit
 }
 
 TEST(SimulatedReminders, reminders_that_are_lost_are_found) {
-  Scenario scenario = shipped_scenario();
+  Scenario scenario = shipped("reminders");
   // What crashed nodes would have told is dropped by their heirs.
   scenario.simulation.services.machine.reminders.late_policy = LatePolicy::skip;
   scenario.simulation.services.machine.reminders.late_after = Milliseconds(1000);

@@ -12,6 +12,7 @@
 #include "sim/invariants.hpp"
 #include "sim/measures.hpp"
 #include "sim/runner.hpp"
+#include "sim/shipped.hpp"
 #include "support/sanitized.hpp"
 
 namespace barrel_p2p::sim {
@@ -43,12 +44,6 @@ label = "m"
 [[step]]
 do = "check"
 )";
-
-Scenario shipped(const std::string& name) {
-  auto scenario = load_scenario(std::filesystem::path(BARREL_P2P_SCENARIOS_DIR) / (name + ".toml"));
-  if (!scenario) throw std::runtime_error(scenario.error().message());
-  return *scenario;
-}
 
 TEST(Scenario, errors_name_the_line_the_key_and_the_remedy) {
   EXPECT_EQ(error_of("name = 1\n"), "line 1: name must be a string");

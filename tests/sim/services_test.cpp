@@ -2,7 +2,6 @@
 // shipped scenarios.
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -10,18 +9,13 @@
 #include "sim/faults.hpp"
 #include "sim/runner.hpp"
 #include "sim/scenario.hpp"
+#include "sim/shipped.hpp"
 #include "sim/spread.hpp"
 #include "sim/workload.hpp"
 #include "support/sanitized.hpp"
 
 namespace barrel_p2p::sim {
 namespace {
-
-Scenario shipped(const std::string& name) {
-  auto scenario = load_scenario(std::filesystem::path(BARREL_P2P_SCENARIOS_DIR) / (name + ".toml"));
-  if (!scenario) throw std::runtime_error(scenario.error().message());
-  return *scenario;
-}
 
 SimulationConfig with_services() {
   SimulationConfig config;

@@ -51,4 +51,8 @@ std::string text_of(const boost::json::value& object, std::string_view key) {
   return std::string(object.as_object().at(key).as_string());
 }
 
+Term decoded(const boost::json::value& object, std::string_view key) {
+  return decode_term(from_hex(text_of(object, key))).value().term;
+}
+
 }  // namespace barrel_p2p::test

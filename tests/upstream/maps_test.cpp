@@ -16,6 +16,7 @@ namespace barrel_p2p {
 namespace {
 
 using namespace std::chrono_literals;
+using test::all_four;
 using test::eventually;
 using test::MapLog;
 using test::MixedCluster;
@@ -95,8 +96,6 @@ class MixedMaps : public MixedCluster {
     return text;
   }
 };
-
-const char* const all_four[] = {"c1", "c2", "e1", "e2"};
 
 TEST_F(MixedMaps, what_any_node_puts_overwrites_or_removes_all_nodes_see) {
   start_four();

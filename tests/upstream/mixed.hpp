@@ -20,6 +20,9 @@
 
 namespace barrel_p2p::test {
 
+/// Two nodes of each kind.
+inline constexpr const char* all_four[] = {"c1", "c2", "e1", "e2"};
+
 /// Names are full ones, `e1@127.0.0.1`, but for parameters called `short_name` and `contact`: `e1`.
 class MixedCluster : public Upstream {
  protected:

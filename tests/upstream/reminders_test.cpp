@@ -14,11 +14,10 @@ namespace barrel_p2p {
 namespace {
 
 using namespace std::chrono_literals;
+using test::all_four;
 using test::eventually;
 using test::Lines;
 using test::MixedCluster;
-
-const char* const all_four[] = {"c1", "c2", "e1", "e2"};
 
 class MixedReminders : public MixedCluster {
  protected:

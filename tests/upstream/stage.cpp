@@ -69,7 +69,7 @@ std::size_t Probe::count(const std::function<bool(const Term&)>& shape) {
 
 // Member
 
-bool Member::is_erlang() const { return MixedCluster::is_erlang(name_); }
+bool Member::is_erlang() const { return Stage::is_erlang(name_); }
 ErlangNode& Member::erlang() const { return *stage_->erlang_.at(name_); }
 Node* Member::in_process() const {
   const auto found = stage_->cpp_.find(name_);

@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "support/patience.hpp"
 #include "upstream/peer.hpp"
 
 namespace barrel_p2p {
@@ -14,9 +15,9 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::ErlangNode;
+using test::patience;
 using test::Upstream;
 
-constexpr auto patience = 30s;
 constexpr std::size_t mebibyte = 1024UL * 1024;
 
 Bytes bytes_of(std::string_view text) {
