@@ -166,8 +166,8 @@ bool Leader::acceptable(const Term& key, const Entry& entry) {
   if (!is_candidate_key(key)) return false;
   const Atom node = node_of(key);
   if (incoming_.only_of_sender && node != incoming_.from) return false;
-  if (entry.is_live() && !(entry.only_by(node) && is_candidate_value(entry.value()))) return false;
   if (node == config_.own) return acceptable_own(key, entry);
+  if (entry.is_live() && !(entry.only_by(node) && is_candidate_value(entry.value()))) return false;
   if (standings_.is_forgotten(node, now_.monotonic) || is_outdated(map().find(key), entry, outdated_before())) {
     ++incoming_.passed_over;
     return false;
@@ -178,14 +178,17 @@ bool Leader::acceptable(const Term& key, const Entry& entry) {
 /// Our own campaigns are what we say they are. What others have otherwise is not taken over: it is a ghost.
 bool Leader::acceptable_own(const Term& key, const Entry& entry) {
   const Entry* ours = map().find(key);
-  if (!is_ghost(ours, entry)) {
-    const bool outdated = is_outdated(ours, entry, outdated_before());
-    if (outdated) ++incoming_.passed_over;
-    return !outdated && has_room(key, config_.own);
+  if (is_ghost(ours, entry)) {
+    // So that our answer is newer.
+    if (clock_.observe(entry.stamp(), now_.wall)) incoming_.ghosts.push_back(key);
+    return false;
   }
-  // So that our answer is newer.
-  if (clock_.observe(entry.stamp(), now_.wall)) incoming_.ghosts.push_back(key);
-  return false;
+  if (entry.is_live()) return entry.only_by(config_.own) && is_candidate_value(entry.value());
+  if (is_outdated(ours, entry, outdated_before())) {
+    ++incoming_.passed_over;
+    return false;
+  }
+  return has_room(key, config_.own);
 }
 
 bool Leader::has_room(const Term& key, const Atom& node) {
@@ -200,12 +203,15 @@ bool Leader::has_room(const Term& key, const Atom& node) {
 bool Leader::lay_ghost(const Term& key) {
   const auto contest = contests_.find(name_of(key));
   const bool campaigns = contest != contests_.end() && !contest->second.candidates.empty();
-  if (map().find(key) == nullptr && !has_room(key, config_.own)) {
-    ++counters_.rejected;
-    return false;
-  }
+  const bool is_new = map().find(key) == nullptr;
+  const auto owner = owners_.find(config_.own);
+  const bool full =
+      is_new && (candidates_known_ >= config_.candidates_max ||
+                 (owner != owners_.end() && owner->second.keys.size() >= config_.candidates_per_node_max));
   Result<Term> written;
-  if (campaigns) {
+  if (full) {
+    written = fail(Errc::limit_exceeded);
+  } else if (campaigns) {
     const Candidate& first = contest->second.candidates.front();
     written = state_.put(key, candidate_value(first.pid, first.priority));
   } else {

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "services/leader_support.hpp"
 
@@ -275,6 +278,86 @@ TEST(Leader, no_node_has_more_candidates_than_the_bounds) {
   EXPECT_FALSE(told("b@h", 3)) << "of one node";
   EXPECT_TRUE(told("c@h", 1));
   EXPECT_FALSE(told("c@h", 2)) << "of all nodes";
+}
+
+namespace {
+
+/// What a peer has of this node's campaigns, as it comes in a comparison of states.
+struct ShownGhosts {
+  explicit ShownGhosts(LeaderConfig config = {.own = Atom("a@h")}) : node(std::move(config), disk, now) {}
+
+  void show(std::vector<TermPair> entries) {
+    const Term content =
+        Term::tuple({Atom("entries"), Atom("b@h"), Term::list({}), Term::map(std::move(entries)), false});
+    const Term message = Term::tuple({Atom("$barrel_p2p_replica"), content});
+    node.input(now, [&](Effects& out) { node.leader.receive(Atom("b@h"), message, now, out); });
+  }
+  /// An entry for a campaign of ours that was written a second from now, as others have it.
+  [[nodiscard]] TermPair entry(const Term& name, const Term& value, const char* writer = "a@h") const {
+    const auto written = replication::Entry::value(value, {{now.wall + 1000, 5}, Atom(writer)});
+    return {candidate_key(name, Atom("a@h")), replication::to_term(written)};
+  }
+  /// All is said, and what was broadcast of it.
+  std::vector<Term> answers() {
+    now.monotonic += 1s;
+    node.input(now, [&](Effects& out) { node.leader.tick(now, out); });
+    std::vector<Term> payloads;
+    for (const auto& effect : std::exchange(node.sent, {})) {
+      if (const auto* broadcast = std::get_if<Broadcast>(&effect)) payloads.push_back(broadcast->payload);
+    }
+    return payloads;
+  }
+
+  test::LeaderDisk disk;
+  Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  test::LeaderNode node;
+};
+
+}  // namespace
+
+TEST(LeaderGhosts, a_campaign_that_nobody_runs_here_is_removed_everywhere_whatever_it_looks_like) {
+  ShownGhosts shown;
+  shown.show({shown.entry(job, candidate_value(pid("a@h", 9), 0)), shown.entry("garbage", Atom("garbage")),
+              shown.entry("foreign", candidate_value(pid("a@h", 9), 0), "x@h")});
+  EXPECT_EQ(shown.node.leader.counters().ghosts, 3U);
+  EXPECT_EQ(shown.node.leader.counters().rejected, 0U);
+  std::string said;
+  for (const Term& payload : shown.answers()) said += to_text(payload) + "\n";
+  for (const auto* name :
+       {"{job,a@h} => {tombstone,", "{<<\"garbage\">>,a@h} => {tombstone,", "{<<\"foreign\">>,a@h} => {tombstone,"}) {
+    EXPECT_NE(said.find(name), std::string::npos) << name << " in " << said;
+  }
+}
+
+TEST(LeaderGhosts, a_campaign_that_others_have_otherwise_is_written_again) {
+  ShownGhosts shown;
+  ASSERT_TRUE(shown.node.lead(job, pid("a@h", 1), {}, shown.now));
+  (void)shown.answers();
+  shown.show({shown.entry(job, candidate_value(pid("a@h", 99), 7))});
+  EXPECT_EQ(shown.node.leader.counters().ghosts, 1U);
+  const auto said = shown.answers();
+  ASSERT_EQ(said.size(), 1U);
+  EXPECT_NE(to_text(said.front()).find(to_text(Term(pid("a@h", 1)))), std::string::npos) << to_text(said.front());
+}
+
+TEST(LeaderGhosts, as_many_as_the_bound_are_removed_at_once_and_more_are_not) {
+  constexpr std::uint32_t bound = 10;
+  ShownGhosts shown({.own = Atom("a@h"), .candidates_per_node_max = bound});
+  std::vector<TermPair> entries;
+  for (std::uint32_t name = 0; name < bound + 3; ++name)
+    entries.push_back(shown.entry(name, candidate_value(pid("a@h", 9), 0)));
+  shown.show(entries);
+  EXPECT_EQ(shown.node.leader.counters().ghosts, bound);
+  EXPECT_EQ(shown.node.leader.counters().rejected, 3U);
+}
+
+TEST(LeaderGhosts, of_the_far_future_are_refused) {
+  ShownGhosts shown;
+  const auto written =
+      replication::Entry::value(candidate_value(pid("a@h", 9), 0), {{shown.now.wall + 7'200'000, 0}, Atom("a@h")});
+  shown.show({{candidate_key(job, Atom("a@h")), replication::to_term(written)}});
+  EXPECT_TRUE(shown.answers().empty());
+  EXPECT_EQ(shown.node.leader.counters().rejected, 1U);
 }
 
 TEST(Leader, no_more_processes_of_one_node_campaign_for_one_name_than_the_bound) {
