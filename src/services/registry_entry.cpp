@@ -16,6 +16,10 @@ bool is_service_name(const Term& name) noexcept {
   return name.is_atom() || (name.is_binary() && name.size() <= service_name_bytes_max);
 }
 
+bool is_name_to_find(const Term& name) {
+  return is_service_name(name) || (!name.is_binary() && encoded_size(name, false) <= service_name_bytes_max);
+}
+
 bool is_service_key(const Term& key) {
   if (!key.is_tuple(2) || !is_service_name(key[0])) return false;
   const auto node = key[1].as_atom();

@@ -26,6 +26,9 @@ inline constexpr std::string_view service_entry_tag = "service_entry";
 [[nodiscard]] Term service_value(const Term& name, const Pid& pid, const Atom& node, const Term& meta);
 
 [[nodiscard]] bool is_service_name(const Term& name) noexcept;
+/// What may be looked for: Erlang nodes have services of any name, for instance `{worker, Node}`. Those of other shapes
+/// are as large as binary names, encoded.
+[[nodiscard]] bool is_name_to_find(const Term& name);
 
 /// Whether it is a name and the name of a node.
 [[nodiscard]] bool is_service_key(const Term& key);

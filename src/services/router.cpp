@@ -101,7 +101,7 @@ std::optional<Router::Request> Router::read(const Atom& from, const Term& messag
   const auto ttl = what[2].as_int64();
   const auto* pid = where[0].as_pid();
   const auto* reference = where[1].as_reference();
-  if (!is_service_name(what[1]) || !ttl || !what[3].is_atom() || pid == nullptr || reference == nullptr) {
+  if (!ttl || !what[3].is_atom() || pid == nullptr || reference == nullptr) {
     return std::nullopt;
   }
   // The answer goes to who asks: nobody makes us send messages to a third node.
@@ -129,6 +129,8 @@ void Router::serve(const Atom& from, Request request, const Now& now, Effects& o
   const auto reply = [&](Term result) {
     out.emplace_back(answer(request.reply_to, request.reference, std::move(result)));
   };
+  // An Erlang node waits five seconds for an answer, and asks nobody else meanwhile.
+  if (!is_name_to_find(request.name)) return reply(error_term("not_found"));
   if (const auto route = knowledge_.lookup(request.name)) return reply(found_term(*route));
   if (request.ttl <= 0) return reply(error_term("ttl_expired"));
   auto rest = unvisited(request.visited, from);

@@ -393,6 +393,29 @@ TEST(Router, too_many_lookups_of_this_node_are_refused) {
   EXPECT_TRUE(std::holds_alternative<Send>(origin.find(Atom("y"), 4).at(0)));
 }
 
+TEST(Router, names_of_any_shape_are_looked_for_and_too_large_ones_are_answered_at_once) {
+  Alone relay("b@h");
+  for (const char* node : {"a@h", "c@h"}) relay.router().neighbour_up(Atom(node));
+  const Pid asker = pid_at(Atom("a@h"), 1);
+  std::uint32_t number = 0;
+  const auto sent = [&](const Term& name) {
+    const Effects out = relay.receive("a@h", request(name, 4, {"a@h"}, asker, ++number));
+    const Send* const only = out.size() == 1 ? std::get_if<Send>(&out.front()) : nullptr;
+    return only != nullptr && only->to == Atom("c@h") ? to_text(only->message[1][1][1]) : std::string("not asked on");
+  };
+  EXPECT_EQ(sent(Term::tuple({Atom("worker"), Atom("c@h")})), "{worker,c@h}");
+  EXPECT_EQ(sent(17), "17");
+  EXPECT_EQ(relay.router().counters().malformed, 0U);
+  const std::string large(service_name_bytes_max + 1, 'x');
+  for (const Term& name : {Term(large), Term::tuple({Atom("room"), large})}) {
+    const Effects out = relay.receive("a@h", request(name, 4, {"a@h"}, asker, ++number));
+    ASSERT_EQ(out.size(), 1U);
+    const auto& reply = std::get<SendPid>(out.front());
+    EXPECT_EQ(reply.to, asker);
+    EXPECT_EQ(to_text(reply.message[1]), "{error,not_found}");
+  }
+}
+
 TEST(Router, what_is_no_request_is_dropped_and_counted) {
   Alone relay("b@h");
   for (const char* node : {"a@h", "c@h"}) relay.router().neighbour_up(Atom(node));
@@ -410,8 +433,6 @@ TEST(Router, what_is_no_request_is_dropped_and_counted) {
       Term::tuple({good[0], Term::tuple({good[1][0], good[1][1]})}),
       Term::tuple({good[0], Term::tuple({good[1][0], good[1][1], Atom("nobody")})}),
       Term::tuple({good[0], Term::tuple({good[1][0], good[1][1], Term::tuple({asker, 1})})}),
-      with(1, 17),
-      with(1, std::string(service_name_bytes_max + 1, 'x')),
       with(2, Atom("x")),
       with(2, BigInteger::parse("99999999999999999999").value()),
       with(3, 1),
