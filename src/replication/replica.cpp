@@ -14,8 +14,6 @@ inline namespace v0 {
 namespace replication {
 namespace {
 
-constexpr std::string_view envelope_tag = "$barrel_p2p_replica";
-
 /// How long no round begins with a peer that differs in vain, in periods.
 constexpr int futile_pause_periods = 10;
 
@@ -77,6 +75,17 @@ std::vector<Item> apart(std::vector<Item> items, const PrefixOf& prefix_of_item)
 
 }  // namespace
 
+Term enveloped(Term content) {
+  static const Term tag{Atom("$barrel_p2p_replica")};
+  return Term::tuple_of(tag, std::move(content));
+}
+
+const Term* content_of(const Term& message) noexcept {
+  return message.is_tagged("$barrel_p2p_replica", 2) ? &message[1] : nullptr;
+}
+
+Term request_sync(const Atom& own) { return enveloped(Term::tuple({Atom("request_sync"), own})); }
+
 Replica::Replica(ReplicaConfig config, ReplicatedState& state, MonotonicTime now)
     : config_(std::move(config)), state_(state), random_(config_.seed), next_token_(Prng(config_.seed).next() >> 1U) {
   schedule(now);
@@ -98,6 +107,7 @@ void Replica::peer_up(const Atom& node, MonotonicTime now) {
   Peer* peer = find(node);
   if (peer == nullptr) peer = &peers_.emplace_back(Peer{.node = node});
   peer->exchange = {};
+  peer->unheard = config_.asks_new_peers;
   greet(*peer, now);
 }
 
@@ -117,10 +127,19 @@ void Replica::set_native(const Atom& node) {
 
 void Replica::suspect(const Atom& node, MonotonicTime now) {
   if (Peer* peer = find(node)) {
-    if (!peer->greet_at) greet(*peer, now);
+    suspect(*peer, now);
   } else if (config_.anti_entropy_period.count() > 0) {
     next_round_ = std::min(next_round_, now + suspicion_delay);
   }
+}
+
+void Replica::suspect(Peer& peer, MonotonicTime now) {
+  peer.unheard = config_.asks_new_peers;
+  if (!peer.greet_at) greet(peer, now);
+}
+
+void Replica::suspect_all(MonotonicTime now) {
+  for (auto& peer : peers_) suspect(peer, now);
 }
 
 void Replica::leave() {
@@ -136,6 +155,10 @@ Replica::Peer* Replica::find(const Atom& node) noexcept {
 std::optional<MonotonicTime> Replica::in_sync_since(const Atom& node) const noexcept {
   const auto found = std::ranges::find(peers_, node, &Peer::node);
   return found == peers_.end() ? std::nullopt : found->equal_at;
+}
+
+bool Replica::is_in_sync_since(MonotonicTime time) const noexcept {
+  return std::ranges::any_of(peers_, [&](const Peer& peer) { return peer.equal_at >= std::optional(time); });
 }
 
 // What arrives.
@@ -155,13 +178,13 @@ void Replica::deliver(const Term& payload) {
 }
 
 void Replica::receive(const Atom& from, const Term& message, MonotonicTime now, ReplicaEffects& out) {
-  const bool enveloped = message.is_tagged(envelope_tag, 2) && message[1].is_tuple() && message[1].size() >= 2;
-  const auto sender = enveloped ? message[1][1].as_atom() : std::nullopt;
-  if (!sender || *sender != from) {
+  const Term* const inside = content_of(message);
+  const bool named = inside != nullptr && inside->is_tuple() && inside->size() >= 2;
+  if (!named || (*inside)[1].as_atom() != from) {
     ++counters_.malformed;
     return;
   }
-  const Term& content = message[1];
+  const Term& content = *inside;
   // Who is no neighbour may ask and tell too; of it nothing is remembered.
   Peer stranger{.node = from};
   Peer* const known = find(from);
@@ -170,6 +193,7 @@ void Replica::receive(const Atom& from, const Term& message, MonotonicTime now, 
     push_snapshot(peer.node, now, out);
   } else if (content.is_tagged("full_sync", 3)) {
     ++counters_.snapshots_received;
+    peer.unheard = false;
     if (state_.apply_snapshot(from, content[2])) note_news(peer, now);
   } else if (content.is_tagged("digests", 3) && content[2].is_proper_list()) {
     peer.native = true;
@@ -196,8 +220,10 @@ void Replica::receive(const Atom& from, const Term& message, MonotonicTime now, 
 
 // Exchanges.
 
-/// Compares all with the peer, from the root, or gives it all.
+/// Compares all with the peer, from the root, or gives it all, and asks for all that an Erlang node has.
 void Replica::begin(Peer& peer, MonotonicTime now, ReplicaEffects& out) {
+  if (!peer.native && std::exchange(peer.unheard, false))
+    out.emplace_back(ReplicaSend{peer.node, request_sync(config_.own)});
   if (!peer.native || state_.digests() == nullptr) return push_snapshot(peer.node, now, out);
   Exchange& exchange = peer.exchange;
   exchange.waiting.clear();
@@ -451,8 +477,7 @@ void Replica::send_digests(const Atom& to, const std::vector<Range>& ranges, Rep
 }
 
 void Replica::send(const Atom& to, Term message, ReplicaEffects& out) {
-  static const Term tag{Atom(envelope_tag)};
-  out.emplace_back(ReplicaSend{to, Term::tuple_of(tag, std::move(message))});
+  out.emplace_back(ReplicaSend{to, enveloped(std::move(message))});
 }
 
 // Confirmations.
@@ -587,7 +612,7 @@ void Replica::tick(MonotonicTime now, ReplicaEffects& out) {
   if (peers_.empty()) return;
   Peer& peer = peers_[random_.below(peers_.size())];
   if (!peer.native || state_.digests() == nullptr) {
-    send(peer.node, Term::tuple({Atom("request_sync"), config_.own}), out);
+    out.emplace_back(ReplicaSend{peer.node, request_sync(config_.own)});
     return;
   }
   Exchange& exchange = peer.exchange;

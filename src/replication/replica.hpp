@@ -79,6 +79,13 @@ class ReplicatedState {
   ReplicatedState& operator=(const ReplicatedState&) = default;
 };
 
+/// A message from replica to replica, as it is sent.
+[[nodiscard]] Term enveloped(Term content);
+/// What is in it, unless it is something else.
+[[nodiscard]] const Term* content_of(const Term& message) noexcept;
+/// The question for a node's whole state.
+[[nodiscard]] Term request_sync(const Atom& own);
+
 struct ReplicaConfig {
   Atom own;
   Atom name;  ///< Of the instance: registered name and tag, for instance `barrel_p2p_registry_replica`.
@@ -90,13 +97,16 @@ struct ReplicaConfig {
   /// Whether what was news from one neighbour goes on to Erlang neighbours, as a snapshot: for states of which their
   /// nodes never ask.
   bool snapshots_of_news = false;
+  /// Whether an Erlang neighbour that is new is asked for its state when that does not come by itself: a node that was
+  /// asked for the link does not say that it is there.
+  bool asks_new_peers = true;
   std::size_t small_range = 32;    ///< Entries of both below a prefix that are rather sent than divided further, ...
   std::size_t small_bytes = 1024;  ///< ... if ours have no more bytes: twice what the digests of a division have.
   std::size_t digests_max = 1024;  ///< In one message.
   std::size_t entries_bytes_max = 256UL * 1024;  ///< Entries in one message, about.
   std::size_t waiting_max = 8192;                ///< Prefixes that have no room in a message yet, for each neighbour.
-  std::uint32_t futile_rounds_max =
-      5;  ///< Exchanges without a change, while digests differ, before we give up for a while.
+  /// Exchanges without a change, while digests differ, before we give up for a while.
+  std::uint32_t futile_rounds_max = 5;
   std::size_t confirmations_max = 10'000;  ///< That are waited for at a time: about 300 bytes each.
   Milliseconds confirm_pause{50};          ///< Until the second question; doubled each time, up to a second.
 };
@@ -152,6 +162,8 @@ class Replica {
   void set_native(const Atom& node);
   /// The node may have missed something, or we something of it: soon compares with it, or with a neighbour that knows.
   void suspect(const Atom& node, MonotonicTime now);
+  /// All neighbours may know something that we missed.
+  void suspect_all(MonotonicTime now);
   /// This node left the cluster.
   void leave();
 
@@ -166,6 +178,9 @@ class Replica {
   [[nodiscard]] const ReplicaCounters& counters() const noexcept { return counters_; }
   /// When the state was last found equal to that of the peer; nothing when never.
   [[nodiscard]] std::optional<MonotonicTime> in_sync_since(const Atom& node) const noexcept;
+  /// Whether that was at this time or later with any of them.
+  [[nodiscard]] bool is_in_sync_since(MonotonicTime time) const noexcept;
+  [[nodiscard]] bool has_peers() const noexcept { return !peers_.empty(); }
 
  private:
   /// What had no room in a message: it is compared when it is our turn.
@@ -186,6 +201,7 @@ class Replica {
   struct Peer {
     Atom node;
     bool native = false;
+    bool unheard = false;  ///< Its state did not come since it was new or suspected: an Erlang node is asked.
     std::optional<MonotonicTime> greet_at{};
     std::optional<MonotonicTime> equal_at{};
     MonotonicTime not_before{};  ///< No round of ours with this peer.
@@ -235,6 +251,7 @@ class Replica {
   void tick_questions(MonotonicTime now, ReplicaEffects& out);
   [[nodiscard]] Peer* find(const Atom& node) noexcept;
   void greet(Peer& peer, MonotonicTime now);
+  void suspect(Peer& peer, MonotonicTime now);
   void greet_due(MonotonicTime now, ReplicaEffects& out);
   void schedule(MonotonicTime now);
 

@@ -376,14 +376,7 @@ void Leader::note_pause() {
   ++counters_.pauses;
   ticked_at_ = woke_at_ = now_.monotonic;
   paused_until_ = now_.monotonic + config_.lease;
-  for (const auto& [node, native] : neighbours_) {
-    if (native) {
-      replica_.suspect(node, now_.monotonic);
-    } else {
-      const Term request = Term::tuple({Atom("request_sync"), config_.own});
-      out_->emplace_back(Send{node, Atom(leader_replica_name), Term::tuple({Atom("$barrel_p2p_replica"), request})});
-    }
-  }
+  replica_.suspect_all(now_.monotonic);
   review_campaigns();
 }
 
@@ -391,10 +384,8 @@ void Leader::note_pause() {
 void Leader::end_pause() {
   if (now_.monotonic < woke_at_ + wake_delay) return;
   const auto fresh = woke_at_ + stale_for;
-  const bool compared = heard_at_ >= fresh || std::ranges::any_of(neighbours_, [&](const Neighbour& neighbour) {
-                          return replica_.in_sync_since(neighbour.node) >= std::optional(fresh);
-                        });
-  if (!compared && !neighbours_.empty() && now_.monotonic < *paused_until_) return;
+  const bool compared = heard_at_ >= fresh || replica_.is_in_sync_since(fresh);
+  if (!compared && replica_.has_peers() && now_.monotonic < *paused_until_) return;
   paused_until_.reset();
   review_campaigns();
 }
@@ -404,7 +395,6 @@ void Leader::end_pause() {
 void Leader::neighbour_up(const Atom& node, const Now& now, Effects& out) {
   begin(now, out);
   replica_.peer_up(node, now.monotonic);
-  if (std::ranges::find(neighbours_, node, &Neighbour::node) == neighbours_.end()) neighbours_.push_back({node});
   if (std::exchange(left_, false)) review_campaigns();
   // The first ones may be cut off from the rest. Whom none of these reaches learns it from what comes back (ghosts).
   constexpr std::size_t tellings = 3;
@@ -417,21 +407,9 @@ void Leader::neighbour_up(const Atom& node, const Now& now, Effects& out) {
   end();
 }
 
-void Leader::neighbour_down(const Atom& node) {
-  std::erase_if(neighbours_, [&](const Neighbour& neighbour) { return neighbour.node == node; });
-  replica_.peer_down(node);
-}
-
-void Leader::set_native(const Atom& node) {
-  const auto found = std::ranges::find(neighbours_, node, &Neighbour::node);
-  if (found != neighbours_.end()) found->native = true;
-  replica_.set_native(node);
-}
-
 void Leader::leave(const Now& now, Effects& out) {
   begin(now, out);
   left_ = true;
-  neighbours_.clear();
   replica_.leave();
   review_campaigns();
   end();

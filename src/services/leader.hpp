@@ -144,8 +144,8 @@ class Leader final : private replication::ReplicatedState {
   // What happens.
   void neighbour_up(const Atom& node, const Now& now, Effects& out);
   void gossip_lost(const Atom& node, const Now& now) { replica_.suspect(node, now.monotonic); }
-  void neighbour_down(const Atom& node);
-  void set_native(const Atom& node);
+  void neighbour_down(const Atom& node) { replica_.peer_down(node); }
+  void set_native(const Atom& node) { replica_.set_native(node); }
   /// This node is about to leave: others elect at once, so nobody leads here until the next neighbour comes.
   void leave(const Now& now, Effects& out);
   /// A node came to life, or its lease ended.
@@ -190,10 +190,6 @@ class Leader final : private replication::ReplicatedState {
     std::unordered_map<Atom, std::size_t> added_of{};
     std::vector<Term> ghosts{};
     std::size_t passed_over = 0;  ///< Refused without blame.
-  };
-  struct Neighbour {
-    Atom node;
-    bool native = false;
   };
   struct Announcement {
     bool custom = false;
@@ -286,7 +282,6 @@ class Leader final : private replication::ReplicatedState {
   std::unordered_set<Term> campaigns_;                         ///< Names with a candidate of this node.
   std::unordered_set<Term> dirty_;                             ///< Names whose winner may be another.
   MonotonicTime scan_at_ = MonotonicTime::max();
-  std::vector<Neighbour> neighbours_;
 
   std::multimap<replication::Timestamp, Term> fences_by_age_;
   std::unordered_set<Term> unwritten_;  ///< Names whose fence the disk does not have.

@@ -15,8 +15,6 @@ namespace {
 using replication::Change;
 using replication::Entry;
 
-/// From the opening to the questions to Erlang neighbours: a hello may be under way that says they are none.
-constexpr Milliseconds pull_delay{100};
 /// From one broadcast of a map to the next. What is changed meanwhile goes out together: other nodes do for one
 /// broadcast what they would do for each of many, and who changes a thing now and then waits for nothing.
 constexpr std::chrono::microseconds delta_pause{200};
@@ -100,7 +98,6 @@ void Map::start(Maps::Stored stored, const Now& now, Effects& out) {
     replica_.peer_up(node, now.monotonic);
     if (native) replica_.set_native(node);
   }
-  pull_at_ = now.monotonic + pull_delay;
 }
 
 Result<void> Map::open_again(MapOptions options) {
@@ -339,22 +336,13 @@ void Map::answer_overruled(const Atom& to) {
   auto entries = state_.take_overruled();
   if (entries.empty()) return;
   Term sync = Term::tuple({Atom("full_sync"), around_.config.own, Term::map(std::move(entries))});
-  Term message = Term::tuple({Atom("$barrel_p2p_replica"), std::move(sync)});
-  from_replica_.emplace_back(replication::ReplicaSend{to, std::move(message)});
+  from_replica_.emplace_back(replication::ReplicaSend{to, replication::enveloped(std::move(sync))});
 }
 
 // Time.
 
 void Map::tick(const Now& now, Effects& out) {
   begin(now, out);
-  if (pull_at_ && *pull_at_ <= now.monotonic) {
-    pull_at_.reset();
-    const Term request =
-        Term::tuple({Atom("$barrel_p2p_replica"), Term::tuple({Atom("request_sync"), around_.config.own})});
-    for (const auto& [node, native] : around_.neighbours) {
-      if (!native) from_replica_.emplace_back(replication::ReplicaSend{node, request});
-    }
-  }
   broadcast_collected();
   replica_.tick(now.monotonic, from_replica_);
   finish(0);
@@ -362,7 +350,6 @@ void Map::tick(const Now& now, Effects& out) {
 
 MonotonicTime Map::deadline() const noexcept {
   auto due = replica_.deadline().value_or(MonotonicTime::max());
-  if (pull_at_) due = std::min(due, *pull_at_);
   if (!collected_.empty()) due = std::min(due, next_delta_ + delta_patience);
   return due;
 }
@@ -448,8 +435,7 @@ void Map::prune(const Atom& node) {
 void Map::node_back(const Atom& node, const Now& now) {
   awaited_.erase(node);
   if (pruned_.erase(node) == 0) return;
-  for (const auto& neighbour : around_.neighbours) replica_.suspect(neighbour.node, now.monotonic);
-  pull_at_ = now.monotonic + pull_delay;
+  replica_.suspect_all(now.monotonic);
 }
 
 }  // namespace services

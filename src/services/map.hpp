@@ -127,9 +127,8 @@ class Map {
   std::vector<TermPair> collected_;                                  ///< Changes for the next broadcast, ...
   boost::unordered_flat_set<Term, std::hash<Term>> collected_keys_;  ///< ... each of another key.
   std::size_t collected_bytes_ = 0;
-  MonotonicTime next_delta_{};            ///< No broadcast before, unless there is enough for one.
-  std::optional<MonotonicTime> pull_at_;  ///< When Erlang neighbours are asked for all they have.
-  CollectionWriter writer_;               ///< For the disk.
+  MonotonicTime next_delta_{};  ///< No broadcast before, unless there is enough for one.
+  CollectionWriter writer_;     ///< For the disk.
   /// Only authors of entries here that have no lease, and since when: they may be about to get one.
   std::map<Atom, MonotonicTime> awaited_;
   boost::unordered_flat_set<Atom, std::hash<Atom>> pruned_;  ///< Nodes of which something was forgotten.

@@ -22,6 +22,7 @@ replication::ReplicaConfig replica_config(const MembersConfig& config) {
   replica.name = Atom(members_replica_name);
   replica.seed = config.seed;
   replica.anti_entropy_period = Milliseconds(0);  // beats repair everything
+  replica.asks_new_peers = false;
   return replica;
 }
 
@@ -77,7 +78,7 @@ void Members::leave(const Now& now, Effects& out) {
   finish(out);
   for (const auto& node : std::exchange(neighbours_, {})) {
     const Term goodbye = Term::tuple({Atom("goodbye"), config_.own, own_emit_});
-    out.emplace_back(Send{node, Atom(members_replica_name), Term::tuple({Atom("$barrel_p2p_replica"), goodbye})});
+    out.emplace_back(Send{node, Atom(members_replica_name), replication::enveloped(goodbye)});
   }
   replica_.leave();
 }
@@ -90,9 +91,9 @@ void Members::deliver(const Term& payload, const Now& now, Effects& out) {
 
 void Members::receive(const Atom& from, const Term& message, const Now& now, Effects& out) {
   begin(now);
-  const bool enveloped = message.is_tagged("$barrel_p2p_replica", 2);
-  if (enveloped && message[1].is_tagged("goodbye", 3) && message[1][1] == Term(from)) {
-    said_goodbye(from, message[1][2]);
+  const Term* const content = replication::content_of(message);
+  if (content != nullptr && content->is_tagged("goodbye", 3) && (*content)[1] == Term(from)) {
+    said_goodbye(from, (*content)[2]);
   } else {
     replica_.receive(from, message, now.monotonic, from_replica_);
   }

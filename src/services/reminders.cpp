@@ -16,8 +16,6 @@ namespace {
 using replication::Change;
 using replication::Entry;
 
-/// From a new neighbour to the question to it, if it is an Erlang node: a hello may be under way that says it is not.
-constexpr Milliseconds pull_delay{100};
 /// Outdated items, those that fire and late ones that one input looks at: about 10 ms of work.
 constexpr std::size_t steps_max = 10'000;
 
@@ -63,10 +61,6 @@ replication::ReplicaConfig replica_config(const RemindersConfig& config, const A
   replica.seed = config.seed;
   replica.anti_entropy_period = config.anti_entropy_period;
   return replica;
-}
-
-Term enveloped(std::initializer_list<Term> message) {
-  return Term::tuple({Atom("$barrel_p2p_replica"), Term::tuple(message)});
 }
 
 }  // namespace
@@ -218,8 +212,7 @@ void Reminders::follow_owners() {
 void Reminders::hold() {
   hold_until_ = now_.monotonic + members_.ttl();
   compared_ = false;
-  for (const auto& [node, native] : neighbours_) replica_.suspect(node, now_.monotonic);
-  pull_at_ = now_.monotonic + pull_delay;
+  replica_.suspect_all(now_.monotonic);
 }
 
 void Reminders::release() {
@@ -325,27 +318,11 @@ void Reminders::fire_due() {
 void Reminders::neighbour_up(const Atom& node, const Now& now) {
   advance(now);
   if (std::exchange(left_, false)) hold();
-  const auto known = std::ranges::find(neighbours_, node, &Neighbour::node);
-  if (known == neighbours_.end()) neighbours_.push_back({node, false});
   replica_.peer_up(node, now.monotonic);
-  pull_at_ = now.monotonic + pull_delay;
-}
-
-void Reminders::neighbour_down(const Atom& node) {
-  std::erase_if(neighbours_, [&](const Neighbour& neighbour) { return neighbour.node == node; });
-  replica_.peer_down(node);
-}
-
-void Reminders::set_native(const Atom& node) {
-  for (auto& neighbour : neighbours_) {
-    if (neighbour.node == node) neighbour.native = true;
-  }
-  replica_.set_native(node);
 }
 
 void Reminders::leave() {
   left_ = true;
-  neighbours_.clear();
   replica_.leave();
 }
 
@@ -373,24 +350,14 @@ void Reminders::receive(const Atom& from, const Term& message, const Now& now, E
 void Reminders::answer_overruled(const Atom& to) {
   auto entries = state_.take_overruled();
   if (entries.empty()) return;
-  Term sync = enveloped({Atom("full_sync"), config_.own, Term::map(std::move(entries))});
+  Term sync = replication::enveloped(Term::tuple({Atom("full_sync"), config_.own, Term::map(std::move(entries))}));
   from_replica_.emplace_back(replication::ReplicaSend{to, std::move(sync)});
-}
-
-void Reminders::ask_erlang_neighbours() {
-  if (!pull_at_ || *pull_at_ > now_.monotonic) return;
-  pull_at_.reset();
-  const Term request = enveloped({Atom("request_sync"), config_.own});
-  for (const auto& [node, native] : neighbours_) {
-    if (!native) from_replica_.emplace_back(replication::ReplicaSend{node, request});
-  }
 }
 
 // Time.
 
 void Reminders::tick(const Now& now, Effects& out) {
   begin(now, out);
-  ask_erlang_neighbours();
   replica_.tick(now.monotonic, from_replica_);
   if (now.monotonic >= next_scan_) scan();
   release();
@@ -416,7 +383,6 @@ void Reminders::scan() {
 MonotonicTime Reminders::deadline() const noexcept {
   MonotonicTime next = next_scan_;
   if (const auto replica = replica_.deadline()) next = std::min(next, *replica);
-  if (pull_at_) next = std::min(next, *pull_at_);
   if (hold_until_) {
     next = std::min(next, *hold_until_);
     if (is_compared()) next = std::min(next, std::max(owners_since_ + config_.settled_after, now_.monotonic));

@@ -120,8 +120,8 @@ class Reminders {
   // What happens.
   void neighbour_up(const Atom& node, const Now& now);
   void gossip_lost(const Atom& node, const Now& now) { replica_.suspect(node, now.monotonic); }
-  void neighbour_down(const Atom& node);
-  void set_native(const Atom& node);
+  void neighbour_down(const Atom& node) { replica_.peer_down(node); }
+  void set_native(const Atom& node) { replica_.set_native(node); }
   /// The next `neighbour_up` ends it; meanwhile nothing fires here.
   void leave();
   void deliver(const Term& payload, const Now& now, Effects& out);
@@ -141,10 +141,6 @@ class Reminders {
   [[nodiscard]] ReminderStatistics statistics() const;
 
  private:
-  struct Neighbour {
-    Atom node;
-    bool native = false;
-  };
   using Item = DueIndex::Item;
 
   void begin(const Now& now, Effects& out);
@@ -169,7 +165,6 @@ class Reminders {
   void flush_settled();
 
   void scan();
-  void ask_erlang_neighbours();
   void answer_overruled(const Atom& to);
 
   const RemindersConfig config_;
@@ -181,8 +176,6 @@ class Reminders {
   replication::OrMapState state_;
   replication::Replica replica_;
   replication::ReplicaEffects from_replica_;
-  std::vector<Neighbour> neighbours_;
-  std::optional<MonotonicTime> pull_at_;  ///< When Erlang neighbours are asked for all they have.
   Absences absences_;
   AgingClock aging_clock_;
   MonotonicTime next_scan_;

@@ -96,8 +96,7 @@ Result<void> ReplicatedTypes::add(const Atom& name, std::shared_ptr<ReplicatedTy
   for (const auto& [node, native] : neighbours_) {
     instance.replica().peer_up(node, now.monotonic);
     if (native) instance.replica().set_native(node);
-    const Term request = Term::tuple({Atom("request_sync"), config_.own});
-    out.emplace_back(Send{node, name, Term::tuple({Atom("$barrel_p2p_replica"), request})});
+    out.emplace_back(Send{node, name, replication::request_sync(config_.own)});
   }
   return {};
 }

@@ -111,6 +111,7 @@ class World {
   bool overtaking = false;  ///< Of what is under way the last message arrives first.
   std::size_t bytes = 0;
   std::size_t messages = 0;
+  std::map<Atom, std::size_t> asked;  ///< How often a node asked for a whole state.
 
  private:
   struct Item {
@@ -148,6 +149,7 @@ class World {
       const Item item = overtaking ? queue_.back() : queue_.front();
       overtaking ? queue_.pop_back() : queue_.pop_front();
       ++messages;
+      if (item.message[1].is_tagged("request_sync", 2)) ++asked[item.from];
       const Bytes encoded = encode_term(item.message);
       bytes += encoded.size();
       ReplicaEffects effects;
@@ -245,6 +247,28 @@ TEST(Replica, an_erlang_neighbour_gets_the_whole_state_and_is_asked_for_its) {
   world.pass(80s);
   EXPECT_EQ(*world.map(a).get("later"), Term(3));
   EXPECT_EQ(world.at(a).replica->counters().digests_sent, 0U);
+}
+
+TEST(Replica, an_erlang_neighbour_that_says_nothing_by_itself_is_asked_soon_and_one_that_does_is_not) {
+  World world;
+  const Atom a = world.add("a@h");
+  const Atom quiet = world.add("e@h", World::Kind::erlang);
+  world.broadcasts_arrive = false;
+  world.put(quiet, "e", 2);
+  world.at(a).replica->peer_up(quiet, world.now());  // it was asked for the link: nobody tells it of a new neighbour
+  world.join(a, quiet);
+  world.pass(1s);
+  ASSERT_NE(world.map(a).get("e"), nullptr);
+  EXPECT_EQ(*world.map(a).get("e"), Term(2));
+  EXPECT_EQ(world.asked[a], 1U);
+
+  const Atom told = world.add("f@h", World::Kind::erlang);
+  world.put(told, "f", 3);
+  world.link(a, told);
+  world.receive(a, told, enveloped(Term::tuple({Atom("full_sync"), told, *world.at(told).state->snapshot()})));
+  world.pass(1s);
+  EXPECT_EQ(*world.map(a).get("f"), Term(3));
+  EXPECT_EQ(world.asked[a], 1U) << "the quiet one only";
 }
 
 TEST(Replica, a_removal_that_emptied_the_map_arrives) {
