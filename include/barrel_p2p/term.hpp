@@ -51,9 +51,10 @@ class BARREL_P2P_API Atom {
 
   Atom() noexcept = default;  ///< The empty atom `''`.
   /// Throws std::invalid_argument when `utf8` is not valid UTF-8 or too long: use `make` for input that is not a
-  /// literal.
+  /// literal. Literals are not subject to `set_atoms_max`.
   Atom(std::string_view utf8);                              // NOLINT(google-explicit-constructor)
   Atom(const char* utf8) : Atom(std::string_view(utf8)) {}  // NOLINT(google-explicit-constructor)
+  /// Errors: `malformed_term`: no UTF-8; `limit_exceeded`: too long, or the atom table is full.
   [[nodiscard]] static Result<Atom> make(std::string_view utf8);
 
   Atom(const Atom& other) noexcept;
@@ -88,6 +89,7 @@ class BARREL_P2P_API Atom {
  private:
   friend class Term;
   explicit Atom(Entry* entry) noexcept : entry_(entry) {}
+  static Result<Atom> make(std::string_view utf8, bool bounded);
   void release() noexcept;
   Entry* entry_ = nullptr;  ///< Nothing: `''`.
 };
@@ -331,8 +333,8 @@ class BARREL_P2P_API Term {
 
   /// Exact equality (`=:=`): `1` is not `1.0`, `0.0` is not `-0.0`.
   friend bool operator==(const Term& left, const Term& right) noexcept { return exactly_equal(left, right); }
-  [[nodiscard]] std::size_t hash()
-      const noexcept;  ///< Agrees with `==` (exact). Not stable over processes; see `phash2`.
+  /// Agrees with `==` (exact). Differs from process to process, so that nobody can find terms that meet; see `phash2`.
+  [[nodiscard]] std::size_t hash() const noexcept;
 
  private:
   /// Moves them.
@@ -471,6 +473,11 @@ BARREL_P2P_API void encode_term_to(const Term& term, Bytes& out, bool version_by
 /// Lists, tuples and maps may be nested 2500 deep.
 [[nodiscard]] BARREL_P2P_API Result<Term> parse_term(std::string_view text);
 
+namespace detail {
+BARREL_P2P_API std::size_t hash_of(const Pid& pid) noexcept;
+BARREL_P2P_API std::size_t hash_of(const Ref& ref) noexcept;
+}  // namespace detail
+
 inline namespace literals {
 inline Atom operator""_atom(const char* text, std::size_t size) { return Atom(std::string_view(text, size)); }
 }  // namespace literals
@@ -488,18 +495,11 @@ struct std::hash<barrel_p2p::Term> {
 };
 template <>
 struct std::hash<barrel_p2p::Pid> {
-  std::size_t operator()(const barrel_p2p::Pid& pid) const noexcept {
-    return pid.node.hash() ^ (std::size_t{pid.id} * 0x9e3779b97f4a7c15ULL) ^ (std::size_t{pid.serial} << 17U) ^
-           pid.creation;
-  }
+  std::size_t operator()(const barrel_p2p::Pid& pid) const noexcept { return barrel_p2p::detail::hash_of(pid); }
 };
 template <>
 struct std::hash<barrel_p2p::Ref> {
-  std::size_t operator()(const barrel_p2p::Ref& ref) const noexcept {
-    std::size_t mixed = ref.node.hash() ^ ref.creation;
-    for (const auto word : ref.words) mixed = (mixed ^ word) * 0x9e3779b97f4a7c15ULL;
-    return mixed;
-  }
+  std::size_t operator()(const barrel_p2p::Ref& ref) const noexcept { return barrel_p2p::detail::hash_of(ref); }
 };
 
 #include <barrel_p2p/term_conversions.hpp>

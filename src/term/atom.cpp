@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "term/box.hpp"
+#include "term/hash.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -90,11 +91,11 @@ class AtomTable {
          {"ok",      "error",        "true",   "false",    "undefined", "nil",       "normal",
           "noproc",  "noconnection", "DOWN",   "EXIT",     "alias",     "$gen_call", "$gen_cast",
           "process", "kill",         "killed", "shutdown", "value",     "tombstone", "timestamp"}) {
-      intern(text, hash_of(text), true);
+      intern(text, hash_of(text), false, true);
     }
   }
 
-  static std::size_t hash_of(std::string_view text) noexcept { return std::hash<std::string_view>()(text); }
+  static std::size_t hash_of(std::string_view text) noexcept { return detail::hash_text(text); }
 
   /// What this thread has interned that is never freed: the same few names are in most of what is decoded, and are
   /// found here without the lock.
@@ -103,8 +104,9 @@ class AtomTable {
     return entry != nullptr && entry->text == text ? entry : nullptr;
   }
 
-  Atom::Entry* intern(std::string_view text, std::size_t hash, bool immortal = false) {
-    auto* const entry = look_up(text, hash, immortal);
+  /// `bounded`: nullptr where a new name has no room.
+  Atom::Entry* intern(std::string_view text, std::size_t hash, bool bounded, bool immortal = false) {
+    auto* const entry = look_up(text, hash, bounded, immortal);
     if (entry != nullptr && !entry->is_counted()) seen(hash) = entry;
     return entry;
   }
@@ -160,9 +162,12 @@ class AtomTable {
   void set_max(std::size_t count) noexcept { max_.store(count, std::memory_order_relaxed); }
 
  private:
+  struct HashOfText {
+    std::size_t operator()(std::string_view text) const noexcept { return hash_of(text); }
+  };
   struct Shard {
     std::mutex mutex;
-    std::unordered_map<std::string_view, std::unique_ptr<Atom::Entry>> entries;
+    std::unordered_map<std::string_view, std::unique_ptr<Atom::Entry>, HashOfText> entries;
   };
 
   static Atom::Entry*& seen(std::size_t hash) noexcept {
@@ -170,13 +175,13 @@ class AtomTable {
     return all[hash % all.size()];
   }
 
-  Atom::Entry* look_up(std::string_view text, std::size_t hash, bool immortal) {
+  Atom::Entry* look_up(std::string_view text, std::size_t hash, bool bounded, bool immortal) {
     Shard& shard = shards_[hash % shard_count];
     const std::lock_guard lock(shard.mutex);
     if (const auto found = shard.entries.find(text); found != shard.entries.end()) {
       return detail::retain(found->second.get());
     }
-    if (count_.fetch_add(1, std::memory_order_relaxed) >= max_.load(std::memory_order_relaxed)) {
+    if (count_.fetch_add(1, std::memory_order_relaxed) >= max_.load(std::memory_order_relaxed) && bounded) {
       count_.fetch_sub(1, std::memory_order_relaxed);
       refused_.fetch_add(1, std::memory_order_relaxed);
       return nullptr;
@@ -224,7 +229,9 @@ std::size_t atom_count() noexcept { return table().size(); }
 std::uint64_t atoms_refused() noexcept { return table().refused(); }
 void set_atoms_max(std::size_t count) noexcept { table().set_max(count); }
 
-Result<Atom> Atom::make(std::string_view utf8) {
+Result<Atom> Atom::make(std::string_view utf8) { return make(utf8, true); }
+
+Result<Atom> Atom::make(std::string_view utf8, bool bounded) {
   if (utf8.empty()) return Atom();
   if (utf8.size() > code_points_max) {
     const auto length = detail::utf8_length(utf8);
@@ -233,13 +240,14 @@ Result<Atom> Atom::make(std::string_view utf8) {
   const std::size_t hash = AtomTable::hash_of(utf8);
   if (auto* const known = AtomTable::known(utf8, hash)) return Atom(known);
   if (!detail::utf8_length(utf8)) return fail(Errc::malformed_term, "an atom must be valid UTF-8");
-  auto* const entry = table().intern(utf8, hash);
+  auto* const entry = table().intern(utf8, hash, bounded);
   if (entry == nullptr) return fail(Errc::limit_exceeded, "the atom table is full: too many distinct names are in use");
   return Atom(entry);
 }
 
 Atom::Atom(std::string_view utf8) {
-  auto atom = make(utf8);
+  // Not bounded: what this program names itself it needs most when peers have filled the table.
+  auto atom = make(utf8, false);
   if (!atom) throw std::invalid_argument(atom.error().message());
   *this = std::move(*atom);
 }

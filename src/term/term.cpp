@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "term/box.hpp"
+#include "term/hash.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -708,11 +709,6 @@ std::strong_ordering order(const Term& left, const Term& right, bool exact) noex
   return std::strong_ordering::equal;
 }
 
-std::size_t mix(std::size_t hash, std::size_t value) noexcept {
-  hash ^= value + 0x9e3779b97f4a7c15ULL + (hash << 6U) + (hash >> 2U);
-  return hash * 0xff51afd7ed558ccdULL;
-}
-
 }  // namespace
 
 namespace detail {
@@ -776,32 +772,76 @@ bool equals(const Term& left, const Term& right) noexcept { return order(left, r
 std::weak_ordering compare(const Term& left, const Term& right) noexcept { return order(left, right, false); }
 
 std::size_t Term::hash() const noexcept {
+  using detail::hash_text;
+  using detail::mix_hash;
   const Kind kind = kind_of(*this);
-  auto hash = static_cast<std::size_t>(kind);
+  const auto begin = static_cast<std::size_t>(kind);
   switch (kind) {
-    case Kind::nil: return hash;
-    case Kind::integer: return mix(hash, static_cast<std::size_t>(integer_));
-    case Kind::floating: return mix(hash, std::bit_cast<std::uint64_t>(floating_));
-    case Kind::atom: return mix(hash, std::hash<const void*>()(atom_));
-    case Kind::big:
-      return mix(hash, std::hash<std::string_view>()(barrel_p2p::as_text(box<detail::BigBox>(*this).value.magnitude)));
-    case Kind::pid: return mix(hash, std::hash<Pid>()(box<detail::PidBox>(*this).value));
-    case Kind::reference: return mix(hash, std::hash<Ref>()(box<detail::RefBox>(*this).value));
-    case Kind::port: return mix(hash, box<detail::PortBox>(*this).value.id);
-    case Kind::external_fun: return mix(hash, box<detail::ExternalFunBox>(*this).value.function.hash());
-    case Kind::local_fun: return mix(hash, box<detail::LocalFunBox>(*this).index);
-    case Kind::tuple:
-    case Kind::list:
-      for (const auto& element : elements()) hash = mix(hash, element.hash());
-      return mix(hash, kind == Kind::list ? tail().hash() : 0);
-    case Kind::map:
-      for (const auto& [key, value] : pairs()) hash = mix(mix(hash, key.hash()), value.hash());
+    case Kind::nil: return begin;
+    case Kind::integer: return mix_hash(begin, static_cast<std::uint64_t>(integer_));
+    case Kind::floating: return mix_hash(begin, std::bit_cast<std::uint64_t>(floating_));
+    case Kind::atom: return mix_hash(begin, std::hash<const void*>()(atom_));
+    case Kind::big: {
+      const auto& value = box<detail::BigBox>(*this).value;
+      return mix_hash(value.negative ? 1 : 0, hash_text(barrel_p2p::as_text(value.magnitude)));
+    }
+    case Kind::pid: return mix_hash(begin, std::hash<Pid>()(box<detail::PidBox>(*this).value));
+    case Kind::reference: return mix_hash(begin, std::hash<Ref>()(box<detail::RefBox>(*this).value));
+    case Kind::port: {
+      const auto& port = box<detail::PortBox>(*this).value;
+      return mix_hash(mix_hash(port.node.hash(), port.id), port.creation);
+    }
+    case Kind::external_fun: {
+      const auto& fun = box<detail::ExternalFunBox>(*this).value;
+      return mix_hash(mix_hash(fun.module.hash(), fun.function.hash()), fun.arity);
+    }
+    case Kind::local_fun: {
+      const auto& fun = box<detail::LocalFunBox>(*this);
+      std::size_t hash = mix_hash(fun.module.hash(), hash_text(barrel_p2p::as_text(fun.unique)));
+      for (const std::uint64_t part : {static_cast<std::uint64_t>(fun.old_index),
+                                       static_cast<std::uint64_t>(fun.old_unique), std::uint64_t{fun.index}}) {
+        hash = mix_hash(hash, part);
+      }
+      for (const auto& value : fun.free) hash = mix_hash(hash, value.hash());
       return hash;
-    case Kind::bitstring:
-      return mix(hash, std::hash<std::string_view>()(barrel_p2p::as_text(box<detail::BitsBox>(*this).view())));
+    }
+    case Kind::tuple:
+    case Kind::list: {
+      std::size_t hash = begin;
+      for (const auto& element : elements()) hash = mix_hash(hash, element.hash());
+      return mix_hash(hash, kind == Kind::list ? tail().hash() : 0);
+    }
+    case Kind::map: {
+      std::size_t hash = begin;
+      for (const auto& [key, value] : pairs()) hash = mix_hash(mix_hash(hash, key.hash()), value.hash());
+      return hash;
+    }
+    case Kind::bitstring: {
+      const auto& bits = box<detail::BitsBox>(*this);
+      const ByteView bytes = bits.view();
+      const unsigned beyond = bits.bits % 8;
+      if (beyond == 0) return hash_text(barrel_p2p::as_text(bytes));
+      const auto last = static_cast<std::uint8_t>(bytes.back() >> (8 - beyond));  // what follows counts for nothing
+      return mix_hash(hash_text(barrel_p2p::as_text(bytes.first(bytes.size() - 1))),
+                      (std::uint64_t{beyond} << 8U) + last);
+    }
   }
+  return begin;
+}
+
+namespace detail {
+
+std::size_t hash_of(const Pid& pid) noexcept {
+  return mix_hash(mix_hash(pid.node.hash(), std::uint64_t{pid.id} << 32U | pid.serial), pid.creation);
+}
+
+std::size_t hash_of(const Ref& ref) noexcept {
+  std::size_t hash = mix_hash(ref.node.hash(), ref.creation);
+  for (const auto word : ref.words) hash = mix_hash(hash, word);
   return hash;
 }
+
+}  // namespace detail
 
 }  // namespace v0
 }  // namespace barrel_p2p

@@ -735,6 +735,7 @@ TEST(AtomTable, a_full_table_refuses_new_names_and_keeps_the_old_ones) {
   EXPECT_FALSE(NodeName::parse("fresh@node"));
   EXPECT_FALSE(parse_term("fresh"));
   EXPECT_EQ(atoms_refused(), refused + 4);
+  EXPECT_EQ(Atom("never_seen_before").text(), "never_seen_before") << "what the program names itself has room";
   EXPECT_TRUE(decode_term(known));
   EXPECT_TRUE(Atom::make("held_0"));
   held.pop_back();
