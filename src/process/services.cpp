@@ -32,6 +32,10 @@ bool is_at_hand(const System& system, const Destination& to) {
   return !node || system.is_at_hand(*node);
 }
 
+Term node_down(const Destination& server, const Atom& own) {
+  return Term::tuple_of(Atom("nodedown"), node_of(server).value_or(own));
+}
+
 /// Answers a request. What a message says of its sender proves nothing: nobody is dialled to be answered. A node that
 /// does not read its answers loses those that find its queue full, and holds up no answer to others.
 void answer(Process& self, const System& system, const Destination& to, Term message) {
@@ -298,15 +302,28 @@ class PeersDials {
 
 std::unexpected<Error> not_at_hand() { return fail(Errc::no_connection, "the node of the server is not connected"); }
 
+/// `infinity` is as long as anybody may wait.
+std::optional<std::chrono::milliseconds> limit_of_call(const std::vector<Term>& arguments,
+                                                       std::chrono::milliseconds longest) {
+  constexpr std::chrono::milliseconds usual{5000};
+  if (arguments.size() < 3) return usual;
+  if (arguments[2].is_atom("infinity")) return longest;
+  const auto given = arguments[2].as_int64();
+  return given ? std::optional(std::chrono::milliseconds(*given)) : std::nullopt;
+}
+
 Task<Result<Term>> gen_call(const System& system, PeersDials& dials, Process& self, std::vector<Term> arguments) {
   if (arguments.size() < 2 || arguments.size() > 3) co_return undefined_arity();
   const auto server = as_destination(arguments[0]);
-  const auto limit = arguments.size() == 3 ? arguments[2].as_int64() : std::optional<std::int64_t>(5000);
-  if (!server || !limit || *limit < 0)
-    co_return fail(Errc::invalid_argument, "gen_server:call(Server, Request, Milliseconds)");
-  if (!is_at_hand(system, *server) && !dials.may_begin()) co_return not_at_hand();
-  const auto waits = std::min(system.config().remote_call_max, std::chrono::milliseconds(*limit));
-  co_return co_await self.call(*server, arguments[1], waits);
+  const std::chrono::milliseconds longest = system.config().remote_call_max;
+  const auto limit = limit_of_call(arguments, longest);
+  if (!server || !limit || *limit < std::chrono::milliseconds(0))
+    co_return fail(Errc::invalid_argument, "gen_server:call(Server, Request, Milliseconds or infinity)");
+  Term called = Term::list(arguments);
+  if (!is_at_hand(system, *server) && !dials.may_begin())
+    exit_of_call(node_down(*server, self.pid().node), std::move(called));
+  Term answer = co_await call_as_gen_server(self, *server, arguments[1], std::min(longest, *limit), std::move(called));
+  co_return answer;
 }
 
 Task<Result<Term>> gen_cast(const System& system, PeersDials& dials, Process& self, std::vector<Term> arguments) {
@@ -371,6 +388,28 @@ std::shared_ptr<State> System::make_for_peer(ProcessFunction function) {
   state->on_end =
       std::make_unique<std::function<void()>>([this] { remote_spawns_.fetch_sub(1, std::memory_order_relaxed); });
   return state;
+}
+
+void exit_of_call(Term reason, Term arguments) {
+  Term call = Term::tuple({Atom("gen_server"), Atom("call"), std::move(arguments)});
+  throw ExitProcess{Term::tuple({std::move(reason), std::move(call)})};
+}
+
+Task<Term> call_as_gen_server(Process& self, Destination server, Term request, std::chrono::milliseconds limit,
+                              Term arguments) {
+  CallOutcome outcome = co_await self.run_call(server, std::move(request), limit);
+  switch (outcome.kind) {
+    case CallOutcome::Kind::returned: co_return std::move(outcome.value);
+    case CallOutcome::Kind::timeout: exit_of_call(Atom("timeout"), std::move(arguments));
+    case CallOutcome::Kind::no_connection: exit_of_call(node_down(server, self.pid().node), std::move(arguments));
+    case CallOutcome::Kind::thrown:
+    case CallOutcome::Kind::exited:
+    case CallOutcome::Kind::failed:
+    case CallOutcome::Kind::refused:
+    case CallOutcome::Kind::stopped:
+    case CallOutcome::Kind::ended: break;
+  }
+  exit_of_call(std::move(outcome.value), std::move(arguments));
 }
 
 void System::handle_spawn(Signal&& signal, const Origin& origin) {

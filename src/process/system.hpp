@@ -257,6 +257,13 @@ class System {
 /// Where the answer of a call goes: to the alias that its tag carries, else to the caller.
 Destination reply_address(const CallFrom& from);
 
+/// Calls a server as Erlang's `gen_server:call` does: what ends the call is thrown as ExitProcess, with
+/// `{Reason, {gen_server, call, Arguments}}` (protocol document 08, section 7.1).
+Task<Term> call_as_gen_server(Process& self, Destination server, Term request, std::chrono::milliseconds limit,
+                              Term arguments);
+/// That exit. Throws it.
+[[noreturn]] void exit_of_call(Term reason, Term arguments);
+
 /// Processes that every node has: see protocol document 08, sections 6.2, 7.2, 7.4 and 7.5.
 void start_services(System& system);
 

@@ -138,10 +138,9 @@ std::optional<RelayCall> read(const std::vector<Term>& arguments, const Atom& ow
 
 Term error_term(const char* what) { return Term::tuple_of(Atom("error"), Atom(what)); }
 
-/// `gen_server:call/3` as it stands in exit reasons.
-Term call_text(const RelayCall& call, const RelayConfig& config) {
-  Term arguments = Term::list_of(Term::tuple_of(call.name, call.target), call.request, config.limit.count());
-  return Term::tuple_of(Atom("gen_server"), Atom("call"), std::move(arguments));
+/// The arguments of `gen_server:call/3`, as they stand in exit reasons.
+Term call_arguments(const RelayCall& call, const RelayConfig& config) {
+  return Term::list_of(Term::tuple_of(call.name, call.target), call.request, config.limit.count());
 }
 
 /// Where the service is, for a call from here.
@@ -163,22 +162,12 @@ std::optional<Destination> destination(const RelayCall& call, const RelayConfig&
 /// Calls the service. What ends the call is thrown as the exit of an Erlang `gen_server:call`.
 Task<Term> call_service(Process& self, const RelayCall& call, const RelayConfig& config,
                         const process::System& system) {
-  const auto to = destination(call, config, system);
-  if (!to) throw ExitProcess{Term::tuple_of(Atom("badarg"), call_text(call, config))};
-  const CallOutcome outcome = co_await self.run_call(*to, call.request, config.limit);
-  Term reason;
-  switch (outcome.kind) {
-    case CallOutcome::Kind::returned: co_return outcome.value;
-    case CallOutcome::Kind::timeout: reason = Atom("timeout"); break;
-    case CallOutcome::Kind::no_connection: reason = Term::tuple_of(Atom("nodedown"), call.target); break;
-    case CallOutcome::Kind::thrown:
-    case CallOutcome::Kind::exited:
-    case CallOutcome::Kind::failed:
-    case CallOutcome::Kind::refused:
-    case CallOutcome::Kind::stopped:
-    case CallOutcome::Kind::ended: reason = outcome.value; break;
-  }
-  throw ExitProcess{Term::tuple_of(std::move(reason), call_text(call, config))};
+  auto to = destination(call, config, system);
+  Term arguments = call_arguments(call, config);
+  if (!to) process::exit_of_call(Atom("badarg"), std::move(arguments));
+  Term answer =
+      co_await process::call_as_gen_server(self, std::move(*to), call.request, config.limit, std::move(arguments));
+  co_return answer;
 }
 
 /// Connected, or a channel could be made.

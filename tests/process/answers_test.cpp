@@ -3,7 +3,9 @@
 #include <barrel_p2p/process.hpp>
 #include <barrel_p2p/server.hpp>
 
+#include <algorithm>
 #include <future>
+#include <iterator>
 #include <mutex>
 
 #include "process/system.hpp"
@@ -17,13 +19,14 @@ using namespace std::chrono_literals;
 /// A system whose messages to other nodes are kept, and that calls each of them busy.
 class Answers : public testing::Test {
  protected:
-  Answers() {
+  explicit Answers(std::chrono::milliseconds call_max = 1ms) : system(config(call_max)) {
     RemotePort port;
     port.send = [this](const Atom& node, distribution::Signal&& signal, const Pid& /*key*/) {
-      if (const auto* term = std::get_if<Term>(&signal.payload)) {
-        const std::lock_guard lock(mutex);
-        said.push_back(node.string() + " " + to_text(*term));
-        if (said.size() == awaited_lines) complete.set_value();
+      if (const auto* reply = std::get_if<distribution::SpawnReply>(&signal.control)) {
+        const auto* refused = std::get_if<Atom>(&reply->result);
+        say(node, refused == nullptr ? "spawned" : refused->string());
+      } else if (const auto* term = std::get_if<Term>(&signal.payload)) {
+        say(node, to_text(*term));
       }
       return distribution::SendOutcome::busy;
     };
@@ -32,13 +35,18 @@ class Answers : public testing::Test {
     system.node_up("b@test", 1, 77, distribution::flag::published);
   }
   ~Answers() override { system.stop(); }
-  static SystemConfig config() {
+  static SystemConfig config(std::chrono::milliseconds call_max) {
     SystemConfig config;
     config.node = Atom("a@test");
     config.creation = 77;
     config.workers = 1;
-    config.remote_call_max = 1ms;
+    config.remote_call_max = call_max;
     return config;
+  }
+  void say(const Atom& node, const std::string& what) {
+    const std::lock_guard lock(mutex);
+    said.push_back(node.string() + " " + what);
+    if (said.size() == awaited_lines) complete.set_value();
   }
   static Pid at(const char* node) { return {Atom(node), 5, 0, 77}; }
   static Term call(const Pid& from, const Term& tag, const Term& request) {
@@ -54,18 +62,35 @@ class Answers : public testing::Test {
     {
       const std::lock_guard lock(mutex);
       awaited_lines = lines;
+      complete = {};
       if (said.size() >= lines) complete.set_value();
     }
     EXPECT_EQ(complete.get_future().wait_for(test::patience), std::future_status::ready);
     const std::lock_guard lock(mutex);
     return said;
   }
+  /// Has a peer call `gen_server:call` here by `rpc`.
+  void have_called(std::vector<Term> arguments) {
+    tell("rex", call(at("b@test"), Term(1),
+                     Term::tuple({Atom("call"), Atom("gen_server"), Atom("call"), Term::list(std::move(arguments)),
+                                  Atom("user")})));
+  }
+  Pid spawn_silent() {
+    return system.spawn([](Process& self) -> Task<> {
+      for (;;) co_await self.receive();
+    });
+  }
 
   std::mutex mutex;
   std::vector<std::string> said;
   std::size_t awaited_lines = 0;
   std::promise<void> complete;
-  System system{config()};
+  System system;
+};
+
+class PatientAnswers : public Answers {
+ protected:
+  PatientAnswers() : Answers(SystemConfig().remote_call_max) {}
 };
 
 TEST_F(Answers, of_services_go_to_connected_nodes_only_and_a_busy_node_holds_up_nobody) {
@@ -107,16 +132,48 @@ TEST_F(Answers, of_functions_that_peers_call_dial_few_nodes) {
   EXPECT_LT(dials, calls / 2);
 }
 
+TEST_F(Answers, of_servers_on_nodes_that_we_would_have_to_dial_for_peers_are_that_the_node_is_down) {
+  const Term server = Term::tuple_of(Atom("any"), Atom("x1@10.0.0.1"));
+  constexpr std::size_t calls = 200;
+  for (std::size_t count = 0; count < calls; ++count) have_called({server, 1});
+  const auto heard = hear(calls / 2);
+  const auto refused = static_cast<std::size_t>(std::ranges::count(
+      heard, "b@test {1,{badrpc,{'EXIT',{{nodedown,'x1@10.0.0.1'},{gen_server,call,[{any,'x1@10.0.0.1'},1]}}}}}"));
+  EXPECT_GT(refused, calls / 4);
+}
+
 TEST_F(Answers, of_servers_that_peers_have_us_call_are_awaited_for_a_bounded_time) {
-  const Pid silent = system.spawn([](Process& self) -> Task<> {
-    for (;;) co_await self.receive();
-  });
+  const Pid silent = spawn_silent();
   constexpr std::int64_t thirty_years_ms = 1'000'000'000'000;
-  const Term arguments = Term::list_of(silent, 1, thirty_years_ms);
-  tell("rex", call(at("b@test"), Term(1),
-                   Term::tuple_of(Atom("call"), Atom("gen_server"), Atom("call"), arguments, Atom("user"))));
-  const auto heard = hear(1);
-  EXPECT_NE(heard[0].find("no answer within 1 ms"), std::string::npos) << heard[0];
+  have_called({silent, 1, thirty_years_ms});
+  const std::string reason = "{timeout,{gen_server,call,[" + to_text(silent) + ",1,1000000000000]}}";
+  EXPECT_EQ(hear(1).front(), "b@test {1,{badrpc,{'EXIT'," + reason + "}}}");
+}
+
+TEST_F(Answers, of_servers_that_peers_have_us_call_may_be_asked_for_without_a_limit) {
+  const Pid silent = spawn_silent();
+  have_called({silent, 1, Atom("infinity")});
+  const std::string reason = "{timeout,{gen_server,call,[" + to_text(silent) + ",1,infinity]}}";
+  EXPECT_EQ(hear(1).front(), "b@test {1,{badrpc,{'EXIT'," + reason + "}}}");
+}
+
+TEST_F(PatientAnswers, that_a_server_does_not_give_are_the_exits_of_an_erlang_call) {
+  const Term elsewhere = Term::tuple_of(Atom("any"), Atom("c@test"));
+  have_called({Atom("nobody"), 1});
+  EXPECT_EQ(hear(1).back(), "b@test {1,{badrpc,{'EXIT',{noproc,{gen_server,call,[nobody,1]}}}}}");
+  system.node_up("c@test", 2, 77, distribution::flag::published);
+  const Pid ending = system.spawn([](Process& self) -> Task<> {
+    co_await self.receive();
+    throw ExitProcess{Term::tuple_of(Atom("no"), Atom("more"))};
+  });
+  have_called({ending, Atom("end"), Atom("infinity")});
+  EXPECT_EQ(hear(2).back(),
+            "b@test {1,{badrpc,{'EXIT',{{no,more},{gen_server,call,[" + to_text(ending) + ",'end',infinity]}}}}}");
+  have_called({elsewhere, 1, Atom("infinity")});
+  EXPECT_EQ(hear(3).back().substr(0, 14), "c@test {'$gen_");
+  system.node_down("c@test", 2);
+  EXPECT_EQ(hear(4).back(),
+            "b@test {1,{badrpc,{'EXIT',{{nodedown,c@test},{gen_server,call,[{any,c@test},1,infinity]}}}}}");
 }
 
 }  // namespace
