@@ -1,6 +1,7 @@
 // Processes that every node has, and the functions that peers may run. Source: protocol document 08,
 // sections 4.5, 6.2, 7.2, 7.4, 7.5.
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -360,19 +361,24 @@ void export_basics(System& system) {
   });
 }
 
+/// Options that only say how an Erlang process uses its memory and its turns.
+bool is_tuning(const Term& option) {
+  static constexpr std::array options{"priority",   "min_heap_size", "fullsweep_after",   "message_queue_data",
+                                      "async_dist", "max_heap_size", "min_bin_vheap_size"};
+  return std::ranges::any_of(options, [&](const char* name) { return option.is_tagged(name, 2); });
+}
+
 /// `link` and `monitor` of the options; nothing for options that OTP refuses.
 std::optional<std::pair<bool, bool>> read_options(const Term& options) {
   if (!options.is_proper_list()) return std::nullopt;
   std::pair<bool, bool> found{false, false};
   for (const auto& option : options.elements()) {
     const bool monitor = option.is_atom("monitor") || option.is_tagged("monitor", 2);
-    const bool tuning =
-        option.is_tuple(2) && option[0].is_atom() && !option.is_tagged("reply", 2) && !option.is_tagged("reply_tag", 2);
     if (option.is_atom("link")) {
       found.first = true;
     } else if (monitor) {
       found.second = true;
-    } else if (!tuning) {
+    } else if (!is_tuning(option)) {
       return std::nullopt;
     }
   }

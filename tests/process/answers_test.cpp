@@ -176,5 +176,32 @@ TEST_F(PatientAnswers, that_a_server_does_not_give_are_the_exits_of_an_erlang_ca
             "b@test {1,{badrpc,{'EXIT',{{nodedown,c@test},{gen_server,call,[{any,c@test},1,infinity]}}}}}");
 }
 
+TEST_F(Answers, to_requests_for_processes_refuse_options_that_nobody_knows) {
+  const Pid from = at("b@test");
+  const auto bytes = std::make_shared<Bytes>(encode_term(Term(), {.version_byte = false}));
+  const auto ask = [&](const Term& options) {
+    const distribution::SpawnRequest request{system.make_ref(), from, from, Atom("erlang"), Atom("node"), 0, options};
+    system.deliver("b@test", 1, {request, distribution::EncodedTerm{*bytes, bytes}});
+  };
+  const auto with = [](const char* option) { return Term::list_of(Atom("link"), Term::tuple_of(Atom(option), 1)); };
+  std::vector<std::string> expected;
+  for (const char* option : {"priority", "min_heap_size", "fullsweep_after", "message_queue_data", "async_dist",
+                             "max_heap_size", "min_bin_vheap_size"}) {
+    ask(with(option));
+    expected.emplace_back("b@test spawned");
+  }
+  for (const char* option : {"priorities", "reply", "reply_tag"}) {
+    ask(with(option));
+    expected.emplace_back("b@test badopt");
+  }
+  ask(Term::list(std::vector<Term>(1, Atom("link")), Atom("tail")));
+  expected.emplace_back("b@test badopt");
+  const auto heard = hear(expected.size());
+  std::vector<std::string> replies;
+  std::ranges::copy_if(heard, std::back_inserter(replies),
+                       [](const std::string& line) { return line.ends_with("spawned") || line.ends_with("badopt"); });
+  EXPECT_EQ(replies, expected);
+}
+
 }  // namespace
 }  // namespace barrel_p2p::process
