@@ -19,10 +19,17 @@ class SystemMessages {
     if (request.is_atom("resume")) return suspended_ = false, Term(Atom("ok"));
     if (request.is_tagged("debug", 2)) return Atom("ok");
     if (request.is_tagged("terminate", 2)) return terminate_ = request[1], Term(Atom("ok"));
+    if (request.is_tagged("replace_state", 2)) return cannot_replace_state();
     return Term::tuple({Atom("error"), Term::tuple({Atom("unknown_system_msg"), request})});
   }
 
  private:
+  /// The fun of the request is of Erlang code.
+  static Term cannot_replace_state() {
+    const Term function = Term::tuple_of(Atom("barrel_p2p"), Atom("replace_state"));
+    const Term reason = Term::tuple_of(Atom("error"), Atom("not_supported"));
+    return Term::tuple_of(Atom("error"), Term::tuple_of(Atom("callback_failed"), function, reason));
+  }
   [[nodiscard]] Term status(const Process& self, const Server& server) const {
     const Term shown = Term::list({Term::tuple({Atom("data"), Term::list({Term::tuple({"State", server.state()})})})});
     return Term::tuple(

@@ -613,6 +613,18 @@ TEST_F(Processes, a_server_answers_calls_casts_and_system_messages) {
             "[42,done,{ok,42},status,ok,{ok,42},ok,142,{error,{unknown_system_msg,what}},ok,shutdown]");
 }
 
+TEST_F(Processes, a_server_says_that_its_state_cannot_be_replaced_and_does_not_send_the_fun_back) {
+  const Pid server = b.spawn(serve([] { return std::make_unique<Account>(); }));
+  const auto answer = run<Term>(a, [server](Process& self) -> Task<Term> {
+    const Term from = Term::tuple_of(self.pid(), self.make_ref());
+    const Term request = Term::tuple_of(Atom("replace_state"), Atom("a_fun"));
+    co_await self.send(server, Term::tuple_of(Atom("system"), from, request));
+    const Term message = co_await self.receive();
+    co_return message[1];
+  });
+  EXPECT_EQ(to_text(answer), "{error,{callback_failed,{barrel_p2p,replace_state},{error,not_supported}}}");
+}
+
 TEST_F(Processes, a_process_is_spawned_on_another_node) {
   b.export_function("jobs", "wait", [](Process& self, std::vector<Term> arguments) -> Task<Result<Term>> {
     co_await self.send(*arguments[0].as_pid(), Atom("ready"));
