@@ -167,6 +167,7 @@ void State::tell_relations(const Term& reason) {
     system_.route(pid_, other.node, Signal{distribution::Exit{pid_, other}, reason});
   }
   for (const auto& [ref, watcher] : relations_->watchers) {
+    forget_named(ref, watcher);
     const Pid& to = watcher.watcher;
     if (!still_there(to.node, watcher.generation)) continue;
     system_.route(pid_, to.node, Signal{distribution::MonitorExit{watcher.as, to, ref}, reason});
@@ -175,6 +176,10 @@ void State::tell_relations(const Term& reason) {
     if (monitored.kind == Monitored::Kind::spawn || !still_there(monitored.node, monitored.generation)) continue;
     system_.route(pid_, monitored.node, Signal{distribution::Demonitor{pid_, monitored.target, ref}, {}});
   }
+}
+
+void State::forget_named(const Ref& ref, const Watcher& watcher) {
+  if (std::holds_alternative<Atom>(watcher.as)) (void)system_.forget_named(ref, watcher.watcher);
 }
 
 void State::forget_peers() {
@@ -387,8 +392,9 @@ bool State::on(distribution::UnlinkAck& ack) {
 
 bool State::on(distribution::Monitor& monitor, const Event& event) {
   auto wish = wish_of(event, monitor.from.node);
-  if (!wish) return true;
-  if (wish->relation) {
+  if (!wish) {  // the channel is gone
+    if (std::holds_alternative<Atom>(monitor.target)) (void)system_.forget_named(monitor.ref, monitor.from);
+  } else if (wish->relation) {
     relations().watchers.emplace(monitor.ref,
                                  Watcher{monitor.from, monitor.target, wish->generation, std::move(*wish->relation)});
   } else {
@@ -540,8 +546,11 @@ bool State::on_node_gone(const NodeGone& gone) {
   }
   // The pids of an Erlang node begin anew with its next life.
   std::erase_if(relations_->early_exits, [&](const auto& entry) { return entry.first.node == gone.node; });
-  std::erase_if(relations_->watchers,
-                [&](const auto& entry) { return lost(entry.second.watcher.node, entry.second.generation); });
+  std::erase_if(relations_->watchers, [&](const auto& entry) {
+    const bool gone_too = lost(entry.second.watcher.node, entry.second.generation);
+    if (gone_too) forget_named(entry.first, entry.second);
+    return gone_too;
+  });
   std::vector<Pid> broken;
   for (const auto& [other, link] : relations_->links) {
     if (lost(other.node, link.generation)) broken.push_back(other);

@@ -176,6 +176,7 @@ class State : public std::enable_shared_from_this<State> {
   bool handle_all(Node* list);
   void finish(Node* rest);
   void tell_relations(const Term& reason);
+  void forget_named(const Ref& ref, const Watcher& watcher);
   void forget_peers();
   /// Apart, so that a send to a neighbour needs no room for a signal.
   [[gnu::noinline]] HeldSend send_elsewhere(const Pid& to, Term&& message);

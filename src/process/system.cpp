@@ -48,27 +48,37 @@ Task<> throw_away(Process& self) {
 /// Finds the local process that a signal is for.
 class Addressee {
  public:
-  Addressee(const System& system, SystemCounters& counters) : system_(system), counters_(counters) {}
+  /// `from`: the node of a channel; nullptr for signals from here.
+  Addressee(System& system, const Atom* from) : system_(system), from_(from) {}
   template <class T>
   std::optional<Pid> operator()(const T& signal) const {
     return signal.to;
   }
   std::optional<Pid> operator()(const distribution::SendName& signal) const {
     auto pid = system_.addressee(signal.name);
-    if (!pid) counters_.dropped_no_name.fetch_add(1, std::memory_order_relaxed);
+    if (!pid) system_.mutable_counters().dropped_no_name.fetch_add(1, std::memory_order_relaxed);
     return pid;
   }
   std::optional<Pid> operator()(const distribution::SendAlias& signal) const {
     const Ref& alias = signal.alias;
     const bool ours = alias.node == system_.config().node && alias.creation == system_.config().creation;
     if (!ours || alias.count != Ref::words_max) {
-      counters_.dropped_dead_alias.fetch_add(1, std::memory_order_relaxed);
+      system_.mutable_counters().dropped_dead_alias.fetch_add(1, std::memory_order_relaxed);
       return std::nullopt;
     }
     return Pid{alias.node, alias.words[3], alias.words[4], alias.creation};
   }
-  std::optional<Pid> operator()(const distribution::Monitor& signal) const { return resolve(signal.target); }
-  std::optional<Pid> operator()(const distribution::Demonitor& signal) const { return resolve(signal.target); }
+  std::optional<Pid> operator()(const distribution::Monitor& signal) const {
+    auto pid = resolve(signal.target);
+    const bool of_sender = from_ == nullptr || signal.from.node == *from_;
+    if (pid && of_sender && std::holds_alternative<Atom>(signal.target)) system_.note_named(signal, *pid);
+    return pid;
+  }
+  std::optional<Pid> operator()(const distribution::Demonitor& signal) const {
+    auto pid =
+        std::holds_alternative<Atom>(signal.target) ? system_.forget_named(signal.ref, signal.from) : std::nullopt;
+    return pid ? pid : resolve(signal.target);
+  }
   std::optional<Pid> operator()(const distribution::SpawnRequest& /*signal*/) const { return std::nullopt; }
 
  private:
@@ -76,8 +86,8 @@ class Addressee {
     if (const auto* pid = std::get_if<Pid>(&target)) return *pid;
     return system_.addressee(std::get<Atom>(target));
   }
-  const System& system_;
-  SystemCounters& counters_;
+  System& system_;
+  const Atom* from_;
 };
 
 }  // namespace
@@ -370,6 +380,22 @@ void System::send_name(const Atom& name, Term&& message) {
 
 // Signals that arrive.
 
+void System::note_named(const distribution::Monitor& monitor, const Pid& process) {
+  Shard& shard = shard_of(monitor.ref);
+  const std::lock_guard lock(shard.mutex);
+  shard.named.try_emplace(monitor.ref, Named{monitor.from, process});
+}
+
+std::optional<Pid> System::forget_named(const Ref& ref, const Pid& watcher) {
+  Shard& shard = shard_of(ref);
+  const std::lock_guard lock(shard.mutex);
+  const auto found = shard.named.find(ref);
+  if (found == shard.named.end() || found->second.watcher != watcher) return std::nullopt;
+  Pid process = std::move(found->second.process);
+  shard.named.erase(found);
+  return process;
+}
+
 void System::refuse_relation(Signal&& signal) {
   counters_.refused_relations.fetch_add(1, std::memory_order_relaxed);
   answer(std::move(signal), Term(Atom("system_limit")));
@@ -383,6 +409,7 @@ void System::answer(Signal&& signal, const Term& reason) {
     route(unlink->to, unlink->from.node, Signal{UnlinkAck{unlink->id, unlink->to, unlink->from}, {}});
   } else if (const auto* monitor = std::get_if<Monitor>(&signal.control)) {
     const auto* process = std::get_if<Pid>(&monitor->target);
+    if (process == nullptr) (void)forget_named(monitor->ref, monitor->from);
     const MonitorExit answer{monitor->target, monitor->from, monitor->ref};
     route(process != nullptr ? *process : stream_key(answer), monitor->from.node, Signal{answer, reason});
   } else if (const auto* reply = std::get_if<SpawnReply>(&signal.control)) {
@@ -403,7 +430,7 @@ DeliverOutcome System::deliver_local(Signal&& signal, const Origin& origin) {
     handle_spawn(std::move(signal), origin);
     return DeliverOutcome::accepted;
   }
-  const auto target = std::visit(Addressee(*this, counters_), signal.control);
+  const auto target = std::visit(Addressee(*this, origin.epoch == 0 ? nullptr : &origin.node), signal.control);
   if (target && target->creation != config_.creation) {
     counters_.dropped_stale_creation.fetch_add(1, std::memory_order_relaxed);
   }

@@ -195,6 +195,10 @@ class System {
   void answer_absent(distribution::Signal&& signal) { answer(std::move(signal), Term(Atom("noproc"))); }
   /// A link or a monitor that would be one too many of its node: it ends at once, with the reason `system_limit`.
   void refuse_relation(distribution::Signal&& signal);
+  /// The process that a monitor by name was for: the name may be another's when it is taken back.
+  void note_named(const distribution::Monitor& monitor, const Pid& process);
+  /// The monitor is gone, or none came of it. Returns its process.
+  std::optional<Pid> forget_named(const Ref& ref, const Pid& watcher);
   /// The mailbox is short again: the channels that wait for it are read on.
   void relieve(State& state);
   void subscribe_nodes(const Pid& pid);
@@ -202,9 +206,14 @@ class System {
 
  private:
   static constexpr std::size_t shard_count = 64;
+  struct Named {
+    Pid watcher;
+    Pid process;
+  };
   struct Shard {
     mutable std::mutex mutex;
     std::unordered_map<std::uint64_t, std::shared_ptr<State>> states;
+    std::unordered_map<Ref, Named> named;  ///< Monitors by name: as many as there are in processes, or on their way.
     bool closed = false;  ///< The workers are gone: a process that is made now never runs, and goes with its maker.
   };
   struct Origin {
@@ -223,6 +232,7 @@ class System {
   void tell_subscribers(const char* what, const Atom& node);
   [[nodiscard]] Pid nobody() const { return {config_.node, 0, 0, config_.creation}; }
   static std::uint64_t number_of(const Pid& pid) noexcept;
+  Shard& shard_of(const Ref& ref) { return shards_[std::hash<Ref>()(ref) % shard_count]; }
 
   SystemConfig config_;
   RemotePort remote_;

@@ -203,5 +203,26 @@ TEST_F(Answers, to_requests_for_processes_refuse_options_that_nobody_knows) {
   EXPECT_EQ(replies, expected);
 }
 
+TEST_F(Answers, about_the_end_of_a_process_stop_when_the_monitor_is_taken_back_though_the_name_has_moved) {
+  const Pid from = at("b@test");
+  Ref by_name = system.make_ref();
+  Ref by_pid = system.make_ref();
+  Ref of_second = system.make_ref();
+  for (auto* ref : {&by_name, &by_pid, &of_second}) ref->node = from.node;
+  const Pid first = spawn_silent();
+  const Pid second = spawn_silent();
+  ASSERT_TRUE(system.register_name("moving", first).has_value());
+  system.deliver("b@test", 1, {distribution::Monitor{from, Atom("moving"), by_name}, {}});
+  system.deliver("b@test", 1, {distribution::Monitor{from, first, by_pid}, {}});
+  system.deliver("b@test", 1, {distribution::Monitor{from, second, of_second}, {}});
+  ASSERT_TRUE(system.unregister_name("moving"));
+  ASSERT_TRUE(system.register_name("moving", second).has_value());
+  system.deliver("b@test", 1, {distribution::Demonitor{from, Atom("moving"), by_name}, {}});
+  system.exit(first, Atom("first"));
+  EXPECT_EQ(hear(1).front(), "b@test first");
+  system.exit(second, Atom("second"));
+  EXPECT_EQ(hear(2), (std::vector<std::string>{"b@test first", "b@test second"}));
+}
+
 }  // namespace
 }  // namespace barrel_p2p::process
