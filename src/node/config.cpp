@@ -284,10 +284,13 @@ Result<void> read_map_option(std::string_view key, const toml::node& value, MapA
     const auto number = value.value_exact<std::int64_t>();
     if (!number) return wrong("an integer (milliseconds)");
     map.options.tombstone_ttl = std::chrono::milliseconds(*number);
+  } else if (key == "scan_ms") {
+    if (!value.value_exact<std::int64_t>()) return wrong("an integer (milliseconds)");  // of Erlang nodes only
   } else {
-    return fail(Errc::invalid_config,
-                "has a table in which " + std::string(key) +
-                    " is no option of a map: there are name, persist, prune_on_peer_down and tombstone_ttl_ms");
+    return fail(
+        Errc::invalid_config,
+        "has a table in which " + std::string(key) +
+            " is no option of a map: there are name, persist, prune_on_peer_down, tombstone_ttl_ms and scan_ms");
   }
   return {};
 }

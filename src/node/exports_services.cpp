@@ -63,21 +63,27 @@ Task<Result<Term>> whereis_service(Process& self, ServicesRunner& services, Argu
 
 // Maps.
 
-Result<MapOptions> map_options_of(const Term& term) {
-  MapOptions options;
-  if (!term.is_map()) return bad_argument("options are a map");
-  for (const auto& [key, value] : term.pairs()) {
+/// Takes an option as Erlang nodes know it: what they do not know counts for nothing. False: it has no such value.
+bool take_map_option(const Term& key, const Term& value, MapOptions& options) {
+  if (key.is_atom("persist") || key.is_atom("prune_on_peer_down")) {
     const auto flag = value.as_bool();
+    if (flag) (key.is_atom("persist") ? options.persist : options.prune_on_node_down) = *flag;
+    return flag.has_value();
+  }
+  if (key.is_atom("tombstone_ttl_ms")) {
     const auto number = value.as_int64();
-    if (key.is_atom("persist") && flag) {
-      options.persist = *flag;
-    } else if (key.is_atom("prune_on_peer_down") && flag) {
-      options.prune_on_node_down = *flag;
-    } else if (key.is_atom("tombstone_ttl_ms") && number) {
-      options.tombstone_ttl = std::chrono::milliseconds(*number);
-    } else {
-      return bad_argument("options are persist, prune_on_peer_down (booleans) and tombstone_ttl_ms (an integer)");
-    }
+    if (number) options.tombstone_ttl = std::chrono::milliseconds(*number);
+    return number.has_value();
+  }
+  if (key.is_atom("scan_ms")) return value.as_int64().has_value();  // the node looks at all its maps at once
+  return !key.is_atom("validator");                                 // it would have to run here
+}
+
+/// Nothing when the value of an option is none.
+std::optional<MapOptions> map_options_of(const Term& term) {
+  MapOptions options;
+  for (const auto& [key, value] : term.pairs()) {
+    if (!take_map_option(key, value, options)) return std::nullopt;
   }
   return options;
 }
@@ -104,7 +110,7 @@ Task<Result<Term>> new_map(Process& self, ServicesRunner& services, Arguments ar
   }
   const Term given = arguments.size() == 2 ? arguments[1] : Term::map(std::vector<TermPair>());
   const auto options = map_options_of(given);
-  if (!options) co_return std::unexpected(options.error());
+  if (!options) co_return error_term(Errc::invalid_argument);
   const auto start = [&](ServicesRunner::Done done) { services.open_map(*map, *options, std::move(done)); };
   const Result<void> opened = co_await awaited<void>(self, start);
   if (!opened) co_return answer_term(opened);

@@ -308,6 +308,12 @@ TEST(Configuration, the_example_of_the_document_is_good) {
   EXPECT_TRUE(node::validate(*config).has_value());
 }
 
+TEST(Configuration, a_map_may_have_the_scan_of_erlang_nodes) {
+  const auto config = parse_config("name = \"a@127.0.0.1\"\n[[replicated_maps]]\nname = \"m\"\nscan_ms = 0");
+  ASSERT_TRUE(config.has_value()) << config.error().message();
+  EXPECT_TRUE(node::validate(*config).has_value());
+}
+
 class BadReplication : public testing::TestWithParam<std::pair<const char*, const char*>> {};
 
 TEST_P(BadReplication, is_refused_with_its_key) {
@@ -328,8 +334,10 @@ INSTANTIATE_TEST_SUITE_P(
                     std::pair("replicated_maps = 5", "array of tables"),
                     std::pair("[[replicated_maps]]\npersist = true", "replicated_maps"),
                     std::pair("[[replicated_maps]]\nname = \"m\"\npersit = true",
-                              "persit is no option of a map: there are name, persist, prune_on_peer_down and "
-                              "tombstone_ttl_ms"),
+                              "persit is no option of a map: there are name, persist, prune_on_peer_down, "
+                              "tombstone_ttl_ms and scan_ms"),
+                    std::pair("[[replicated_maps]]\nname = \"m\"\nscan_ms = \"often\"",
+                              "scan_ms, which must be an integer (milliseconds)"),
                     std::pair("[[replicated_maps]]\nname = \"m\"\npersist = \"yes\"",
                               "line 1: replicated_maps has persist, which must be true or false"),
                     std::pair("[[replicated_maps]]\nname = 1", "replicated_maps has name, which must be a string"),

@@ -367,5 +367,21 @@ TEST(Maps, other_nodes_operate_a_map_by_remote_calls) {
   EXPECT_EQ(call("new_map", {Term(7)}), "{error,invalid_map_name}");
 }
 
+TEST(Maps, options_of_erlang_nodes_are_taken_or_refused_with_an_answer) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 2);
+  const auto open = [&](const char* map, std::vector<TermPair> options) {
+    const auto result =
+        nodes[0]->call_function(nodes[1]->name(), "barrel_p2p", "new_map", {Atom(map), Term::map(std::move(options))});
+    return result ? to_text(*result) : result.error().message();
+  };
+  const std::string opened = open("m", {{Atom("scan_ms"), 0}, {Atom("colour"), Atom("red")}, {7, 7}});
+  EXPECT_TRUE(opened.starts_with("{ok,<")) << opened;
+  for (const char* option : {"persist", "prune_on_peer_down", "tombstone_ttl_ms", "scan_ms", "validator"}) {
+    EXPECT_EQ(open("n", {{Atom(option), Atom("often")}}), "{error,invalid_argument}") << option;
+  }
+  EXPECT_EQ(open("n", {{Atom("tombstone_ttl_ms"), 5}}), "{error,invalid_argument}");
+}
+
 }  // namespace
 }  // namespace barrel_p2p
