@@ -21,30 +21,34 @@ Term location_term(const ServiceLocation& location) {
 
 Result<Term> lookup(const ServicesRunner& services, const Term& name) {
   const auto service = ServiceName::from(name);
-  if (!service) return std::unexpected(service.error());
+  if (!service) return error_term(Errc::not_found);
   std::vector<Term> entries;
   for (const auto& one : services.lookup(*service)) entries.push_back(entry_term(one));
   if (entries.empty()) return error_term(Errc::not_found);
   return Term::tuple({Atom("ok"), Term::list(std::move(entries))});
 }
 
+/// Of a name or metadata that no service may have. Source: protocol document 05, section 11, item 10.
+Term bad_registration() { return Term::tuple_of(Atom("error"), Atom("badarg")); }
+
 Task<Result<Term>> register_service(Process& self, ServicesRunner& services, Arguments arguments) {
   if (arguments.size() != 3) co_return fail(Errc::undefined_function);
-  const auto name = ServiceName::from(arguments[0]);
-  if (!name) co_return std::unexpected(name.error());
   const auto* pid = arguments[1].as_pid();
   if (pid == nullptr) co_return bad_argument("not a pid");
+  const auto name = ServiceName::from(arguments[0]);
+  if (!name) co_return bad_registration();
   const auto start = [&](ServicesRunner::Done done) {
     services.register_service(*name, *pid, arguments[2], {}, std::move(done));
   };
   const Result<void> registered = co_await awaited<void>(self, start);
-  co_return answer_term(registered);
+  const bool bad = !registered && registered.error() == Errc::invalid_argument;
+  co_return bad ? bad_registration() : answer_term(registered);
 }
 
 Task<Result<Term>> unregister_service(Process& self, ServicesRunner& services, Arguments arguments) {
   if (arguments.size() != 1) co_return fail(Errc::undefined_function);
   const auto name = ServiceName::from(arguments[0]);
-  if (!name) co_return std::unexpected(name.error());
+  if (!name) co_return Term(Atom("ok"));
   const auto start = [&](Answer<bool>::Function done) { services.unregister_service(*name, std::move(done)); };
   const Result<bool> removed = co_await awaited<bool>(self, start);
   if (!removed) co_return std::unexpected(removed.error());
@@ -54,7 +58,7 @@ Task<Result<Term>> unregister_service(Process& self, ServicesRunner& services, A
 Task<Result<Term>> whereis_service(Process& self, ServicesRunner& services, Arguments arguments) {
   if (arguments.empty() || arguments.size() > 2) co_return fail(Errc::undefined_function);
   const auto service = ServiceName::from(arguments[0]);
-  if (!service) co_return std::unexpected(service.error());
+  if (!service) co_return error_term(Errc::not_found);
   const auto start = [&](Answer<ServiceLocation>::Function done) { services.ask(*service, {}, std::move(done)); };
   const Result<ServiceLocation> found = co_await awaited<ServiceLocation>(self, start);
   if (!found) co_return error_term(found.error());
@@ -203,8 +207,7 @@ void export_services(process::System& system, ServicesRunner& services) {
   add("lookup", exported(1, [&](const Arguments& arguments) { return lookup(services, arguments[0]); }));
   add("lookup_local", exported(1, [&](const Arguments& arguments) -> Result<Term> {
         const auto name = ServiceName::from(arguments[0]);
-        if (!name) return std::unexpected(name.error());
-        const auto pid = services.lookup_local(*name);
+        const auto pid = name ? services.lookup_local(*name) : std::nullopt;
         return pid ? Term::tuple({Atom("ok"), *pid}) : error_term(Errc::not_found);
       }));
   add("list_services", exported(0, [&](const Arguments& /*none*/) -> Result<Term> {

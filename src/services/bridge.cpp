@@ -108,12 +108,14 @@ namespace {
 using Arguments = std::vector<Term>;
 using Body = std::function<Task<Result<Term>>(Process&, ServiceName, Arguments)>;
 
-/// A function of this arity, the first argument of which is the name of a service.
-process::ExportedFunction named(std::size_t arity, Body body) {
-  return [arity, body = std::move(body)](Process& self, Arguments arguments) -> Task<Result<Term>> {
+/// A function of this arity, the first argument of which is the name of a service. `unknown`: the answer about what can
+/// be no name.
+process::ExportedFunction named(std::size_t arity, Term unknown, Body body) {
+  return [arity, unknown = std::move(unknown), body = std::move(body)](Process& self,
+                                                                       Arguments arguments) -> Task<Result<Term>> {
     if (arguments.size() != arity) co_return fail(Errc::undefined_function);
     auto name = ServiceName::from(arguments[0]);
-    if (!name) co_return std::unexpected(name.error());
+    if (!name) co_return unknown;
     Result<Term> result = co_await body(self, std::move(*name), std::move(arguments));
     co_return result;
   };
@@ -125,33 +127,42 @@ Term pid_or_error(const Result<Pid>& result) {
   return result ? Term::tuple_of(Atom("ok"), *result) : error_term(result.error());
 }
 
+/// Of a name that no service may have. Source: protocol document 05, section 11, item 10.
+Term bad_registration() { return Term::tuple_of(Atom("error"), Atom("badarg")); }
+
 std::unexpected<Error> not_a_pid() { return fail(Errc::invalid_argument, "not a pid"); }
 
 void export_via(process::System& system, Bridge& bridge) {
   const Atom facade("barrel_p2p");
-  system.export_function(facade, "register_name",
-                         named(2, [&](Process& self, ServiceName name, Arguments arguments) -> Task<Result<Term>> {
-                           const auto* pid = arguments[1].as_pid();
-                           if (pid == nullptr) co_return not_a_pid();
-                           const bool added = co_await bridge.register_name(self, std::move(name), *pid);
-                           co_return Term(Atom(added ? "yes" : "no"));
-                         }));
-  system.export_function(facade, "unregister_name",
-                         named(1, [&](Process& self, ServiceName name, Arguments /*arguments*/) -> Task<Result<Term>> {
-                           co_await bridge.unregister_name(self, std::move(name));
-                           co_return Term(Atom("ok"));
-                         }));
-  system.export_function(facade, "whereis_name",
-                         named(1, [&](Process& self, ServiceName name, Arguments /*arguments*/) -> Task<Result<Term>> {
-                           const std::optional<Pid> pid = co_await bridge.whereis_name(self, std::move(name));
-                           co_return pid ? Term(*pid) : Term(Atom("undefined"));
-                         }));
-  system.export_function(facade, "send",
-                         named(2, [&](Process& self, ServiceName name, Arguments arguments) -> Task<Result<Term>> {
-                           const Result<Pid> to = co_await bridge.send(self, std::move(name), arguments[1]);
-                           if (to) co_return Term(*to);
-                           throw ErrorTerm{Term::tuple_of(Atom("badarg"), Term::tuple_of(arguments[0], arguments[1]))};
-                         }));
+  system.export_function(
+      facade, "register_name",
+      named(2, Atom("no"), [&](Process& self, ServiceName name, Arguments arguments) -> Task<Result<Term>> {
+        const auto* pid = arguments[1].as_pid();
+        if (pid == nullptr) co_return not_a_pid();
+        const bool added = co_await bridge.register_name(self, std::move(name), *pid);
+        co_return Term(Atom(added ? "yes" : "no"));
+      }));
+  system.export_function(
+      facade, "unregister_name",
+      named(1, Atom("ok"), [&](Process& self, ServiceName name, Arguments /*arguments*/) -> Task<Result<Term>> {
+        co_await bridge.unregister_name(self, std::move(name));
+        co_return Term(Atom("ok"));
+      }));
+  system.export_function(
+      facade, "whereis_name",
+      named(1, Atom("undefined"), [&](Process& self, ServiceName name, Arguments /*arguments*/) -> Task<Result<Term>> {
+        const std::optional<Pid> pid = co_await bridge.whereis_name(self, std::move(name));
+        co_return pid ? Term(*pid) : Term(Atom("undefined"));
+      }));
+  system.export_function(facade, "send", [&](Process& self, Arguments arguments) -> Task<Result<Term>> {
+    if (arguments.size() != 2) co_return fail(Errc::undefined_function);
+    const auto name = ServiceName::from(arguments[0]);
+    if (name) {
+      const Result<Pid> to = co_await bridge.send(self, *name, arguments[1]);
+      if (to) co_return Term(*to);
+    }
+    throw ErrorTerm{Term::tuple_of(Atom("badarg"), Term::tuple_of(arguments[0], arguments[1]))};
+  });
 }
 
 }  // namespace
@@ -159,22 +170,26 @@ void export_via(process::System& system, Bridge& bridge) {
 void export_bridge(process::System& system, Bridge& bridge) {
   export_via(system, bridge);
   const Atom facade("barrel_p2p");
-  system.export_function(facade, "get_proxy",
-                         named(1, [&](Process& self, ServiceName name, Arguments /*arguments*/) -> Task<Result<Term>> {
-                           const Result<Pid> proxy = co_await bridge.get_proxy(self, std::move(name));
-                           if (!proxy && proxy.error() == Errc::not_found) co_return Term(Atom("not_found"));
-                           co_return pid_or_error(proxy);
-                         }));
+  system.export_function(
+      facade, "get_proxy",
+      named(1, Atom("not_found"), [&](Process& self, ServiceName name, Arguments /*arguments*/) -> Task<Result<Term>> {
+        const Result<Pid> proxy = co_await bridge.get_proxy(self, std::move(name));
+        if (!proxy && proxy.error() == Errc::not_found) co_return Term(Atom("not_found"));
+        co_return pid_or_error(proxy);
+      }));
   system.export_function(facade, "global_register",
-                         named(1, [&](Process& self, ServiceName name, Arguments /*arguments*/) -> Task<Result<Term>> {
-                           const Result<Pid> registered = co_await bridge.global_register(self, std::move(name));
-                           co_return pid_or_error(registered);
-                         }));
-  system.export_function(facade, "start_service_holder",
-                         named(1, [&](Process& self, ServiceName name, Arguments /*arguments*/) -> Task<Result<Term>> {
-                           const Result<Pid> holder = co_await bridge.start_service_holder(self, std::move(name));
-                           co_return pid_or_error(holder);
-                         }));
+                         named(1, error_term(Errc::not_found),
+                               [&](Process& self, ServiceName name, Arguments /*arguments*/) -> Task<Result<Term>> {
+                                 const Result<Pid> registered = co_await bridge.global_register(self, std::move(name));
+                                 co_return pid_or_error(registered);
+                               }));
+  system.export_function(
+      facade, "start_service_holder",
+      named(1, bad_registration(), [&](Process& self, ServiceName name, Arguments /*arguments*/) -> Task<Result<Term>> {
+        const Result<Pid> holder = co_await bridge.start_service_holder(self, std::move(name));
+        if (!holder && holder.error() == Errc::invalid_argument) co_return bad_registration();
+        co_return pid_or_error(holder);
+      }));
   system.export_function(facade, "stop_service_holder", [&](Process& self, Arguments arguments) -> Task<Result<Term>> {
     if (arguments.size() != 1) co_return fail(Errc::undefined_function);
     const auto* pid = arguments[0].as_pid();

@@ -249,6 +249,24 @@ TEST(Services, bad_arguments_are_refused_with_a_word) {
   EXPECT_TRUE(node.verify_registry()->problems.empty());
 }
 
+TEST(Services, what_can_be_no_name_is_answered_to_other_nodes_as_a_name_that_nobody_has) {
+  Cluster cluster;
+  const auto nodes = start_cluster(cluster, 2);
+  const auto call = [&](const char* function, std::vector<Term> arguments) {
+    const auto result = nodes[0]->call_function(nodes[1]->name(), "barrel_p2p", function, std::move(arguments));
+    return result ? to_text(*result) : result.error().message();
+  };
+  const Pid pid = spawn_idle(*nodes[1]);
+  const Term nothing = Term::map(std::vector<TermPair>());
+  for (const char* function : {"lookup", "lookup_local", "whereis_service"}) {
+    EXPECT_EQ(call(function, {7}), "{error,not_found}") << function;
+  }
+  EXPECT_EQ(call("unregister_service", {7}), "ok");
+  EXPECT_EQ(call("register_service", {7, pid, nothing}), "{error,badarg}");
+  EXPECT_EQ(call("register_service", {Atom("kv"), pid, 7}), "{error,badarg}");
+  EXPECT_EQ(call("register_service", {Atom("kv"), pid, nothing}), "ok");
+}
+
 TEST(Services, a_callback_of_the_cluster_thread_is_told_not_to_wait_there) {
   Cluster cluster;
   Node& node = cluster.start("a");

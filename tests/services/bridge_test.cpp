@@ -162,12 +162,25 @@ TEST_F(BridgeTest, sending_to_an_unknown_name_is_the_error_of_an_erlang_node) {
 }
 
 TEST_F(BridgeTest, wrong_arguments_and_arities_are_errors_of_the_caller) {
-  for (const char* function : {"unregister_name", "whereis_name", "get_proxy", "global_register",
-                               "start_service_holder", "stop_service_holder"}) {
+  for (const char* function : {"register_name", "unregister_name", "whereis_name", "send", "get_proxy",
+                               "global_register", "start_service_holder", "stop_service_holder"}) {
     EXPECT_EQ(remote_call(function, {}).value, Term(Atom("undef"))) << function;
-    EXPECT_TRUE(remote_call(function, {17}).value.is_tagged("invalid_argument", 2)) << function;
   }
+  EXPECT_TRUE(remote_call("stop_service_holder", {17}).value.is_tagged("invalid_argument", 2));
   EXPECT_TRUE(remote_call("register_name", {Atom("x"), Atom("no_pid")}).value.is_tagged("invalid_argument", 2));
+}
+
+TEST_F(BridgeTest, what_can_be_no_name_is_answered_as_a_name_that_nobody_has) {
+  const Pid here = a.spawn(answering);
+  EXPECT_EQ(answer("register_name", {17, here}), "no");
+  EXPECT_EQ(answer("unregister_name", {17}), "ok");
+  EXPECT_EQ(answer("whereis_name", {17}), "undefined");
+  const CallOutcome sent = remote_call("send", {17, Atom("hello")});
+  EXPECT_EQ(sent.kind, CallOutcome::Kind::failed);
+  EXPECT_EQ(to_text(sent.value), "{badarg,{17,hello}}");
+  EXPECT_EQ(answer("get_proxy", {17}), "not_found");
+  EXPECT_EQ(answer("global_register", {17}), "{error,not_found}");
+  EXPECT_EQ(answer("start_service_holder", {17}), "{error,badarg}");
 }
 
 TEST_F(BridgeTest, a_proxy_is_made_for_a_service_of_another_node_once) {
