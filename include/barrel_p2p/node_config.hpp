@@ -252,7 +252,7 @@ struct NodeConfig {
                                                         ///< gives them. `Node::port` is what to tell their registry.
   std::map<std::string, std::string> static_nodes;      ///< Node name to `host:port`, for the static backend.
   std::uint16_t dns_port = 4433;                        ///< Port of nodes that only DNS knows.
-  std::string cookie = "barrel_p2p";                    ///< `dist_cookie`. The default is public: set your own.
+  std::string cookie = "barrel_p2p";                    ///< `dist_cookie`, of Latin-1 characters. Public: set your own.
   AuthenticationConfig authentication;
   FailureDetectorConfig detector;
   LimitsConfig limits;

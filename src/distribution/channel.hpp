@@ -43,8 +43,8 @@ using quic::StreamId;
 
 /// Shared by all channels of a node.
 struct ChannelSettings {
-  Atom name;  ///< Our own.
-  std::string cookie;
+  Atom name;           ///< Our own.
+  std::string cookie;  ///< In Latin-1.
   std::uint32_t creation = 0;
   Flags flags = offered_flags;
   bool authenticate = true;  ///< False: the cookie alone decides.

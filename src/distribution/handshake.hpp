@@ -53,7 +53,7 @@ struct HandshakeConfig {
   Flags flags = offered_flags;
   Flags mandatory = mandatory_27;  ///< What the peer must have.
   std::uint32_t creation = 0;      ///< Ours; at least 4.
-  std::string cookie;              ///< Ours, and the one that the peer must prove.
+  std::string cookie;              ///< Ours, and the one that the peer must prove, in Latin-1.
   std::uint32_t challenge = 0;     ///< From the random device, fresh for each handshake.
   /// Whether a challenge is one of ours, of this handshake or of another one that is not done. Who puts it to us would
   /// have us prove the cookie for it. Empty: nobody looks.

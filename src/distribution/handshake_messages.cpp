@@ -14,25 +14,6 @@ namespace {
 
 constexpr unsigned latin1_high = 0x80;
 
-/// Nothing for text that Latin-1 does not have.
-std::optional<std::string> to_latin1(std::string_view utf8) {
-  constexpr unsigned char lead_c2 = 0xC2;
-  constexpr unsigned char lead_c3 = 0xC3;
-  constexpr unsigned continuation_bits = 0x3F;
-  std::string latin1;
-  for (std::size_t at = 0; at < utf8.size(); ++at) {
-    const auto byte = static_cast<unsigned char>(utf8[at]);
-    if (byte < latin1_high) {
-      latin1 += utf8[at];
-      continue;
-    }
-    if ((byte != lead_c2 && byte != lead_c3) || at + 1 == utf8.size()) return std::nullopt;
-    const auto next = static_cast<unsigned char>(utf8[++at]);
-    latin1 += static_cast<char>((byte == lead_c2 ? 0x80U : 0xC0U) | (next & continuation_bits));
-  }
-  return latin1;
-}
-
 std::string from_latin1(std::string_view latin1) {
   constexpr unsigned lead = 0xC0;
   constexpr unsigned continuation = 0x80;
@@ -93,6 +74,25 @@ Bytes with_digest(std::uint8_t what, std::optional<std::uint32_t> challenge, con
 }
 
 }  // namespace
+
+std::optional<std::string> to_latin1(std::string_view utf8) {
+  constexpr unsigned char lead_c2 = 0xC2;
+  constexpr unsigned char lead_c3 = 0xC3;
+  constexpr unsigned continuation_bits = 0x3F;
+  std::string latin1;
+  for (std::size_t at = 0; at < utf8.size(); ++at) {
+    const auto byte = static_cast<unsigned char>(utf8[at]);
+    if (byte < latin1_high) {
+      latin1 += utf8[at];
+      continue;
+    }
+    if ((byte != lead_c2 && byte != lead_c3) || at + 1 == utf8.size()) return std::nullopt;
+    const auto next = static_cast<unsigned char>(utf8[++at]);
+    if ((next & ~continuation_bits) != latin1_high) return std::nullopt;
+    latin1 += static_cast<char>((byte == lead_c2 ? 0x80U : 0xC0U) | (next & continuation_bits));
+  }
+  return latin1;
+}
 
 bool valid_wire_name(std::string_view latin1) noexcept {
   constexpr std::size_t least = 3;

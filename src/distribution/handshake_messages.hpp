@@ -13,6 +13,8 @@
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/term.hpp>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "distribution/digest.hpp"
@@ -67,6 +69,10 @@ Result<ChallengeMessage> decode_challenge(ByteView message);
 /// These must have exactly their length.
 Result<ReplyMessage> decode_reply(ByteView message);
 Result<AckMessage> decode_ack(ByteView message);
+
+/// The characters of UTF-8 text as Latin-1, which names and cookies are proven in. Nothing for text that Latin-1 does
+/// not have, and for what is no UTF-8.
+std::optional<std::string> to_latin1(std::string_view utf8);
 
 /// One `@`, nothing empty around it, no control characters or blanks, 3 to 255 bytes of Latin-1.
 bool valid_wire_name(std::string_view latin1) noexcept;

@@ -12,6 +12,7 @@
 #include "base/random.hpp"
 #include "distribution/auth/files.hpp"
 #include "distribution/auth/reset_secret.hpp"
+#include "distribution/handshake_messages.hpp"
 #include "node/exports.hpp"
 #include "node/validate.hpp"
 
@@ -245,7 +246,7 @@ node::KeyKeeper::Events Node::Parts::key_events() {
 Result<void> Node::Parts::open_network() {
   distribution::ChannelSettings channel;
   channel.name = name.atom();
-  channel.cookie = config.cookie;
+  channel.cookie = distribution::to_latin1(config.cookie).value();  // it was validated
   channel.creation = creation;
   if (config.hidden) channel.flags &= ~distribution::flag::published;
   channel.authenticate = config.authentication.enabled;

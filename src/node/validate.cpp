@@ -12,6 +12,7 @@
 
 #include "distribution/auth/files.hpp"
 #include "distribution/discovery.hpp"
+#include "distribution/handshake_messages.hpp"
 #include "node/config_keys.hpp"
 #include "node/files/incoming_file.hpp"
 #include "node/files/receiver.hpp"
@@ -101,9 +102,11 @@ Result<void> check_addresses(const NodeConfig& config) {
 }
 
 Result<void> check_cookie(const NodeConfig& config) {
-  constexpr std::size_t cookie_bytes_max = 255;
-  if (config.cookie.empty() || config.cookie.size() > cookie_bytes_max) {
-    return bad("dist_cookie", "must have 1 to 255 bytes");
+  constexpr std::size_t characters_max = 255;
+  const auto characters = distribution::to_latin1(config.cookie);
+  if (!characters) return bad("dist_cookie", "must be UTF-8 without characters above U+00FF: cookies are Latin-1");
+  if (characters->empty() || characters->size() > characters_max) {
+    return bad("dist_cookie", "must have 1 to 255 characters");
   }
   if (config.cookie == default_cookie && !config.authentication.cookie_only_nodes.empty()) {
     return bad("cookie_only_nodes",

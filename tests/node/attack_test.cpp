@@ -591,6 +591,17 @@ TEST_F(Attack, who_does_not_know_the_cookie_is_not_let_in_and_not_pinned) {
                Errc::handshake_failed, "cookie");
 }
 
+TEST_F(Attack, the_cookie_is_proven_in_the_characters_of_an_erlang_node) {
+  restart_victim([](NodeConfig& config) { config.cookie = "geh\u00e9im"; });
+  const auto line = attacker.dial(*victim);
+  line->play(mask("mallory@127.0.0.1"), Step::authenticated);
+  EXPECT_EQ(line->shake_hands("mallory@127.0.0.1", "geh\xe9im"), "up");
+  may_be_pinned = {"mallory@127.0.0.1"};
+  line->close();
+  EXPECT_TRUE(attacker.await([&] { return victim->nodes().empty(); }));
+  restart_victim({});
+}
+
 TEST_F(Attack, who_is_listed_as_cookie_only_and_does_not_know_it_writes_no_warnings) {
   struct Lines {
     std::mutex mutex;

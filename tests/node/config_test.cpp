@@ -314,6 +314,26 @@ TEST(Configuration, a_map_may_have_the_scan_of_erlang_nodes) {
   EXPECT_TRUE(node::validate(*config).has_value());
 }
 
+TEST(Configuration, a_cookie_has_as_many_characters_of_latin_1_as_an_atom) {
+  const auto refusal = [](const std::string& cookie) {
+    NodeConfig config;
+    config.name = "a@127.0.0.1";
+    config.cookie = cookie;
+    const auto valid = node::validate(config);
+    return valid ? std::string() : valid.error().context();
+  };
+  std::string longest;
+  for (std::size_t count = 0; count < 255; ++count) longest += "\u00e9";
+  EXPECT_EQ(refusal("geh\u00e9im"), "");
+  EXPECT_EQ(refusal("\u00ff"), "");
+  EXPECT_EQ(refusal(longest), "");
+  EXPECT_EQ(refusal(longest + "x"), "dist_cookie must have 1 to 255 characters");
+  EXPECT_EQ(refusal(""), "dist_cookie must have 1 to 255 characters");
+  for (const char* cookie : {"\u0100", "10 \u20ac", "geh\xe9im", "\xc3", "\xc3z"}) {
+    EXPECT_NE(refusal(cookie).find("U+00FF"), std::string::npos) << cookie;
+  }
+}
+
 class BadReplication : public testing::TestWithParam<std::pair<const char*, const char*>> {};
 
 TEST_P(BadReplication, is_refused_with_its_key) {
