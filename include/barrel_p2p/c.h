@@ -126,7 +126,7 @@ BARREL_P2P_C_API int barrel_p2p_term_element(const void *term, size_t size, size
 typedef struct barrel_p2p_node barrel_p2p_node;
 
 /* Line by line what the node logs, with level 0 (debug) to 3 (error), on any of its threads, one at a time. `line` is
-   valid during the call. It must not call this interface, and must return until barrel_p2p_free has. */
+   valid during the call. It must not call this interface, and may be called until barrel_p2p_free has returned. */
 typedef void (*barrel_p2p_log)(void *user, int level, const char *line);
 
 /* NULL and 0 stand for the default, in brackets. What is set here counts more than what the TOML says. */

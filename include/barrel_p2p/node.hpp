@@ -68,8 +68,8 @@ struct PeerStatus {
 struct NodeEvent {
   enum class Kind : std::uint8_t { up, down } kind;
   NodeName node;
-  std::string
-      reason;  ///< Of `down`: `connection_closed`, `disconnect`, `idle`, `net_tick_timeout` (silent), `shutdown`.
+  /// Of `down`: `connection_closed`, `disconnect`, `idle`, `net_tick_timeout` (silent), `shutdown`.
+  std::string reason;
 };
 
 /// Files from other nodes; docs/cp.md.
@@ -225,6 +225,7 @@ class BARREL_P2P_API Node {
   void block_peers(const std::vector<NodeName>& nodes);
   void unblock_peers();
 
+  /// What the overlay did since the start, and the sizes of the views. Reads a copy; all 0 on a hidden node.
   [[nodiscard]] OverlayStatistics overlay_statistics() const;
 
   // Services: processes that are found by name from every node. docs/services.md explains. On a hidden node registering
@@ -279,6 +280,7 @@ class BARREL_P2P_API Node {
   void unsubscribe_services(const Pid& process);
   /// Checks what is known against itself. Blocks for the cluster thread, in time that grows with the registry.
   [[nodiscard]] Result<RegistryAudit> verify_registry();
+  /// Blocks for the cluster thread. Errors: `overloaded`, `invalid_config` (a hidden node), `stopped`.
   [[nodiscard]] Result<ServiceStatistics> service_statistics();
 
   /// A process of this node that stands for a service of another one: it hands on calls, casts and messages, and ends
@@ -414,6 +416,7 @@ class BARREL_P2P_API Node {
   [[nodiscard]] std::size_t map_size(const Atom& map) const;
   /// Open maps, in the order of their names.
   [[nodiscard]] std::vector<Atom> maps() const;
+  /// Blocks for the cluster thread. Errors: `no_such_map`, `overloaded`, `invalid_config` (a hidden node), `stopped`.
   [[nodiscard]] Result<MapStatistics> map_statistics(const Atom& map);
   /// On the cluster thread, in order; the callback must not block. What it is told of can be read. Error:
   /// `no_such_map`.
@@ -483,6 +486,8 @@ class BARREL_P2P_API Node {
 
   // Processes.
 
+  /// Starts a process of this node, which may run before this returns, and ends with the function, by `exit` or with
+  /// the node. Does not wait.
   Pid spawn(ProcessFunction function);
   /// Does not wait. Errors: `overloaded` (more is queued for that node than `limits.send_queue_bytes_max`; try again
   /// later), `no_connection` (it could not be reached a moment ago), `no_process` (a name of this node that nobody
@@ -493,9 +498,13 @@ class BARREL_P2P_API Node {
   /// failed (`overloaded`, `no_connection`), to be tried again later; empty: it is under way to all. As with `send`
   /// nobody is told of a process that has ended: monitor it.
   std::vector<Pid> multicast(const std::vector<Pid>& to, const Term& message);
+  /// Sends an exit signal to a process, here or elsewhere, as `Process::exit`: `kill` cannot be trapped, and `normal`
+  /// ends nobody. Does not wait.
   void exit(const Pid& process, const Term& reason);
-  /// Errors: `already_registered`, `no_process`, `invalid_argument`.
+  /// A process of this node, which has one name at most; its end takes the name away. Errors: `already_registered`,
+  /// `no_process`, `invalid_argument`.
   [[nodiscard]] Result<void> register_process(const Atom& name, const Pid& process);
+  /// The process lives on. False: nobody bears the name.
   bool unregister_process(const Atom& name);
   [[nodiscard]] std::optional<Pid> whereis(const Atom& name) const;
   /// Of processes of this node only: false for every one of another node, whether or not it lives. For those use
@@ -560,6 +569,7 @@ class BARREL_P2P_API Node {
 
   // Operation. docs/operations.md explains.
 
+  /// Waits for the network thread, unless it is called there.
   [[nodiscard]] NodeStatistics statistics() const;
   /// TCP, of the HTTP endpoint; 0: there is none (`AdminConfig`).
   [[nodiscard]] std::uint16_t admin_port() const noexcept;

@@ -35,18 +35,20 @@ enum class TrustMode : std::uint8_t { tofu, strict };
 enum class CongestionControl : std::uint8_t { bbr, cubic };
 
 struct AuthenticationConfig {
-  bool enabled =
-      true;  ///< `auth_enabled`. False: the cookie alone decides; never do that on a network that you do not own.
+  /// `auth_enabled`. False: the cookie alone decides; never do that on a network that you do not own.
+  bool enabled = true;
   TrustMode trust_mode = TrustMode::tofu;               ///< `auth_trust_mode`
   std::filesystem::path key_dir;                        ///< `auth_key_dir`. Empty: DATA/keys.
   std::chrono::milliseconds handshake_timeout{10'000};  ///< `auth_handshake_timeout`, from 100.
-  std::chrono::milliseconds timestamp_window{
-      30'000};                                 ///< `auth_timestamp_window`, from 1000; clocks may differ by twice this.
+  /// `auth_timestamp_window`, from 1000; clocks may differ by twice this.
+  std::chrono::milliseconds timestamp_window{30'000};
   std::vector<std::string> cookie_only_nodes;  ///< `cookie_only_nodes`: `name@host`, `*@host`, `name@*`
-  bool refuse_shared_keys =
-      false;  ///< `auth_refuse_shared_keys`: refuse a key that is pinned under another name already; else only warn.
-  std::size_t pins_max = 10'000;  ///< `auth_pins_max`: pins that tofu may make in total; bounds files and memory.
-  std::size_t pins_per_minute_max = 600;      ///< `auth_pins_per_minute_max`: new pins that tofu may make in a minute.
+  /// `auth_refuse_shared_keys`: refuse a key that is pinned under another name already; else only warn.
+  bool refuse_shared_keys = false;
+  /// `auth_pins_max`, in a file 1 to 10,000,000: pins that tofu may make in total; bounds files and memory.
+  std::size_t pins_max = 10'000;
+  /// `auth_pins_per_minute_max`, in a file 1 to 1,000,000: new pins that tofu may make in a minute.
+  std::size_t pins_per_minute_max = 600;
   std::chrono::milliseconds key_watch{1000};  ///< `auth_key_watch_ms`, from 50, or 0 for never: how often the node
                                               ///< looks whether its key files have changed (keys, pins, revocations,
                                               ///< certificate), and takes what has.
@@ -56,15 +58,15 @@ struct AuthenticationConfig {
 /// start. Table `detector`.
 struct FailureDetectorConfig {
   std::chrono::milliseconds keep_alive{1000};  ///< `keep_alive_ms`, 100 to 60,000: PING after this much silence.
-  std::chrono::milliseconds dead_after{
-      4000};  ///< `dead_after_ms`, at least three times `keep_alive`: a peer that was silent for this long is down.
+  /// `dead_after_ms`, at least three times `keep_alive`: a peer that was silent for this long is down.
+  std::chrono::milliseconds dead_after{4000};
   std::chrono::milliseconds tick{250};  ///< `tick_ms`, 10 to a quarter of `dead_after`: how often the detector looks.
   std::chrono::milliseconds pause_threshold{1000};  ///< `pause_threshold_ms`, at least twice `tick`: a tick later than
                                                     ///< this is a pause of our own process; it accuses nobody.
-  std::chrono::milliseconds probe_after{
-      15'000};  ///< `probe_after_ms`: ask a peer's distribution layer after this much silence there. 0: never.
-  std::chrono::milliseconds probe_timeout{
-      10'000};  ///< `probe_timeout_ms`, from 1000 unless it is never asked: no answer in this time: down.
+  /// `probe_after_ms`: ask a peer's distribution layer after this much silence there. 0: never.
+  std::chrono::milliseconds probe_after{15'000};
+  /// `probe_timeout_ms`, from 1000 unless it is never asked: no answer in this time: down.
+  std::chrono::milliseconds probe_timeout{10'000};
 };
 
 /// The overlay: who this node keeps in touch with. The keys are those of the Erlang library, with its defaults, which
@@ -80,15 +82,15 @@ struct MembershipConfig {
   std::uint32_t max_fail_count = 5;  ///< `max_fail_count`, 1 to 100: failed dials before a node is forgotten.
   std::chrono::milliseconds shuffle_period{10'000};  ///< `shuffle_period`, from 100; in use at least 2 s, at most 30 s.
   std::chrono::milliseconds base_backoff{1000};      ///< `base_backoff_ms`, from 100: doubled with each failed dial.
-  std::chrono::milliseconds passive_max_age{
-      300'000};  ///< `passive_max_age_ms`, from 100: nodes of which nobody spoke for so long are forgotten.
+  /// `passive_max_age_ms`, from 100: nodes of which nobody spoke for so long are forgotten.
+  std::chrono::milliseconds passive_max_age{300'000};
   std::chrono::milliseconds passive_cleanup_period{60'000};  ///< `passive_cleanup_period`, from 100.
-  std::chrono::milliseconds churn_window{
-      30'000};  ///< `churn_window_ms`, from 100: many joins and leaves in it make shuffles more frequent.
-  std::chrono::milliseconds pending_timeout{
-      30'000};  ///< `pending_timeout_ms`, from 100: for a dial or a question that is not answered.
-  std::chrono::milliseconds contact_retry{
-      5000};             ///< `contact_retry_ms`, from 100: the longest pause between two rounds through the contacts.
+  /// `churn_window_ms`, from 100: many joins and leaves in it make shuffles more frequent.
+  std::chrono::milliseconds churn_window{30'000};
+  /// `pending_timeout_ms`, from 100: for a dial or a question that is not answered.
+  std::chrono::milliseconds pending_timeout{30'000};
+  /// `contact_retry_ms`, from 100: the longest pause between two rounds through the contacts.
+  std::chrono::milliseconds contact_retry{5000};
   bool remember = true;  ///< `remember_peers`: keep the names of neighbours in DATA/peers and try them after a restart.
 };
 
@@ -144,24 +146,26 @@ struct ReplicationConfig {
   std::chrono::milliseconds map_tombstone_ttl{3'600'000};          ///< `barrel_p2p_map_tombstone_ttl_ms`, from 1000.
   std::chrono::milliseconds map_tombstone_hold{24 * 3'600'000LL};  ///< `map_tombstone_hold_ms`: the longest time that
                                                                    ///< removals are kept for nodes that are away.
-  std::size_t map_entry_bytes_max =
-      1024UL * 1024;  ///< `map_entry_bytes_max`, 1 KiB to 16 MiB: key and value of one
-                      ///< put, key and payload of a reminder. Larger things are for streams.
+  /// `map_entry_bytes_max`, 1 KiB to 16 MiB: key and value of one put, key and payload of a reminder. Larger things are
+  /// for streams.
+  std::size_t map_entry_bytes_max = 1024UL * 1024;
   std::size_t service_meta_bytes_max = 16UL * 1024;  ///< `service_meta_bytes_max`, 64 to 1 MiB.
-  std::chrono::milliseconds service_tombstone_ttl{
-      3'600'000};  ///< `service_tombstone_ttl_ms`, from 1000: how long registrations and campaigns that ended, and
-                   ///< those of nodes that are gone, are remembered. Longer than any split, or it may bring some back.
+  /// `service_tombstone_ttl_ms`, from 1000: how long registrations and campaigns that ended, and those of nodes that
+  /// are gone, are remembered. Longer than any split, or it may bring some back.
+  std::chrono::milliseconds service_tombstone_ttl{3'600'000};
   std::vector<MapAtStart> maps;  ///< `replicated_maps`; no name twice.
   ReminderConfig reminders;
 };
 
-/// What a peer, or the lack of one, may cost.
+/// What a peer, or the lack of one, may cost. Numbers are at least 1, but where it says otherwise;
+/// docs/configuration.md has how large they may be in a file. Table `limits`.
 struct LimitsConfig {
-  std::size_t message_bytes_max = 128UL * 1024 * 1024;  ///< One message from a peer. Larger: the channel is closed.
-  std::size_t send_queue_bytes =
-      1024UL * 1024;  ///< Queued for one peer: beyond it senders wait (the BEAM's own default).
-  std::size_t send_queue_bytes_max =
-      64UL * 1024 * 1024;  ///< Beyond it sends from outside of processes fail with `overloaded`.
+  /// One message from a peer, 64 KiB to 2 GiB. Larger: the channel is closed.
+  std::size_t message_bytes_max = 128UL * 1024 * 1024;
+  /// Queued for one peer: beyond it senders wait (the BEAM's own default).
+  std::size_t send_queue_bytes = 1024UL * 1024;
+  /// Beyond it sends from outside of processes fail with `overloaded`.
+  std::size_t send_queue_bytes_max = 64UL * 1024 * 1024;
   std::size_t mailbox_bytes_max = 256UL * 1024 * 1024;  ///< One process; beyond it its remote senders are held back.
   std::size_t half_open_max = 1024;                     ///< Connections in handshake or authentication, in total.
   std::size_t half_open_per_address_max = 64;           ///< The same from one address.
@@ -170,12 +174,12 @@ struct LimitsConfig {
                                               ///< prove its address first (QUIC Retry).
   std::uint32_t handshakes_per_second_max = 200;  ///< Connections that begin and never prove who they are: about a
                                                   ///< millisecond of the network thread each.
-  std::uint32_t initials_per_second_max = 2000;   ///< First packets of connections that are looked at: up to 0.1 ms
-                                                  ///< each. Five times as many strangers' packets are a flood, of which
-                                                  ///< the kernel then lets a part through, at random.
-  std::size_t cluster_queue_bytes_max =
-      32UL * 1024 * 1024;  ///< What waits for the cluster thread; beyond it the channels that fill it are held back,
-                           ///< and broadcasts fail with `overloaded`. From 64 KiB.
+  /// First packets of connections that are looked at, from 10: up to 0.1 ms each. Five times as many strangers' packets
+  /// are a flood, of which the kernel then lets a part through, at random.
+  std::uint32_t initials_per_second_max = 2000;
+  /// What waits for the cluster thread; beyond it the channels that fill it are held back, and broadcasts fail with
+  /// `overloaded`. From 64 KiB.
+  std::size_t cluster_queue_bytes_max = 32UL * 1024 * 1024;
   std::size_t streams_per_peer_max = 1024;    ///< Streams that one peer may have open here, of those it opened. From 1
                                               ///< to 60,000.
   std::size_t streams_awaiting_tag_max = 64;  ///< Streams of one peer whose tag is not whole; more are refused.
@@ -185,14 +189,16 @@ struct LimitsConfig {
   std::size_t stream_unread_bytes_max = 192UL * 1024 * 1024;  ///< Arrived from one peer, over all its streams, and not
                                                               ///< read: C++ peers stop there, and what others bring
                                                               ///< beyond it is reset. From 32 MiB.
-  std::size_t remote_spawns_max = 10'000;  ///< Processes that all peers together may have spawned here at one time.
+  /// Processes that all peers together may have spawned here at one time. 0: none.
+  std::size_t remote_spawns_max = 10'000;
   std::size_t remote_relations_max = 1'000'000;   ///< Links and monitors that processes of one peer may have on
                                                   ///< processes here, about 200 bytes each; others end at once, with
                                                   ///< `system_limit`.
   std::uint32_t gossip_per_second_max = 100'000;  ///< Messages of membership and gossip from one peer: beyond it the
                                                   ///< peer is held back, and nothing is lost. 0: no limit.
-  std::size_t atoms_max = 1'048'576;  ///< Distinct names in use in the whole process, about 100 bytes each; terms with
-                                      ///< others are refused. Of several nodes the last one that started says it.
+  /// Distinct names in use in the whole process, from 10,000, about 100 bytes each; terms with others are refused. Of
+  /// several nodes the last one that started says it.
+  std::size_t atoms_max = 1'048'576;
   std::size_t services_max = 1'000'000;         ///< Registrations that are known, of all nodes, with those that ended
                                                 ///< lately: about 1 GB. Others are refused and counted.
   std::size_t services_per_node_max = 100'000;  ///< The same of one node.
@@ -217,9 +223,9 @@ struct AdminConfig {
   std::string listen = "127.0.0.1";   ///< `listen`: an address of this machine. Beyond loopback a token is required.
   std::string token;                  ///< `token`, from 16 bytes: who asks must show it. Empty: whoever gets here may.
   std::filesystem::path token_file;   ///< `token_file`: the same from a file of its owner only, in place of `token`.
-  std::vector<std::string>
-      hosts;  ///< `hosts`: names by which it may be called in a browser, beside localhost, the host
-              ///< of the node's name and IP addresses. Others are refused: DNS could be lying.
+  /// `hosts`: names by which it may be called in a browser, beside localhost, the host of the node's name and IP
+  /// addresses. Others are refused: DNS could be lying.
+  std::vector<std::string> hosts;
 };
 
 /// A way of one's own to find nodes: where a node listens, as `host:port`, the host an IP address or a name that DNS
@@ -265,14 +271,13 @@ struct NodeConfig {
   std::chrono::milliseconds setup_timeout{7000};                  ///< `setup_timeout_ms`, 100 to 60,000: a whole
                                                                   ///< dial: connect, authentication, handshake.
   bool publish = true;  ///< Write an endpoint file into `discovery_dir`, for those who are to find this node.
-  bool hidden =
-      false;  ///< Not listed in `nodes()` of Erlang nodes, and no member of their cluster: for tools that look in.
+  /// Not listed in `nodes()` of Erlang nodes, and no member of their cluster: for tools that look in.
+  bool hidden = false;
   std::chrono::milliseconds idle_sweep{60'000};  ///< `dist_gc_sweep_period_ms`, from 100: how often idle channels are
                                                  ///< looked for.
-  std::chrono::milliseconds idle_close_after{
-      300'000};  ///< `dist_gc_min_age_ms`, from 100, or 0 for never: a channel between C++ nodes that no signal used
-                 ///< for so long is closed, unless they are neighbours, or linked or monitoring processes depend on it.
-                 ///< The next send makes it again.
+  /// `dist_gc_min_age_ms`, from 100, or 0 for never: a channel between C++ nodes that no signal used for so long is
+  /// closed, unless they are neighbours, or linked or monitoring processes depend on it. The next send makes it again.
+  std::chrono::milliseconds idle_close_after{300'000};
   bool migrate_on_network_change = true;     ///< `migrate_on_network_change`: connections that we dialled move by
                                              ///< themselves when their local address has gone.
   bool auto_connect = true;                  ///< A send to a node that is not connected dials it.

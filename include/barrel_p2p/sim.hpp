@@ -117,7 +117,7 @@ class BARREL_P2P_API Cluster {
   /// Who has a lease, by what the node heard; sorted.
   [[nodiscard]] std::vector<NodeName> members(NodeNumber node) const;
   /// Once after each start of the node. A persistent map has again what was on the node's disk. Error: see
-  /// `Node::open_map`.
+  /// `Node::new_map`.
   [[nodiscard]] Result<void> open_map(NodeNumber node, const Atom& map, const MapOptions& options = {});
   /// `done`, if there is one, is told the outcome: of a persistent map when the write is on the disk, some milliseconds
   /// later; never if the node crashes before. An error that is returned tells nobody.

@@ -10,7 +10,8 @@ inline namespace v0 {
 
 /// As long as it lives, the callback that it was returned for is called. After it is gone, or `cancel` has returned,
 /// the callback neither runs nor will run, unless it was the callback that cancelled. It may outlive the node. A
-/// movable handle; one thread at a time.
+/// movable handle; one thread at a time. `cancel`, the destructor and an assignment wait for the callback, if it runs
+/// on another thread: whoever holds a lock meanwhile that the callback takes waits for ever.
 class [[nodiscard]] Subscription {
  public:
   Subscription() noexcept = default;
