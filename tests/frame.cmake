@@ -18,6 +18,11 @@ if(BARREL_P2P_SHARED)
            $<TARGET_SONAME_FILE_NAME:barrel_p2p>)
 endif()
 
+# As a part of a user's project. What it would build is built here already: it is enough that the targets are there.
+add_test(NAME consumer_subproject
+  COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_SOURCE_DIR}/consumer/subproject -B ${PROJECT_BINARY_DIR}/consumer/subproject
+    -G ${CMAKE_GENERATOR} -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -DFETCHCONTENT_SOURCE_DIR_BARREL_P2P=${PROJECT_SOURCE_DIR})
+
 if(BARREL_P2P_INSTALL)
   set(prefix ${PROJECT_BINARY_DIR}/consumer/prefix)
   set(consumer ${CMAKE_CURRENT_SOURCE_DIR}/consumer)
