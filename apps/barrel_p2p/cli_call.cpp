@@ -19,7 +19,7 @@ void add_call(CLI::App& app, int& status) {
   auto* call = app.add_subcommand("call", "Call a function on a node, C++ or Erlang, and print its result");
   call->footer(
       "Exit status: 0 result printed, 2 wrong usage, 4 cannot connect, 5 the function failed or did not answer.\n"
-      "Example: barrel_p2p call a@127.0.0.1 erlang node --discovery-dir /var/lib/barrel_p2p/discovery");
+      "Example: barrel_p2p call a@127.0.0.1 erlang node --discovery-dir /run/barrel_p2p");
   call->add_option("node", command.node, "Name of the node")->required()->type_name("NODE");
   call->add_option("module", command.module, "Module")->required()->type_name("MODULE");
   call->add_option("function", command.function, "Function")->required()->type_name("FUNCTION");

@@ -25,7 +25,7 @@ void add_cp(CLI::App& app, int& status) {
       "the\n"
       "file. An interrupted copy goes on where it ended, by itself or when the command is given again.\n"
       "Exit status: 0 all is there and verified, 1 something was not copied, 2 wrong usage, 4 cannot connect.\n"
-      "Example: barrel_p2p cp backup.tar a@127.0.0.1:backups/ --discovery-dir /var/lib/barrel_p2p/discovery");
+      "Example: barrel_p2p cp backup.tar a@127.0.0.1:backups/ --discovery-dir /run/barrel_p2p");
   cp->add_option("paths", command.paths, "FILE... NODE:PATH")->required()->expected(2, -1)->type_name("PATHS");
   auto* no_clobber = cp->add_flag("-n,--no-clobber", command.no_clobber, "Leave files alone that are there");
   cp->add_flag("-f,--force", command.force, "Replace even files that are write-protected")->excludes(no_clobber);

@@ -15,7 +15,7 @@ void add_status(CLI::App& app, int& status) {
       "C++ and Erlang nodes alike; what a node does not tell is named. `loss` is about the part of the bytes that had\n"
       "to be sent again.\n"
       "Exit status: 0 printed, 2 wrong usage, 4 cannot connect, 5 the node does not answer.\n"
-      "Example: barrel_p2p status a@127.0.0.1 --discovery-dir /var/lib/barrel_p2p/discovery");
+      "Example: barrel_p2p status a@127.0.0.1 --discovery-dir /run/barrel_p2p");
   add_node_argument(*command, *arguments);
   add_remote_options(*command, *arguments, false);
   command->callback([arguments, &status] {

@@ -1,14 +1,20 @@
 #include "visitor.hpp"
 
 #include <fcntl.h>
+#include <netdb.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <future>
+#include <memory>
+#include <thread>
 #include <utility>
 
 #include "command_line.hpp"
 #include "distribution/auth/certificate.hpp"
+#include "distribution/discovery.hpp"
+#include "quic/address.hpp"
 
 namespace barrel_p2p::command {
 namespace {
@@ -28,6 +34,39 @@ std::filesystem::path kept_identities() {
   const char* home = std::getenv("HOME");
   if (home == nullptr || *home == '\0') home = "/tmp";
   return std::filesystem::path(home) / ".local" / "share" / "barrel_p2p";
+}
+
+/// Nodes of this machine are found by their files: they have any port.
+bool is_this_machine(const std::string& host) {
+  const auto address = quic::Address::make(host, 0);
+  return host == "localhost" || (address && address->is_loopback());
+}
+
+/// The host that name servers are asked about to find the node; empty: none.
+std::string host_to_ask(const VisitorOptions& options, const NodeConfig& config, const std::string& target) {
+  std::string host;
+  if (!options.at.empty()) {
+    const auto where = distribution::parse_host_port(options.at);
+    if (where) host = where->host;
+  } else if (const auto name = NodeName::parse(target)) {
+    std::error_code ignored;
+    const bool published = std::filesystem::exists(config.discovery_dir / (target + ".endpoint"), ignored);
+    if (!published) host = name->host();
+  }
+  return is_this_machine(host) || quic::Address::make(host, 0) ? "" : host;
+}
+
+/// Whether the name servers say anything about the host within that time. A node that was stopped waits for them,
+/// however long they take, and nothing else can end a question; so a thread asks first that nobody waits for.
+bool answers_in_time(const std::string& host, std::chrono::milliseconds limit) {
+  auto said = std::make_shared<std::promise<void>>();
+  const auto answer = said->get_future();
+  std::thread([host, said = std::move(said)] {
+    addrinfo* list = nullptr;
+    if (::getaddrinfo(host.c_str(), nullptr, nullptr, &list) == 0) ::freeaddrinfo(list);
+    said->set_value();
+  }).detach();
+  return answer.wait_for(limit) == std::future_status::ready;
 }
 
 }  // namespace
@@ -87,11 +126,18 @@ std::expected<Visitor, VisitorFailure> Visitor::start(const VisitorOptions& opti
   config.discovery_dir = options.discovery_dir.empty() ? "data/discovery" : options.discovery_dir;
   // Nobody needs to find us: no endpoint file of ours.
   config.discovery_backends = {"static", "file"};
+  const auto name = NodeName::parse(target);
+  if (name && !is_this_machine(std::string(name->host()))) config.discovery_backends.emplace_back("dns");
   config.hidden = true;
   config.publish = false;
   config.workers = 1;
   config.log_level = options.verbose ? LogLevel::debug : LogLevel::off;
   if (!options.at.empty()) config.static_nodes[target] = options.at;
+  if (const auto host = host_to_ask(options, config, target);
+      !host.empty() && !answers_in_time(host, options.timeout)) {
+    return failed(exit_connect_failed, "cannot connect to " + target + ": timeout: no name server says where " + host +
+                                           " is; give the address with --at HOST:PORT");
+  }
   auto node = Node::start(config);
   if (!node) {
     return failed(node.error() == Errc::invalid_config ? exit_usage : exit_failed, node.error().message());
@@ -104,6 +150,9 @@ std::optional<VisitorFailure> Visitor::connect(const NodeName& node, std::chrono
   const auto connected = node_.connect(node, timeout);
   if (connected) return std::nullopt;
   std::string text = "cannot connect to " + node.string() + ": " + connected.error().message();
+  if (connected.error() == Errc::unreachable) {
+    text += ". Give the --discovery-dir in which it publishes itself, or --at HOST:PORT";
+  }
   if (connected.error() == Errc::key_mismatch) {
     text += ". Who made its key anew knows why, and may take the old one back: barrel_p2p keys unpin " + node.string() +
             " --key-dir " + key_dir_.string();

@@ -17,7 +17,7 @@ struct VisitorOptions {
   std::filesystem::path certificate;  ///< PEM, with `certificate_key`; empty: one that is made and kept.
   std::filesystem::path certificate_key;
   std::filesystem::path discovery_dir;  ///< Empty: ./data/discovery
-  std::string at;                       ///< `host:port` of the node to talk to; empty: discovery finds it.
+  std::string at;                       ///< `host:port` of the node to talk to; empty: its file, or DNS, finds it.
   std::string name;                     ///< Our own; empty: made up.
   std::chrono::milliseconds timeout{10'000};
   bool verbose = false;

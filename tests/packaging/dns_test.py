@@ -31,11 +31,11 @@ ADDRESSES = ("10.99.0.1", "10.99.0.2", "10.99.0.3", "10.99.0.21")
 
 
 class NameServer(threading.Thread):
-    """Answers with the A records of `records`, and that there is no such name otherwise. Counts the questions."""
+    """Answers with the A records of `records`, and that there is no such name otherwise; names that begin with one of `silent`, not at all."""
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.records, self.asked = {}, []
+        self.records, self.asked, self.silent = {}, [], set()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((GATEWAY, 53))
 
@@ -50,6 +50,8 @@ class NameServer(threading.Thread):
             question = packet[12 : at + 5]
             name = ".".join(labels)
             self.asked.append(name)
+            if labels[0] in self.silent:
+                continue
             known = name in self.records
             addresses = self.records.get(name, []) if kind == TYPE_A else []
             flags = 0x8180 if known else 0x8183  # an answer, recursion available; 3: no such name
@@ -147,6 +149,30 @@ class Discovery(unittest.TestCase):
         self.start(0, "10.99.0.1")
         second = self.start(1, "10.99.0.2")
         self.until("the pod was not found behind two dead addresses", second.ready)
+
+    def visit(self, node, *options):
+        words = [command, "call", node, "barrel_p2p", "active_view", "--key-dir", "visitor", "--cookie", COOKIE, *options]
+        return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def test_a_command_finds_a_node_by_its_name_alone(self):
+        # The second address is that of a pod that is gone.
+        server.records[f"barrel-p2p-0.{DOMAIN}"] = ["10.99.0.1", "10.99.0.9"]
+        self.start(0, "10.99.0.1")
+        self.until("the pod was not found by the name of its node", lambda: self.visit("node@barrel-p2p-0.barrel-p2p").stdout == "[]\n")
+
+    def test_a_command_waits_for_name_servers_no_longer_than_its_limit(self):
+        server.silent.add("silent")
+        for options in ["--timeout", "500"], ["--timeout", "500", "--at", f"silent:{PORT}"]:
+            began = time.monotonic()
+            visit = self.visit("node@silent", *options)
+            self.assertLess(time.monotonic() - began, 5)  # What the resolver waits for the first answer.
+            self.assertEqual(visit.returncode, 4, visit.stdout)
+            self.assertIn("no name server says where silent is; give the address with --at HOST:PORT", visit.stdout)
+
+    def test_a_command_says_which_ways_it_tried(self):
+        visit = self.visit("node@nowhere")
+        self.assertEqual(visit.returncode, 4, visit.stdout)
+        self.assertRegex(visit.stdout, "unreachable: .*file: .*dns: .*Give the --discovery-dir in which it publishes itself, or --at HOST:PORT")
 
     def test_a_pod_that_comes_back_at_another_address_is_found_there(self):
         # All know the first only, so the others have it as the way to each other.
