@@ -138,10 +138,10 @@ void Channel::end_streams(const Error& error) {
   if (streams_) streams_->lost(error);
 }
 
-void Channel::fail(ChannelEnd::Cause cause, Error error) {
+void Channel::fail(ChannelEnd::Cause cause, Error error, std::string claimed) {
   if (stage_ == ChannelStage::closed) return;
   const auto self = shared_from_this();
-  const ChannelEnd end{stage_, cause, std::move(error), undecided()};
+  const ChannelEnd end{stage_, cause, std::move(error), undecided(), std::move(claimed)};
   // Strangers learn no more than that it is over; FAIL of the authentication said what the protocol wants said.
   close("");
   if (events_.ended) events_.ended(self, end);
@@ -166,7 +166,7 @@ void Channel::on_closed(const quic::CloseReason& reason) {
     text += " after our answer to its challenge: do both nodes have the same cookie?";
   }
   end_streams(Error(Errc::no_connection, text));
-  const ChannelEnd end{std::exchange(stage_, ChannelStage::closed), cause, Error(code, std::move(text)), open};
+  const ChannelEnd end{std::exchange(stage_, ChannelStage::closed), cause, Error(code, std::move(text)), open, {}};
   challenge_.release();
   if (events_.ended) events_.ended(self, end);
 }
@@ -231,7 +231,7 @@ void Channel::apply(AuthEffects&& effects) {
       prepare_handshake();
     } else if (const auto* failed = std::get_if<AuthFailed>(&effect)) {
       return fail(failed->failure == AuthFailure::timeout ? ChannelEnd::Cause::lost : ChannelEnd::Cause::authentication,
-                  authentication_error(*failed));
+                  authentication_error(*failed), failed->claimed ? failed->claimed->string() : "");
     }
   }
 }
@@ -379,7 +379,7 @@ void Channel::go_up(const HandshakeUp& up) {
   peer_ = up.peer;
   flags_ = up.flags;
   peer_creation_ = up.peer_creation;
-  // Not before the cookie is proven: who does not know it must not write lines.
+  // Not before the cookie is proven: who does not know it must not write lines but the few of refusals.
   for (const auto& warning : std::exchange(warnings_, {})) logger_->warn("{}: {}", peer_.text(), warning);
   if (proven_ && !proven_key_) logger_->warn("{} is let in by the cookie alone: it proved no key", peer_.text());
   if (const auto degraded = degraded_features(flags_ | flag::published); !degraded.empty()) {

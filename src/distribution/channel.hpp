@@ -76,6 +76,7 @@ struct ChannelEnd {
   Error error{Errc::closed};
   bool undecided =
       false;  ///< The peer knew our name and had not answered: it may have closed in favour of its own attempt.
+  std::string claimed{};  ///< The name that the peer gave and did not prove, if it was the authentication that failed.
 };
 
 class Channel;
@@ -142,7 +143,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   /// Ends the channel from our side; `ended` is not called.
   void close(const std::string& reason);
   /// Ends the channel because of what the peer did; `ended` is called.
-  void fail(ChannelEnd::Cause cause, Error error);
+  void fail(ChannelEnd::Cause cause, Error error, std::string claimed = {});
 
  private:
   Channel(const ChannelSettings& settings, bool initiator, Atom peer, ChannelEvents events, Logger logger);

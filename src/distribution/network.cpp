@@ -661,6 +661,7 @@ void Network::channel_ended(const std::shared_ptr<Channel>& channel, const Chann
     counters_.accepts_failed += 1;
     note(FlightEntry::Kind::refused, node.text().empty() ? channel->address() : std::string(node.text()),
          end.error.message());
+    refusals_.tell(logger_, channel->address(), node.text(), end, monotonic_now());
   }
   const auto found = peers_.find(node);
   if (found == peers_.end()) return;

@@ -31,6 +31,7 @@
 #include "distribution/link_watch.hpp"
 #include "distribution/outbox.hpp"
 #include "distribution/outcome.hpp"
+#include "distribution/refusal_log.hpp"
 #include "quic/endpoint.hpp"
 
 namespace boost::asio {
@@ -261,7 +262,8 @@ class Network {
   DialFailures dial_failures_;
   TokenBucket failure_lines_;            ///< Of the log.
   std::uint64_t failures_unlogged_ = 0;  ///< Since the last line.
-  std::size_t dials_by_sends_ = 0;       ///< In progress.
+  RefusalLog refusals_;
+  std::size_t dials_by_sends_ = 0;  ///< In progress.
   std::uint64_t next_epoch_ = 1;
   MonotonicTime next_idle_sweep_{};
   bool stopped_ = false;

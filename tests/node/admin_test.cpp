@@ -120,6 +120,33 @@ TEST(Admin, a_token_comes_from_a_file_of_its_owner_only) {
             200);
 }
 
+TEST(RefusedPeers, are_in_the_log_with_name_address_reason_and_what_to_do) {
+  test::Lines lines;
+  Cluster cluster;
+  const auto listen = [&lines](NodeConfig& config) {
+    config.log_level = NodeConfig().log_level;
+    config.log_sink = [&lines](LogLevel level, std::string_view line) {
+      if (level == LogLevel::warning && line.find("refused ") != std::string_view::npos) lines.add(std::string(line));
+    };
+  };
+  Node& a = cluster.start("a", listen);
+  Node& stranger = cluster.start("stranger", [](NodeConfig& config) { config.cookie = "another one"; });
+  Node& unknown = cluster.start("unknown");
+  const auto line_says = [&lines](const Node& who, const std::string& reason, const std::string& remedy) {
+    const std::string line = lines.next();
+    const std::string start = "refused " + who.name().string() + " from 127.0.0.1:" + std::to_string(who.port()) + ": ";
+    const auto from = line.find(start);
+    EXPECT_NE(from, std::string::npos) << line;
+    EXPECT_NE(line.find(reason, from), std::string::npos) << line;
+    EXPECT_NE(line.find(remedy, from), std::string::npos) << line;
+  };
+  EXPECT_FALSE(stranger.connect(a.name()).has_value());
+  line_says(stranger, "wrong_cookie", "give both nodes the same dist_cookie");
+  a.set_trust_mode(TrustMode::strict);
+  EXPECT_FALSE(unknown.connect(a.name()).has_value());
+  line_says(unknown, "untrusted_key", "barrel_p2p keys pin NAME KEY");
+}
+
 TEST(FlightRecord, says_why_a_peer_was_refused_and_what_became_of_dials) {
   Cluster cluster;
   Node& a = cluster.start("a");
