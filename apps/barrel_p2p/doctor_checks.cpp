@@ -138,6 +138,23 @@ fs::path existing_part(fs::path path) {
   return path;
 }
 
+/// Nodes of this machine find each other by their files, whatever the port.
+bool is_of_another_machine(const NodeName& node) {
+  const auto address = quic::Address::make(std::string(node.host()), 0);
+  return node.host() != "localhost" && !(address && address->is_loopback());
+}
+
+/// Whether others find this node in DNS at a port that it does not have.
+bool is_missed_in_dns(const NodeConfig& config) {
+  if (config.port != 0 || std::ranges::find(config.discovery_backends, "dns") == config.discovery_backends.end()) {
+    return false;
+  }
+  return std::ranges::any_of(config.membership.contacts, [&](const std::string& contact) {
+    const auto name = NodeName::parse(contact);
+    return name && contact != config.name && is_of_another_machine(*name) && !config.static_nodes.contains(contact);
+  });
+}
+
 Finding small_buffer(const std::string& key, long value, long wanted) {
   const std::string setting = key + " = " + std::to_string(wanted);
   return {Level::warning, "buffers",
@@ -162,6 +179,13 @@ Findings check_configuration(const NodeConfig& config) {
   if (!config.authentication.enabled) {
     findings.push_back({Level::warning, "configuration", "authentication is off: whoever has the cookie is let in",
                         "set auth_enabled = true on all nodes"});
+  }
+  if (is_missed_in_dns(config)) {
+    findings.push_back({Level::warning, "configuration",
+                        "listen_port is 0, any port, and who looks this node up in DNS calls port " +
+                            std::to_string(config.dns_port) + " (dns_port)",
+                        "set listen_port = " + std::to_string(config.dns_port) +
+                            ", or name all nodes with their addresses in the table [nodes]"});
   }
   if (findings.empty())
     findings.push_back({Level::ok, "configuration", "all values are in range and fit together", ""});

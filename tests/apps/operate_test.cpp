@@ -176,6 +176,27 @@ TEST_F(Doctor, a_configuration_that_cannot_work_is_a_problem_and_a_public_cookie
   EXPECT_EQ(check_configuration(config).at(0).level, Finding::Level::problem);
 }
 
+TEST_F(Doctor, any_port_is_a_warning_where_others_look_for_the_node_in_dns) {
+  const auto level = [this] { return check_configuration(config).at(0).level; };
+  config.membership.contacts = {"a@127.0.0.1", "b@localhost", config.name};
+  EXPECT_EQ(level(), Finding::Level::ok) << "all of this machine";
+  config.membership.contacts.emplace_back("b@db2.example.net");
+  config.dns_port = 4500;
+  const auto finding = check_configuration(config).at(0);
+  EXPECT_EQ(finding.level, Finding::Level::warning);
+  EXPECT_NE(finding.text.find("port 4500"), std::string::npos) << finding.text;
+  EXPECT_NE(finding.fix.find("listen_port = 4500"), std::string::npos) << finding.fix;
+  config.static_nodes["b@db2.example.net"] = "10.0.0.2:4433";
+  EXPECT_EQ(level(), Finding::Level::ok) << "found in the table";
+  config.static_nodes.clear();
+  config.discovery_backends = {"static", "file"};
+  EXPECT_EQ(level(), Finding::Level::ok) << "nobody asks DNS";
+  config.discovery_backends = {"dns"};
+  EXPECT_EQ(level(), Finding::Level::warning);
+  config.port = 4500;
+  EXPECT_EQ(level(), Finding::Level::ok);
+}
+
 TEST_F(Doctor, a_port_in_use_is_a_problem_and_says_by_whom) {
   const auto address = quic::Address::make("127.0.0.1", 0).value();
   const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
