@@ -14,6 +14,11 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
 
+struct Network::Timer {
+  explicit Timer(boost::asio::io_context& context) : timer(context) {}
+  boost::asio::steady_timer timer;
+};
+
 /// A dial in progress: resolving, or one attempt after the other, or waiting for the peer's own attempt.
 struct Network::Dial {
   explicit Dial(boost::asio::io_context& context) : timer(context), hold_timer(context) {}
@@ -47,6 +52,9 @@ struct Network::Peer {
   MonotonicTime path_checked{};  ///< When the kernel was asked last whether the path is still there.
   MonotonicTime last_used{};     ///< As the last sweep for idle channels saw it.
 };
+
+/// What peers ask each other to see whether they live: no use of a channel.
+[[nodiscard]] bool is_probe(const Control& control);
 
 }  // namespace distribution
 }  // namespace v0

@@ -10,9 +10,10 @@ inline namespace v0 {
 namespace distribution {
 namespace {
 
-/// A FAIL of the peer is a refusal of its own.
+/// A FAIL of the peer is a refusal of its own, and who finds itself under another address has nothing to mend.
 bool is_refusal(const ChannelEnd& end) {
-  if (std::string_view(end.error.context()).starts_with("rejected")) return false;
+  const std::string_view why = end.error.context();
+  if (why.starts_with("rejected") || why.find("our own name") != std::string_view::npos) return false;
   return end.cause == ChannelEnd::Cause::authentication || end.cause == ChannelEnd::Cause::handshake ||
          end.cause == ChannelEnd::Cause::protocol;
 }
