@@ -6,8 +6,14 @@
 #include <algorithm>
 #include <array>
 #include <boost/endian/conversion.hpp>
+#include <boost/multi_index/identity.hpp>
+#include <boost/multi_index/ranked_index.hpp>
+#include <boost/multi_index_container.hpp>
 #include <cassert>
+#include <ranges>
 #include <utility>
+
+#include "term/box.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -42,6 +48,9 @@ struct DigestTree::Node {
   std::vector<Item> items;
   std::unique_ptr<std::array<Node, Prefix::fan_out>> children;
 
+  [[nodiscard]] bool is_too_large() const noexcept { return items.size() > leaf_items_max; }
+  /// Of a leaf: whether its items are among the crowds.
+  [[nodiscard]] bool is_crowded() const noexcept { return items.empty() && summary.count > 0; }
   void add(const Item& item);
   [[nodiscard]] auto find(const Term& key, std::uint64_t hash);
 };
@@ -56,6 +65,34 @@ void DigestTree::Node::add(const Item& item) {
 auto DigestTree::Node::find(const Term& key, std::uint64_t hash) {
   return std::ranges::find_if(items, [&](const Item& item) { return item.hash == hash && *item.key == key; });
 }
+
+/// The items of leaves that are crowded.
+struct DigestTree::Crowds {
+  struct Less {
+    bool operator()(const Item& left, const Item& right) const noexcept {
+      return left.hash != right.hash ? left.hash < right.hash : detail::compare_keys(*left.key, *right.key) < 0;
+    }
+    bool operator()(const Item& left, std::uint64_t hash) const noexcept { return left.hash < hash; }
+    bool operator()(std::uint64_t hash, const Item& right) const noexcept { return hash < right.hash; }
+  };
+  using ByHashAndKey = boost::multi_index::ranked_unique<boost::multi_index::identity<Item>, Less>;
+  using Items = boost::multi_index_container<Item, boost::multi_index::indexed_by<ByHashAndKey>>;
+
+  /// Returns what is added to the digests.
+  std::uint64_t set(const Item& item) {
+    const auto [known, added] = items.insert(item);
+    if (added) return item.digest;
+    const std::uint64_t before = known->digest;
+    items.modify(known, [&](Item& there) { there.digest = item.digest; });
+    return item.digest - before;
+  }
+  [[nodiscard]] std::ranges::subrange<Items::const_iterator> of(std::uint64_t hash) const {
+    const auto [first, last] = items.equal_range(hash);
+    return {first, last};
+  }
+
+  Items items;
+};
 
 /// The nodes from the root down to a leaf. What changes in the leaf is added to the sums of all of them.
 struct DigestTree::Path {
@@ -83,7 +120,7 @@ DigestTree::Path DigestTree::way_to(std::uint64_t hash) const {
 
 DigestTree::Path DigestTree::settled_way_to(std::uint64_t hash) {
   const Path path = way_to(hash);
-  if (!is_too_large(path.leaf(), path.depth)) return path;
+  if (!path.leaf().is_too_large()) return path;
   split(path.leaf(), path.depth);
   return way_to(hash);
 }
@@ -96,18 +133,28 @@ DigestTree& DigestTree::operator=(DigestTree&&) noexcept = default;
 void DigestTree::set(const Term& key, std::uint64_t hash, std::uint64_t digest) {
   const Path path = settled_way_to(hash);
   Node& leaf = path.leaf();
+  if (leaf.is_crowded()) {
+    const std::size_t before = crowds_->items.size();
+    const std::uint64_t more = crowds_->set({hash, digest, &key});
+    path.add(crowds_->items.size() - before, more);
+    return;
+  }
   if (const auto known = leaf.find(key, hash); known != leaf.items.end()) {
     path.add(0, digest - std::exchange(known->digest, digest));
     return;
   }
   leaf.add({hash, digest, &key});
   path.add(1, digest);
-  if (is_too_large(leaf, path.depth)) split(leaf, path.depth);
+  if (leaf.is_too_large()) split(leaf, path.depth);
 }
 
 void DigestTree::append(const Term& key, std::uint64_t hash, std::uint64_t digest) {
   const Path path = way_to(hash);
-  path.leaf().add({hash, digest, &key});
+  if (path.leaf().is_crowded()) {
+    crowds_->items.insert({hash, digest, &key});
+  } else {
+    path.leaf().add({hash, digest, &key});
+  }
   path.add(1, digest);
 }
 
@@ -116,7 +163,7 @@ void DigestTree::settle() { settle(*root_, 0); }
 void DigestTree::settle(Node& node, unsigned depth) {
   if (node.children) {
     for (auto& child : *node.children) settle(child, depth + 1);
-  } else if (is_too_large(node, depth)) {
+  } else if (node.is_too_large()) {
     split(node, depth);
   }
 }
@@ -124,11 +171,19 @@ void DigestTree::settle(Node& node, unsigned depth) {
 void DigestTree::erase(const Term& key, std::uint64_t hash) {
   const Path path = settled_way_to(hash);
   Node& leaf = path.leaf();
-  const auto known = leaf.find(key, hash);
-  if (known == leaf.items.end()) return;
-  path.add(std::uint64_t{0} - 1, std::uint64_t{0} - known->digest);
-  *known = leaf.items.back();
-  leaf.items.pop_back();
+  if (leaf.is_crowded()) {
+    const auto known = crowds_->items.find(Item{.hash = hash, .key = &key});
+    if (known == crowds_->items.end()) return;
+    path.add(std::uint64_t{0} - 1, std::uint64_t{0} - known->digest);
+    crowds_->items.erase(known);
+    if (leaf.summary.count < inner_items_min) disperse(leaf, hash);
+  } else {
+    const auto known = leaf.find(key, hash);
+    if (known == leaf.items.end()) return;
+    path.add(std::uint64_t{0} - 1, std::uint64_t{0} - known->digest);
+    *known = leaf.items.back();
+    leaf.items.pop_back();
+  }
   for (unsigned level = 0; level < path.depth; ++level) {
     if (path.nodes[level]->summary.count >= inner_items_min) continue;
     unite(*path.nodes[level]);
@@ -136,11 +191,9 @@ void DigestTree::erase(const Term& key, std::uint64_t hash) {
   }
 }
 
-bool DigestTree::is_too_large(const Node& leaf, unsigned depth) noexcept {
-  return leaf.items.size() > leaf_items_max && depth < Prefix::depth_max;
-}
-
+/// Of a leaf that is too large.
 void DigestTree::split(Node& node, unsigned depth) {
+  if (depth == Prefix::depth_max) return crowd(node);
   node.children = std::make_unique<std::array<Node, Prefix::fan_out>>();
   for (const auto& item : node.items) ++(*node.children)[group(item.hash, depth)].summary.count;
   for (auto& child : *node.children) child.items.reserve(child.summary.count);
@@ -150,6 +203,17 @@ void DigestTree::split(Node& node, unsigned depth) {
     child.items.push_back(item);
   }
   settle(node, depth);
+}
+
+void DigestTree::crowd(Node& leaf) {
+  if (!crowds_) crowds_ = std::make_unique<Crowds>();
+  for (const auto& item : std::exchange(leaf.items, {})) crowds_->items.insert(item);
+}
+
+void DigestTree::disperse(Node& leaf, std::uint64_t hash) {
+  const auto crowd = crowds_->of(hash);
+  leaf.items.assign(crowd.begin(), crowd.end());
+  crowds_->items.erase(crowd.begin(), crowd.end());
 }
 
 void DigestTree::unite(Node& node) {
@@ -184,26 +248,46 @@ DigestTree::Summary DigestTree::summary(const Prefix& prefix) const {
   return node->summary;
 }
 
-bool DigestTree::visit(const Prefix& prefix, const std::function<bool(const Term& key)>& use) const {
+bool DigestTree::visit(const Prefix& prefix, const std::function<bool(const Term& key)>& use,
+                       std::uint64_t skipped) const {
   assert(prefix.is_valid());
   const Node* node = root_.get();
-  for (unsigned depth = 0; depth < prefix.depth && node->children; ++depth) {
-    node = &(*node->children)[group(prefix.bits, depth)];
+  Prefix place;
+  while (place.depth < prefix.depth && node->children) {
+    const unsigned index = group(prefix.bits, place.depth);
+    node = &(*node->children)[index];
+    place = place.child(index);
   }
-  const auto walk = [&](const auto& self, const Node& here) -> bool {
+  const auto walk = [&](const auto& self, const Node& here, const Prefix& at) -> bool {
     if (here.children) {
-      return std::ranges::all_of(*here.children, [&](const Node& child) { return self(self, child); });
+      for (unsigned index = 0; index < Prefix::fan_out; ++index) {
+        const Node& child = (*here.children)[index];
+        if (child.summary.count <= skipped) {
+          skipped -= child.summary.count;
+        } else if (!self(self, child, at.child(index))) {
+          return false;
+        }
+      }
+      return true;
+    }
+    if (here.is_crowded()) {
+      const auto& all = crowds_->items;
+      const std::uint64_t passed = std::min(skipped, here.summary.count);
+      skipped -= passed;
+      return std::all_of(all.nth(all.lower_bound_rank(at.bits) + passed), all.upper_bound(at.bits),
+                         [&](const Item& item) { return use(*item.key); });
     }
     std::vector<const Item*> items;
     for (const auto& item : here.items) {
       if (prefix.contains(item.hash)) items.push_back(&item);
     }
-    std::ranges::sort(items, [](const Item* left, const Item* right) {
-      return left->hash != right->hash ? left->hash < right->hash : compare(*left->key, *right->key) < 0;
-    });
-    return std::ranges::all_of(items, [&](const Item* item) { return use(*item->key); });
+    std::ranges::sort(items, [](const Item* left, const Item* right) { return Crowds::Less()(*left, *right); });
+    const std::uint64_t passed = std::min<std::uint64_t>(skipped, items.size());
+    skipped -= passed;
+    return std::ranges::all_of(items | std::views::drop(static_cast<std::ptrdiff_t>(passed)),
+                               [&](const Item* item) { return use(*item->key); });
   };
-  return walk(walk, *node);
+  return walk(walk, *node, place);
 }
 
 std::uint64_t key_hash(const Term& key) {

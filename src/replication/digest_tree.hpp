@@ -5,6 +5,9 @@
 // of their digests; a leaf lists its keys. Sums do not depend on the order or on the shape of the tree, so trees of
 // different nodes can be compared prefix by prefix.
 //
+// Who chooses keys can give as many as they like one and the same hash, and no prefix divides those: a crowd of them is
+// kept in order apart from the tree, where each costs about what another key costs.
+//
 // Source: Merkle, "A Digital Signature Based on a Conventional Encryption Function", CRYPTO 1987, as used by Dynamo
 // (DeCandia et al., SOSP 2007) for anti-entropy; here without signatures, against accidents only. One thread at a time.
 #pragma once
@@ -65,9 +68,9 @@ class DigestTree {
   void erase(const Term& key, std::uint64_t hash);
 
   [[nodiscard]] Summary summary(const Prefix& prefix = {}) const;
-  /// Calls `use` for each key below the prefix, in the order of their hashes, until it says false. Returns whether it
-  /// never did.
-  bool visit(const Prefix& prefix, const std::function<bool(const Term& key)>& use) const;
+  /// Calls `use` for each key below the prefix, in the order of their hashes, until it says false; the first `skipped`
+  /// are passed over. Returns whether it never did.
+  bool visit(const Prefix& prefix, const std::function<bool(const Term& key)>& use, std::uint64_t skipped = 0) const;
 
  private:
   struct Item {
@@ -77,21 +80,24 @@ class DigestTree {
   };
   struct Node;
   struct Path;
+  struct Crowds;
 
-  /// A leaf with more items becomes an inner node, when it is next changed or all settle; an inner node with fewer
-  /// becomes a leaf again.
+  /// A leaf with more items becomes an inner node, or at the greatest depth a crowd, when it is next changed or all
+  /// settle; one with fewer becomes a leaf again.
   static constexpr std::size_t leaf_items_max = 32;
   static constexpr std::size_t inner_items_min = 8;
 
   [[nodiscard]] Path way_to(std::uint64_t hash) const;
   [[nodiscard]] Path settled_way_to(std::uint64_t hash);
-  [[nodiscard]] static bool is_too_large(const Node& leaf, unsigned depth) noexcept;
-  static void settle(Node& node, unsigned depth);
-  static void split(Node& node, unsigned depth);
+  void settle(Node& node, unsigned depth);
+  void split(Node& node, unsigned depth);
+  void crowd(Node& leaf);
+  void disperse(Node& leaf, std::uint64_t hash);
   static void unite(Node& node);
   static void gather(Node& node, std::vector<Item>& items);
 
   std::unique_ptr<Node> root_;
+  std::unique_ptr<Crowds> crowds_;  ///< Made for the first one.
 };
 
 /// The hash of a key, equal on all nodes and versions: XXH3 of its encoding.

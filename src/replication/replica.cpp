@@ -425,9 +425,8 @@ bool Replica::add_until_full(const Prefix& prefix, const Term* known, Parcel& pa
     const auto count = std::min<std::uint64_t>(tree.summary(prefix).count, std::numeric_limits<std::uint32_t>::max());
     if (count > 1) start = random_.below(count);
   }
+  if (!tree.visit(prefix, add, start)) return false;
   std::uint64_t place = 0;
-  if (!tree.visit(prefix, [&](const Term& key) { return place++ < start || add(key); })) return false;
-  place = 0;
   return start == 0 || tree.visit(prefix, [&](const Term& key) { return place++ >= start || add(key); });
 }
 
