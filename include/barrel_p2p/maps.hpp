@@ -26,7 +26,7 @@ struct MapOptions {
   /// `prune_on_peer_down`: entries that only a node wrote whose lease ran out are forgotten here until it is back.
   bool prune_on_node_down = false;
   /// `tombstone_ttl_ms`: removals are remembered at least for so long, and longer while a node is away that was there
-  /// before the removal; see `ReplicationConfig`. From 1000; 0: what the configuration says.
+  /// before the removal; see `ReplicationConfig`. From 1000 to ten years; 0: what the configuration says.
   std::chrono::milliseconds tombstone_ttl{0};
   std::size_t entries_max = 10'000'000;  ///< Keys, removed ones included. From 1.
 };

@@ -249,8 +249,10 @@ Result<void> check_map(const MapAtStart& map) {
   if (!name || map.name.empty() || map.name.size() > services::MapsConfig().name_bytes_max) {
     return bad("replicated_maps", "has \"" + map.name + "\": the name of a map has 1 to 200 bytes of UTF-8");
   }
-  if (map.options.tombstone_ttl != 0ms && map.options.tombstone_ttl < 1000ms) {
-    return bad("replicated_maps", map.name + ": tombstone_ttl_ms must be at least 1000, or 0 for the default");
+  const auto ttl = map.options.tombstone_ttl;
+  if (ttl != 0ms && (ttl < services::tombstone_ttl_min || ttl > services::tombstone_ttl_max)) {
+    return bad("replicated_maps",
+               map.name + ": tombstone_ttl_ms must be between 1000 and 315360000000, or 0 for the default");
   }
   return {};
 }

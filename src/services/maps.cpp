@@ -11,7 +11,6 @@ namespace services {
 namespace {
 
 constexpr std::string_view collection_prefix = "map/";
-constexpr Milliseconds tombstone_ttl_min{1000};
 /// A scan that is to happen all the time happens as often as this.
 constexpr Milliseconds scan_period_min{10};
 
@@ -61,8 +60,9 @@ Result<void> Maps::open(const Atom& map, MapOptions options, Stored stored, cons
                                             " bytes, not " + std::to_string(map.text().size()));
   }
   const Milliseconds ttl = options.tombstone_ttl.count() == 0 ? config.tombstone_ttl : options.tombstone_ttl;
-  if (ttl < tombstone_ttl_min) {
-    return fail(Errc::invalid_argument, "tombstone_ttl of the map " + map.string() + " is at least 1 s");
+  if (ttl < tombstone_ttl_min || ttl > tombstone_ttl_max) {
+    return fail(Errc::invalid_argument,
+                "tombstone_ttl of the map " + map.string() + " is at least 1 s and at most ten years");
   }
   if (options.entries_max == 0) {
     return fail(Errc::invalid_argument, "entries_max of the map " + map.string() + " is at least 1");

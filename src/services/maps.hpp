@@ -45,6 +45,10 @@ namespace services {
 /// The tag and registered name of a map's replica is this and the name of the map.
 inline constexpr std::string_view map_replica_prefix = "barrel_p2p_map_replica$";
 
+/// What `MapOptions::tombstone_ttl` may be. Ten years are as good as for ever, and leave room for sums of times.
+inline constexpr Milliseconds tombstone_ttl_min{1000};
+inline constexpr Milliseconds tombstone_ttl_max{10 * 365 * 24 * 3'600'000LL};
+
 struct MapsConfig {
   Atom own;
   std::uint64_t seed = 0;

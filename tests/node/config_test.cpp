@@ -367,6 +367,8 @@ INSTANTIATE_TEST_SUITE_P(
                               "[[replicated_maps]]\nname = \"m\"",
                               "replicated_maps has \"m\" twice"),
                     std::pair("[[replicated_maps]]\nname = \"m\"\ntombstone_ttl_ms = 5", "tombstone_ttl_ms"),
+                    std::pair("[[replicated_maps]]\nname = \"m\"\ntombstone_ttl_ms = 315360000001",
+                              "m: tombstone_ttl_ms must be between 1000 and 315360000000"),
                     std::pair("hidden = true\n[[replicated_maps]]\nname = \"m\"", "hidden"),
                     std::pair("map_entry_bytes_max = 1", "line 1"), std::pair("service_meta_bytes_max = 1", "line 1"),
                     std::pair("service_tombstone_ttl_ms = 10", "service_tombstone_ttl_ms"),

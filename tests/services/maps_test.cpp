@@ -261,11 +261,19 @@ TEST(Maps, names_and_options_are_checked) {
   MapOptions options;
   options.tombstone_ttl = 999ms;
   EXPECT_EQ(world.open(a, flags, options).error(), Errc::invalid_argument);
+  for (const auto endless : {tombstone_ttl_max + 1ms, Milliseconds::max()}) {
+    options.tombstone_ttl = endless;
+    const auto opened = world.open(a, flags, options);
+    EXPECT_EQ(opened.error(), Errc::invalid_argument);
+    EXPECT_EQ(opened.error().context(), "tombstone_ttl of the map flags is at least 1 s and at most ten years");
+  }
   options = {};
   options.entries_max = 0;
   EXPECT_EQ(world.open(a, flags, options).error(), Errc::invalid_argument);
   EXPECT_TRUE(world.open(a, Atom("one")));
-  EXPECT_TRUE(world.open(a, Atom("two")));
+  options = {};
+  options.tombstone_ttl = tombstone_ttl_max;
+  EXPECT_TRUE(world.open(a, Atom("two"), options));
   EXPECT_EQ(world.open(a, flags).error(), Errc::limit_exceeded);
   EXPECT_TRUE(world.open(a, Atom("one"))) << "it is open";
   EXPECT_EQ(world.at(a).maps->names(), (std::vector<Atom>{Atom("one"), Atom("two")}));
