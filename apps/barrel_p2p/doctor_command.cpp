@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/clock.hpp"
+#include "base/printable.hpp"
 #include "command_line.hpp"
 #include "complaint.hpp"
 #include "json.hpp"

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/clock.hpp"
+#include "base/printable.hpp"
 #include "remote.hpp"
 #include "services/placement.hpp"
 

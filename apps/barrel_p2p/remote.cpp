@@ -8,6 +8,7 @@
 #include <ostream>
 #include <system_error>
 
+#include "base/printable.hpp"
 #include "command_line.hpp"
 
 namespace barrel_p2p::command {
@@ -156,23 +157,6 @@ Result<Atom> typed_atom(const std::string& text) {
 std::string plain_text(const Term& term) {
   const auto atom = term.as_atom();
   return atom && without_controls(atom->text()) == atom->text() ? atom->string() : to_text(term);
-}
-
-std::string without_controls(std::string_view text) {
-  constexpr unsigned char space = 0x20;
-  constexpr unsigned char erase = 0x7f;
-  // U+0080 to U+009F, which some terminals take for ESC and what follows it.
-  constexpr unsigned char first_of_two = 0xC2;
-  constexpr unsigned char end_of_second = 0xA0;
-  std::string result;
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    const auto code = static_cast<unsigned char>(text[at]);
-    const bool pair =
-        code == first_of_two && at + 1 < text.size() && static_cast<unsigned char>(text[at + 1]) < end_of_second;
-    result += pair || code < space || code == erase ? '?' : text[at];
-    if (pair) ++at;
-  }
-  return result;
 }
 
 }  // namespace barrel_p2p::command

@@ -70,7 +70,5 @@ Result<Atom> typed_atom(const std::string& text);
 /// The name of a node, without the quotes of an atom; other terms as Erlang text, atoms with control characters too,
 /// which would act on the terminal or forge a line: members choose their names.
 std::string plain_text(const Term& term);
-/// Text of a member, with `?` in place of control characters.
-std::string without_controls(std::string_view text);
 
 }  // namespace barrel_p2p::command

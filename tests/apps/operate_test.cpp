@@ -141,7 +141,6 @@ TEST(PlainNames, of_members_act_on_no_terminal_and_forge_no_line) {
             "'\\2332J\\d'")
       << "CSI as one character";
   EXPECT_EQ(plain_text(Term("x\n")), "<<\"x\\n\">>");
-  EXPECT_EQ(without_controls("0.1\x1b[2J\n\x7f\xc2\x9b\xc3\xa9"), "0.1?[2J???\xc3\xa9");
 }
 
 TEST(Status, a_service_takes_one_line_whatever_it_is_called) {

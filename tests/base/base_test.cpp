@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "base/log.hpp"
+#include "base/printable.hpp"
 #include "base/random.hpp"
 #include "base/token_bucket.hpp"
 
@@ -18,6 +19,19 @@ TEST(Errors, carry_the_names_of_the_erlang_library) {
   const std::error_code code = Errc::timeout;
   EXPECT_EQ(code.message(), "timeout");
   EXPECT_STREQ(code.category().name(), "barrel_p2p");
+}
+
+TEST(TextOfPeers, is_shown_without_what_acts_on_a_terminal_or_reads_as_something_else) {
+  EXPECT_EQ(without_controls(""), "");
+  EXPECT_EQ(without_controls("0.1\x1b[2J\n\x7f\xc2\x9b\xc3\xa9"), "0.1?[2J???\xc3\xa9");
+  EXPECT_EQ(without_controls("\xc2\x80\xc2\x9f\xc2\xa0"), "??\xc2\xa0");
+  EXPECT_EQ(without_controls("\xc2\n\xc2"), "\xc2?\xc2") << "no character";
+  for (const std::string override : {"\u202a", "\u202e", "\u2066", "\u2069"}) {
+    EXPECT_EQ(without_controls("a" + override + "gpj.exe"), "a?gpj.exe");
+  }
+  for (const std::string other : {"\u2029", "\u202f", "\u2065", "\u206a", "\xe2", "\xe2\x80", "\xe2\x81"}) {
+    EXPECT_EQ(without_controls(other), other);
+  }
 }
 
 TEST(Random, stays_inside_of_its_bounds) {

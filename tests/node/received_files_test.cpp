@@ -44,6 +44,7 @@ TEST(ReceivedPaths, are_relative_and_name_every_step) {
   EXPECT_EQ(components_of("").value(), Names{});
   EXPECT_EQ(components_of("a").value(), Names{"a"});
   EXPECT_EQ(components_of("a/b c/.d..e").value(), (Names{"a", "b c", ".d..e"}));
+  EXPECT_EQ(components_of("caf\xC3\xA9\xC2\xA0").value(), Names{"caf\xC3\xA9\xC2\xA0"});
   EXPECT_EQ(components_of(std::string(name_bytes_max, 'n')).value().size(), 1U);
 }
 
@@ -53,8 +54,11 @@ TEST(ReceivedPaths, that_could_leave_the_directory_or_harm_a_terminal_are_refuse
   for (const auto& path :
        {std::string("/"), std::string("/etc/passwd"), std::string(".."), std::string("../x"), std::string("a/../../x"),
         std::string("."), std::string("a/./b"), std::string("a//b"), std::string("a/"), std::string("a\0b", 3),
-        std::string("a\nb"), std::string("\x1b[2J"), std::string("a\x7f"), std::string(".x.part"),
-        std::string("a/.part"), std::string(name_bytes_max + 1, 'n'), deep}) {
+        std::string("a\nb"), std::string("\x1b[2J"), std::string("a\x7f"),
+        std::string("x\xC2\x9B"
+                    "2J"),
+        std::string("\xC2\x80"), std::string(".x.part"), std::string("a/.part"), std::string(name_bytes_max + 1, 'n'),
+        deep}) {
     EXPECT_EQ(components_of(path).error(), Errc::invalid_argument) << path;
   }
   EXPECT_FALSE(components_of(std::string(path_bytes_max / 2, 'n') + "/" + std::string(path_bytes_max, 'n')));

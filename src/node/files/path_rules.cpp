@@ -1,6 +1,6 @@
 #include "node/files/path_rules.hpp"
 
-#include <algorithm>
+#include "base/printable.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -9,11 +9,11 @@ namespace {
 
 constexpr std::string_view partial_end = ".part";
 
-bool is_control(char character) noexcept {
-  constexpr unsigned char space = 0x20;
-  constexpr unsigned char rubout = 0x7f;
-  const auto byte = static_cast<unsigned char>(character);
-  return byte < space || byte == rubout;
+bool has_controls(std::string_view text) noexcept {
+  for (; !text.empty(); text.remove_prefix(1)) {
+    if (control_size(text) > 0) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -25,7 +25,7 @@ Result<void> check_name(std::string_view name) {
     return fail(Errc::invalid_argument, "a name of more than " + std::to_string(name_bytes_max) + " bytes");
   }
   if (name.contains('/')) return fail(Errc::invalid_argument, "a name with / in it");
-  if (std::ranges::any_of(name, is_control)) return fail(Errc::invalid_argument, "a name with control characters");
+  if (has_controls(name)) return fail(Errc::invalid_argument, "a name with control characters");
   if (name.starts_with('.') && name.ends_with(partial_end)) {
     return fail(Errc::invalid_argument, "names like .NAME.part are those of unfinished files");
   }

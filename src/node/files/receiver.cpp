@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/printable.hpp"
 #include "base/this_thread.hpp"
 
 namespace barrel_p2p {
@@ -124,13 +125,14 @@ void FileReceiver::run(Running& running) {
   try {
     transfer.run(
         [&](const std::string& path, std::uint64_t bytes) {
-          if (log_limit_.pass(monotonic_now())) logger_->info("received {} ({} bytes) from {}", path, bytes, sender);
+          if (log_limit_.pass(monotonic_now()))
+            logger_->info("received {} ({} bytes) from {}", without_controls(path), bytes, sender);
         },
         [&](const Refusal& refusal) {
           if (!log_limit_.pass(monotonic_now())) return;
           const bool disk = refusal.code == RefusalCode::io || refusal.code == RefusalCode::no_room;
           logger_->log(disk ? spdlog::level::warn : spdlog::level::info, "refused a file from {}: {}", sender,
-                       refusal.text);
+                       without_controls(refusal.text));
         });
   } catch (const std::exception& error) {
     logger_->error("a transfer from {} failed: {}", sender, error.what());
