@@ -14,33 +14,30 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace node {
 
+/// Enough that threads of one machine seldom meet.
+inline constexpr std::size_t shard_bits = 6;
+inline constexpr std::size_t shard_count = std::size_t{1} << shard_bits;
+
+/// By the upper bits of the hash: the tables use the lower ones.
+template <class Key>
+[[nodiscard]] std::size_t shard_of(const Key& key) noexcept {
+  constexpr std::size_t golden = 0x9e3779b97f4a7c15ULL;
+  constexpr unsigned word_bits = 64;
+  return (std::hash<Key>()(key) * golden) >> (word_bits - shard_bits);
+}
+
 template <class Key, class Value>
 class ConcurrentTable {
  public:
   void set(const Key& key, Value value) {
-    Shard& shard = shard_of(key);
+    Shard& shard = at(key);
     const std::unique_lock lock(shard.mutex);
     shard.entries.insert_or_assign(key, std::move(value));
   }
-  /// Makes room for so many entries in all.
-  void reserve(std::size_t count) {
-    // Shards get unequal shares: an eighth more is beyond what chance gives one of them when it matters.
-    const std::size_t share = count / shards_.size();
-    for (auto& shard : shards_) {
-      const std::unique_lock lock(shard.mutex);
-      shard.entries.reserve(share + share / 8);
-    }
-  }
   void erase(const Key& key) {
-    Shard& shard = shard_of(key);
+    Shard& shard = at(key);
     const std::unique_lock lock(shard.mutex);
     shard.entries.erase(key);
-  }
-  void clear() {
-    for (auto& shard : shards_) {
-      const std::unique_lock lock(shard.mutex);
-      shard.entries.clear();
-    }
   }
 
   [[nodiscard]] std::optional<Value> get(const Key& key) const {
@@ -51,7 +48,7 @@ class ConcurrentTable {
   /// Calls `use` with the value, if there is one; it must be quick, and must not write.
   template <class Use>
   void read(const Key& key, const Use& use) const {
-    const Shard& shard = shard_of(key);
+    const Shard& shard = at(key);
     const std::shared_lock lock(shard.mutex);
     const auto found = shard.entries.find(key);
     if (found != shard.entries.end()) use(found->second);
@@ -74,8 +71,6 @@ class ConcurrentTable {
   }
 
  private:
-  /// Enough that threads of one machine seldom meet.
-  static constexpr std::size_t shard_bits = 6;
   static constexpr std::size_t cache_line = 64;
 
   struct alignas(cache_line) Shard {
@@ -83,16 +78,10 @@ class ConcurrentTable {
     boost::unordered_flat_map<Key, Value, std::hash<Key>> entries;
   };
 
-  /// By the upper bits: the tables use the lower ones.
-  static std::size_t place(const Key& key) noexcept {
-    constexpr std::size_t golden = 0x9e3779b97f4a7c15ULL;
-    constexpr unsigned word_bits = 64;
-    return (std::hash<Key>()(key) * golden) >> (word_bits - shard_bits);
-  }
-  Shard& shard_of(const Key& key) noexcept { return shards_[place(key)]; }
-  const Shard& shard_of(const Key& key) const noexcept { return shards_[place(key)]; }
+  Shard& at(const Key& key) noexcept { return shards_[shard_of(key)]; }
+  const Shard& at(const Key& key) const noexcept { return shards_[shard_of(key)]; }
 
-  std::array<Shard, std::size_t{1} << shard_bits> shards_;
+  std::array<Shard, shard_count> shards_;
 };
 
 }  // namespace node

@@ -158,37 +158,37 @@ Task<Result<Term>> map_statistics(Process& self, ServicesRunner& services, Argum
   co_return *figures;
 }
 
-/// Functions that only read, of a map and further arguments; of a map that is not open they get nullptr.
-process::ExportedFunction map_reader(ServicesRunner& services, std::size_t arity,
-                                     std::function<Result<Term>(MapView*, const Arguments&)> read) {
+/// Functions that only read, of a map and further arguments.
+process::ExportedFunction map_reader(
+    ServicesRunner& services, std::size_t arity,
+    std::function<Result<Term>(const MapViews& maps, const Atom& map, const Arguments& arguments)> read) {
   return exported(arity, [&services, read = std::move(read)](const Arguments& arguments) -> Result<Term> {
     const auto map = arguments[0].as_atom();
     if (!map) return bad_argument("the name of a map is an atom");
-    return read(services.maps().find(*map), arguments);
+    return read(services.maps(), *map, arguments);
   });
 }
 
-Result<Term> map_get(const MapView* view, const Arguments& arguments) {
-  const auto value = view != nullptr ? view->entries.get(arguments[1]) : std::nullopt;
-  if (!value) return Term(Atom("not_found"));
-  return Term::tuple({Atom("ok"), *value});
+Result<Term> map_get(const MapViews& maps, const Atom& map, const Arguments& arguments) {
+  Term found = Atom("not_found");
+  maps.read(map, arguments[1], [&](const Term& value) { found = Term::tuple({Atom("ok"), value}); });
+  return found;
 }
 
-Result<Term> map_list(const MapView* view, bool values) {
+Result<Term> map_list(const MapViews& maps, const Atom& map, bool values) {
   std::vector<Term> items;
-  if (view != nullptr) {
-    view->entries.each(
-        [&](const Term& key, const Term& value) { items.push_back(values ? Term::tuple({key, value}) : key); });
-  }
+  maps.each(map,
+            [&](const Term& key, const Term& value) { items.push_back(values ? Term::tuple({key, value}) : key); });
   return Term::list(std::move(items));
 }
 
-Result<Term> with_subscriber(MapView* view, const Term& subscriber,
-                             const std::function<Result<void>(MapView&, const Pid&)>& use) {
+Result<Term> with_subscriber(const MapViews& maps, const Atom& map, const Term& subscriber,
+                             const std::function<Result<void>(PidSubscribers&, const Pid&)>& use) {
   const auto* pid = subscriber.as_pid();
   if (pid == nullptr) return bad_argument("not a pid");
-  if (view == nullptr) return error_term(Errc::no_such_map);
-  return answer_term(use(*view, *pid));
+  const auto audience = maps.audience(map);
+  if (audience == nullptr) return error_term(Errc::no_such_map);
+  return answer_term(use(audience->pids, *pid));
 }
 
 }  // namespace
@@ -248,25 +248,24 @@ void export_maps(process::System& system, ServicesRunner& services) {
   add("map_statistics",
       [&services](Process& self, Arguments arguments) { return map_statistics(self, services, std::move(arguments)); });
   add("map_get", map_reader(services, 2, map_get));
-  add("map_keys", map_reader(services, 1, [](const MapView* view, const Arguments&) { return map_list(view, false); }));
-  add("map_to_list",
-      map_reader(services, 1, [](const MapView* view, const Arguments&) { return map_list(view, true); }));
-  add("subscribe_map", map_reader(services, 2, [](MapView* view, const Arguments& arguments) {
-        return with_subscriber(view, arguments[1],
-                               [](MapView& map, const Pid& pid) { return map.pids.add_for_peer(pid); });
+  add("map_keys", map_reader(services, 1, [](const MapViews& maps, const Atom& map, const Arguments& /*arguments*/) {
+        return map_list(maps, map, false);
       }));
-  add("unsubscribe_map", map_reader(services, 2, [](MapView* view, const Arguments& arguments) {
-        return with_subscriber(view, arguments[1], [](MapView& map, const Pid& pid) -> Result<void> {
-          map.pids.remove(pid);
+  add("map_to_list", map_reader(services, 1, [](const MapViews& maps, const Atom& map, const Arguments& /*arguments*/) {
+        return map_list(maps, map, true);
+      }));
+  add("subscribe_map", map_reader(services, 2, [](const MapViews& maps, const Atom& map, const Arguments& arguments) {
+        return with_subscriber(maps, map, arguments[1],
+                               [](PidSubscribers& pids, const Pid& pid) { return pids.add_for_peer(pid); });
+      }));
+  add("unsubscribe_map", map_reader(services, 2, [](const MapViews& maps, const Atom& map, const Arguments& arguments) {
+        return with_subscriber(maps, map, arguments[1], [](PidSubscribers& pids, const Pid& pid) -> Result<void> {
+          pids.remove(pid);
           return {};
         });
       }));
   add("maps", exported(0, [&services](const Arguments& /*none*/) -> Result<Term> {
-        std::vector<Atom> names;
-        for (const auto* view : services.maps().all()) {
-          if (view->open.load(std::memory_order_acquire)) names.push_back(view->name);
-        }
-        return list_term(names);
+        return list_term(services.maps().names());
       }));
 }
 

@@ -212,42 +212,31 @@ void Node::map_remove(const Atom& map, const Term& key, std::function<void(Resul
 }
 
 Result<Term> Node::map_get(const Atom& map, const Term& key) const {
-  const node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
-  if (view == nullptr) return no_such_map(map);
-  auto value = view->entries.get(key);
+  std::optional<Term> value;
+  const auto take = [&](const Term& there) { value = there; };
+  if (!parts_->services || !parts_->services->maps().read(map, key, take)) return no_such_map(map);
   if (!value) return fail(Errc::not_found, "the map " + map.string() + " has no key " + node::key_text(key));
   return std::move(*value);
 }
 
 std::vector<Term> Node::map_keys(const Atom& map) const {
   std::vector<Term> keys;
-  const node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
-  if (view == nullptr) return keys;
-  view->entries.each([&](const Term& key, const Term& /*value*/) { keys.push_back(key); });
+  if (!parts_->services) return keys;
+  parts_->services->maps().each(map, [&](const Term& key, const Term& /*value*/) { keys.push_back(key); });
   return keys;
 }
 
 std::vector<TermPair> Node::map_to_list(const Atom& map) const {
   std::vector<TermPair> pairs;
-  const node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
-  if (view == nullptr) return pairs;
-  view->entries.each([&](const Term& key, const Term& value) { pairs.emplace_back(key, value); });
+  if (!parts_->services) return pairs;
+  parts_->services->maps().each(map, [&](const Term& key, const Term& value) { pairs.emplace_back(key, value); });
   return pairs;
 }
 
-std::size_t Node::map_size(const Atom& map) const {
-  const node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
-  return view == nullptr ? 0 : view->entries.size();
-}
+std::size_t Node::map_size(const Atom& map) const { return parts_->services ? parts_->services->maps().size(map) : 0; }
 
 std::vector<Atom> Node::maps() const {
-  std::vector<Atom> names;
-  if (!parts_->services) return names;
-  for (const auto* view : parts_->services->maps().all()) {
-    if (view->open.load(std::memory_order_acquire)) names.push_back(view->name);
-  }
-  std::ranges::sort(names);
-  return names;
+  return parts_->services ? parts_->services->maps().names() : std::vector<Atom>();
 }
 
 Result<MapStatistics> Node::map_statistics(const Atom& map) {
@@ -255,22 +244,22 @@ Result<MapStatistics> Node::map_statistics(const Atom& map) {
 }
 
 Result<Subscription> Node::subscribe_map(const Atom& map, std::function<void(const MapEvent&)> callback) {
-  node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
-  if (view == nullptr) return no_such_map(map);
-  return view->subscribers.add(std::move(callback));
+  const auto audience = parts_->services ? parts_->services->maps().audience(map) : nullptr;
+  if (audience == nullptr) return no_such_map(map);
+  return audience->subscribers.add(std::move(callback));
 }
 
 Result<void> Node::subscribe_map(const Atom& map, const Pid& process) {
-  node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
-  if (view == nullptr) return no_such_map(map);
-  view->pids.add(process);
+  const auto audience = parts_->services ? parts_->services->maps().audience(map) : nullptr;
+  if (audience == nullptr) return no_such_map(map);
+  audience->pids.add(process);
   return {};
 }
 
 Result<void> Node::unsubscribe_map(const Atom& map, const Pid& process) {
-  node::MapView* view = parts_->services ? parts_->services->maps().find(map) : nullptr;
-  if (view == nullptr) return no_such_map(map);
-  view->pids.remove(process);
+  const auto audience = parts_->services ? parts_->services->maps().audience(map) : nullptr;
+  if (audience == nullptr) return no_such_map(map);
+  audience->pids.remove(process);
   return {};
 }
 

@@ -334,13 +334,13 @@ void Observer::add_services(const Gathering& gathered, admin::Snapshot& out) con
 
 std::optional<admin::MapPage> Observer::map(const admin::MapQuery& query) const {
   const auto name = Atom::make(query.map);
-  const MapView* const view = observed_.services && name ? observed_.services->maps().find(*name) : nullptr;
-  if (view == nullptr) return std::nullopt;
+  if (!observed_.services || !name) return std::nullopt;
+  const MapViews& maps = observed_.services->maps();
   admin::MapPage page;
-  page.size = view->entries.size();
+  page.size = maps.size(*name);
   // The first ones in the order of their texts, one more than asked for.
   std::map<std::string, Term> first;
-  view->entries.each([&](const Term& key, const Term& value) {
+  const bool is_open = maps.each(*name, [&](const Term& key, const Term& value) {
     std::string text = to_text(key);
     if (query.after && text <= *query.after) return;
     if (!text.starts_with(query.prefix)) {
@@ -351,6 +351,7 @@ std::optional<admin::MapPage> Observer::map(const admin::MapQuery& query) const 
     first.insert_or_assign(std::move(text), value);
     if (first.size() > query.limit + 1) first.erase(std::prev(first.end()));
   });
+  if (!is_open) return std::nullopt;
   page.more = first.size() > query.limit;
   for (const auto& [key, value] : first) {
     if (page.entries.size() < query.limit) page.entries.emplace_back(key, shown(value));

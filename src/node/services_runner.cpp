@@ -303,13 +303,13 @@ Result<void> ServicesRunner::load_map(const Atom& map, services::Maps::Stored& s
 void ServicesRunner::open_map(const Atom& map, MapOptions options, Done done) {
   auto answer = std::make_shared<Answer<void>>(std::move(done));
   auto content = std::make_shared<services::Maps::Stored>();
-  if (options.persist && maps_.find(map) == nullptr) {
+  if (options.persist && !maps_.is_open(map)) {
     if (auto loaded = load_map(map, *content); !loaded) return answer->give(std::move(loaded));
   }
   call(0, answer, [this, answer, map, options = std::move(options), content] {
     auto opened = machine_.maps().open(map, options, std::move(*content), now(), effects_);
     carry_out();  // what it holds
-    if (opened) maps_.view(map).open.store(true, std::memory_order_release);
+    if (opened && !maps_.is_open(map)) maps_.open(map, {});
     answer->give(std::move(opened));
   });
 }
@@ -319,10 +319,7 @@ void ServicesRunner::delete_map(const Atom& map, Done done) {
   call(0, answer, [this, answer, map] {
     ticketed(*answer, [&](Ticket ticket) {
       auto removed = machine_.maps().remove_map(map, ticket, now(), effects_);
-      if (!removed) return removed;
-      MapView& view = maps_.view(map);
-      view.open.store(false, std::memory_order_release);
-      view.entries.clear();
+      if (removed) maps_.close(map);
       return removed;
     });
   });
@@ -679,26 +676,27 @@ void ServicesRunner::carry_out(services::ServiceHappened& effect) {
 void ServicesRunner::carry_out(services::MapOpened& effect) {
   const auto* const map = machine_.maps().find(effect.map);
   if (map == nullptr) return;
-  MapView& view = maps_.view(effect.map);
-  view.entries.reserve(map->live_count());
+  MapEntries entries;
+  entries.reserve(map->live_count());
   for (const auto& [key, entry] : map->entries()) {
-    if (entry.is_live()) view.entries.set(key, entry.value());
+    if (entry.is_live()) entries.set(key, entry.value());
   }
+  maps_.open(effect.map, std::move(entries));
 }
 
 void ServicesRunner::carry_out(services::MapChanged& effect) {
-  MapView& view = maps_.view(effect.map);
   if (effect.value) {
-    view.entries.set(effect.key, std::move(*effect.value));
+    maps_.set(effect.map, effect.key, std::move(*effect.value));
   } else {
-    view.entries.erase(effect.key);
+    maps_.erase(effect.map, effect.key);
   }
 }
 
 void ServicesRunner::carry_out(services::MapHappened& effect) {
-  MapView& view = maps_.view(effect.event.map);
-  view.subscribers.tell(effect.event);
-  view.pids.tell(message_of(effect.event));
+  const auto audience = maps_.whole_audience(effect.event.map);
+  if (!audience) return;
+  audience->subscribers.tell(effect.event);
+  audience->pids.tell(message_of(effect.event));
 }
 
 void ServicesRunner::carry_out(services::MembersChanged& /*effect*/) {

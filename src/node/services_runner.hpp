@@ -159,7 +159,6 @@ class ServicesRunner {
   /// The fence of this process's term, until the cluster thread ends the term: also where `reign` sees that a pause has
   /// ended it, or may have.
   [[nodiscard]] std::optional<Fence> term_of(const Term& name, const Pid& pid) const;
-  [[nodiscard]] MapViews& maps() noexcept { return maps_; }
   [[nodiscard]] const MapViews& maps() const noexcept { return maps_; }
 
   /// For handles that the program holds.

@@ -10,6 +10,7 @@
 #include "node/services_support.hpp"
 #include "replication/store.hpp"
 #include "services/services.hpp"
+#include "support/resources.hpp"
 
 namespace barrel_p2p {
 namespace {
@@ -291,6 +292,81 @@ TEST(Maps, threads_read_while_others_write) {
   for (auto& reader : readers) reader.join();
   EXPECT_EQ(backwards, 0);
   EXPECT_EQ(node.map_get<std::int64_t>("m", "n").value(), 5000);
+}
+
+TEST(Maps, whose_names_come_and_go_leave_nothing_behind) {
+  Cluster cluster;
+  Node& node = cluster.start("a");
+  const auto come_and_go = [&](int from, int to) {
+    for (int number = from; number < to; ++number) {
+      const Atom map("passing " + std::to_string(number));
+      ASSERT_TRUE(node.new_map(map).has_value());
+      ASSERT_TRUE(node.delete_map(map).has_value());
+    }
+  };
+  come_and_go(0, 200);
+  const auto atoms = node.statistics().atoms;
+  const auto heap = test::resources().heap_bytes;
+  come_and_go(200, 2000);
+  EXPECT_LT(node.statistics().atoms, atoms + 100);
+  EXPECT_LT(test::resources().heap_bytes, heap + 2 * 1024 * 1024);
+  EXPECT_EQ(node.maps(), std::vector<Atom>());
+}
+
+TEST(Maps, who_subscribed_to_one_that_was_deleted_hears_of_it_when_it_is_opened_again) {
+  Cluster cluster;
+  Node& node = cluster.start("a");
+  ASSERT_TRUE(node.new_map("m").has_value());
+  MapLog log(node, "m");
+  ASSERT_TRUE(node.delete_map("m").has_value());
+  EXPECT_EQ(node.subscribe_map("m", [](const MapEvent&) {}).error(), Errc::no_such_map);
+  std::vector<Result<Subscription>> others;
+  for (int number = 0; number < 200; ++number) {
+    const Atom map("other " + std::to_string(number));
+    ASSERT_TRUE(node.new_map(map).has_value());
+    others.push_back(node.subscribe_map(map, [](const MapEvent&) {}));
+    ASSERT_TRUE(node.delete_map(map).has_value());
+    if (number == 100) others.clear();
+  }
+  ASSERT_TRUE(node.new_map("m").has_value());
+  ASSERT_TRUE(node.map_put("m", 1, 2).has_value());
+  EXPECT_EQ(log.next(), "put 1 2");
+}
+
+TEST(Maps, threads_read_while_maps_come_and_go) {
+  Cluster cluster;
+  Node& node = cluster.start("a");
+  const auto name = [](std::int64_t number) { return Atom("m" + std::to_string(number)); };
+  constexpr std::int64_t names = 50;
+  std::atomic<bool> stop{false};
+  std::atomic<std::int64_t> wrong{0};
+  std::atomic<std::int64_t> found{0};
+  std::vector<std::thread> readers;
+  for (int reader = 0; reader < 2; ++reader) {
+    readers.emplace_back([&] {
+      for (std::int64_t number = 0; !stop; number = (number + 1) % names) {
+        const auto value = node.map_get<std::int64_t>(name(number), "n");
+        if (value) ++found;
+        if (value && *value != number) ++wrong;
+        for (const auto& [key, listed] : node.map_to_list(name(number))) {
+          if (!(key == Term("n")) || !(listed == Term(number))) ++wrong;
+        }
+        if (node.map_size(name(number)) > 1) ++wrong;
+      }
+    });
+  }
+  for (int round = 0; round < 20; ++round) {
+    for (std::int64_t number = 0; number < names; ++number) {
+      ASSERT_TRUE(node.new_map(name(number)).has_value());
+      ASSERT_TRUE(node.map_put(name(number), "n", number).has_value());
+    }
+    EXPECT_EQ(node.maps().size(), static_cast<std::size_t>(names));
+    for (std::int64_t number = 0; number < names; ++number) ASSERT_TRUE(node.delete_map(name(number)).has_value());
+  }
+  stop = true;
+  for (auto& reader : readers) reader.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_GT(found, 0);
 }
 
 // 20 MB: several times of what fits into the queues on the way.
