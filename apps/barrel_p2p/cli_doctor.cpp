@@ -20,9 +20,9 @@ void add_doctor(CLI::App& app, int& status) {
   auto& command = options->command;
   auto* doctor = app.add_subcommand("doctor", "Look for what is wrong on this machine, and say what mends it");
   doctor->footer(
-      "Looks at the configuration, the UDP port, UDP buffers, modes of key files, the certificate, the disk, the "
-      "store,\n"
-      "and compares clocks and versions with nodes that run. Changes nothing.\n"
+      "Looks at the configuration, the UDP port, UDP buffers, modes and owners of key files, the certificate, the "
+      "disk,\n"
+      "the store, and compares clocks and versions with nodes that run. Changes nothing.\n"
       "Exit status: 0 nothing keeps a node from working (there may be warnings), 1 there is a problem, 2 wrong usage.\n"
       "Example: barrel_p2p doctor --config /etc/barrel_p2p/barrel_p2p.toml");
   doctor->add_option("nodes", command.nodes, "Nodes to compare with; those in the discovery directory by default")

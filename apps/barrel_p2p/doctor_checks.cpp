@@ -130,6 +130,31 @@ void check_directory(const fs::path& directory, Findings& findings) {
                       "chmod 700 " + directory.string()});
 }
 
+/// Files and directories below it that belong to somebody else: to root, who made them by hand for instance.
+void check_owners(const fs::path& directory, Findings& findings) {
+  struct stat above{};
+  if (::stat(directory.c_str(), &above) != 0) return;
+  std::string first;
+  std::size_t count = 0;
+  bool unreadable = false;
+  std::error_code stop;
+  for (fs::recursive_directory_iterator at(directory, stop), end; !stop && at != end; at.increment(stop)) {
+    struct stat about{};
+    if (::stat(at->path().c_str(), &about) != 0 || about.st_uid == above.st_uid) continue;
+    if (++count == 1) first = at->path().string();
+    const mode_t needed = S_IROTH | (about.st_gid == above.st_gid ? S_IRGRP : 0U);
+    unreadable = unreadable || (above.st_uid != 0 && (about.st_mode & needed) == 0);
+  }
+  if (count == 0) return;
+  const std::string whose =
+      count == 1 ? first + " belongs" : first + " and " + std::to_string(count - 1) + " more belong";
+  findings.push_back({unreadable ? Level::problem : Level::warning, "keys",
+                      whose + " to another user than " + directory.string() +
+                          (unreadable ? ": a node that runs as its owner cannot read all of it"
+                                      : ": that user may change what the node goes by"),
+                      "chown -R --reference=" + directory.string() + " " + directory.string()});
+}
+
 /// What exists of a path: itself, or the directory in which it would be made.
 fs::path existing_part(fs::path path) {
   std::error_code ignored;
@@ -237,6 +262,8 @@ Findings check_keys(const NodeConfig& config) {
   check_directory(keys, findings);
   check_directory(keys / "trusted", findings);
   check_directory(tls, findings);
+  check_owners(keys, findings);
+  check_owners(tls, findings);
   check_secret(keys / "node.key", findings);
   check_secret(config.certificate_key_file.empty() ? tls / "node.key" : config.certificate_key_file, findings);
   check_secret(config.stateless_reset_key_file.empty() ? tls / "reset.key" : config.stateless_reset_key_file, findings);

@@ -2,9 +2,12 @@
 #include "keys_command.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <string>
 
@@ -135,6 +138,32 @@ TEST_F(KeyCommands, pin_next_keeps_the_pinned_key) {
   expect_word(keys(KeysOperation::list).output, first + " next " + second + "\n");
   ASSERT_EQ(keys(KeysOperation::unpin, "", "b@h").status, exit_ok);
   EXPECT_EQ(keys(KeysOperation::list).output, "");
+}
+
+TEST_F(KeyCommands, of_root_leave_nothing_that_the_user_of_the_node_cannot_read) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can be at work for another user";
+  constexpr uid_t user = 61'234;
+  ASSERT_EQ(::chown(root.path().c_str(), user, user), 0);
+  const auto other = to_hex(distribution::PrivateKey::generate().public_key());
+  const auto next = to_hex(distribution::PrivateKey::generate().public_key());
+  for (const auto& said :
+       {keys(KeysOperation::make), keys(KeysOperation::pin, other, "b@h"), keys(KeysOperation::pin, next, "b@h", true),
+        keys(KeysOperation::revoke, other), keys(KeysOperation::pin, other, "c@h"),
+        keys(KeysOperation::unpin, "", "c@h"), keys(KeysOperation::prepare), keys(KeysOperation::rotate),
+        cert(CertOperation::generate), cert(CertOperation::rotate)}) {
+    EXPECT_EQ(said.status, exit_ok) << said.errors;
+  }
+  std::set<std::string> seen;
+  for (const auto& made : fs::recursive_directory_iterator(root.path())) {
+    struct stat info{};
+    ASSERT_EQ(::lstat(made.path().c_str(), &info), 0);
+    EXPECT_EQ(info.st_uid, user) << made.path();
+    EXPECT_EQ(info.st_gid, user) << made.path();
+    seen.insert(made.path().filename().string());
+  }
+  for (const char* name : {"node.key", "node.pub", "node.crt", "b@h.pub", "b@h.next", "revoked", "backups"}) {
+    EXPECT_TRUE(seen.contains(name)) << name;
+  }
 }
 
 TEST_F(KeyCommands, cert_shows_makes_and_rotates) {

@@ -239,6 +239,24 @@ TEST_F(Doctor, keys_that_others_may_touch_are_problems) {
   EXPECT_EQ(check_keys(config).at(0).fix, "chmod 700 " + keys.string());
 }
 
+TEST_F(Doctor, key_files_of_another_user_than_their_directory_are_told_with_the_command_that_mends_it) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give files to another user";
+  const auto keys = config.data_dir / "keys";
+  fs::create_directories(keys / "revoked");
+  fs::permissions(keys / "revoked", fs::perms::owner_all);
+  ASSERT_EQ(::chown(keys.c_str(), 61'234, 61'234), 0);
+  const auto hidden = check_keys(config);
+  ASSERT_EQ(hidden.size(), 1U);
+  EXPECT_EQ(hidden[0].level, Finding::Level::problem);
+  EXPECT_EQ(hidden[0].text, (keys / "revoked").string() + " belongs to another user than " + keys.string() +
+                                ": a node that runs as its owner cannot read all of it");
+  EXPECT_EQ(hidden[0].fix, "chown -R --reference=" + keys.string() + " " + keys.string());
+  fs::permissions(keys / "revoked", fs::perms::owner_all | fs::perms::others_read | fs::perms::others_exec);
+  EXPECT_EQ(check_keys(config).at(0).level, Finding::Level::warning) << "it can be read";
+  ASSERT_EQ(::chown((keys / "revoked").c_str(), 61'234, 61'234), 0);
+  EXPECT_EQ(check_keys(config).at(0).level, Finding::Level::ok);
+}
+
 TEST_F(Doctor, a_damaged_store_is_a_problem) {
   EXPECT_EQ(check_store(config).at(0).level, Finding::Level::ok) << "there is none";
   fs::create_directories(config.data_dir / "store");

@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "distribution/auth/certificate.hpp"
 #include "distribution/auth/files.hpp"
@@ -94,6 +96,36 @@ TEST(PrivateFiles, what_others_may_touch_is_not_read) {
     EXPECT_EQ(read_small_file(file, 100, FileCare::secret).has_value(), secret) << mode;
   }
   EXPECT_EQ(read_small_file(file, 100, FileCare::secret).error(), Errc::permission_denied);
+}
+
+/// User and group.
+std::pair<uid_t, gid_t> owner_of(const fs::path& path) {
+  struct stat info{};
+  if (::lstat(path.c_str(), &info) != 0) throw std::runtime_error("nothing is at " + path.string());
+  return {info.st_uid, info.st_gid};
+}
+
+TEST(PrivateFiles, what_root_makes_is_of_the_owner_of_the_directory) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give files to another user";
+  const std::pair<uid_t, gid_t> user{61'234, 61'235};
+  for (const auto& owner : {user, std::pair<uid_t, gid_t>{0, 61'235}}) {
+    const ScratchDirectory scratch;
+    ASSERT_EQ(::chown(scratch.path().c_str(), owner.first, owner.second), 0);
+    const auto keys = scratch.path() / "data" / "keys";
+    ASSERT_TRUE(make_private_directory(keys));
+    ASSERT_TRUE(create_private_file(keys / "made", as_bytes("x")));
+    write_file(keys / "replaced", as_bytes("of root"));
+    ASSERT_TRUE(write_private_file(keys / "replaced", as_bytes("x")));
+    ASSERT_TRUE(write_public_file(keys / "public", as_bytes("x")));
+    ASSERT_TRUE(back_up(keys, {"made"}, test_wall));
+    std::size_t seen = 0;
+    for (const auto& made : fs::recursive_directory_iterator(scratch.path())) {
+      const auto expected = owner == user ? user : std::pair{::geteuid(), ::getegid()};
+      EXPECT_EQ(owner_of(made.path()), expected) << made.path();
+      ++seen;
+    }
+    EXPECT_EQ(seen, 8U) << "data, keys, three files, and a backup of one";
+  }
 }
 
 TEST(PrivateFiles, reading_is_bounded_and_never_waits) {

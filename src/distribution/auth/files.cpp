@@ -13,6 +13,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "base/random.hpp"
@@ -71,6 +72,27 @@ bool write_all(int descriptor, ByteView bytes) {
 
 namespace {
 
+fs::path directory_of(const fs::path& file) { return file.parent_path().empty() ? fs::path(".") : file.parent_path(); }
+
+/// Of root, who may be at work for a node of another user: what was made in the directory gets its owner and group.
+/// Where the system does not let even root do so it stays as it is made.
+void give_to_owner_of(const fs::path& directory, int made) noexcept {
+  if (::geteuid() != 0) return;
+  struct stat owner{};
+  struct stat info{};
+  if (::stat(directory.c_str(), &owner) != 0 || owner.st_uid == 0) return;
+  if (::fstat(made, &info) != 0 || info.st_uid == owner.st_uid) return;
+  std::ignore = ::fchown(made, owner.st_uid, owner.st_gid);
+}
+
+/// False: see errno.
+bool make_directory(const fs::path& directory) {
+  if (::mkdir(directory.c_str(), S_IRWXU) != 0) return false;
+  const File made(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (made.ok()) give_to_owner_of(directory_of(directory), made.get());
+  return true;
+}
+
 /// What is to be said about something that exists.
 Result<void> check_private_directory(const fs::path& directory, const struct stat& info) {
   if (!S_ISDIR(info.st_mode)) return fail(Errc::io_error, directory.string() + " is not a directory");
@@ -89,7 +111,7 @@ Result<void> make_private_directory(const fs::path& directory) {
   if (!parent.empty() && !fs::exists(parent, error)) {
     if (auto made = make_private_directory(parent); !made) return made;
   }
-  if (::mkdir(directory.c_str(), S_IRWXU) == 0) return {};
+  if (make_directory(directory)) return {};
   // Another process may have been faster.
   if (errno != EEXIST || ::stat(directory.c_str(), &info) != 0) return io_error("cannot make the directory", directory);
   return check_private_directory(directory, info);
@@ -105,6 +127,7 @@ Result<fs::path> write_beside(const fs::path& file, ByteView content, mode_t mod
   fs::path temporary = file.parent_path() / (std::string(new_prefix) + std::to_string(random_uint64()));
   const File out(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
   if (!out.ok()) return io_error("cannot write", temporary);
+  give_to_owner_of(directory_of(file), out.get());
   step("made the new file");
   if (!write_all(out.get(), content) || ::fsync(out.get()) != 0) {
     auto error = io_error("cannot write", temporary);
@@ -114,8 +137,6 @@ Result<fs::path> write_beside(const fs::path& file, ByteView content, mode_t mod
   step("wrote the new file");
   return temporary;
 }
-
-fs::path directory_of(const fs::path& file) { return file.parent_path().empty() ? fs::path(".") : file.parent_path(); }
 
 }  // namespace
 
@@ -199,7 +220,7 @@ Result<fs::path> make_backup_directory(const fs::path& parent, WallMilliseconds 
   const auto stamp = stamp_of(now);
   for (int number = 1; number <= rotations_in_a_second_max; ++number) {
     fs::path made = parent / (number == 1 ? stamp : stamp + "-" + std::to_string(number));
-    if (::mkdir(made.c_str(), S_IRWXU) == 0) return made;
+    if (make_directory(made)) return made;
     if (errno != EEXIST) return io_error("cannot make the directory", made);
   }
   return fail(Errc::io_error, "there are too many backups of this second in " + parent.string());

@@ -1,4 +1,7 @@
 // Small files: those that hold keys, and those that others are to read. Thread safe. Blocks for the disk.
+//
+// What root makes or replaces in a directory of another user, files and directories alike, is that user's, as far as
+// the file system permits: root may be at work for a node that runs as that user, and has to read it.
 #pragma once
 
 #include <barrel_p2p/bytes.hpp>
