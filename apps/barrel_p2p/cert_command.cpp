@@ -6,10 +6,12 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <utility>
 
 #include "base/clock.hpp"
 #include "command_line.hpp"
 #include "complaint.hpp"
+#include "directories.hpp"
 #include "distribution/auth/certificate.hpp"
 #include "json.hpp"
 
@@ -36,20 +38,20 @@ void print(const Certificate& certificate, std::ostream& output) {
          << (certificate.own ? "a node, which makes it anew in time\n" : "an operator, who replaces it\n");
 }
 
-std::string json_of(const Certificate& certificate, const std::optional<std::filesystem::path>& backup = {}) {
-  return JsonObject()
-      .set("fingerprint", distribution::to_hex(certificate.binding))
-      .set("subject", certificate.subject)
-      .set("valid_from", certificate.begins)
-      .set("valid_until", certificate.expires)
-      .set("expired", certificate.expires < wall_now())
-      .set("own", certificate.own)
-      .set("made", certificate.renewed)
-      .set("backup", backup ? Json(backup->string()) : Json())
-      .text();
+JsonObject json_of(const Certificate& certificate, const std::optional<std::filesystem::path>& backup = {}) {
+  return std::move(JsonObject()
+                       .set("fingerprint", distribution::to_hex(certificate.binding))
+                       .set("subject", certificate.subject)
+                       .set("valid_from", certificate.begins)
+                       .set("valid_until", certificate.expires)
+                       .set("expired", certificate.expires < wall_now())
+                       .set("own", certificate.own)
+                       .set("made", certificate.renewed)
+                       .set("backup", backup ? Json(backup->string()) : Json()));
 }
 
 Result<void> run(const CertCommand& command, std::ostream& output) {
+  const std::string directory = absolute_text(command.certificate_dir);
   switch (command.operation) {
     case CertOperation::show: {
       const bool given = !command.certificate.empty();
@@ -58,7 +60,7 @@ Result<void> run(const CertCommand& command, std::ostream& output) {
                                          given ? command.key : command.certificate_dir / "node.key");
       if (!shown) return std::unexpected(shown.error());
       if (command.json) {
-        output << json_of(*shown) << '\n';
+        output << json_of(*shown).text() << '\n';
       } else {
         print(*shown, output);
       }
@@ -69,10 +71,11 @@ Result<void> run(const CertCommand& command, std::ostream& output) {
       if (!made) return std::unexpected(made.error());
       if (made->not_renewed) return std::unexpected(*made->not_renewed);
       if (command.json) {
-        output << json_of(*made) << '\n';
+        output << json_of(*made).set("directory", directory).text() << '\n';
         return {};
       }
       print(*made, output);
+      output << "directory   " << directory << '\n';
       if (!made->renewed) output << "It was there before: `cert rotate` replaces it.\n";
       return {};
     }
@@ -80,10 +83,11 @@ Result<void> run(const CertCommand& command, std::ostream& output) {
       const auto rotated = distribution::rotate_certificate(command.certificate_dir, wall_now());
       if (!rotated) return std::unexpected(rotated.error());
       if (command.json) {
-        output << json_of(rotated->certificate, rotated->backup) << '\n';
+        output << json_of(rotated->certificate, rotated->backup).set("directory", directory).text() << '\n';
         return {};
       }
       print(rotated->certificate, output);
+      output << "directory   " << directory << '\n';
       if (rotated->backup) output << "backup      " << rotated->backup->string() << '\n';
       return {};
     }

@@ -41,9 +41,7 @@ void add_keys(CLI::App& app, int& status) {
       "A node that runs takes what is changed here within auth_key_watch_ms, a second by default.\n"
       "docs/keys.md describes rotation and revocation step by step.");
   keys->add_option("--data", options->data, "Data directory of the node; ./data by default")->type_name("DIR");
-  keys->add_option("--key-dir", options->key_dir, "Directory of its keys; DATA/keys by default")
-      ->envname("BARREL_P2P_KEY_DIR")
-      ->type_name("DIR");
+  keys->add_option("--key-dir", options->key_dir, "Directory of its keys; DATA/keys by default")->type_name("DIR");
   add_json_option(*keys, options->command.json);
   add_operation(*keys, status, options, "show", "Public key and fingerprint of the node", KeysOperation::show);
   add_operation(*keys, status, options, "new", "Make the key of a node before its first start, and show it",

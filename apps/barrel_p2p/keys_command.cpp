@@ -12,6 +12,7 @@
 #include "base/clock.hpp"
 #include "command_line.hpp"
 #include "complaint.hpp"
+#include "directories.hpp"
 #include "distribution/auth/ed25519.hpp"
 #include "distribution/auth/files.hpp"
 #include "distribution/auth/identity.hpp"
@@ -82,7 +83,7 @@ class Keys {
     if (present.error() != Errc::not_found) return std::unexpected(present.error());
     const auto made = distribution::load_or_create_identity(command_.key_dir);
     if (!made) return std::unexpected(made.error());
-    print(made->public_key());
+    print_changed(made->public_key());
     return {};
   }
   /// To print a new one for a directory that was mistyped would have peers pin a key that no node has.
@@ -100,6 +101,13 @@ class Keys {
   void print(const PublicKey& key) {
     if (command_.json) return print(Json(described(key)));
     output_ << "key         " << distribution::to_hex(key) << '\n' << "fingerprint " << shown(key) << '\n';
+  }
+  std::string directory() const { return absolute_text(command_.key_dir); }
+  void print_directory() { output_ << "directory   " << directory() << '\n'; }
+  void print_changed(const PublicKey& key) {
+    if (command_.json) return print(described(key).set("directory", directory()));
+    print(key);
+    print_directory();
   }
   Result<void> list() {
     std::vector<distribution::PinnedKey> pins;
@@ -136,17 +144,29 @@ class Keys {
     const auto opened = store();
     if (!opened) return std::unexpected(opened.error());
     auto pinned = command_.next ? (*opened)->pin_next(*name, *key) : (*opened)->pin(*name, *key);
-    if (pinned && command_.json) print(described(*key).set("name", name->text()).set("next", command_.next));
-    return pinned;
+    if (!pinned) return pinned;
+    if (command_.json) {
+      print(described(*key).set("name", name->text()).set("next", command_.next).set("directory", directory()));
+      return {};
+    }
+    output_ << (command_.next ? "next for    " : "pinned for  ") << name->text() << '\n'
+            << "fingerprint " << shown(*key) << '\n';
+    print_directory();
+    return {};
   }
   Result<void> unpin() {
     const auto name = NodeName::parse(command_.node);
     if (!name) return std::unexpected(name.error());
     const auto opened = store();
     if (!opened) return std::unexpected(opened.error());
-    auto unpinned = (*opened)->unpin(*name);
-    if (unpinned && command_.json) print(JsonObject().set("name", name->text()).set("unpinned", true));
-    return unpinned;
+    if (auto unpinned = (*opened)->unpin(*name); !unpinned) return unpinned;
+    if (command_.json) {
+      print(JsonObject().set("name", name->text()).set("unpinned", true).set("directory", directory()));
+      return {};
+    }
+    output_ << "unpinned    " << name->text() << '\n';
+    print_directory();
+    return {};
   }
   Result<void> print_fingerprint() {
     std::optional<PublicKey> key;
@@ -170,7 +190,7 @@ class Keys {
   Result<void> prepare() {
     const auto next = distribution::prepare_identity(command_.key_dir);
     if (!next) return std::unexpected(next.error());
-    print(next->public_key());
+    print_changed(next->public_key());
     if (command_.json) return {};
     output_ << "`keys rotate` brings it into force. Before that: barrel_p2p keys pin --next NODE KEY, at each peer.\n";
     return {};
@@ -180,10 +200,12 @@ class Keys {
     if (!rotated) return std::unexpected(rotated.error());
     if (command_.json) {
       const auto& backup = rotated->backup;
-      print(described(rotated->key.public_key()).set("backup", backup ? Json(backup->string()) : Json()));
+      print(described(rotated->key.public_key())
+                .set("backup", backup ? Json(backup->string()) : Json())
+                .set("directory", directory()));
       return {};
     }
-    print(rotated->key.public_key());
+    print_changed(rotated->key.public_key());
     if (rotated->backup) output_ << "backup      " << rotated->backup->string() << '\n';
     output_
         << "Peers that were not told of this key before refuse it: barrel_p2p keys pin NODE KEY, at each of them.\n";
@@ -223,7 +245,7 @@ class Keys {
     for (const auto& pin : store.list()) {
       if (pin.key == key) names.push_back(pin.name.string());
     }
-    print(described(key).set("revoked", revoked).set("names", names));
+    print(described(key).set("revoked", revoked).set("names", names).set("directory", directory()));
   }
   void print_names(const distribution::TrustStore& store, const PublicKey& key) {
     for (const auto& pin : store.list()) {
@@ -246,6 +268,7 @@ class Keys {
     }
     output_ << "revoked     " << shown(*key) << '\n';
     print_names(**opened, *key);
+    print_directory();
     output_ << "A node that runs with these keys closes its connections within auth_key_watch_ms (1000).\n";
     return {};
   }
@@ -261,6 +284,7 @@ class Keys {
     }
     output_ << "not revoked " << shown(*key) << '\n';
     print_names(**opened, *key);
+    print_directory();
     return {};
   }
   Result<void> list_revoked() {

@@ -3,12 +3,15 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "command_line.hpp"
 #include "completion.hpp"
+#include "support/scratch.hpp"
 #include "unknown_word.hpp"
 #include "visitor_arguments.hpp"
 
@@ -99,6 +102,23 @@ TEST_F(CommandLine, commands_take_the_variables_of_a_node_where_their_own_are_no
   ::unsetenv("BARREL_P2P_DISC_DIR");
   ::unsetenv("BARREL_P2P_DISCOVERY_DIR");
   EXPECT_EQ(variable_of({"BARREL_P2P_DISC_DIR", "BARREL_P2P_DISCOVERY_DIR"}), "BARREL_P2P_DISC_DIR");
+}
+
+TEST_F(CommandLine, keys_and_certificates_of_a_node_are_never_those_that_a_visitor_goes_by) {
+  for (const auto& [command, option] : {std::pair{"keys", "--key-dir"}, {"cert", "--cert-dir"}}) {
+    EXPECT_EQ(app.get_subcommand(command)->get_option(option)->get_envname(), "") << command;
+  }
+  const test::ScratchDirectory root;
+  ::setenv("BARREL_P2P_KEY_DIR", (root / "visitor").c_str(), 1);
+  CLI::App another;
+  add_keys(another, status);
+  testing::internal::CaptureStdout();
+  another.parse("keys new --data " + (root / "data").string());
+  ::unsetenv("BARREL_P2P_KEY_DIR");
+  EXPECT_EQ(status, exit_ok);
+  EXPECT_NE(testing::internal::GetCapturedStdout().find((root / "data" / "keys").string()), std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists(root / "data" / "keys" / "node.key"));
+  EXPECT_FALSE(std::filesystem::exists(root / "visitor"));
 }
 
 TEST_F(CommandLine, completions_have_every_subcommand_and_option) {

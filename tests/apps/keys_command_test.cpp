@@ -82,13 +82,14 @@ TEST_F(KeyCommands, that_show_something_make_nothing) {
   expect_word(keys(KeysOperation::show).errors, "`keys new` makes one");
   const auto made = keys(KeysOperation::make);
   ASSERT_EQ(made.status, exit_ok) << made.errors;
-  EXPECT_EQ(keys(KeysOperation::show).output, made.output);
+  const auto shown = keys(KeysOperation::show).output;
+  EXPECT_EQ(made.output, shown + "directory   " + (root / "keys").string() + "\n");
   EXPECT_EQ(keys(KeysOperation::list).output, "");
   EXPECT_FALSE(fs::exists(root / "keys" / "trusted"));
   const auto again = keys(KeysOperation::make);
   EXPECT_EQ(again.status, exit_failed);
   expect_word(again.errors, "`keys rotate` replaces it");
-  EXPECT_EQ(keys(KeysOperation::show).output, made.output);
+  EXPECT_EQ(keys(KeysOperation::show).output, shown);
 }
 
 TEST_F(KeyCommands, a_key_is_revoked_by_name_key_fingerprint_or_file) {
@@ -126,6 +127,22 @@ TEST_F(KeyCommands, revocations_that_would_keep_nobody_out_are_refused) {
   expect_word(own.errors, "rotate it");
   EXPECT_EQ(keys(KeysOperation::unrevoke, other).status, exit_failed);
   EXPECT_EQ(keys(KeysOperation::revoked).output, "");
+}
+
+TEST_F(KeyCommands, that_change_something_say_what_and_in_which_directory) {
+  const auto other = to_hex(distribution::PrivateKey::generate().public_key());
+  const auto next = to_hex(distribution::PrivateKey::generate().public_key());
+  const std::string where = "directory   " + (root / "keys").string() + "\n";
+  expect_word(keys(KeysOperation::make).output, where);
+  const auto pinned = keys(KeysOperation::pin, other, "b@h").output;
+  EXPECT_TRUE(pinned.starts_with("pinned for  b@h\nfingerprint ")) << pinned;
+  expect_word(pinned, where);
+  EXPECT_TRUE(keys(KeysOperation::pin, next, "b@h", true).output.starts_with("next for    b@h\n"));
+  expect_word(keys(KeysOperation::revoke, other).output, where);
+  expect_word(keys(KeysOperation::unrevoke, other).output, where);
+  EXPECT_EQ(keys(KeysOperation::unpin, "", "b@h").output, "unpinned    b@h\n" + where);
+  expect_word(keys(KeysOperation::prepare).output, where);
+  expect_word(keys(KeysOperation::rotate).output, where);
 }
 
 TEST_F(KeyCommands, pin_next_keeps_the_pinned_key) {
@@ -175,11 +192,13 @@ TEST_F(KeyCommands, cert_shows_makes_and_rotates) {
   const auto made = cert(CertOperation::generate);
   ASSERT_EQ(made.status, exit_ok) << made.errors;
   expect_word(made.output, "made by     a node");
-  EXPECT_EQ(cert(CertOperation::show).output, made.output);
+  const std::string where = "directory   " + (root / "quic").string() + "\n";
+  EXPECT_EQ(cert(CertOperation::show).output + where, made.output);
   expect_word(cert(CertOperation::generate).output, "It was there before");
   const auto rotated = cert(CertOperation::rotate);
   ASSERT_EQ(rotated.status, exit_ok) << rotated.errors;
   expect_word(rotated.output, "backup      " + (root / "quic" / "backups").string());
+  expect_word(rotated.output, where);
   const auto now = distribution::load_certificate(root / "quic" / "node.crt", root / "quic" / "node.key").value();
   expect_word(rotated.output, "fingerprint " + to_hex(now.binding));
   EXPECT_EQ(made.output.find(to_hex(now.binding)), std::string::npos);
