@@ -45,7 +45,7 @@ void add_cert(CLI::App& app, int& status) {
   cert->footer(
       "Peers do not pin certificates: after a rotation nothing is to be done at them. A node that runs takes the new\n"
       "certificate within auth_key_watch_ms, a second by default, for new connections; those that are up go on.");
-  cert->add_option("--data", options->data, "Data directory of the node; ./data by default")->type_name("DIR");
+  add_data_option(*cert, options->data);
   cert->add_option("--cert-dir", options->certificate_dir, "Directory of node.crt and node.key; DATA/quic by default")
       ->type_name("DIR");
   add_json_option(*cert, options->json);

@@ -22,8 +22,12 @@ CLI::App& add_operation(CLI::App& keys, int& status, const std::shared_ptr<KeysO
   auto* app = keys.add_subcommand(name, help);
   app->callback([options, operation, &status] {
     options->command.operation = operation;
-    options->command.key_dir = options->key_dir.empty() ? std::filesystem::path(options->data) / "keys"
-                                                        : std::filesystem::path(options->key_dir);
+    if (options->key_dir.empty()) {
+      options->command.data_dir = options->data;
+      options->command.key_dir = options->command.data_dir / "keys";
+    } else {
+      options->command.key_dir = options->key_dir;
+    }
     status = run_keys_command(options->command, std::cout, std::cerr);
   });
   return *app;
@@ -40,7 +44,7 @@ void add_keys(CLI::App& app, int& status) {
       "A key that is unpinned is learned again at the next contact (trust mode tofu), or refused (strict).\n"
       "A node that runs takes what is changed here within auth_key_watch_ms, a second by default.\n"
       "docs/keys.md describes rotation and revocation step by step.");
-  keys->add_option("--data", options->data, "Data directory of the node; ./data by default")->type_name("DIR");
+  add_data_option(*keys, options->data);
   keys->add_option("--key-dir", options->key_dir, "Directory of its keys; DATA/keys by default")->type_name("DIR");
   add_json_option(*keys, options->command.json);
   add_operation(*keys, status, options, "show", "Public key and fingerprint of the node", KeysOperation::show);

@@ -111,7 +111,7 @@ class Keys {
   }
   Result<void> list() {
     std::vector<distribution::PinnedKey> pins;
-    if (!std::filesystem::is_directory(command_.key_dir)) return std::unexpected(no_directory());
+    if (auto there = must_exist(command_.key_dir); !there) return there;
     if (std::filesystem::exists(command_.key_dir / "trusted")) {  // otherwise the store would make it
       const auto opened = store();
       if (!opened) return std::unexpected(opened.error());
@@ -141,7 +141,7 @@ class Keys {
     if (!name) return std::unexpected(name.error());
     const auto key = read_key(command_.key);
     if (!key) return std::unexpected(key.error());
-    const auto opened = store();
+    const auto opened = store_to_pin_in();
     if (!opened) return std::unexpected(opened.error());
     auto pinned = command_.next ? (*opened)->pin_next(*name, *key) : (*opened)->pin(*name, *key);
     if (!pinned) return pinned;
@@ -157,7 +157,7 @@ class Keys {
   Result<void> unpin() {
     const auto name = NodeName::parse(command_.node);
     if (!name) return std::unexpected(name.error());
-    const auto opened = store();
+    const auto opened = existing_store();
     if (!opened) return std::unexpected(opened.error());
     if (auto unpinned = (*opened)->unpin(*name); !unpinned) return unpinned;
     if (command_.json) {
@@ -212,13 +212,19 @@ class Keys {
     return {};
   }
 
-  Error no_directory() const {
-    return {Errc::not_found, command_.key_dir.string() + " does not exist: give the --data or --key-dir of the node"};
-  }
   /// To revoke keys of a directory that does not exist would keep nobody out.
   Result<std::shared_ptr<distribution::TrustStore>> existing_store() {
-    if (std::filesystem::is_directory(command_.key_dir)) return store();
-    return std::unexpected(no_directory());
+    if (auto there = must_exist(command_.key_dir); !there) return std::unexpected(there.error());
+    return store();
+  }
+  /// Before its first start a node has a data directory at most.
+  Result<std::shared_ptr<distribution::TrustStore>> store_to_pin_in() {
+    if (command_.data_dir.empty() || must_exist(command_.key_dir)) return existing_store();
+    if (const auto there = must_exist(command_.data_dir); !there) {
+      if (there.error() != Errc::not_found) return std::unexpected(there.error());
+      return fail(Errc::not_found, there.error().context() + "; before its first start `keys new` makes it");
+    }
+    return store();
   }
   /// The key that is meant: that of a name, that with this fingerprint, or the given one.
   Result<PublicKey> meant(const distribution::TrustStore& store) const {

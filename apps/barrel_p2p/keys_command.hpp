@@ -27,6 +27,8 @@ enum class KeysOperation : std::uint8_t {
 struct KeysCommand {
   KeysOperation operation = KeysOperation::show;
   std::filesystem::path key_dir;
+  std::filesystem::path
+      data_dir;  ///< In which `pin` may make `key_dir`, for a node before its first start; empty: none.
   std::string node;
   std::string key;  ///< 64 hex digits, or a file with the raw 32 bytes.
   bool next = false;

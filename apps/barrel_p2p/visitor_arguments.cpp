@@ -58,6 +58,12 @@ void add_json_option(CLI::App& app, bool& json) {
   app.add_flag("--json", json, "Print JSON; errors too, on standard error");
 }
 
+void add_data_option(CLI::App& app, std::string& data) {
+  app.add_option("--data", data, "Data directory of the node; ./data by default")
+      ->envname("BARREL_P2P_DATA_DIR")
+      ->type_name("DIR");
+}
+
 void add_node_argument(CLI::App& app, RemoteArguments& arguments) {
   app.add_option("node", arguments.node, "Name of the node; the only one in the discovery directory by default")
       ->envname("BARREL_P2P_NODE")

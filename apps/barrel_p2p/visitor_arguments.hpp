@@ -1,4 +1,4 @@
-// The options that all commands have in common that talk to a node.
+// The options that commands have in common: those that talk to a node, and those that work on its files.
 #pragma once
 
 #include <cstdint>
@@ -45,5 +45,7 @@ void add_remote_options(CLI::App& app, RemoteArguments& arguments, bool node_opt
 /// NODE as an argument, with BARREL_P2P_NODE in its place when it is left out.
 void add_node_argument(CLI::App& app, RemoteArguments& arguments);
 void add_json_option(CLI::App& app, bool& json);
+/// Of commands that work on what a node keeps on disk: --data, with the variable of the node in its place.
+void add_data_option(CLI::App& app, std::string& data);
 
 }  // namespace barrel_p2p::command

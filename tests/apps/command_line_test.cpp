@@ -121,6 +121,28 @@ TEST_F(CommandLine, keys_and_certificates_of_a_node_are_never_those_that_a_visit
   EXPECT_FALSE(std::filesystem::exists(root / "visitor"));
 }
 
+TEST_F(CommandLine, what_a_node_keeps_is_looked_for_where_its_environment_says_unless_an_option_does) {
+  const test::ScratchDirectory root;
+  ::setenv("BARREL_P2P_DATA_DIR", (root / "node").c_str(), 1);
+  testing::internal::CaptureStdout();
+  const auto run = [](const std::string& line) {
+    int done = -1;
+    CLI::App another;
+    add_keys(another, done);
+    add_cert(another, done);
+    another.parse(line);
+    return done;
+  };
+  EXPECT_EQ(run("keys new"), exit_ok);
+  EXPECT_EQ(run("cert generate"), exit_ok);
+  EXPECT_EQ(run("keys new --data " + (root / "other").string()), exit_ok);
+  ::unsetenv("BARREL_P2P_DATA_DIR");
+  testing::internal::GetCapturedStdout();
+  for (const char* made : {"node/keys/node.key", "node/quic/node.key", "other/keys/node.key"}) {
+    EXPECT_TRUE(std::filesystem::exists(root / made)) << made;
+  }
+}
+
 TEST_F(CommandLine, completions_have_every_subcommand_and_option) {
   const std::string bash = bash_completion(app);
   const std::string zsh = zsh_completion(app);

@@ -129,6 +129,44 @@ TEST_F(KeyCommands, revocations_that_would_keep_nobody_out_are_refused) {
   EXPECT_EQ(keys(KeysOperation::revoked).output, "");
 }
 
+TEST_F(KeyCommands, pins_may_come_before_the_first_start_of_a_node_and_never_make_its_data_directory) {
+  KeysCommand command;
+  command.operation = KeysOperation::pin;
+  command.data_dir = root / "data";
+  command.key_dir = command.data_dir / "keys";
+  command.node = "b@h";
+  command.key = to_hex(distribution::PrivateKey::generate().public_key());
+  std::ostringstream output;
+  std::ostringstream errors;
+  EXPECT_EQ(run_keys_command(command, output, errors), exit_failed);
+  expect_word(errors.str(), command.data_dir.string() + " does not exist: give the --data or --key-dir of the node");
+  expect_word(errors.str(), "`keys new` makes it");
+  EXPECT_FALSE(fs::exists(command.data_dir));
+  fs::create_directory(command.data_dir);
+  EXPECT_EQ(run_keys_command(command, output, errors), exit_ok) << errors.str();
+  EXPECT_TRUE(fs::exists(command.key_dir / "trusted" / "b@h.pub"));
+}
+
+TEST_F(KeyCommands, a_key_directory_that_was_given_by_itself_has_to_be_there_for_pins) {
+  for (const auto operation : {KeysOperation::pin, KeysOperation::unpin}) {
+    const auto said = keys(operation, to_hex(distribution::PrivateKey::generate().public_key()), "b@h");
+    EXPECT_EQ(said.status, exit_failed);
+    expect_word(said.errors, (root / "keys").string() + " does not exist: give the --data or --key-dir of the node");
+    EXPECT_FALSE(fs::exists(root / "keys"));
+  }
+}
+
+TEST_F(KeyCommands, of_a_user_who_may_not_look_into_the_directory_say_who_may) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  ASSERT_EQ(keys(KeysOperation::make).status, exit_ok);
+  fs::permissions(root.path(), fs::perms::owner_all);
+  ASSERT_EQ(::seteuid(61'234), 0);
+  const auto said = keys(KeysOperation::revoked);
+  ASSERT_EQ(::seteuid(0), 0);
+  EXPECT_EQ(said.status, exit_failed);
+  expect_word(said.errors, (root / "keys").string() + " is not for this user to see: be the user of the node, or root");
+}
+
 TEST_F(KeyCommands, that_change_something_say_what_and_in_which_directory) {
   const auto other = to_hex(distribution::PrivateKey::generate().public_key());
   const auto next = to_hex(distribution::PrivateKey::generate().public_key());

@@ -105,6 +105,8 @@ TEST_F(Command, keys_are_shown_pinned_listed_and_forgotten) {
   EXPECT_EQ(run({"keys", "fingerprint", "--data", path("a")}).output, fingerprint + "\n");
   EXPECT_EQ(run({"keys", "fingerprint", key}).output, fingerprint + "\n");
   EXPECT_EQ(run({"keys", "fingerprint", path("a/keys/node.pub")}).output, fingerprint + "\n");
+  EXPECT_EQ(run({"keys", "pin", "a@127.0.0.1", key, "--data", path("b")}).status, 1) << "it does not exist";
+  std::filesystem::create_directory(path("b"));
   EXPECT_EQ(run({"keys", "pin", "a@127.0.0.1", key, "--data", path("b")}).status, 0);
   EXPECT_EQ(run({"keys", "list", "--data", path("b")}).output, "a@127.0.0.1 " + fingerprint + " " + key + "\n");
   EXPECT_EQ(run({"keys", "unpin", "a@127.0.0.1", "--data", path("b")}).status, 0);

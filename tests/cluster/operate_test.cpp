@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -275,6 +276,7 @@ TEST_F(Operate, the_json_of_all_other_commands_can_be_read) {
   };
   const auto key = said({"keys", "new", "--data", path("a"), "--json"});
   EXPECT_EQ(said({"keys", "fingerprint", "--data", path("a"), "--json"})["fingerprint"].text, key["fingerprint"].text);
+  std::filesystem::create_directory(root / "b");
   EXPECT_EQ(said({"keys", "pin", "x@h", key["key"].text, "--data", path("b"), "--json"})["name"].text, "x@h");
   EXPECT_EQ(said({"keys", "list", "--data", path("b"), "--json"})["keys"][0]["key"].text, key["key"].text);
   EXPECT_EQ(said({"keys", "revoke", "x@h", "--data", path("b"), "--json"})["names"][0].text, "x@h");
