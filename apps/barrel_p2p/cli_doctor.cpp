@@ -20,9 +20,9 @@ void add_doctor(CLI::App& app, int& status) {
   auto& command = options->command;
   auto* doctor = app.add_subcommand("doctor", "Look for what is wrong on this machine, and say what mends it");
   doctor->footer(
-      "Looks at the configuration, the UDP port, UDP buffers, modes and owners of key files, the certificate, the "
-      "disk,\n"
-      "the store, and compares clocks and versions with nodes that run. Changes nothing.\n"
+      "Looks at the configuration (file and environment), the UDP port, UDP buffers, modes and owners of key files, "
+      "the\n"
+      "certificate, the disk, the store, and compares clocks and versions with nodes that run. Changes nothing.\n"
       "Exit status: 0 nothing keeps a node from working (there may be warnings), 1 there is a problem, 2 wrong usage.\n"
       "Example: barrel_p2p doctor --config /etc/barrel_p2p/barrel_p2p.toml");
   doctor->add_option("nodes", command.nodes, "Nodes to compare with; those in the discovery directory by default")
@@ -38,6 +38,7 @@ void add_doctor(CLI::App& app, int& status) {
   add_remote_options(*doctor, options->remote, false);
   doctor->callback([options, port, &status] {
     options->remote.give_to(options->command);
+    options->command.environment = process_environment();
     if (port->count() > 0) options->command.port = options->port;
     status = run_doctor_command(options->command, std::cout, std::cerr);
   });

@@ -1,11 +1,8 @@
-#include <unistd.h>
 #include <CLI/CLI.hpp>
-
 #include <cstdint>
 #include <iostream>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "command_line.hpp"
@@ -29,19 +26,9 @@ struct NodeOptions {
   bool json = false;
 };
 
-Environment environment() {
-  Environment variables;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string_view text = *entry;
-    const auto equal = text.find('=');
-    if (equal != std::string_view::npos) variables.emplace(text.substr(0, equal), text.substr(equal + 1));
-  }
-  return variables;
-}
-
 /// The file, then the environment, then the command line, which counts most.
 Result<NodeConfig> read_config(const CLI::App& app, const NodeOptions& options) {
-  auto config = configuration_of(options.config_file, environment());
+  auto config = configuration_of(options.config_file, process_environment());
   if (!config) return config;
   if (app.count("--name") > 0) config->name = options.given.name;
   if (app.count("--port") > 0) config->port = options.given.port;
@@ -77,7 +64,7 @@ int run(const CLI::App& app, const NodeOptions& options) {
     std::cout << (options.json ? JsonObject().set("good", true).text() : "the configuration is good") << '\n';
     return exit_ok;
   }
-  for (const auto& variable : unknown_variables(environment())) {
+  for (const auto& variable : unknown_variables(process_environment())) {
     std::cerr << "barrel_p2p node: warning: " << variable
               << " in the environment is no key of the configuration: docs/configuration.md lists them\n";
   }

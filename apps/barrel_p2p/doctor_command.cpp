@@ -114,6 +114,24 @@ Findings check_nodes(const DoctorCommand& command, const NodeConfig& config) {
   return findings;
 }
 
+/// That with which the node would start, or what can be had of it when it could not.
+NodeConfig configuration_for(const DoctorCommand& command, Findings& findings) {
+  NodeConfig config;
+  auto loaded = configuration_of(command.config_file, command.environment);
+  if (!loaded) {
+    findings.push_back({Level::problem, "configuration", loaded.error().message(), "change it as it says"});
+    loaded = configuration_of({}, command.environment);
+  }
+  if (loaded) config = std::move(*loaded);
+  if (config.name.empty()) config.name = "a@127.0.0.1";  // the name is not what is looked at
+  if (!command.data.empty()) config.data_dir = command.data;
+  if (command.port) config.port = *command.port;
+  const auto of_commands = command.environment.find("BARREL_P2P_COOKIE");
+  const bool from_commands = of_commands != command.environment.end() && config.cookie == of_commands->second;
+  if (from_commands || config.cookie == NodeConfig().cookie) config.cookie = command.cookie;
+  return config;
+}
+
 void print(const Findings& findings, std::ostream& output) {
   for (const auto& finding : findings) {
     std::string level(word(finding.level));
@@ -131,20 +149,8 @@ int run_doctor_command(const DoctorCommand& command, std::ostream& output, std::
   for (const auto& node : command.nodes) {
     if (const auto name = NodeName::parse(node); !name) return complaints.tell(exit_usage, name.error().message());
   }
-  NodeConfig config;
-  config.name = "a@127.0.0.1";  // until the file says otherwise: the name is not what is looked at
   Findings findings;
-  if (!command.config_file.empty()) {
-    auto loaded = load_config(command.config_file, config);
-    if (loaded) {
-      config = std::move(*loaded);
-    } else {
-      findings.push_back({Level::problem, "configuration", loaded.error().message(), "change it as it says"});
-    }
-  }
-  if (!command.data.empty()) config.data_dir = command.data;
-  if (command.port) config.port = *command.port;
-  if (config.cookie == NodeConfig().cookie) config.cookie = command.cookie;
+  NodeConfig config = configuration_for(command, findings);
   if (findings.empty()) append(findings, check_configuration(config));
   append(findings, check_port(config.listen, config.port));
   append(findings, check_buffers("/proc"));

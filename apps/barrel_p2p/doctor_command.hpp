@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "node_command.hpp"
 #include "remote.hpp"
 
 namespace barrel_p2p::command {
@@ -32,6 +33,7 @@ using Findings = std::vector<Finding>;
 
 struct DoctorCommand : RemoteOptions {
   std::string config_file;
+  Environment environment;            ///< Counts more than the file, as for the node.
   std::string data;                   ///< Empty: as configured.
   std::optional<std::uint16_t> port;  ///< Likewise.
   std::vector<std::string> nodes;     ///< To compare with; empty: those in the discovery directory, 8 at most.

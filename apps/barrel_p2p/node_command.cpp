@@ -1,6 +1,7 @@
 #include "node_command.hpp"
 
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -68,6 +69,16 @@ bool is_of_a_service(std::string_view variable, std::string_view value) {
 }
 
 }  // namespace
+
+Environment process_environment() {
+  Environment variables;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const auto equal = text.find('=');
+    if (equal != std::string_view::npos) variables.emplace(text.substr(0, equal), text.substr(equal + 1));
+  }
+  return variables;
+}
 
 Result<NodeConfig> configuration_of(const std::filesystem::path& file, const Environment& environment) {
   NodeConfig config;

@@ -13,6 +13,8 @@
 namespace barrel_p2p::command {
 
 using Environment = std::map<std::string, std::string>;
+/// Of this process.
+Environment process_environment();
 
 /// The file, if there is one, and the keys of the environment, which count more. BARREL_P2P_COOKIE, which is there for
 /// all commands, is the cookie where neither of them gives one.

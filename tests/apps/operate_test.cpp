@@ -8,9 +8,12 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <utility>
 
+#include "command_line.hpp"
 #include "doctor_command.hpp"
 #include "json.hpp"
+#include "node_command.hpp"
 #include "quic/address.hpp"
 #include "remind_command.hpp"
 #include "remote.hpp"
@@ -274,6 +277,58 @@ TEST_F(Doctor, clocks_that_differ_are_told_by_how_much_it_matters) {
   EXPECT_EQ(clock_finding("b@h", -2000, 5).level, Finding::Level::warning);
   EXPECT_EQ(clock_finding("b@h", 60'000, 5).level, Finding::Level::problem);
   EXPECT_NE(clock_finding("b@h", -2000, 5).text.find("2000 ms behind"), std::string::npos);
+}
+
+TEST_F(Doctor, what_the_environment_says_counts_more_than_the_file_as_for_the_node) {
+  std::ofstream(root / "good.toml")
+      << "name = 'a@127.0.0.1'\ndist_cookie = 'secret'\nactive_size = 5\ndata_dir = 'x'\n";
+  DoctorCommand command;
+  command.config_file = root / "good.toml";
+  command.local = true;
+  command.port = 0;
+  command.environment = {{"BARREL_P2P_DATA_DIR", (root / "data").string()}};
+  const auto said = [&command] {
+    std::ostringstream output;
+    std::ostringstream errors;
+    const int status = run_doctor_command(command, output, errors);
+    return std::pair{status, output.str()};
+  };
+  const auto [good, all_is_well] = said();
+  EXPECT_EQ(good, exit_ok) << all_is_well;
+  EXPECT_NE(all_is_well.find("for " + (root / "data").string()), std::string::npos) << all_is_well;
+  for (const auto& [variable, value] :
+       Environment{{"BARREL_P2P_ACTIVE_SIZE", "99"}, {"BARREL_P2P_MEMBER_TTL_MS", "1000"}}) {
+    command.environment[variable] = value;
+    const auto read = configuration_of(command.config_file, command.environment);
+    const auto refused = read ? check_node(*read) : std::unexpected(read.error());
+    ASSERT_FALSE(refused.has_value());
+    const auto [bad, complaint] = said();
+    EXPECT_EQ(bad, exit_failed);
+    EXPECT_NE(complaint.find(refused.error().context()), std::string::npos) << complaint;
+    command.environment.erase(variable);
+  }
+}
+
+TEST_F(Doctor, the_cookie_of_commands_counts_where_the_configuration_has_none) {
+  std::ofstream(root / "none.toml") << "name = 'a@127.0.0.1'\n";
+  DoctorCommand command;
+  command.config_file = root / "none.toml";
+  command.data = config.data_dir;
+  command.local = true;
+  const auto warned = [&command] {
+    std::ostringstream output;
+    std::ostringstream errors;
+    run_doctor_command(command, output, errors);
+    return output.str().find("the cookie is the public default") != std::string::npos;
+  };
+  EXPECT_TRUE(warned());
+  command.environment = {{"BARREL_P2P_COOKIE", "of the commands"}};
+  EXPECT_TRUE(warned()) << "what was typed in its place is the default";
+  command.cookie = "of the commands";
+  EXPECT_FALSE(warned());
+  command.cookie = NodeConfig().cookie;
+  command.environment = {{"BARREL_P2P_DIST_COOKIE", "of the node"}};
+  EXPECT_FALSE(warned());
 }
 
 TEST_F(Doctor, a_file_that_cannot_be_read_is_reported_beside_everything_else) {
