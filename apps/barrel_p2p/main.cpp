@@ -27,7 +27,9 @@ int run(int argc, char** argv) {
   int status = exit_ok;
   CLI::App app("A secure peer-to-peer cluster of C++ and Erlang nodes.", "barrel_p2p");
   app.set_version_flag("--version", std::string("barrel_p2p " BARREL_P2P_VERSION));
-  app.footer("Exit status: 0 success, 1 failure, 2 wrong usage. `barrel_p2p SUBCOMMAND --help` tells more.");
+  app.footer(
+      "Exit status: 0 success, 1 failure, 2 wrong usage, 4 node not reached, 5 no answer or failed there.\n"
+      "`barrel_p2p SUBCOMMAND --help` tells more.");
   app.require_subcommand(1);
   add_subcommands(app, status);
   try {

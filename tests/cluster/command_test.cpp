@@ -22,6 +22,14 @@ TEST_F(Command, call_prints_the_result_of_a_function) {
   EXPECT_TRUE(named.output.starts_with("<a@127.0.0.1.")) << named.output;
 }
 
+TEST_F(Command, help_tells_every_exit_status) {
+  const auto help = run({"--help"});
+  EXPECT_EQ(help.status, 0);
+  EXPECT_NE(help.output.find("Exit status: 0 success, 1 failure, 2 wrong usage, 4 node not reached, 5 "),
+            std::string::npos)
+      << help.output;
+}
+
 TEST_F(Command, the_exit_status_of_call_tells_what_went_wrong) {
   const auto node = start_node("a");
   const auto undefined = call("a", {"os", "cmd", "[\"ls\"]"});
