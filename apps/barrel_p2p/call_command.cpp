@@ -8,16 +8,15 @@
 #include "command_line.hpp"
 #include "complaint.hpp"
 #include "json.hpp"
+#include "remote.hpp"
 
 namespace barrel_p2p::command {
 int run_call_command(const CallCommand& command, std::ostream& output, std::ostream& errors) {
   const Complaints complaints{errors, "call", command.json};
   const auto target = NodeName::parse(command.node);
   if (!target) return complaints.tell(exit_usage, target.error().message());
-  const auto arguments = parse_term(command.arguments);
-  if (!arguments) return complaints.tell(exit_usage, "the arguments: " + arguments.error().message());
-  if (!arguments->is_proper_list())
-    return complaints.tell(exit_usage, "the arguments must be a list, for instance [1,2]");
+  auto arguments = typed_arguments(command.arguments);
+  if (!arguments) return complaints.tell(exit_usage, arguments.error().context());
   const auto module = Atom::make(command.module);
   const auto function = Atom::make(command.function);
   if (!module || !function) return complaints.tell(exit_usage, "module and function must be atoms");
@@ -28,8 +27,7 @@ int run_call_command(const CallCommand& command, std::ostream& output, std::ostr
   if (const auto failure = visitor->connect(*target, command.timeout)) {
     return complaints.tell(failure->status, failure->text);
   }
-  std::vector<Term> list(arguments->elements().begin(), arguments->elements().end());
-  const auto result = node.call_function(*target, *module, *function, std::move(list), command.timeout);
+  const auto result = node.call_function(*target, *module, *function, std::move(*arguments), command.timeout);
   if (!result) return complaints.tell(CallCommand::exit_badrpc, "badrpc: " + result.error().message());
   const std::string text = to_text(*result);
   const std::string line = command.json ? JsonObject().set("node", command.node).set("result", text).text() : text;

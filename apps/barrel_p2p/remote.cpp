@@ -58,6 +58,15 @@ Error refusal(const Term& reason) {
   return {Errc::invalid_argument, plain_text(reason)};
 }
 
+std::string no_term(const std::string& text, const Error& why) {
+  return "`" + text + "` is no Erlang term (" + why.context() + ")";
+}
+
+std::string as_binary(std::string text) {
+  for (std::size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2) text.insert(at, 1, '\\');
+  return "<<\"" + text + "\">>";
+}
+
 /// The function ran and said no.
 bool is_refusal(const Error& error) noexcept {
   return error == Errc::not_found || error == Errc::no_such_map || error == Errc::no_leader ||
@@ -139,12 +148,18 @@ Result<Term> typed_term(const std::string& text, bool as_text) {
   if (as_text) return Term(text);
   auto term = parse_term(text);
   if (term) return term;
-  std::string quoted = text;
-  for (std::size_t at = 0; (at = quoted.find('"', at)) != std::string::npos; at += 2) quoted.insert(at, 1, '\\');
-  return fail(Errc::invalid_argument, "`" + text + "` is no Erlang term (" + term.error().context() +
-                                          "): for text write '<<\"" + quoted +
-                                          "\">>', with both kinds of quotes, or "
-                                          "give --string");
+  return fail(Errc::invalid_argument, no_term(text, term.error()) + ": for text write '" + as_binary(text) +
+                                          "', with both kinds of quotes, or give --string");
+}
+
+Result<std::vector<Term>> typed_arguments(const std::string& text) {
+  const auto term = parse_term(text);
+  if (term && term->is_proper_list()) return std::vector<Term>(term->elements().begin(), term->elements().end());
+  if (term) return fail(Errc::invalid_argument, "the arguments must be a list, for instance [1,2]");
+  const std::string one = text.starts_with('[') ? "b@h" : text;
+  return fail(Errc::invalid_argument, no_term(text, term.error()) + ": the arguments are a list, for text write '[" +
+                                          as_binary(one) + "]', for an atom \"['" + one +
+                                          "']\", with both kinds of quotes");
 }
 
 Result<Atom> typed_atom(const std::string& text) {

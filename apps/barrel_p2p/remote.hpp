@@ -65,6 +65,8 @@ int run_question(const RemoteOptions& options, const Complaints& complaints, std
 /// A term that was typed. With `as_text` it is taken as it is, as a binary: what C++ strings are. The error shows how
 /// to quote it.
 Result<Term> typed_term(const std::string& text, bool as_text = false);
+/// The arguments of a function, a list. The error shows how to quote one.
+Result<std::vector<Term>> typed_arguments(const std::string& text);
 /// The name of a map: a word, or an atom as Erlang writes it.
 Result<Atom> typed_atom(const std::string& text);
 /// The name of a node, without the quotes of an atom; other terms as Erlang text, atoms with control characters too,

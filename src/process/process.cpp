@@ -257,7 +257,7 @@ Result<Term> CallOutcome::result() const {
   switch (kind) {
     case Kind::returned: return value;
     case Kind::failed:
-      if (value.is_atom("undef")) return fail(Errc::undefined_function, "undef: " + to_text(stack));
+      if (value.is_atom("undef")) return fail(Errc::undefined_function, to_text(stack));
       return fail(Errc::remote_exit, "error: " + to_text(value));
     case Kind::thrown: return fail(Errc::remote_exit, "throw: " + to_text(value));
     case Kind::exited: return fail(Errc::remote_exit, "exit: " + to_text(value));

@@ -94,6 +94,13 @@ TEST_F(Call, a_node_with_a_new_key_is_refused_and_the_error_says_how_to_take_the
   EXPECT_TRUE(fs::is_directory(keys));
 }
 
+TEST_F(Call, a_function_that_the_node_does_not_have_is_undefined_once) {
+  command.module = "foo";
+  command.function = "bar";
+  EXPECT_EQ(run(), CallCommand::exit_badrpc);
+  EXPECT_EQ(errors.str(), "barrel_p2p call: badrpc: undef: [{foo,bar,[],[]}]\n");
+}
+
 TEST_F(Call, a_certificate_and_an_identity_that_are_given_are_those_that_the_node_sees) {
   command.name = "operator@127.0.0.1";
   command.key_dir = root / "operator";

@@ -51,6 +51,16 @@ TEST(TypedTerms, are_erlang_text_or_plain_text) {
   EXPECT_FALSE(typed_atom("").has_value());
 }
 
+TEST(TypedTerms, of_a_call_are_a_list_and_the_error_shows_how_to_quote_one) {
+  EXPECT_EQ(typed_arguments("[a,1]").value(), (std::vector<Term>{Atom("a"), 1}));
+  EXPECT_EQ(typed_arguments("{a,1}").error().context(), "the arguments must be a list, for instance [1,2]");
+  EXPECT_EQ(
+      typed_arguments("b@127.0.0.1").error().context(),
+      "`b@127.0.0.1` is no Erlang term (line 1, column 7: unexpected text after the term): the arguments are a list, "
+      "for text write '[<<\"b@127.0.0.1\">>]', for an atom \"['b@127.0.0.1']\", with both kinds of quotes");
+  EXPECT_NE(typed_arguments("[b@127.0.0.1]").error().context().find(" \"['b@h']\", "), std::string::npos);
+}
+
 TEST(Times, are_milliseconds_or_written_as_in_rfc_3339) {
   EXPECT_EQ(parse_time("0"), 0);
   EXPECT_EQ(parse_time("1970-01-02T00:00:01Z"), 86'401'000);
