@@ -16,8 +16,17 @@ std::optional<PeerRelation> PeerRelation::take(std::shared_ptr<Peer> peer, std::
     return std::nullopt;
   }
   PeerRelation taken;
-  taken.count_ = {&count, Release{std::move(peer)}};
+  taken.count_ = {&count, Release{std::move(peer), 1}};
   return taken;
+}
+
+void PeerRelation::join(PeerRelation&& other) noexcept {
+  if (!count_) {
+    count_ = std::move(other.count_);
+  } else if (other.count_) {
+    count_.get_deleter().relations += other.count_.get_deleter().relations;
+    (void)other.count_.release();  // the count stays, and is the same
+  }
 }
 
 bool Peers::is_visible(const Peer& peer) {

@@ -37,17 +37,22 @@ struct Peer {
   std::vector<Pid> monitors_;
 };
 
-/// A link or a monitor that a process of a peer has on a process here. Counts among the peer's as long as it lives.
+/// Links or monitors that a process of a peer has on a process here. They count among the peer's as long as this lives.
 class PeerRelation {
  public:
   PeerRelation() = default;  ///< One of our own making.
   /// Nothing when the peer has `max` of them.
   static std::optional<PeerRelation> take(std::shared_ptr<Peer> peer, std::size_t max);
+  /// Takes over what the other one, of the same peer, counts.
+  void join(PeerRelation&& other) noexcept;
 
  private:
   struct Release {
     std::shared_ptr<Peer> peer;
-    void operator()(std::atomic<std::size_t>* count) const noexcept { count->fetch_sub(1, std::memory_order_relaxed); }
+    std::size_t relations;
+    void operator()(std::atomic<std::size_t>* count) const noexcept {
+      count->fetch_sub(relations, std::memory_order_relaxed);
+    }
   };
   std::unique_ptr<std::atomic<std::size_t>, Release> count_;
 };

@@ -166,11 +166,13 @@ void State::tell_relations(const Term& reason) {
     if (link.unlink_id != 0 || !still_there(other.node, link.generation)) continue;
     system_.route(pid_, other.node, Signal{distribution::Exit{pid_, other}, reason});
   }
-  for (const auto& [ref, watcher] : relations_->watchers) {
-    forget_named(ref, watcher);
-    const Pid& to = watcher.watcher;
+  for (const auto& [key, watcher] : relations_->watchers) {
+    forget_named(key, watcher);
+    const Pid& to = key.watcher;
     if (!still_there(to.node, watcher.generation)) continue;
-    system_.route(pid_, to.node, Signal{distribution::MonitorExit{watcher.as, to, ref}, reason});
+    for (std::uint32_t time = 0; time < watcher.times; ++time) {
+      system_.route(pid_, to.node, Signal{distribution::MonitorExit{watcher.as, to, key.ref}, reason});
+    }
   }
   for (const auto& [ref, monitored] : relations_->monitors) {
     if (monitored.kind == Monitored::Kind::spawn || !still_there(monitored.node, monitored.generation)) continue;
@@ -178,8 +180,8 @@ void State::tell_relations(const Term& reason) {
   }
 }
 
-void State::forget_named(const Ref& ref, const Watcher& watcher) {
-  if (std::holds_alternative<Atom>(watcher.as)) (void)system_.forget_named(ref, watcher.watcher);
+void State::forget_named(const WatchKey& key, const Watcher& watcher) {
+  if (std::holds_alternative<Atom>(watcher.as)) (void)system_.forget_named(key.ref, key.watcher);
 }
 
 void State::forget_peers() {
@@ -256,6 +258,7 @@ bool State::handle_signal(Event& event) {
   using namespace distribution;
   auto& signal = std::get<Signal>(event.what);
   if (!is_of_sender(event, signal.control)) return consumed(event.bytes), true;
+  if (std::holds_alternative<std::monostate>(signal.payload)) consumed(std::exchange(event.bytes, 0));
   struct Visitor {
     State& state;
     Event& event;
@@ -395,8 +398,11 @@ bool State::on(distribution::Monitor& monitor, const Event& event) {
   if (!wish) {  // the channel is gone
     if (std::holds_alternative<Atom>(monitor.target)) (void)system_.forget_named(monitor.ref, monitor.from);
   } else if (wish->relation) {
-    relations().watchers.emplace(monitor.ref,
-                                 Watcher{monitor.from, monitor.target, wish->generation, std::move(*wish->relation)});
+    auto& watcher = relations()
+                        .watchers.try_emplace({monitor.ref, monitor.from}, Watcher{monitor.target, wish->generation})
+                        .first->second;
+    watcher.relation.join(std::move(*wish->relation));
+    ++watcher.times;
   } else {
     system_.refuse_relation(Signal{monitor, {}});
   }
@@ -404,31 +410,34 @@ bool State::on(distribution::Monitor& monitor, const Event& event) {
 }
 
 bool State::on(distribution::Demonitor& demonitor) {
-  if (!relations_) return true;
-  auto [at, end] = relations_->watchers.equal_range(demonitor.ref);
-  while (at != end) at = at->second.watcher == demonitor.from ? relations_->watchers.erase(at) : std::next(at);
+  if (relations_) relations_->watchers.erase({demonitor.ref, demonitor.from});
   return true;
 }
 
 bool State::on_reason(Event& event, Signal& signal) {
   // That the other ended counts, whatever it said.
   const Term reason = payload(signal, event).value_or(Term(Atom("undecodable")));
+  bool alive = true;
+  if (const auto* exit = std::get_if<distribution::Exit>(&signal.control)) {
+    alive = on_exit(exit->from, reason, true, event.bytes);
+  } else if (const auto* asked = std::get_if<distribution::Exit2>(&signal.control)) {
+    alive = on_exit(asked->from, reason, false, event.bytes);
+  } else if (relations_) {
+    const auto& down = std::get<distribution::MonitorExit>(signal.control);
+    const auto found = relations_->monitors.find(down.ref);
+    const bool wanted = found != relations_->monitors.end() && may_answer(event, found->second);
+    if (wanted) alive = on_down(down, reason, event.bytes);
+  }
   consumed(event.bytes);
-  if (const auto* exit = std::get_if<distribution::Exit>(&signal.control)) return on_exit(exit->from, reason, true);
-  if (const auto* exit = std::get_if<distribution::Exit2>(&signal.control)) return on_exit(exit->from, reason, false);
-  const auto& down = std::get<distribution::MonitorExit>(signal.control);
-  if (!relations_) return true;
-  const auto found = relations_->monitors.find(down.ref);
-  if (found == relations_->monitors.end() || !may_answer(event, found->second)) return true;
-  return on_down(down, reason);
+  return alive;
 }
 
-bool State::on_exit(const Pid& from, const Term& reason, bool by_link) {
+bool State::on_exit(const Pid& from, const Term& reason, bool by_link, std::size_t& bytes) {
   const bool ignored = from.node != pid_.node && internal.load(std::memory_order_relaxed);
   if (by_link) {
     if (!relations_) return true;
     const auto found = relations_->links.find(from);
-    if (found == relations_->links.end()) return hold_early_exit(from, reason), true;
+    if (found == relations_->links.end()) return hold_early_exit(from, reason, bytes), true;
     const bool active = found->second.unlink_id == 0;
     relations_->links.erase(found);
     if (!active || ignored) return true;
@@ -438,7 +447,7 @@ bool State::on_exit(const Pid& from, const Term& reason, bool by_link) {
     exit_reason_ = Term(Atom("killed"));
     return false;
   }
-  if (trap_exit) return deliver(Term::tuple({Atom("EXIT"), from, reason})), true;
+  if (trap_exit) return deliver(Term::tuple({Atom("EXIT"), from, reason}), std::exchange(bytes, 0)), true;
   if (reason.is_atom("normal") && (by_link || from != pid_)) return true;
   exit_reason_ = reason;
   return false;
@@ -451,19 +460,19 @@ bool State::awaits_linked(const Atom& node) const {
 }
 
 /// Erlang nodes may let the exit of a new process overtake the news that it exists (protocol document 08, section 5.2).
-void State::hold_early_exit(const Pid& from, const Term& reason) {
+void State::hold_early_exit(const Pid& from, const Term& reason, std::size_t& bytes) {
   auto& held = relations_->early_exits;
-  if (held.size() < Relations::early_exits_max && awaits_linked(from.node)) held.emplace_back(from, reason);
+  if (held.size() >= Relations::early_exits_max || !awaits_linked(from.node)) return;
+  held.push_back({from, reason, std::exchange(bytes, 0)});
 }
 
 /// When the node owes no more replies, what is left is of no new process.
 void State::drop_early_exits(const Atom& node) {
-  auto& held = relations_->early_exits;
-  if (held.empty() || awaits_linked(node)) return;
-  std::erase_if(held, [&](const auto& entry) { return entry.first.node == node; });
+  if (relations_->early_exits.empty() || awaits_linked(node)) return;
+  drop_early_exits_if([&](const EarlyExit& exit) { return exit.from.node == node; });
 }
 
-bool State::on_down(const distribution::MonitorExit& exit, const Term& reason) {
+bool State::on_down(const distribution::MonitorExit& exit, const Term& reason, std::size_t& bytes) {
   if (!relations_) return true;
   const auto found = relations_->monitors.find(exit.ref);
   if (found == relations_->monitors.end()) return true;
@@ -474,15 +483,15 @@ bool State::on_down(const distribution::MonitorExit& exit, const Term& reason) {
   const auto* pid = std::get_if<Pid>(&who);
   if (watched_ended && pid != nullptr) return (*watched_ended)(exit.ref, *pid, reason), true;
   Term what = pid != nullptr ? Term(*pid) : Term::tuple({std::get<Atom>(who), monitored.node});
-  deliver(Term::tuple({Atom("DOWN"), exit.ref, Atom("process"), std::move(what), reason}));
+  deliver(Term::tuple({Atom("DOWN"), exit.ref, Atom("process"), std::move(what), reason}), std::exchange(bytes, 0));
   if (!spawn || !monitored.link) return true;
   // It overtook the reply. The end of the link came before, and was held, or comes later, when nothing is known of it.
   if (pid != nullptr) {
-    std::erase_if(relations_->early_exits, [&](const auto& entry) { return entry.first == *pid; });
+    drop_early_exits_if([&](const EarlyExit& early) { return early.from == *pid; });
     relations_->links.try_emplace(*pid, LinkState{0, monitored.generation, {}});
   }
   drop_early_exits(monitored.node);
-  return pid == nullptr || on_exit(*pid, reason, true);
+  return pid == nullptr || on_exit(*pid, reason, true, bytes);
 }
 
 bool State::on(distribution::SpawnReply& reply, const Event& event) {
@@ -520,18 +529,21 @@ bool State::on_reply(const distribution::SpawnReply& reply) {
     deliver(
         Term::tuple({Atom("spawn_reply"), reply.request, Atom(pid != nullptr ? "ok" : "error"), std::move(result)}));
   }
-  std::optional<Term> early;
+  std::optional<EarlyExit> early;
   if (pid != nullptr && linked) {
     relations_->links.try_emplace(*pid, LinkState{0, request.generation, {}});
     auto& held = relations_->early_exits;
-    const auto found_early = std::ranges::find(held, *pid, &std::pair<Pid, Term>::first);
+    const auto found_early = std::ranges::find(held, *pid, &EarlyExit::from);
     if (found_early != held.end()) {
-      early = std::move(found_early->second);
+      early = std::move(*found_early);
       held.erase(found_early);
     }
   }
   drop_early_exits(request.node);
-  return !early || on_exit(*pid, *early, true);
+  if (!early) return true;
+  const bool alive = on_exit(*pid, early->reason, true, early->bytes);
+  consumed(early->bytes);
+  return alive;
 }
 
 bool State::on_node_gone(const NodeGone& gone) {
@@ -545,18 +557,19 @@ bool State::on_node_gone(const NodeGone& gone) {
     return false;
   }
   // The pids of an Erlang node begin anew with its next life.
-  std::erase_if(relations_->early_exits, [&](const auto& entry) { return entry.first.node == gone.node; });
+  drop_early_exits_if([&](const EarlyExit& exit) { return exit.from.node == gone.node; });
   std::erase_if(relations_->watchers, [&](const auto& entry) {
-    const bool gone_too = lost(entry.second.watcher.node, entry.second.generation);
+    const bool gone_too = lost(entry.first.watcher.node, entry.second.generation);
     if (gone_too) forget_named(entry.first, entry.second);
     return gone_too;
   });
+  std::size_t nothing_counted = 0;
   std::vector<Pid> broken;
   for (const auto& [other, link] : relations_->links) {
     if (lost(other.node, link.generation)) broken.push_back(other);
   }
   for (const auto& other : broken) {
-    if (!on_exit(other, reason, true)) return false;
+    if (!on_exit(other, reason, true, nothing_counted)) return false;
   }
   std::vector<std::pair<Ref, Monitored>> ended;
   for (const auto& [ref, monitored] : relations_->monitors) {
@@ -565,7 +578,7 @@ bool State::on_node_gone(const NodeGone& gone) {
   std::ranges::stable_partition(ended, [](const auto& entry) { return entry.second.kind == Monitored::Kind::process; });
   for (const auto& [ref, monitored] : ended) {
     if (monitored.kind == Monitored::Kind::process) {
-      on_down({monitored.target, pid_, ref}, reason);
+      on_down({monitored.target, pid_, ref}, reason, nothing_counted);
     } else {
       on_reply({ref, pid_, 0, Atom("noconnection")});
     }

@@ -32,12 +32,26 @@ struct LinkState {
   std::uint64_t generation = 0;
   PeerRelation relation{};  ///< When a peer made it.
 };
-/// Somebody watches us.
-struct Watcher {
+/// Who watches us. A reference of its own, but nothing keeps another one from saying the same.
+struct WatchKey {
+  Ref ref;
   Pid watcher;
+  friend bool operator==(const WatchKey&, const WatchKey&) = default;
+};
+struct WatchKeyHash {
+  std::size_t operator()(const WatchKey& key) const noexcept {
+    std::size_t mixed = std::hash<Ref>()(key.ref) ^ key.watcher.node.hash();
+    for (const auto word : {key.watcher.id, key.watcher.serial, key.watcher.creation}) {
+      mixed = (mixed ^ word) * 0x9e3779b97f4a7c15ULL;
+    }
+    return mixed;
+  }
+};
+struct Watcher {
   distribution::PidOrName as;
   std::uint64_t generation = 0;
   PeerRelation relation{};  ///< When it is a peer's.
+  std::uint32_t times = 0;  ///< How often it has said that it watches: so often it is told, as by Erlang nodes.
 };
 /// We watch somebody, or asked a node for a process.
 struct Monitored {
@@ -51,14 +65,21 @@ struct Monitored {
   std::uint64_t generation = 0;
 };
 
+/// The end of a process whose spawn reply has not come yet.
+struct EarlyExit {
+  Pid from;
+  Term reason;
+  std::size_t bytes = 0;  ///< As `Node::bytes`.
+};
+
 struct Relations {
   static constexpr std::size_t early_exits_max = 64;
   std::unordered_map<Pid, LinkState> links;
   std::unordered_map<Ref, Monitored> monitors;
-  std::unordered_multimap<Ref, Watcher> watchers;
+  std::unordered_map<WatchKey, Watcher, WatchKeyHash> watchers;
   std::unordered_map<Ref, bool> aliases;  ///< Value: ends with the first message, and with its monitor.
   std::unordered_map<Atom, std::shared_ptr<Peer>> peers;
-  std::vector<std::pair<Pid, Term>> early_exits;  ///< Of processes whose spawn reply has not come yet.
+  std::vector<EarlyExit> early_exits;
   std::optional<Pid> group_leader;
 };
 
@@ -112,7 +133,7 @@ class State : public std::enable_shared_from_this<State> {
   // Before it was scheduled for the first time, or from its own coroutine.
   void add_link(const Pid& other, std::uint64_t generation) { relations().links[other] = {0, generation, {}}; }
   void add_watcher(const Ref& ref, const Pid& watcher, std::uint64_t generation) {
-    relations().watchers.emplace(ref, Watcher{watcher, pid_, generation, {}});
+    relations().watchers.try_emplace({ref, watcher}, Watcher{pid_, generation, {}, 1});
   }
   void set_group_leader(const Pid& pid) { relations().group_leader = pid; }
   /// The process works for somebody on this node, who alone gets what comes of it: it ends with the channel. `watch`
@@ -176,7 +197,7 @@ class State : public std::enable_shared_from_this<State> {
   bool handle_all(Node* list);
   void finish(Node* rest);
   void tell_relations(const Term& reason);
-  void forget_named(const Ref& ref, const Watcher& watcher);
+  void forget_named(const WatchKey& key, const Watcher& watcher);
   void forget_peers();
   /// Apart, so that a send to a neighbour needs no room for a signal.
   [[gnu::noinline]] HeldSend send_elsewhere(const Pid& to, Term&& message);
@@ -200,14 +221,19 @@ class State : public std::enable_shared_from_this<State> {
   bool on_reply(const distribution::SpawnReply& reply);
   bool on_reason(Event& event, distribution::Signal& signal);
   [[nodiscard]] bool is_of_sender(const Event& event, const distribution::Control& control) const;
-  bool on_exit(const Pid& from, const Term& reason, bool by_link);
-  bool on_down(const distribution::MonitorExit& exit, const Term& reason);
+  /// `bytes` is what the signal counts; 0 afterwards when something of it is kept, which counts it from now on.
+  bool on_exit(const Pid& from, const Term& reason, bool by_link, std::size_t& bytes);
+  bool on_down(const distribution::MonitorExit& exit, const Term& reason, std::size_t& bytes);
   bool on_node_gone(const NodeGone& gone);
   std::optional<Term> payload(distribution::Signal& signal, const Event& event);
   void deliver(Message* message);
   /// The messages in front of the list, when nobody waits for one. Returns what follows on them.
   Node* keep_messages(Node* list) noexcept;
-  void deliver(Term&& message) { deliver(new Message(std::move(message))); }
+  void deliver(Term&& message, std::size_t bytes = 0) {
+    auto* made = new Message(std::move(message));
+    made->bytes = bytes;
+    deliver(made);
+  }
   void consumed(std::size_t bytes) {
     if (bytes > 0) note_consumed(bytes);
   }
@@ -216,8 +242,16 @@ class State : public std::enable_shared_from_this<State> {
   void report_consumed();
   /// Asked the node for a process that is linked to this one, and has had no answer.
   [[nodiscard]] bool awaits_linked(const Atom& node) const;
-  void hold_early_exit(const Pid& from, const Term& reason);
+  void hold_early_exit(const Pid& from, const Term& reason, std::size_t& bytes);
   void drop_early_exits(const Atom& node);
+  template <class Unwanted>
+  void drop_early_exits_if(Unwanted unwanted) {
+    std::erase_if(relations_->early_exits, [&](const EarlyExit& exit) {
+      const bool drops = unwanted(exit);
+      if (drops) consumed(exit.bytes);
+      return drops;
+    });
+  }
   [[nodiscard]] bool still_there(const Atom& node, std::uint64_t generation) const;
   /// A process of the node wants a link or a monitor. Nothing when the channel that it came on is gone already.
   struct Wish {

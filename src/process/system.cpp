@@ -23,10 +23,13 @@ namespace {
 constexpr std::uint32_t id_bits = 28;
 constexpr std::uint32_t id_mask = (1U << id_bits) - 1;
 
-/// What a message of another node takes while it waits.
+/// What a signal of another node takes while it waits.
 std::size_t bytes_of(const Signal& signal) {
-  const auto* encoded = std::get_if<distribution::EncodedTerm>(&signal.payload);
-  return encoded == nullptr ? 0 : encoded->bytes.size() + sizeof(Event);
+  if (const auto* encoded = std::get_if<distribution::EncodedTerm>(&signal.payload)) {
+    return encoded->bytes.size() + sizeof(Event);
+  }
+  const auto* reason = std::get_if<Term>(&signal.payload);  // of an exit, in its control tuple
+  return sizeof(Event) + (reason == nullptr ? 0 : encoded_size(*reason, false));
 }
 
 /// Whether somebody waits for an answer when the signal cannot leave.
@@ -440,6 +443,9 @@ DeliverOutcome System::deliver_local(Signal&& signal, const Origin& origin) {
     return (*state->receiver)(origin.node, origin.epoch, std::move(signal.payload));
   }
   const std::size_t bytes = origin.epoch == 0 ? 0 : bytes_of(signal);
+  // What carries nothing is handled when the process runs next, whatever it reads: who only links or monitors is not
+  // held back for the messages of others.
+  const std::size_t parts = std::holds_alternative<std::monostate>(signal.payload) ? 2 : 1;
   auto* event =
       origin.epoch == 0 ? new Event(std::move(signal)) : new Event(std::move(signal), bytes, origin.node, origin.epoch);
   const std::size_t waiting = bytes == 0 ? 0 : state->count(bytes);
@@ -448,7 +454,8 @@ DeliverOutcome System::deliver_local(Signal&& signal, const Origin& origin) {
     destroy(event);
     return DeliverOutcome::accepted;
   }
-  return waiting > config_.mailbox_bytes_max ? note_congestion(*state, origin) : DeliverOutcome::accepted;
+  const bool is_full = waiting / parts > config_.mailbox_bytes_max;
+  return is_full ? note_congestion(*state, origin) : DeliverOutcome::accepted;
 }
 
 DeliverOutcome System::note_congestion(State& state, const Origin& origin) {

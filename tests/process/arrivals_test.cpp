@@ -2,7 +2,12 @@
 #include <gtest/gtest.h>
 #include <barrel_p2p/process.hpp>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <future>
+#include <mutex>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -28,7 +33,9 @@ class Arrivals : public testing::Test {
  protected:
   Arrivals() {
     RemotePort port;
-    port.send = [](const Atom& /*node*/, Signal&& /*signal*/, const Pid& /*key*/) {
+    port.send = [this](const Atom& /*node*/, Signal&& signal, const Pid& /*key*/) {
+      const std::lock_guard lock(mutex);
+      left.push_back(std::move(signal.control));
       return distribution::SendOutcome::accepted;
     };
     port.resume_reading = [this](const Atom& /*node*/, std::uint64_t epoch) { resumed.set_value(epoch); };
@@ -69,12 +76,28 @@ class Arrivals : public testing::Test {
       heard.set_value(std::move(all));
     });
   }
+  /// What another node is told, of one kind.
+  template <class Control>
+  std::vector<Control> sent() {
+    const std::lock_guard lock(mutex);
+    std::vector<Control> found;
+    for (const auto& control : left) {
+      if (const auto* one = std::get_if<Control>(&control)) found.push_back(*one);
+    }
+    return found;
+  }
+  [[nodiscard]] bool counts(const Pid& pid, std::size_t bytes) {
+    const auto state = system.find(pid);
+    return state && test::becomes_true([&] { return state->remote_bytes() == bytes; });
+  }
   static std::vector<Term> read(std::promise<std::vector<Term>>& heard) {
     auto future = heard.get_future();
     if (future.wait_for(test::patience) != std::future_status::ready) return {};
     return future.get();
   }
 
+  std::mutex mutex;
+  std::vector<distribution::Control> left;
   std::promise<std::uint64_t> resumed;  ///< Twice would end the test.
   std::promise<std::vector<Term>> first_heard;
   std::promise<std::vector<Term>> second_heard;
@@ -117,23 +140,165 @@ TEST_F(Arrivals, that_are_more_than_the_mailbox_takes_hold_the_channel_back_once
     heard.set_value(std::move(all));
   });
   std::vector<Signal> signals;
-  for (int number = 0; number < 10; ++number) signals.push_back(message(reader, Term::binary(Bytes(200, 1))));
+  for (int number = 0; number < 10; ++number) signals.push_back(message(reader, Term::binary(Bytes(100, 1))));
   EXPECT_EQ(deliver(signals), std::vector<std::size_t>{10});
   EXPECT_EQ(holds, 1);
-  EXPECT_EQ(deliver(signals), std::vector<std::size_t>{10});
-  EXPECT_EQ(holds, 1) << "it is held already";
-  // Who sends nothing that takes room is not held back for it, and neither is anybody here.
+  // Who sends no messages is not held back for those of others, and neither is anybody here.
   system.node_up("c@test", 8, 77, distribution::flag::published);
   const Pid other{Atom("c@test"), 1, 0, 77};
   const auto watched = system.deliver("c@test", 8, Signal{distribution::Monitor{other, reader, system.make_ref()}, {}});
   EXPECT_EQ(watched, DeliverOutcome::accepted);
   system.exit(reader, Atom("normal"));
+  EXPECT_EQ(deliver(signals), std::vector<std::size_t>{10});
+  EXPECT_EQ(holds, 1) << "it is held already";
   go.set_value();
   EXPECT_EQ(read(first_heard).size(), 20U);
   EXPECT_EQ(system.counters().mailboxes_full, 1U);
   auto future = resumed.get_future();
   ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(future.get(), 7U);
+}
+
+TEST_F(Arrivals, without_a_message_hold_the_channel_back_too_when_they_are_many) {
+  std::promise<void> go;
+  auto may_go = go.get_future().share();
+  const Pid reader = system.spawn([may_go](Process& self) -> Task<> {
+    may_go.wait();
+    for (;;) co_await self.receive();
+  });
+  const Pid peer{Atom("b@test"), 1, 0, 77};
+  const Ref ref{Atom("b@test"), 77, 3, {1, 2, 3, 0, 0}};
+  const std::vector<distribution::Control> kinds{distribution::Link{peer, reader},
+                                                 distribution::Unlink{1, peer, reader},
+                                                 distribution::UnlinkAck{1, peer, reader},
+                                                 distribution::Monitor{peer, reader, ref},
+                                                 distribution::Demonitor{peer, reader, ref},
+                                                 distribution::GroupLeader{peer, reader},
+                                                 distribution::SpawnReply{ref, reader, 0, Atom("badarg")}};
+  constexpr std::size_t allowed = 20;  // twice what the mailbox may have
+  std::vector<Signal> signals;
+  for (std::size_t number = 0; number < allowed; ++number) signals.push_back({kinds.at(number % kinds.size()), {}});
+  deliver(signals);
+  EXPECT_EQ(holds, 0);
+  deliver({{distribution::Unlink{2, peer, reader}, {}}});
+  EXPECT_EQ(holds, 1);
+  deliver(signals);
+  EXPECT_EQ(holds, 1) << "it is held already";
+  go.set_value();
+  auto future = resumed.get_future();
+  ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(future.get(), 7U);
+  EXPECT_TRUE(counts(reader, 0));
+}
+
+TEST_F(Arrivals, that_exits_and_ends_become_count_until_they_are_read) {
+  const Pid peer{Atom("b@test"), 1, 0, 77};
+  const Pid reader = system.spawn([peer, &heard = first_heard](Process& self) -> Task<> {
+    self.trap_exit(true);
+    (void)self.monitor(peer);
+    (void)co_await self.receive([](const Term& message) { return message.is_atom("go"); });
+    std::vector<Term> all;
+    for (int count = 0; count < 5; ++count) all.push_back(co_await self.receive());
+    heard.set_value(std::move(all));
+    for (;;) co_await self.receive();
+  });
+  ASSERT_TRUE(test::becomes_true([&] { return !sent<distribution::Monitor>().empty(); }));
+  const Ref ref = sent<distribution::Monitor>().front().ref;
+  const Term reason = Term::binary(Bytes(50, 1));  // in the control tuple
+  for (int number = 0; number < 4; ++number) deliver({{distribution::Exit2{peer, reader}, reason}});
+  deliver({{distribution::MonitorExit{peer, reader, ref}, reason}, {distribution::Unlink{1, peer, reader}, {}}});
+  EXPECT_TRUE(test::becomes_true([&] { return !sent<distribution::UnlinkAck>().empty(); })) << "they were looked at";
+  EXPECT_TRUE(counts(reader, 5 * (sizeof(Event) + encoded_size(reason, false))));
+  deliver({message(reader, Atom("go"))});
+  EXPECT_EQ(read(first_heard).size(), 5U);
+  EXPECT_TRUE(counts(reader, 0));
+  EXPECT_EQ(holds, 0);
+}
+
+TEST_F(Arrivals, that_exits_of_processes_yet_unknown_become_count_until_they_are_dropped) {
+  const Pid asking = system.spawn([](Process& self) -> Task<> {
+    Process::SpawnOptions options;
+    options.link = true;
+    (void)co_await self.spawn_on("b@test", RemoteFunction("jobs", "run"), options);
+    for (;;) co_await self.receive();
+  });
+  ASSERT_TRUE(test::becomes_true([&] { return !sent<distribution::SpawnRequest>().empty(); }));
+  const auto request = sent<distribution::SpawnRequest>().front();
+  const Pid peer{Atom("b@test"), 1, 0, 77};
+  const Term reason = Term::binary(Bytes(50, 1));
+  deliver({{distribution::Exit{peer, asking}, reason}, {distribution::Unlink{1, peer, asking}, {}}});
+  EXPECT_TRUE(test::becomes_true([&] { return !sent<distribution::UnlinkAck>().empty(); }));
+  EXPECT_TRUE(counts(asking, sizeof(Event) + encoded_size(reason, false)));
+  deliver({{distribution::SpawnReply{request.request, asking, 0, Atom("badarg")}, {}}});
+  EXPECT_TRUE(counts(asking, 0));
+}
+
+TEST_F(Arrivals, that_repeat_a_monitor_are_told_as_often_and_demonitors_are_of_who_watches) {
+  const Pid watched = spawn_reader(first_heard);
+  const auto process = [](std::uint32_t number) { return Pid{Atom("b@test"), number, 0, 77}; };
+  const Ref ref{Atom("b@test"), 77, 3, {1, 2, 3, 0, 0}};
+  for (const std::uint32_t number : {1, 1, 2, 3, 1, 3}) {
+    deliver({{distribution::Monitor{process(number), watched, ref}, {}}});
+  }
+  deliver({{distribution::Demonitor{process(3), watched, ref}, {}}});
+  deliver({{distribution::Exit2{process(1), watched}, Atom("kill")}});
+  system.stop();  // it has told all that it had to
+  std::multiset<std::uint32_t> told;
+  for (const auto& down : sent<distribution::MonitorExit>()) told.insert(down.to.id);
+  EXPECT_EQ(told, (std::multiset<std::uint32_t>{1, 1, 1, 2}));
+}
+
+TEST(RepeatedMonitors, cost_no_more_to_find_than_others_and_count_all) {
+  constexpr int monitors = 100'000;
+  std::atomic<int> refused{0};
+  std::promise<void> acknowledged;
+  SystemConfig config;
+  config.node = Atom("a@test");
+  config.creation = 77;
+  config.workers = 1;
+  config.remote_relations_max = monitors;
+  System system(config);
+  RemotePort port;
+  port.send = [&](const Atom& /*node*/, Signal&& signal, const Pid& /*key*/) {
+    if (std::holds_alternative<distribution::MonitorExit>(signal.control)) ++refused;
+    if (std::holds_alternative<distribution::UnlinkAck>(signal.control)) acknowledged.set_value();
+    return distribution::SendOutcome::accepted;
+  };
+  system.set_remote(std::move(port));
+  system.start();
+  system.node_up("b@test", 7, 77, distribution::flag::published);
+  const Pid watched = system.spawn([](Process& self) -> Task<> {
+    for (;;) co_await self.receive();
+  });
+  const Pid peer{Atom("b@test"), 1, 0, 77};
+  const Pid other{Atom("b@test"), 2, 0, 77};
+  const Ref ref{Atom("b@test"), 77, 3, {1, 2, 3, 0, 0}};
+  const Ref unknown{Atom("b@test"), 77, 3, {4, 5, 6, 0, 0}};
+  /// How long it takes to handle so many of these signals.
+  const auto handle = [&](int count, const distribution::Control& control) {
+    acknowledged = {};
+    const auto begun = std::chrono::steady_clock::now();
+    for (int number = 0; number < count; ++number) system.deliver("b@test", 7, Signal{control, {}});
+    system.deliver("b@test", 7, Signal{distribution::Unlink{1, peer, watched}, {}});
+    EXPECT_EQ(acknowledged.get_future().wait_for(test::patience), std::future_status::ready);
+    return std::chrono::steady_clock::now() - begun;
+  };
+  handle(monitors, distribution::Monitor{peer, watched, ref});
+  EXPECT_EQ(refused, 0);
+  handle(1, distribution::Monitor{peer, watched, ref});
+  EXPECT_EQ(refused, 1);
+  auto beside_many = std::chrono::steady_clock::duration::max();
+  auto beside_none = beside_many;
+  constexpr int demonitors = 1000;
+  for (int round = 0; round < 3; ++round) {
+    beside_many = std::min(beside_many, handle(demonitors, distribution::Demonitor{other, watched, ref}));
+    beside_none = std::min(beside_none, handle(demonitors, distribution::Demonitor{other, watched, unknown}));
+  }
+  EXPECT_LT(beside_many, 10 * beside_none);
+  handle(1, distribution::Demonitor{peer, watched, ref});
+  handle(monitors, distribution::Monitor{other, watched, unknown});
+  EXPECT_EQ(refused, 1) << "all of them are free again";
+  system.stop();
 }
 
 TEST_F(Arrivals, that_were_read_do_not_count_when_the_process_waits) {
