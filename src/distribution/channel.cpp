@@ -5,6 +5,7 @@
 
 #include "base/random.hpp"
 #include "distribution/auth/certificate.hpp"
+#include "distribution/encode.hpp"
 #include "term/box.hpp"
 
 namespace barrel_p2p {
@@ -14,6 +15,8 @@ namespace {
 
 constexpr StreamId control_stream = 0;
 constexpr std::size_t frame_overhead_bytes = 4096;
+/// Of frames that are not complete, beside two of the largest messages: a fragment on each stream.
+constexpr std::size_t other_frames_bytes = 2UL * data_stream_count * (fragment_bytes + frame_overhead_bytes);
 /// Between the acknowledgement of the status and the challenge. A BEAM acknowledges before the process that waits for
 /// the status has taken it, and takes both as one message, which ends its attempt, if the challenge comes meanwhile:
 /// once in some hundred attempts on a busy machine with no pause, never seen with this one.
@@ -503,7 +506,9 @@ void Channel::read_early() {
 void Channel::read_frames(StreamId id, ByteView bytes) {
   auto& reader = readers_.try_emplace(id, settings_.message_bytes_max + frame_overhead_bytes).first->second;
   frames_.clear();
+  const std::size_t buffered_before = reader.buffered_bytes();
   const auto fed = reader.feed(bytes, frames_);
+  buffered_bytes_ += reader.buffered_bytes() - buffered_before;
   // A frame handler may end the channel: whoever holds it keeps it alive, and `deliver` looks at the stage.
   auto frames = std::exchange(frames_, {});
   if (!frames.empty()) last_signal_ = monotonic_now();
@@ -528,6 +533,12 @@ void Channel::read_frames(StreamId id, ByteView bytes) {
   frames.clear();
   frames_ = std::move(frames);
   if (!fed) return fail(ChannelEnd::Cause::protocol, fed.error());
+  const std::size_t incomplete = buffered_bytes_ + messages_->fragments().open_bytes();
+  if (incomplete > 2 * settings_.message_bytes_max + other_frames_bytes) {
+    return fail(
+        ChannelEnd::Cause::protocol,
+        Error(Errc::limit_exceeded, "the messages that are not complete are larger than what a peer may have open"));
+  }
   credit(id, bytes.size());
 }
 

@@ -205,6 +205,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   std::vector<StreamId> data_streams_;  ///< Ours, by index.
 
   std::unordered_map<StreamId, FrameReader> readers_;
+  std::size_t buffered_bytes_ = 0;    ///< Of all readers: of frames that are not complete.
   std::vector<FramePayload> frames_;  ///< Kept for its memory.
   std::unique_ptr<MessageReader> messages_;
   struct Early {

@@ -20,8 +20,9 @@ namespace distribution {
 /// What one peer may make us keep.
 struct FragmentLimits {
   std::size_t message_bytes_max = 128UL * 1024 * 1024;  ///< One message put together.
-  std::size_t open_bytes_max = 256UL * 1024 * 1024;     ///< All messages that are not complete: two of the largest.
-  std::size_t open_sequences_max = 4096;                ///< Each sending process of the peer may have one.
+  /// All messages that are not complete: two of the largest. The channel adds what has come of whole ones.
+  std::size_t open_bytes_max = 256UL * 1024 * 1024;
+  std::size_t open_sequences_max = 4096;    ///< Each sending process of the peer may have one.
   std::size_t fragment_bytes_least = 1024;  ///< Of the average fragment: bounds the count that is announced.
 };
 
