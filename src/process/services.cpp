@@ -185,11 +185,14 @@ std::optional<RexCall> as_rex_call(const Term& request, const char* tag) {
 using Answer = std::function<void(Process&, Term)>;
 
 /// Runs it on a process of its own, which then answers. It ends early when the channel to the caller's node does.
-void run_rex_call(System& system, const Atom& caller, RexCall&& request, const Answer& tell) {
-  const auto state = system.make_for_peer([&system, call = std::move(request.call), tell](Process& self) -> Task<> {
-    const Term outcome = co_await run_call(self, system, call);
-    if (tell) tell(self, rpc_result(outcome));
-  });
+/// `message` is what the request came in: parts of it keep all of it.
+void run_rex_call(System& system, const Atom& caller, const Term& message, RexCall&& request, const Answer& tell) {
+  const auto state = system.make_for_peer(
+      [&system, call = std::move(request.call), tell](Process& self) -> Task<> {
+        const Term outcome = co_await run_call(self, system, call);
+        if (tell) tell(self, rpc_result(outcome));
+      },
+      encoded_size(message, false));
   if (!state) return;  // as many as may be run: the caller's time limit ends its wait
   if (request.group_leader) state->set_group_leader(*request.group_leader);
   const bool serves_peer = tell && system.is_connected(caller);
@@ -210,11 +213,12 @@ Task<> rex(Process& self, System& system) {
       if (!request) request = as_rex_call(call->second, "block_call");
       const CallFrom from = call->first;
       if (!request) continue;
-      run_rex_call(system, from.pid.node, std::move(*request), [&system, from](Process& worker, Term result) {
+      run_rex_call(system, from.pid.node, message, std::move(*request), [&system, from](Process& worker, Term result) {
         answer_call(worker, system, from, std::move(result));
       });
     } else if (const auto cast = as_cast(message)) {
-      if (auto request = as_rex_call(*cast, "cast")) run_rex_call(system, self.pid().node, std::move(*request), {});
+      if (auto request = as_rex_call(*cast, "cast"))
+        run_rex_call(system, self.pid().node, message, std::move(*request), {});
     } else if (message.is_tuple(2) && message[0].is_pid()) {
       const Pid from = *message[0].as_pid();
       const Term& what = message[1];
@@ -228,7 +232,7 @@ Task<> rex(Process& self, System& system) {
         const Term got = known ? node : Term::tuple_of(Atom("nonexisting_name"), what[1]);
         answer(self, system, from, Term::tuple_of(Atom("rex"), node, got));
       } else if (auto request = as_rex_call(what, "call")) {
-        run_rex_call(system, from.node, std::move(*request), [&system, from](Process& worker, Term result) {
+        run_rex_call(system, from.node, message, std::move(*request), [&system, from](Process& worker, Term result) {
           answer(worker, system, from, Term::tuple({Atom("rex"), std::move(result)}));
         });
       }
@@ -387,12 +391,20 @@ std::optional<std::pair<bool, bool>> read_options(const Term& options) {
 
 }  // namespace
 
-std::shared_ptr<State> System::make_for_peer(ProcessFunction function) {
+std::shared_ptr<State> System::make_for_peer(ProcessFunction function, std::size_t bytes) {
   if (remote_spawns_.load(std::memory_order_relaxed) >= config_.remote_spawns_max) return nullptr;
+  // One alone may be as large as a message may.
+  const std::size_t others = remote_spawns_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  if (others > 0 && others + bytes > config_.mailbox_bytes_max) {
+    remote_spawns_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+    return nullptr;
+  }
   auto state = make(std::move(function));
   remote_spawns_.fetch_add(1, std::memory_order_relaxed);
-  state->on_end =
-      std::make_unique<std::function<void()>>([this] { remote_spawns_.fetch_sub(1, std::memory_order_relaxed); });
+  state->on_end = std::make_unique<std::function<void()>>([this, bytes] {
+    remote_spawns_.fetch_sub(1, std::memory_order_relaxed);
+    remote_spawns_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  });
   return state;
 }
 
@@ -419,7 +431,7 @@ Task<Term> call_as_gen_server(Process& self, Destination server, Term request, s
 }
 
 void System::handle_spawn(Signal&& signal, const Origin& origin) {
-  const auto request = std::get<SpawnRequest>(signal.control);
+  auto request = std::get<SpawnRequest>(std::move(signal.control));
   const Atom from = request.from.node;
   const auto refuse_with = [&](const char* why) {
     counters_.refused_spawns.fetch_add(1, std::memory_order_relaxed);
@@ -427,9 +439,12 @@ void System::handle_spawn(Signal&& signal, const Origin& origin) {
   };
   const auto options = read_options(request.options);
   if (!options) return refuse_with("badopt");
-  const auto state = make_for_peer([this, request, payload = std::move(signal.payload)](Process& self) {
-    return run_request(self, *this, request, payload);
-  });
+  request.options = {};  // the process has no use for them
+  const auto* encoded = std::get_if<distribution::EncodedTerm>(&signal.payload);
+  const std::size_t bytes = encoded == nullptr ? 0 : encoded->bytes.size();
+  const auto state = make_for_peer([this, request, payload = std::move(signal.payload)](
+                                       Process& self) { return run_request(self, *this, request, payload); },
+                                   bytes);
   if (!state) return refuse_with("system_limit");
   state->set_group_leader(request.group_leader);
   const auto peer = state->watch(from);

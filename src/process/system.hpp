@@ -179,8 +179,10 @@ class System {
   void send_name(const Atom& name, Term&& message);
   /// A process that does not run yet; `begin` starts it.
   std::shared_ptr<State> make(ProcessFunction function);
-  /// The same for a process that a peer wants, counted; nothing when there are `remote_spawns_max` of them.
-  std::shared_ptr<State> make_for_peer(ProcessFunction function);
+  /// The same for a process that a peer wants, counted; nothing when there are `remote_spawns_max` of them. `bytes` is
+  /// what its arguments take as long as it lives: nothing, too, when with those of others they are more than a mailbox
+  /// may have.
+  std::shared_ptr<State> make_for_peer(ProcessFunction function, std::size_t bytes);
   void begin(State& state);
   void schedule(State& state) { scheduler_.schedule(state); }
   void yield(State& state, const State* partner) { scheduler_.yield(state, partner); }
@@ -246,6 +248,7 @@ class System {
   std::atomic<std::uint64_t> next_reference_{1};
   std::uint64_t reference_base_ = 0;
   std::atomic<std::size_t> remote_spawns_{0};
+  std::atomic<std::size_t> remote_spawns_bytes_{0};
   std::atomic<bool> stopping_{false};
 
   mutable std::shared_mutex names_mutex_;
