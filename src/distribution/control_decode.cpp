@@ -567,6 +567,10 @@ Result<Term> decode_payload(const Payload& payload, const DecodeLimits& limits) 
   options.allow_compressed = false;
   auto decoded = decode_term(encoded->bytes, encoded->owner, options);
   if (!decoded) return std::unexpected(decoded.error());
+  // Binaries of the term would keep what a peer put behind it, too.
+  const bool mostly_others = decoded->used < encoded->bytes.size() / 2;
+  if (mostly_others) decoded = decode_term(encoded->bytes, options);
+  if (!decoded) return std::unexpected(decoded.error());
   return std::move(decoded->term);
 }
 

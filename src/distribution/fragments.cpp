@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/buffer_pool.hpp"
+#include "base/shared_bytes.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -19,6 +20,10 @@ std::size_t kept_bytes(const Control& control) {
   const auto* spawn = std::get_if<SpawnRequest>(&control);
   return spawn == nullptr ? 0 : decoded_per_byte * encoded_size(spawn->options, false);
 }
+
+/// Whoever keeps a payload keeps its frame, and counts the payload. No control tuple of an honest message is larger,
+/// but for elements that nobody looks at and options of spawn requests: then the payload gets memory of its own.
+constexpr std::size_t shared_control_bytes_max = 1024;
 
 }  // namespace
 
@@ -104,7 +109,12 @@ Result<std::optional<Signal>> MessageReader::whole(const WholeMessage& message, 
       rest = rest.subspan(1);
     }
     if (rest.empty()) return fail(Errc::malformed_term, "a message whose payload is missing");
-    signal.payload = EncodedTerm{rest, std::move(frame.owner)};
+    if (decoded->used > shared_control_bytes_max) {
+      auto alone = SharedBytes::copy_of(rest);
+      signal.payload = EncodedTerm{alone.view, std::move(alone.owner)};
+    } else {
+      signal.payload = EncodedTerm{rest, std::move(frame.owner)};
+    }
   }
   return signal;
 }

@@ -656,6 +656,27 @@ TEST(Fragments, with_options_of_a_spawn_beyond_their_bound_are_refused) {
   EXPECT_EQ(begin(70'000), Results{"malformed_term"});
 }
 
+TEST(Messages, keep_nothing_of_what_is_around_their_payload) {
+  const Bytes payload = encode_term(Term::binary(Bytes(100, 'x')), {.version_byte = false});
+  const Bytes padding = encode_term(Term::binary(Bytes(5000, 'p')), {.version_byte = false});
+  for (const bool in_front : {true, false}) {
+    constexpr int send = 2;
+    const Term cookie = in_front ? Term::binary(Bytes(5000, 'p')) : Term(Atom(""));
+    Bytes bytes{envelope_version, envelope_whole, 0};
+    append(bytes, encode_term(Term::tuple({send, cookie, theirs()}), {.version_byte = false}));
+    append(bytes, payload);
+    if (!in_front) append(bytes, padding);
+    auto owner = std::make_shared<const Bytes>(std::move(bytes));
+    const std::weak_ptr<const Bytes> frame = owner;
+    MessageReader reader(receiver(), offered_flags);
+    const auto read = reader.read(4, FramePayload{*owner, std::move(owner)});
+    ASSERT_TRUE(read.has_value() && read->has_value());
+    const auto term = decode_payload((*read)->payload);
+    EXPECT_EQ(term, Term::binary(Bytes(100, 'x')));
+    EXPECT_EQ(frame.use_count(), in_front ? 0 : 1) << "of the signal, which counts what is behind the payload";
+  }
+}
+
 TEST(Messages, that_are_whole_need_their_payload) {
   Bytes whole{envelope_version, envelope_whole, 0};
   encode_control_to({Send{ours(), theirs()}, Term()}, offered_flags, whole);
