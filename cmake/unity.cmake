@@ -9,6 +9,6 @@ macro(compile_four_files_as_one)
   endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # g++ takes what one of the four keeps to itself for something of a header.
-    add_compile_options(-Wno-subobject-linkage)
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
   endif()
 endmacro()

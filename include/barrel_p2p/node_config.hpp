@@ -189,7 +189,8 @@ struct LimitsConfig {
   std::size_t stream_unread_bytes_max = 192UL * 1024 * 1024;  ///< Arrived from one peer, over all its streams, and not
                                                               ///< read: C++ peers stop there, and what others bring
                                                               ///< beyond it is reset. From 32 MiB.
-  /// Processes that all peers together may have spawned here at one time, with `mailbox_bytes_max` of arguments. 0: none.
+  /// Processes that all peers together may have spawned here at one time, with `mailbox_bytes_max` of arguments. 0:
+  /// none.
   std::size_t remote_spawns_max = 10'000;
   std::size_t remote_relations_max = 1'000'000;   ///< Links and monitors that processes of one peer may have on
                                                   ///< processes here, about 200 bytes each; others end at once, with

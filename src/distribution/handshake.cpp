@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <barrel_p2p/node_name.hpp>
 #include <utility>
 
 #include "distribution/handshake_messages.hpp"
@@ -259,9 +258,6 @@ bool Handshake::check_challenge(std::uint32_t challenge, HandshakeEffects& effec
 void Handshake::on_name(ByteView message, HandshakeEffects& effects) {
   const auto name = decode_name(message);
   if (!name) return fail(HandshakeFailure::malformed, name.error().context(), effects);
-  if (const auto known = NodeName::parse(name->name.text()); !known) {
-    return fail(HandshakeFailure::malformed, known.error().context(), effects);
-  }
   if (!check_peer(name->name, effects)) return;
   const Flags missing = missing_mandatory(name->flags, config_.mandatory);
   if (missing != 0) {

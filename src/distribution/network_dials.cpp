@@ -1,4 +1,5 @@
 // Dials and what comes in their way: discovery, one address after the other, and the peer's own attempt.
+#include <barrel_p2p/node_name.hpp>
 #include <mutex>
 #include <utility>
 
@@ -246,6 +247,8 @@ void Network::accept(std::shared_ptr<quic::Connection> connection) {
 
 HandshakeAnswer Network::decide(const std::shared_ptr<Channel>& channel, const Atom& name) {
   if (stopped_ || name == settings_.name) return HandshakeAnswer::close;
+  // Where the cookie decides alone, nobody has looked at it yet.
+  if (!NodeName::parse(name.text())) return HandshakeAnswer::not_allowed;
   Peer& peer = peer_of(name);
   std::erase(unnamed_, channel);
   if (peer.incoming && peer.incoming != channel) {

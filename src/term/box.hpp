@@ -176,7 +176,7 @@ const T& box(const Term& term) noexcept {
 }
 
 /// The order of map keys: the term order, but every integer stands before every float.
-std::strong_ordering compare_keys(const Term& left, const Term& right) noexcept;
+BARREL_P2P_API std::strong_ordering compare_keys(const Term& left, const Term& right) noexcept;
 /// A map from pairs that are not sorted. Of equal keys the last one counts, or `duplicate` is set.
 Term make_map(std::vector<TermPair> pairs, bool* duplicate = nullptr);
 /// A tuple of `[]`s, to be filled by who made it and nobody else; `seal_tuple` must come next.

@@ -597,7 +597,7 @@ TEST(Handshake, messages_out_of_place_are_malformed) {
 }
 
 TEST(Handshake, names_that_no_node_has_are_malformed) {
-  for (const std::string name : {"", "ab", "@h", "a@", "a@b@c", "a b@h", "a\n@h", "nohost", "a+b@h", "a@::1"}) {
+  for (const std::string name : {"", "ab", "@h", "a@", "a@b@c", "a b@h", "a\n@h", "nohost"}) {
     Handshake acceptor(acceptor_config());
     acceptor.start(start_time);
     Bytes message = from_hex("4e0000000d07df5fbd00000004");

@@ -602,6 +602,20 @@ TEST_F(Attack, the_cookie_is_proven_in_the_characters_of_an_erlang_node) {
   restart_victim({});
 }
 
+TEST_F(Attack, names_that_no_node_has_are_not_allowed_where_the_cookie_decides_alone) {
+  restart_victim([](NodeConfig& config) { config.authentication.enabled = false; });
+  for (const auto* name : {"a+b@127.0.0.1", "a@::1"}) {
+    const auto line = attacker.dial(*victim);
+    EXPECT_EQ(line->shake_hands(name, "test"), "not_allowed") << name;
+    line->close();
+  }
+  const auto line = attacker.dial(*victim);
+  EXPECT_EQ(line->shake_hands("mallory@127.0.0.1", "test"), "up");
+  line->close();
+  EXPECT_TRUE(attacker.await([&] { return victim->nodes().empty(); }));
+  restart_victim({});
+}
+
 TEST_F(Attack, who_is_listed_as_cookie_only_and_does_not_know_it_writes_one_line_however_often_it_comes) {
   struct Lines {
     std::mutex mutex;
