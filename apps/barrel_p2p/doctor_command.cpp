@@ -150,7 +150,7 @@ int run_doctor_command(const DoctorCommand& command, std::ostream& output, std::
     if (const auto name = NodeName::parse(node); !name) return complaints.tell(exit_usage, name.error().message());
   }
   Findings findings;
-  NodeConfig config = configuration_for(command, findings);
+  const NodeConfig config = configuration_for(command, findings);
   if (findings.empty()) append(findings, check_configuration(config));
   append(findings, check_port(config.listen, config.port));
   append(findings, check_buffers("/proc"));

@@ -1,6 +1,7 @@
 #include "process/nodes.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "distribution/flags.hpp"
@@ -25,7 +26,7 @@ void PeerRelation::join(PeerRelation&& other) noexcept {
     count_ = std::move(other.count_);
   } else if (other.count_) {
     count_.get_deleter().relations += other.count_.get_deleter().relations;
-    (void)other.count_.release();  // the count stays, and is the same
+    std::ignore = other.count_.release();  // the count stays, and is the same
   }
 }
 

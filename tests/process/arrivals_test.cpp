@@ -237,7 +237,7 @@ TEST_F(Arrivals, that_repeat_a_monitor_are_told_as_often_and_demonitors_are_of_w
   const Pid watched = spawn_reader(first_heard);
   const auto process = [](std::uint32_t number) { return Pid{Atom("b@test"), number, 0, 77}; };
   const Ref ref{Atom("b@test"), 77, 3, {1, 2, 3, 0, 0}};
-  for (const std::uint32_t number : {1, 1, 2, 3, 1, 3}) {
+  for (const std::uint32_t number : {1U, 1U, 2U, 3U, 1U, 3U}) {
     deliver({{distribution::Monitor{process(number), watched, ref}, {}}});
   }
   deliver({{distribution::Demonitor{process(3), watched, ref}, {}}});
