@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::size_t log_header_size = 32;
 constexpr std::size_t frame_header_size = 24;
+constexpr std::uint32_t log_version = 3'007'000;
 constexpr std::uint32_t log_magic = 0x377f0682;  ///< The lowest bit: checksums over big-endian words.
 /// Of transactions whose ends stand in a log behind a break: this many cannot come from a loss of power.
 constexpr int ends_of_damage = 2;
@@ -117,8 +118,10 @@ Result<void> LogFile::scan() {
   const bool big_endian = word_at(header, 0) == (log_magic | 1U);
   LogSum sum;
   sum.add(ByteView(header).first(24), big_endian);
-  const bool header_good =
-      (word_at(header, 0) & ~1U) == log_magic && word_at(header, 8) == page_size && sum == LogSum::noted(header, 24);
+  const bool is_header = (word_at(header, 0) & ~1U) == log_magic && sum == LogSum::noted(header, 24);
+  const bool header_good = is_header && word_at(header, 8) == page_size;
+  // SQLite takes any other for a file that it cannot open, as if this program had no right to.
+  if (is_header && word_at(header, 4) != log_version) fault_ = "the write-ahead log is in no format of SQLite 3";
   std::array<std::uint8_t, 8> salts{};
   std::copy_n(header.begin() + 16, salts.size(), salts.begin());
 

@@ -637,6 +637,38 @@ TEST(StoreDamage, a_page_number_out_of_all_proportion_costs_no_time) {
   EXPECT_EQ(values_of(*store, "m").size(), 20U);
 }
 
+TEST(StoreDamage, a_log_of_a_version_that_there_is_not_is_damage_and_no_file_that_cannot_be_opened) {
+  const Scratch scratch;
+  const auto [database, good] = copy_with_log(scratch, 20);
+  Bytes log = good;
+  log[7] = static_cast<std::uint8_t>(log[7] + 1);
+  // The sum over the header is right for it, and those of the frames, which begin with it, are not.
+  const auto word = [&](std::size_t at) {
+    return std::uint32_t{log[at]} << 24U | std::uint32_t{log[at + 1]} << 16U | std::uint32_t{log[at + 2]} << 8U |
+           log[at + 3];
+  };
+  const bool swapped = (word(0) & 1U) == 0;
+  std::uint32_t first = 0;
+  std::uint32_t second = 0;
+  for (std::size_t at = 0; at < 24; at += 8) {
+    first += (swapped ? __builtin_bswap32(word(at)) : word(at)) + second;
+    second += (swapped ? __builtin_bswap32(word(at + 4)) : word(at + 4)) + first;
+  }
+  for (std::size_t byte = 0; byte < 4; ++byte) {
+    log[24 + byte] = static_cast<std::uint8_t>(first >> (24 - 8 * byte));
+    log[28 + byte] = static_cast<std::uint8_t>(second >> (24 - 8 * byte));
+  }
+  log.resize(100);  // the header, and no frame
+  make_store(scratch / "s");
+  write_bytes(scratch / "s/store.db-wal", log);
+  {
+    const auto store = open_store(scratch / "s");
+    ASSERT_TRUE(store->damage().has_value());
+    EXPECT_EQ(values_of(*store, "map:a").size(), records + 1U);
+  }
+  EXPECT_FALSE(open_store(scratch / "s")->damage()) << "what was damaged was put aside";
+}
+
 TEST(StoreDamage, a_log_without_its_database_is_salvaged) {
   const Scratch scratch;
   const auto [database, log] = copy_with_log(scratch, 20);
