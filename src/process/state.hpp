@@ -40,11 +40,7 @@ struct WatchKey {
 };
 struct WatchKeyHash {
   std::size_t operator()(const WatchKey& key) const noexcept {
-    std::size_t mixed = std::hash<Ref>()(key.ref) ^ key.watcher.node.hash();
-    for (const auto word : {key.watcher.id, key.watcher.serial, key.watcher.creation}) {
-      mixed = (mixed ^ word) * 0x9e3779b97f4a7c15ULL;
-    }
-    return mixed;
+    return std::hash<Ref>()(key.ref) ^ std::hash<Pid>()(key.watcher);
   }
 };
 struct Watcher {
