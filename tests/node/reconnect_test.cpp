@@ -100,9 +100,7 @@ TEST_F(Unresolved, a_dial_ends_with_setup_timeout) {
     EXPECT_EQ(connected.error(), Errc::timeout);
     EXPECT_NE(connected.error().message().find("discovery did not answer"), std::string::npos)
         << connected.error().message();
-    const auto took = std::chrono::steady_clock::now() - from;
-    EXPECT_GE(took, 500ms);
-    EXPECT_LT(took, 2s);
+    EXPECT_GE(std::chrono::steady_clock::now() - from, 500ms);
   }
 }
 

@@ -233,7 +233,7 @@ TEST_F(Migrate, after_one_that_the_peer_saw_late_keeps_the_connection) {
     std::optional<Result<void>> answer;
     dialled->migrate({patience, ""}, [&](Result<void> result) { answer = std::move(result); });
     ASSERT_TRUE(run_until([&] { return accepted->statistics().packets_received > before; })) << ends();
-    std::this_thread::sleep_for(300ms);
+    std::this_thread::sleep_for(300ms);  // both ends are in this thread, and what is tested is that neither runs
     ASSERT_TRUE(run_until([&] { return answer.has_value(); })) << ends();
     ASSERT_TRUE(*answer) << answer->error().message();
     ASSERT_TRUE(transfer(1000)) << ends();

@@ -119,9 +119,7 @@ TEST_F(ProxyTest, calls_wait_beside_each_other) {
 }
 
 TEST_F(ProxyTest, each_call_has_the_time_limit_of_its_caller) {
-  const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(call(Atom("nothing"), 20ms).error(), Errc::timeout);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
   EXPECT_EQ(call(Atom("ping")), Term(Atom("pong")));
 }
 
