@@ -113,6 +113,7 @@ bool Node::is_alive(const Pid& process) const { return parts_->system->is_alive(
 
 Result<Term> Node::call(const Destination& server, Term request, Duration limit) {
   if (std::holds_alternative<Ref>(server)) return fail(Errc::invalid_argument, "an alias is no server: call a process");
+  if (const auto allowed = parts_->may_wait_for_process(); !allowed) return std::unexpected(allowed.error());
   auto answer = parts_->wait_for<Result<Term>>(
       [server, request = std::move(request), limit](Process& self) { return self.call(server, request, limit); });
   return answer ? std::move(*answer) : std::unexpected(answer.error());
@@ -123,8 +124,11 @@ Result<void> Node::cast(const Destination& server, Term request) {
 }
 
 CallOutcome Node::run_function(const NodeName& node, RemoteFunction what, Duration limit) {
-  auto outcome = parts_->wait_for<CallOutcome>(
-      [node, what = std::move(what), limit](Process& self) { return self.run_function(node, what, limit); });
+  const auto allowed = parts_->may_wait_for_process();
+  auto outcome = !allowed ? Result<CallOutcome>(std::unexpected(allowed.error()))
+                          : parts_->wait_for<CallOutcome>([node, what = std::move(what), limit](Process& self) {
+                              return self.run_function(node, what, limit);
+                            });
   if (outcome) return std::move(*outcome);
   CallOutcome none;
   if (outcome.error() == Errc::stopped) {
@@ -141,7 +145,7 @@ CallOutcome Node::run_function(const NodeName& node, RemoteFunction what, Durati
 
 Result<Term> Node::call_function(const NodeName& node, const Atom& module, const Atom& function,
                                  std::vector<Term> arguments, Duration limit) {
-  if (const auto allowed = parts_->may_wait(); !allowed) return std::unexpected(allowed.error());
+  if (const auto allowed = parts_->may_wait_for_process(); !allowed) return std::unexpected(allowed.error());
   return run_function(node, RemoteFunction(module, function, std::move(arguments)), limit).result();
 }
 

@@ -542,6 +542,14 @@ Result<void> Node::Parts::may_wait() const {
               "takes a callback, where there is one, or another thread");
 }
 
+Result<void> Node::Parts::may_wait_for_process() const {
+  if (auto allowed = may_wait(); !allowed) return allowed;
+  if (!system->is_current()) return {};
+  return fail(Errc::invalid_argument,
+              "a process that holds its worker until another one answers may keep that one from running: co_await the "
+              "function of Process that does the same, or ask from a thread of your own");
+}
+
 bool Node::Parts::on_transport(const std::function<void()>& work) {
   if (transport_ && transport_->run_if_leading(work)) return true;
   std::promise<void> done;

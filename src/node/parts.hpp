@@ -58,6 +58,8 @@ class Node::Parts {
   /// Error, `invalid_argument`: the caller is a callback of a thread that others wait for, or that it would wait for
   /// itself.
   [[nodiscard]] Result<void> may_wait() const;
+  /// Error, `invalid_argument`, beside: the caller is a process, which would hold the worker that the other one needs.
+  [[nodiscard]] Result<void> may_wait_for_process() const;
   /// Runs a function on a process and waits for what it returns. Errors: those of `may_wait`; `invalid_argument`,
   /// `limit_exceeded` (what it throws of that kind), `remote_exit` (a process of this node ended the one that waits),
   /// `stopped`.

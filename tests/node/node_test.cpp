@@ -410,6 +410,24 @@ TEST(Node, a_call_that_cannot_be_made_says_why_and_leaves_the_log_alone) {
   EXPECT_EQ(errors.next(0s), "nothing");
 }
 
+TEST(Node, a_process_is_refused_the_calls_that_would_hold_its_worker) {
+  Cluster cluster;
+  // The only worker: waiting there for another process would never end.
+  Node& node = cluster.start("a", [](NodeConfig& config) { config.workers = 1; });
+  test::Lines said;
+  const Term question = Term::tuple({Atom("is_auth"), node.name().atom()});
+  node.spawn([&](Process& self) -> Task<> {
+    said.add(test::word_of(node.call(Atom("net_kernel"), question)));
+    said.add(test::word_of(node.ping(node.name())));
+    said.add(test::word_of(node.call_function(node.name(), "erlang", "node", {})));
+    said.add(to_text(node.run_function(node.name(), RemoteFunction("erlang", "node")).value));
+    const Result<Term> answer = co_await self.call(Atom("net_kernel"), question);
+    said.add(test::word_of(answer));
+  });
+  for (int call = 0; call < 4; ++call) EXPECT_EQ(said.next(), "invalid_argument");
+  EXPECT_EQ(said.next(), "ok") << "what a process waits for does not hold its worker";
+}
+
 TEST(Node, a_server_that_kills_its_caller_is_not_taken_for_the_end_of_the_node) {
   Cluster cluster;
   Node& a = cluster.start("a");
