@@ -17,6 +17,11 @@ Term message_of(const ShardEvent& event) {
 
 }  // namespace
 
+void ServicesRunner::placement_issues(Answer<PlacementIssues>::Function done) {
+  auto answer = std::make_shared<Answer<PlacementIssues>>(std::move(done));
+  call(0, answer, [this, answer] { answer->give(machine_.placement().issues()); });
+}
+
 Subscription ServicesRunner::subscribe_shard(std::function<void(const ShardEvent&)> callback) {
   auto [subscription, entry] = shard_events_.prepare(std::move(callback));
   wake(queue_.push(Call([this, subscriber = std::move(entry)] {

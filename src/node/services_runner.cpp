@@ -6,54 +6,17 @@
 #include <memory>
 #include <utility>
 
-#include "base/deadline.hpp"
-#include "base/prng.hpp"
-#include "replication/digest_tree.hpp"
-#include "term/box.hpp"
-
 namespace barrel_p2p {
 inline namespace v0 {
 namespace node {
 
 using distribution::DeliverOutcome;
-using services::Registration;
 using services::Ticket;
 
 namespace {
 
-/// What a call counts against the bound of the queue, beside what it carries.
-constexpr std::size_t call_bytes = 512;
-
 /// How long what is told may wait for the mark of the clock: as long as the disk takes, unless it hangs.
 constexpr std::chrono::seconds awaited_max{1};
-
-std::size_t bytes_of(const distribution::Payload& payload) {
-  const auto* encoded = std::get_if<distribution::EncodedTerm>(&payload);
-  return call_bytes + (encoded == nullptr ? 0 : encoded->bytes.size());
-}
-
-/// As Erlang processes get it. What only we tell is told in their words.
-Term message_of(const ServiceEvent& event) {
-  const Term& name = event.name.term();
-  const Atom node = event.node.atom();
-  const auto about = [&](const char* what) { return Term::tuple({Atom(what), name, node}); };
-  const auto down = [&](const Term& reason) { return Term::tuple({Atom("service_down"), name, node, reason}); };
-  Term what;
-  switch (event.kind) {
-    case ServiceEvent::Kind::registered:
-    case ServiceEvent::Kind::node_back: what = about("service_registered"); break;
-    case ServiceEvent::Kind::unregistered: what = about("service_unregistered"); break;
-    case ServiceEvent::Kind::down: what = down(event.reason); break;
-    case ServiceEvent::Kind::node_lost: what = down(Atom("noconnection")); break;
-  }
-  return Term::tuple({Atom("barrel_p2p_service_event"), what});
-}
-
-Term message_of(const MapEvent& event) {
-  const Term what = event.kind == MapEvent::Kind::put ? Term::tuple({Atom("put"), event.key, event.value})
-                                                      : Term::tuple({Atom("remove"), event.key});
-  return Term::tuple({Atom("barrel_p2p_map"), event.map, what});
-}
 
 replication::WriteBatch batch_of(const std::vector<services::StoreChange>& changes) {
   using Kind = services::StoreChange::Kind;
@@ -229,253 +192,18 @@ template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Ser
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<ClusterReport>>&, Call);
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<Reminder>>&, Call);
 template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<ReminderStatistics>>&, Call);
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<RegistryAudit>>&, Call);
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<ServiceStatistics>>&, Call);
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<PlacementIssues>>&, Call);
+template void ServicesRunner::call(std::size_t, const std::shared_ptr<Answer<MapStatistics>>&, Call);
 
 DeliverOutcome ServicesRunner::receive(Received received) {
-  const std::size_t bytes = bytes_of(received.payload);
+  const auto* const encoded = std::get_if<distribution::EncodedTerm>(&received.payload);
+  const std::size_t bytes = call_bytes + (encoded == nullptr ? 0 : encoded->bytes.size());
   const Channel channel{received.node, received.epoch};
   const auto [pushed, outcome] = queue_.push_received(std::move(received), bytes, channel);
   wake(pushed);
   return outcome;
-}
-
-void ServicesRunner::register_service(ServiceName name, Pid pid, Term meta, const RegisterOptions& options, Done done) {
-  auto answer = std::make_shared<Answer<void>>(std::move(done));
-  const std::size_t bytes = encoded_size(meta, false);
-  call(bytes, answer, [this, answer, name = std::move(name), pid = std::move(pid), meta = std::move(meta), options] {
-    const auto add = [&](Ticket ticket) {
-      return machine_.registry().add(name.term(), pid, meta, ticket, bounded_limit(options.limit), now(), effects_);
-    };
-    if (options.wait_for_neighbours) return ticketed(*answer, add);
-    auto added = add(0);
-    carry_out();
-    answer_change(std::move(*answer), std::move(added));
-  });
-}
-
-void ServicesRunner::unregister_service(ServiceName name, Answer<bool>::Function done) {
-  auto answer = std::make_shared<Answer<bool>>(std::move(done));
-  call(0, answer, [this, answer, name = std::move(name)] {
-    const bool removed = machine_.registry().remove(name.term(), now(), effects_);
-    carry_out();
-    answer->give(removed);
-  });
-}
-
-void ServicesRunner::resolve(ServiceName name, WhereisOptions options, Milliseconds limit,
-                             Answer<ServiceLocation>::Function done) {
-  auto answer = std::make_shared<Answer<ServiceLocation>>(std::move(done));
-  const auto until = deadline_after(limit);
-  call(0, answer, [this, answer, name = std::move(name), options = std::move(options), until] {
-    if (auto found = find_service(name, options)) return answer->give(std::move(*found));
-    waiters_.add({name, options, until, std::move(*answer)});
-  });
-}
-
-void ServicesRunner::verify(Answer<RegistryAudit>::Function done) {
-  auto answer = std::make_shared<Answer<RegistryAudit>>(std::move(done));
-  call(0, answer, [this, answer] { answer->give(machine_.registry().verify()); });
-}
-
-void ServicesRunner::service_statistics(Answer<ServiceStatistics>::Function done) {
-  auto answer = std::make_shared<Answer<ServiceStatistics>>(std::move(done));
-  call(0, answer, [this, answer] { answer->give(service_figures()); });
-}
-
-void ServicesRunner::placement_issues(Answer<PlacementIssues>::Function done) {
-  auto answer = std::make_shared<Answer<PlacementIssues>>(std::move(done));
-  call(0, answer, [this, answer] { answer->give(machine_.placement().issues()); });
-}
-
-/// On the thread of the caller: while it reads, `stop` does not close the store.
-Result<void> ServicesRunner::load_map(const Atom& map, services::Maps::Stored& stored) {
-  return gate_->with([&](const ServicesRunner* self) -> Result<void> {
-    if (self == nullptr) return fail(Errc::stopped, "the node is stopping");
-    store_->flush();  // what an earlier map of this name left
-    const auto collection = services::map_collection(map);
-    stored.reserve(store_->size(collection));
-    const auto loaded = store_->load(collection, [&](Term&& key, replication::Entry&& entry) {
-      stored.emplace_back(std::move(key), std::move(entry));
-    });
-    return loaded ? Result<void>() : std::unexpected(loaded.error());
-  });
-}
-
-void ServicesRunner::open_map(const Atom& map, MapOptions options, Done done) {
-  auto answer = std::make_shared<Answer<void>>(std::move(done));
-  auto content = std::make_shared<services::Maps::Stored>();
-  if (options.persist && !maps_.is_open(map)) {
-    if (auto loaded = load_map(map, *content); !loaded) return answer->give(std::move(loaded));
-  }
-  call(0, answer, [this, answer, map, options = std::move(options), content] {
-    auto opened = machine_.maps().open(map, options, std::move(*content), now(), effects_);
-    carry_out();  // what it holds
-    if (opened && !maps_.is_open(map)) maps_.open(map, {});
-    answer->give(std::move(opened));
-  });
-}
-
-void ServicesRunner::delete_map(const Atom& map, Done done) {
-  auto answer = std::make_shared<Answer<void>>(std::move(done));
-  call(0, answer, [this, answer, map] {
-    ticketed(*answer, [&](Ticket ticket) {
-      auto removed = machine_.maps().remove_map(map, ticket, now(), effects_);
-      if (removed) maps_.close(map);
-      return removed;
-    });
-  });
-}
-
-void ServicesRunner::put(const Atom& map, Term key, Term value, Done done) {
-  auto answer = std::make_shared<Answer<void>>(std::move(done));
-  const std::size_t bytes = encoded_size(key, false) + encoded_size(value, false);
-  call(bytes, answer, [this, answer, map, key = std::move(key), value = std::move(value)] {
-    ticketed(*answer, [&](Ticket ticket) { return machine_.maps().put(map, key, value, ticket, now(), effects_); });
-  });
-}
-
-void ServicesRunner::put_many(const Atom& map, std::vector<TermPair> pairs, Done done) {
-  auto answer = std::make_shared<Answer<void>>(std::move(done));
-  std::size_t bytes = 0;
-  for (const auto& [key, value] : pairs) bytes += encoded_size(key, false) + encoded_size(value, false);
-  call(bytes, answer, [this, answer, map, pairs = std::move(pairs)] {
-    ticketed(*answer, [&](Ticket ticket) { return machine_.maps().put_many(map, pairs, ticket, now(), effects_); });
-  });
-}
-
-void ServicesRunner::remove(const Atom& map, Term key, Done done) {
-  auto answer = std::make_shared<Answer<void>>(std::move(done));
-  const std::size_t bytes = encoded_size(key, false);
-  call(bytes, answer, [this, answer, map, key = std::move(key)] {
-    ticketed(*answer, [&](Ticket ticket) { return machine_.maps().remove(map, key, ticket, now(), effects_); });
-  });
-}
-
-void ServicesRunner::map_statistics(const Atom& map, Answer<MapStatistics>::Function done) {
-  auto answer = std::make_shared<Answer<MapStatistics>>(std::move(done));
-  call(0, answer, [this, answer, map] { answer->give(machine_.maps().statistics(map)); });
-}
-
-void ServicesRunner::add_type(const Atom& name, std::shared_ptr<ReplicatedType> type, Done done) {
-  const auto take = [this, name](const Atom& node, std::uint64_t epoch, distribution::Payload&& payload) {
-    return receive({name, node, epoch, std::move(payload)});
-  };
-  // What was taken when the gate closed is given back by nobody.
-  const bool stops = gate_->with([](const ServicesRunner* self) { return self == nullptr; });
-  if (stops) return done(fail(Errc::stopped, "the node is stopping"));
-  if (!system_.set_receiver(name, take)) {
-    return done(fail(Errc::already_registered, "messages to the name " + name.string() + " are taken"));
-  }
-  auto answer = std::make_shared<Answer<void>>([this, name, done = std::move(done)](Result<void> added) {
-    if (!added) system_.remove_receiver(name);
-    done(std::move(added));
-  });
-  // Moved on, so that nothing but the machine holds the type when the answer is given.
-  call(0, answer, [this, answer, name, type = std::move(type)]() mutable {
-    auto added = machine_.types().add(name, std::move(type), now(), effects_);
-    carry_out();
-    answer->give(std::move(added));
-  });
-}
-
-void ServicesRunner::remove_type(const Atom& name, Done done) {
-  auto answer = std::make_shared<Answer<void>>(std::move(done));
-  system_.remove_receiver(name);
-  wake(queue_.push(Call([this, answer, name] {
-    machine_.types().remove(name);
-    answer->give({});
-  })));
-}
-
-Result<void> ServicesRunner::broadcast_change(const Atom& name, Term change) {
-  if (auto shallow = replication::check_depth(change); !shallow) return shallow;
-  // As the replica broadcasts it: others refuse what is larger.
-  const Term sent = Term::tuple({Atom("custom"), config_.services.own, change});
-  if (encoded_size(Term(name), false) + encoded_size(sent, false) > overlay_.payload_bytes_max()) {
-    return fail(Errc::limit_exceeded, "a change has at most gossip.payload_bytes_max, with its tag and its sender");
-  }
-  const std::size_t bytes = call_bytes + encoded_size(change, false);
-  const auto pushed = queue_.push_if_short(
-      Call([this, name, change = std::move(change)] { machine_.types().broadcast(name, change, effects_); }), bytes);
-  wake(pushed);
-  if (pushed == Queue::Pushed::closed) return fail(Errc::stopped, "the node is stopping");
-  if (pushed == Queue::Pushed::full) {
-    return fail(Errc::overloaded, "limits.cluster_queue_bytes_max is reached: send less, or wait");
-  }
-  return {};
-}
-
-// What is read.
-
-ServicesRunner::Registrations ServicesRunner::lookup(const ServiceName& name) const {
-  Registrations all;
-  registry_.read(name.term(), [&](const std::vector<Known>& known) {
-    for (const auto& one : known) {
-      if (is_usable(one.registration)) all.push_back(one.registration);
-    }
-  });
-  return all;
-}
-
-std::optional<Pid> ServicesRunner::lookup_local(const ServiceName& name) const {
-  std::optional<Pid> found;
-  registry_.read(name.term(), [&](const std::vector<Known>& all) {
-    if (!all.empty() && all.front().location.local) found = all.front().location.pid;
-  });
-  return found;
-}
-
-std::vector<ServiceName> ServicesRunner::list_services() const {
-  std::vector<Term> names;
-  registry_.each([&](const Term& name, const std::vector<Known>& /*all*/) { names.push_back(name); });
-  std::ranges::sort(names, TermLess());
-  std::vector<ServiceName> list;
-  list.reserve(names.size());
-  for (const auto& name : names) {
-    if (auto service = ServiceName::from(name)) list.push_back(std::move(*service));
-  }
-  return list;
-}
-
-std::optional<ServiceLocation> ServicesRunner::find_service(const ServiceName& name,
-                                                            const WhereisOptions& options) const {
-  std::optional<ServiceLocation> location;
-  const auto use = [&](const Known& one) { location = one.location; };
-  registry_.read(name.term(), [&](const std::vector<Known>& all) {
-    const auto is_wanted = [&](const Known& one) {
-      return is_usable(one.registration) && (!options.accept || options.accept(one.registration.meta));
-    };
-    if (options.choice == ServiceChoice::local_first) {
-      const auto first = std::ranges::find_if(all, is_wanted);
-      if (first != all.end()) use(*first);
-      return;
-    }
-    std::vector<const Known*> wanted;
-    for (const auto& one : all) {
-      if (is_wanted(one)) wanted.push_back(&one);
-    }
-    if (wanted.empty()) return;
-    const auto weight = [&](const Known* one) {
-      return replication::key_hash(Term::tuple({options.key, one->registration.node}));
-    };
-    switch (options.choice) {
-      case ServiceChoice::local_first:
-      case ServiceChoice::first:
-        return use(**std::ranges::min_element(wanted, {},
-                                              [](const Known* one) -> const Atom& { return one->registration.node; }));
-      case ServiceChoice::random:
-        return use(*wanted[Prng(round_robin_.fetch_add(1, std::memory_order_relaxed)).below(wanted.size())]);
-      case ServiceChoice::round_robin:
-        return use(*wanted[round_robin_.fetch_add(1, std::memory_order_relaxed) % wanted.size()]);
-      case ServiceChoice::by_key: return use(**std::ranges::max_element(wanted, {}, weight));
-    }
-  });
-  if (location) handed_out_.use(location->pid);
-  return location;
-}
-
-std::vector<Atom> ServicesRunner::members() const {
-  const std::lock_guard lock(members_mutex_);
-  return members_;
 }
 
 // The cluster thread.
@@ -648,55 +376,9 @@ void ServicesRunner::carry_out(services::Watch& effect) { watched_.watch(effect.
 
 void ServicesRunner::carry_out(services::Unwatch& effect) { watched_.unwatch(effect.pid); }
 
-void ServicesRunner::carry_out(services::ServiceChanged& effect) {
-  auto all = machine_.registry().lookup(effect.name);
-  if (all.empty()) {
-    registry_.erase(effect.name);
-  } else {
-    std::vector<Known> known;
-    known.reserve(all.size());
-    for (auto& one : all) {
-      detail::keep_atom(one.node);
-      detail::keep_atom(one.pid.node);
-      ServiceLocation location{one.pid, NodeName(one.node.text()), one.node == config_.services.own};
-      known.push_back({std::move(one), std::move(location)});
-    }
-    registry_.set(effect.name, std::move(known));
-    waiters_.serve(effect.name, [this](const ServiceName& name, const WhereisOptions& options) {
-      return find_service(name, options);
-    });
-  }
-}
-
-void ServicesRunner::carry_out(services::ServiceHappened& effect) {
-  service_events_.tell(effect.event);
-  service_pids_.tell(message_of(effect.event));
-}
-
-void ServicesRunner::carry_out(services::MapOpened& effect) {
-  const auto* const map = machine_.maps().find(effect.map);
-  if (map == nullptr) return;
-  MapEntries entries;
-  entries.reserve(map->live_count());
-  for (const auto& [key, entry] : map->entries()) {
-    if (entry.is_live()) entries.set(key, entry.value());
-  }
-  maps_.open(effect.map, std::move(entries));
-}
-
-void ServicesRunner::carry_out(services::MapChanged& effect) {
-  if (effect.value) {
-    maps_.set(effect.map, effect.key, std::move(*effect.value));
-  } else {
-    maps_.erase(effect.map, effect.key);
-  }
-}
-
-void ServicesRunner::carry_out(services::MapHappened& effect) {
-  const auto audience = maps_.whole_audience(effect.event.map);
-  if (!audience) return;
-  audience->subscribers.tell(effect.event);
-  audience->pids.tell(message_of(effect.event));
+std::vector<Atom> ServicesRunner::members() const {
+  const std::lock_guard lock(members_mutex_);
+  return members_;
 }
 
 void ServicesRunner::carry_out(services::MembersChanged& /*effect*/) {

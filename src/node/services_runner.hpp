@@ -198,6 +198,8 @@ class ServicesRunner {
     std::shared_ptr<services::Persist> what;
     Result<void> result;
   };
+  /// What a call counts against the bound of the queue, beside what it carries.
+  static constexpr std::size_t call_bytes = 512;
   using Input = std::variant<Call, Received, Stored>;
   using Queue = InputQueue<Input>;
   /// When a reminder is due again: every subscriber that says so may make it earlier.
