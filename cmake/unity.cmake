@@ -5,7 +5,6 @@ macro(compile_four_files_as_one)
   if(NOT DEFINED CMAKE_UNITY_BUILD)
     set(CMAKE_UNITY_BUILD ON)
     set(CMAKE_UNITY_BUILD_BATCH_SIZE 4)
-    add_compile_options(-Wno-shadow)  # they share an unnamed namespace
   endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # g++ takes what one of the four keeps to itself for something of a header.

@@ -25,8 +25,6 @@ constexpr Milliseconds status_pause{10};
 /// to the one that shakes hands, acknowledges what comes in between, and loses it: four names in a thousand when they
 /// follow at once. It also leaves time for the name of a peer that dials us at the same moment.
 constexpr Milliseconds name_pause{10};
-/// Erlang nodes of this cluster have creation 4, whenever they start; nodes of ours draw a number.
-constexpr std::uint32_t creation_of_erlang = 4;
 
 constexpr bool is_unidirectional(StreamId id) noexcept { return (id & 2) != 0; }
 
@@ -291,7 +289,7 @@ bool Channel::open_data_streams() {
 /// that it acknowledges sooner than others.
 bool Channel::dialled_by_ours() const {
   constexpr Milliseconds ack_delay_of_erlang{25};
-  return claimed_creation_ > creation_of_erlang && connection_->peer_ack_delay() < ack_delay_of_erlang;
+  return claimed_creation_ > erlang_creation && connection_->peer_ack_delay() < ack_delay_of_erlang;
 }
 
 void Channel::apply(HandshakeEffects&& effects) {
@@ -409,7 +407,7 @@ void Channel::go_up(const HandshakeUp& up) {
 
 void Channel::begin(std::uint64_t epoch) {
   epoch_ = epoch;
-  const UserStreams::Peer peer{peer_, epoch, peer_creation_ == creation_of_erlang};
+  const UserStreams::Peer peer{peer_, epoch, peer_creation_ == erlang_creation};
   streams_ = std::make_shared<UserStreams>(settings_.streams, connection_, peer, events_.after);
 }
 

@@ -1,6 +1,5 @@
 #include <array>
 #include <string>
-#include <utility>
 
 #include "distribution/control.hpp"
 #include "distribution/etf_writer.hpp"

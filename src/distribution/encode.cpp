@@ -5,7 +5,6 @@
 
 #include "distribution/etf_writer.hpp"
 #include "distribution/framing.hpp"
-#include "term/tags.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {

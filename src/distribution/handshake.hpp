@@ -38,6 +38,10 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
 
+/// Erlang nodes of this cluster have this creation after every start (protocol document 01, 5.4). C++ nodes have
+/// greater ones.
+inline constexpr std::uint32_t erlang_creation = 4;
+
 enum class HandshakeRole : std::uint8_t { initiator, acceptor };
 enum class HandshakeFraming : std::uint8_t {
   none,      ///< QUIC: messages follow each other, one packet each.

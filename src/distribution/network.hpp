@@ -3,9 +3,8 @@
 // At most one channel per peer name. A send to a node that is not connected dials it and waits in the peer's outbox.
 // Rules of simultaneous dials, of replacement and of set-up times: protocol document 01, sections 5.3, 5.5, 5.6 and 8.
 //
-// Threads: everything runs on the transport thread (the io_context), except `send`, `connect`, `disconnect`, `nodes`,
-// `resume_reading`, `set_key`, `set_credentials` and the counters, which any thread may call. Events are called on the
-// transport thread and must not block.
+// Threads: everything runs on the transport thread (the io_context), except what stands under "Any thread". Events are
+// called on the transport thread and must not block.
 #pragma once
 
 #include <array>
@@ -41,10 +40,6 @@ class io_context;
 namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
-
-/// Erlang nodes of this cluster have this creation after every start (protocol document 01, 5.4). C++ nodes have
-/// greater ones.
-inline constexpr std::uint32_t erlang_creation = 4;
 
 struct PeerInfo {
   Atom node;

@@ -1,6 +1,5 @@
 // Dials and what comes in their way: discovery, one address after the other, and the peer's own attempt.
 #include <barrel_p2p/node_name.hpp>
-#include <mutex>
 #include <utility>
 
 #include "base/random.hpp"

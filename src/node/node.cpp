@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <barrel_p2p/node.hpp>
 #include <boost/system/system_error.hpp>
 #include <string>

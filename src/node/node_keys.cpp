@@ -1,6 +1,5 @@
 // The part of the public API that is about keys.
 #include <barrel_p2p/node.hpp>
-#include <utility>
 
 #include "node/parts.hpp"
 

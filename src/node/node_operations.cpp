@@ -1,7 +1,6 @@
 // The part of the public API that is for those who run a node.
 #include <algorithm>
 #include <barrel_p2p/node.hpp>
-#include <utility>
 #include <vector>
 
 #include "node/config_keys.hpp"

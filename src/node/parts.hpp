@@ -1,8 +1,8 @@
 // The parts of a node, and how they are put together. Private to the node room.
 //
-// Threads: the transport thread (one of two at a time) runs the io_context with the network; the cluster thread runs
-// the overlay; the workers run processes. Parts are stopped in the order in which they depend on each other: the
-// overlay, processes, channels, the thread, and then everything is let go.
+// Threads: docs/architecture.md lists them; the transport thread (one of two at a time) runs the io_context with the
+// network, the cluster thread runs overlay and services. Parts are stopped in the order in which they depend on each
+// other: the overlay, processes, channels, the thread, and then everything is let go.
 #pragma once
 
 #include <atomic>

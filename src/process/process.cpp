@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <barrel_p2p/process.hpp>
 #include <utility>
 

@@ -1,5 +1,4 @@
 // What the coroutine of a process asks for.
-#include <algorithm>
 #include <stdexcept>
 #include <utility>
 

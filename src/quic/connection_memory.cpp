@@ -1,6 +1,5 @@
 #include "quic/connection_memory.hpp"
 
-#include <cstdint>
 #include <cstdlib>
 #include <limits>
 

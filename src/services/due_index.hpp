@@ -1,8 +1,8 @@
 // Keys by partition and due time: the earliest one of those partitions that this node owns. What is due in others waits
 // without any cost until they are acquired.
 //
-// An item is not taken out when its key is changed or removed: who pops it looks whether it still holds. `rebuild` when
-// there are many such.
+// An item is not taken out when its key is changed or removed: who pops it looks whether it still holds. When there are
+// many such, it is made anew: `clear`, `add_unsorted` for each, `sort`, `set_owned`.
 #pragma once
 
 #include <barrel_p2p/term.hpp>

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <barrel_p2p/leader.hpp>
-#include <utility>
 
 namespace barrel_p2p {
 inline namespace v0 {

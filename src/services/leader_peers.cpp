@@ -1,6 +1,5 @@
 // What peers sent, the fences, and who is alive: the other half of leader.cpp.
 #include <algorithm>
-#include <iterator>
 #include <tuple>
 #include <utility>
 
