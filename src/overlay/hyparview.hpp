@@ -8,8 +8,7 @@
 // - Who left a full passive view for another node is kept in reserve, for the time when nobody in it answers.
 // - Shuffles mix the passive views.
 // - Exchanges mix the active views of C++ nodes: of two links A-B and P-Q they make A-P and B-Q. Nodes that join one
-// after
-//   the other through one contact would else stay near each other, and the way through the cluster would be long.
+//   after the other through one contact would else stay near each other, and the way through the cluster would be long.
 // - Who leaves says so, and the word goes round among C++ nodes, which forget the leaver.
 // - Nodes that were lost stay known and are tried again, less and less often, so that parts of a cluster that were cut
 //   off find each other again.
@@ -182,6 +181,8 @@ class HyParView {
   [[nodiscard]] const HyParViewConfig& config() const noexcept { return config_; }
 
  private:
+  static constexpr double retry_spread = 0.3;  ///< Of retries after a common cause.
+
   using Known = KnownNode;
   struct Lost {
     Atom node;
