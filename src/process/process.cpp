@@ -191,7 +191,17 @@ Task<CallOutcome> Process::run_call(Destination server, Term request, Duration l
   process::Node* const mark = state_.mark();
   const Ref ref = state_.monitor(server, true);
   const Term tag = Term::list(std::vector<Term>(1, Atom("alias")), ref);
-  co_await send(server, Term::tuple_of(Atom("$gen_call"), Term::tuple_of(pid(), tag), std::move(request)));
+  Term asked = Term::tuple_of(Atom("$gen_call"), Term::tuple_of(pid(), tag), std::move(request));
+  const auto target = state_.is_for_peer() ? state_.system().find_here(server) : nullptr;
+  if (!target) {
+    co_await send(server, std::move(asked));
+  } else if (!state_.system().send_for_peer(*target, std::move(asked))) {
+    state_.demonitor(ref, true);
+    CallOutcome full;
+    full.kind = Kind::ended;
+    full.value = Atom("system_limit");
+    co_return full;
+  }
   const Matcher answer = [&tag, &ref](const Term& message) { return is_reply(message, tag) || is_down(message, ref); };
   const MaybeTerm message = co_await receive_new(mark, answer, limit);
   CallOutcome outcome;

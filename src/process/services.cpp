@@ -227,9 +227,10 @@ Task<> rex(Process& self, System& system) {
                Term::tuple_of(Atom("features_reply"), self.pid().node, Term::list_of(Atom("erpc"))));
       } else if (what.is_tagged("sbcast", 3) && what[1].is_atom()) {
         const Term node(self.pid().node);
-        const bool known = system.whereis(*what[1].as_atom()).has_value();
-        if (known) system.send_name(*what[1].as_atom(), Term(what[2]));
-        const Term got = known ? node : Term::tuple_of(Atom("nonexisting_name"), what[1]);
+        const auto pid = system.whereis(*what[1].as_atom());
+        const auto target = pid ? system.find(*pid) : nullptr;
+        const bool taken = target && system.send_for_peer(*target, Term(what[2]));
+        const Term got = taken ? node : Term::tuple_of(Atom("nonexisting_name"), what[1]);
         answer(self, system, from, Term::tuple_of(Atom("rex"), node, got));
       } else if (auto request = as_rex_call(what, "call")) {
         run_rex_call(system, from.node, message, std::move(*request), [&system, from](Process& worker, Term result) {
@@ -331,12 +332,17 @@ Task<Result<Term>> gen_call(const System& system, PeersDials& dials, Process& se
   co_return answer;
 }
 
-Task<Result<Term>> gen_cast(const System& system, PeersDials& dials, Process& self, std::vector<Term> arguments) {
+Task<Result<Term>> gen_cast(System& system, PeersDials& dials, Process& self, std::vector<Term> arguments) {
   if (arguments.size() != 2) co_return undefined_arity();
   const auto server = as_destination(arguments[0]);
   if (!server) co_return fail(Errc::invalid_argument, "gen_server:cast(Server, Request)");
   if (!is_at_hand(system, *server) && !dials.may_begin()) co_return not_at_hand();
-  co_await self.cast(*server, arguments[1]);
+  if (const auto target = system.find_here(*server)) {
+    const bool taken = system.send_for_peer(*target, Term::tuple({Atom("$gen_cast"), arguments[1]}));
+    if (!taken) co_return fail(Errc::overloaded, "the mailbox of the server is full");
+  } else {
+    co_await self.cast(*server, arguments[1]);
+  }
   co_return Term(Atom("ok"));
 }
 
@@ -400,6 +406,7 @@ std::shared_ptr<State> System::make_for_peer(ProcessFunction function, std::size
     return nullptr;
   }
   auto state = make(std::move(function));
+  state->set_for_peer();
   remote_spawns_.fetch_add(1, std::memory_order_relaxed);
   state->on_end = std::make_unique<std::function<void()>>([this, bytes] {
     remote_spawns_.fetch_sub(1, std::memory_order_relaxed);

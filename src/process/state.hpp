@@ -135,6 +135,8 @@ class State : public std::enable_shared_from_this<State> {
   /// The process works for somebody on this node, who alone gets what comes of it: it ends with the channel. `watch`
   /// was called for the node.
   void work_for(const Atom& node, std::uint64_t generation) { client_ = Client{node, generation}; }
+  /// A peer wanted the process: what it asks of others is the peer's wish.
+  void set_for_peer() noexcept { for_peer_ = true; }
   /// From now on the process hears of the node's end. Nothing for our own.
   std::shared_ptr<Peer> watch(const Atom& node);
   /// Takes messages of other nodes to the pid of this process. Set before it begins.
@@ -154,6 +156,7 @@ class State : public std::enable_shared_from_this<State> {
   /// Others first, then this again.
   void yield(std::coroutine_handle<> handle);
   [[nodiscard]] Node* mark() const noexcept { return last_; }
+  [[nodiscard]] bool is_for_peer() const noexcept { return for_peer_; }
   [[nodiscard]] std::size_t mailbox_size() const noexcept { return mailbox_size_; }
   [[nodiscard]] std::optional<Pid> group_leader() const { return relations_ ? relations_->group_leader : std::nullopt; }
 
@@ -280,6 +283,7 @@ class State : public std::enable_shared_from_this<State> {
   Process process;
 
  private:
+  bool for_peer_ = false;
   bool ready_ = false;
   bool poll_ = false;  ///< Go on after the next look into the inbox.
   std::uint32_t mailbox_size_ = 0;

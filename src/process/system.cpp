@@ -206,6 +206,16 @@ std::shared_ptr<State> System::find(const Pid& pid) const {
   return found == shard.states.end() ? nullptr : found->second;
 }
 
+std::shared_ptr<State> System::find_here(const Destination& to) const {
+  if (const auto* pid = std::get_if<Pid>(&to)) return find(*pid);
+  const auto* name = std::get_if<Atom>(&to);
+  if (const auto* remote = std::get_if<RemoteName>(&to); remote != nullptr && remote->node.atom() == config_.node) {
+    name = &remote->name;
+  }
+  const auto pid = name == nullptr ? std::nullopt : addressee(*name);
+  return pid ? find(*pid) : nullptr;
+}
+
 std::size_t System::process_count() const {
   std::size_t count = 0;
   for (const auto& shard : shards_) {
@@ -374,6 +384,15 @@ void System::send_to(State* state, Term&& message) {
     destroy(made);
   }
   counters_.dropped_no_process.fetch_add(1, std::memory_order_relaxed);
+}
+
+bool System::send_for_peer(State& state, Term&& message) {
+  if (state.remote_bytes() > config_.mailbox_bytes_max) return false;
+  auto* made = new Message(std::move(message));
+  made->bytes = encoded_size(made->term, false);
+  state.count(made->bytes);
+  state.tell(made);
+  return true;
 }
 
 void System::send_name(const Atom& name, Term&& message) {

@@ -174,8 +174,13 @@ class System {
   void send_local(const Pid& to, Term&& message);
   /// To what `find` gave.
   void send_to(State* state, Term&& message);
+  /// The same for what a peer has us send: it counts against the bound of the mailbox, as what the peer sends itself.
+  /// False: there is no room, and nothing was sent.
+  [[nodiscard]] bool send_for_peer(State& state, Term&& message);
   /// A process of this node, if it is there.
   [[nodiscard]] std::shared_ptr<State> find(const Pid& pid) const;
+  /// The same for whatever messages are sent to; nothing for an alias.
+  [[nodiscard]] std::shared_ptr<State> find_here(const Destination& to) const;
   void send_name(const Atom& name, Term&& message);
   /// A process that does not run yet; `begin` starts it.
   std::shared_ptr<State> make(ProcessFunction function);

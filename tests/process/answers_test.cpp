@@ -8,6 +8,7 @@
 #include <iterator>
 #include <mutex>
 
+#include "process/state.hpp"
 #include "process/system.hpp"
 #include "support/patience.hpp"
 
@@ -19,7 +20,9 @@ using namespace std::chrono_literals;
 /// A system whose messages to other nodes are kept, and that calls each of them busy.
 class Answers : public testing::Test {
  protected:
-  explicit Answers(std::chrono::milliseconds call_max = 1ms) : system(config(call_max)) {
+  explicit Answers(std::chrono::milliseconds call_max = 1ms,
+                   std::size_t mailbox_bytes_max = SystemConfig().mailbox_bytes_max)
+      : system(config(call_max, mailbox_bytes_max)) {
     RemotePort port;
     port.send = [this](const Atom& node, distribution::Signal&& signal, const Pid& /*key*/) {
       if (const auto* reply = std::get_if<distribution::SpawnReply>(&signal.control)) {
@@ -35,12 +38,13 @@ class Answers : public testing::Test {
     system.node_up("b@test", 1, 77, distribution::flag::published);
   }
   ~Answers() override { system.stop(); }
-  static SystemConfig config(std::chrono::milliseconds call_max) {
+  static SystemConfig config(std::chrono::milliseconds call_max, std::size_t mailbox_bytes_max) {
     SystemConfig config;
     config.node = Atom("a@test");
     config.creation = 77;
     config.workers = 1;
     config.remote_call_max = call_max;
+    config.mailbox_bytes_max = mailbox_bytes_max;
     return config;
   }
   void say(const Atom& node, const std::string& what) {
@@ -222,6 +226,48 @@ TEST_F(Answers, about_the_end_of_a_process_stop_when_the_monitor_is_taken_back_t
   EXPECT_EQ(hear(1).front(), "b@test first");
   system.exit(second, Atom("second"));
   EXPECT_EQ(hear(2), (std::vector<std::string>{"b@test first", "b@test second"}));
+}
+
+class AnswersWithoutRoom : public Answers {
+ protected:
+  AnswersWithoutRoom() : Answers(1ms, 1000) {
+    reader = system.spawn([](Process& self) -> Task<> {
+      co_await self.receive([](const Term& message) { return message.is_atom("read"); });
+      for (;;) co_await self.receive();
+    });
+    EXPECT_TRUE(system.register_name("reader", reader).has_value());
+  }
+  /// What comes of such a call that a peer makes here by `rpc`, with a request of 600 bytes.
+  std::string have(const char* function) {
+    tell("rex", call(at("b@test"), Term(1),
+                     Term::tuple_of(Atom("call"), Atom("gen_server"), Atom(function),
+                                    Term::list_of(Atom("reader"), large), Atom("user"))));
+    return hear(++asked).back();
+  }
+  std::string have_broadcast() {
+    tell("rex", Term::tuple_of(at("b@test"), Term::tuple_of(Atom("sbcast"), Atom("reader"), large)));
+    return hear(++asked).back();
+  }
+
+  const Term large = Term::binary(Bytes(600, 1));
+  Pid reader;
+  std::size_t asked = 0;
+};
+
+TEST_F(AnswersWithoutRoom, say_so_until_the_server_has_read_what_peers_had_us_send) {
+  EXPECT_EQ(have("cast"), "b@test {1,ok}");
+  const auto late = have("call");
+  EXPECT_NE(late.find("{timeout,{gen_server,call"), std::string::npos) << late;
+  const auto full = have("cast");
+  EXPECT_NE(full.find("the mailbox of the server is full"), std::string::npos) << full;
+  const auto called = have("call");
+  EXPECT_NE(called.find("{system_limit,{gen_server,call"), std::string::npos) << called;
+  EXPECT_EQ(have_broadcast(), "b@test {rex,a@test,{nonexisting_name,reader}}");
+  ASSERT_TRUE(system.send(reader, Atom("read")).has_value());
+  const auto state = system.find(reader);
+  ASSERT_TRUE(test::becomes_true([&] { return state->remote_bytes() == 0; }));
+  EXPECT_EQ(have_broadcast(), "b@test {rex,a@test,a@test}");
+  EXPECT_EQ(have("cast"), "b@test {1,ok}");
 }
 
 }  // namespace
