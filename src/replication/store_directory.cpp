@@ -74,7 +74,7 @@ Result<void> StoreDirectory::make_fresh() const {
     std::error_code error;
     fs::remove(with_suffix(fresh(), suffix), error);
   }
-  const int descriptor = ::open(fresh().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, private_mode);
+  const int descriptor = distribution::make_file(fresh(), O_WRONLY, private_mode);
   if (descriptor < 0) return failure("cannot make", fresh());
   ::close(descriptor);
   return {};
@@ -134,7 +134,7 @@ Result<void> StoreDirectory::sync() const { return sync_directory(directory_); }
 
 Result<StoreLock> StoreLock::take(const fs::path& directory) {
   const fs::path file = directory / "store.lock";
-  StoreLock lock(::open(file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, private_mode));
+  StoreLock lock(distribution::open_or_make_file(file, O_RDWR, private_mode));
   if (lock.descriptor_ < 0 && errno == ENOENT)
     return fail(Errc::not_found, "there is no store in " + directory.string());
   if (lock.descriptor_ < 0) return failure("cannot open", file);

@@ -9,6 +9,8 @@
 #include <string>
 #include <system_error>
 
+#include "distribution/auth/files.hpp"
+
 namespace barrel_p2p {
 inline namespace v0 {
 namespace replication::store {
@@ -60,8 +62,8 @@ int take_room(int descriptor, const std::filesystem::path& file) {
 }  // namespace
 
 Result<MarkFile> MarkFile::open(const std::filesystem::path& file, bool writable) {
-  const int flags = (writable ? O_RDWR | O_CREAT : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC;
-  const int descriptor = ::open(file.c_str(), flags, mark_file_mode);
+  const int descriptor = writable ? distribution::open_or_make_file(file, O_RDWR, mark_file_mode)
+                                  : ::open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
   if (descriptor < 0) return mark_failure("cannot open", file, errno);
   MarkFile mark(descriptor);
   if (writable && ::lseek(descriptor, 0, SEEK_END) < mark_file_bytes) {

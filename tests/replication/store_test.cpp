@@ -321,6 +321,29 @@ TEST(Store, directory_and_files_are_for_their_owner_only) {
   EXPECT_EQ(names_in(scratch / "new/s"), (std::vector<std::string>{"store.db", "store.db-wal", "store.lock"}));
 }
 
+TEST(Store, that_root_makes_is_of_the_owner_of_the_directory_it_is_made_in) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give files to another user";
+  constexpr uid_t user = 61'234;
+  const Scratch scratch;
+  std::filesystem::create_directory(scratch / "of_user");
+  ASSERT_EQ(::chown((scratch / "of_user").c_str(), user, user), 0);
+  const auto store = DurableStore::open({.directory = scratch / "of_user/data/store", .mark = "clock"});
+  ASSERT_TRUE(store) << store.error().message();
+  WriteBatch batch;
+  batch.put("m", 1, entry_with(1));
+  ASSERT_TRUE(write_now(**store, std::move(batch)).has_value());
+  std::vector<std::string> seen;
+  for (const auto& made : std::filesystem::recursive_directory_iterator(scratch / "of_user")) {
+    struct stat info{};
+    ASSERT_EQ(::lstat(made.path().c_str(), &info), 0);
+    EXPECT_EQ(info.st_uid, user) << made.path();
+    EXPECT_EQ(info.st_gid, user) << made.path();
+    seen.push_back(made.path().filename());
+  }
+  std::ranges::sort(seen);
+  EXPECT_EQ(seen, (std::vector<std::string>{"data", "store", "store.db", "store.db-wal", "store.lock", "store.mark"}));
+}
+
 TEST(Store, a_second_owner_is_refused_and_told_who_has_it) {
   const Scratch scratch;
   auto store = open_store(scratch / "s");

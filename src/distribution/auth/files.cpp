@@ -103,6 +103,17 @@ Result<void> check_private_directory(const fs::path& directory, const struct sta
 
 }  // namespace
 
+int make_file(const fs::path& file, int flags, mode_t mode) noexcept {
+  const int made = ::open(file.c_str(), flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+  if (made >= 0) give_to_owner_of(directory_of(file), made);
+  return made;
+}
+
+int open_or_make_file(const fs::path& file, int flags, mode_t mode) noexcept {
+  const int made = make_file(file, flags, mode);
+  return made >= 0 || errno != EEXIST ? made : ::open(file.c_str(), flags | O_NOFOLLOW | O_CLOEXEC);
+}
+
 Result<void> make_private_directory(const fs::path& directory) {
   struct stat info{};
   if (::stat(directory.c_str(), &info) == 0) return check_private_directory(directory, info);
@@ -125,9 +136,8 @@ constexpr mode_t for_all_to_read = own_only | S_IRGRP | S_IROTH;
 /// Writes a new file beside `file` and returns its name.
 Result<fs::path> write_beside(const fs::path& file, ByteView content, mode_t mode) {
   fs::path temporary = file.parent_path() / (std::string(new_prefix) + std::to_string(random_uint64()));
-  const File out(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+  const File out(make_file(temporary, O_WRONLY, mode));
   if (!out.ok()) return io_error("cannot write", temporary);
-  give_to_owner_of(directory_of(file), out.get());
   step("made the new file");
   if (!write_all(out.get(), content) || ::fsync(out.get()) != 0) {
     auto error = io_error("cannot write", temporary);

@@ -4,6 +4,8 @@
 // the file system permits: root may be at work for a node that runs as that user, and has to read it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <barrel_p2p/bytes.hpp>
 #include <barrel_p2p/error.hpp>
 #include <barrel_p2p/version.hpp>
@@ -19,6 +21,12 @@
 namespace barrel_p2p {
 inline namespace v0 {
 namespace distribution {
+
+/// Makes a file that was not there, as `open` does with `flags`, O_CREAT, O_EXCL, O_NOFOLLOW and O_CLOEXEC. -1: see
+/// errno.
+int make_file(const std::filesystem::path& file, int flags, mode_t mode) noexcept;
+/// The same, or opens what is there.
+int open_or_make_file(const std::filesystem::path& file, int flags, mode_t mode) noexcept;
 
 /// Makes the directory and its missing parents with mode 0700. Errors: `permission_denied` when everybody may write to
 /// it; `io_error` when something else has the name; `not_found` for a link that leads nowhere.
