@@ -140,9 +140,12 @@ class Store {
     return {};
   }
 
-  Result<void> visit(const OnRecord& on_record, const OnValue& on_value) const {
+  /// `begin`: once there is something to read.
+  Result<void> visit(
+      const OnRecord& on_record, const OnValue& on_value, const std::function<void()>& begin = [] {}) const {
     const auto store = open_to_read();
     if (!store) return std::unexpected(store.error());
+    begin();
     for (const auto& collection : (*store)->collections()) {
       if (collection.name.empty()) continue;
       auto loaded = (*store)->load(
@@ -204,7 +207,6 @@ class Store {
       sum.add(line);
       output_ << line << '\n';
     };
-    output_ << header << '\n';
     auto visited = visit(
         [&](std::string_view collection, const Term& key, const replication::Entry& entry) {
           print("record " + to_hex(encode_term(key)) + " " + to_hex(encode_term(replication::to_term(entry))) + " " +
@@ -212,7 +214,8 @@ class Store {
         },
         [&](std::string_view name, const Term& value) {
           print("value " + to_hex(encode_term(value)) + " " + std::string(name));
-        });
+        },
+        [&] { output_ << header << '\n'; });
     if (!visited) return visited;
     output_ << sum.end_line() << '\n';
     return written();

@@ -82,6 +82,7 @@ TEST(StoreCommand, without_a_store_everything_but_import_fails) {
     const auto outcome = run(operation, scratch / "s");
     EXPECT_EQ(outcome.status, exit_failed);
     EXPECT_NE(outcome.errors.find("not_found: there is no store in"), std::string::npos) << outcome.errors;
+    EXPECT_EQ(outcome.output, "");
   }
   EXPECT_FALSE(std::filesystem::exists(scratch / "s"));
 }
