@@ -283,7 +283,7 @@ class Leader final : private replication::ReplicatedState {
   std::unordered_set<Term> dirty_;                             ///< Names whose winner may be another.
   MonotonicTime scan_at_ = MonotonicTime::max();
 
-  std::multimap<replication::Timestamp, Term> fences_by_age_;
+  std::set<FenceOfName> fences_by_age_;
   std::unordered_set<Term> unwritten_;  ///< Names whose fence the disk does not have.
   std::unordered_set<Term> refused_;    ///< Likewise, and it was tried.
 

@@ -47,13 +47,16 @@ bool precedes(const Rival& left, const Rival& right) noexcept {
   return order != 0 ? order > 0 : left.node.text() < right.node.text();
 }
 
-void Contest::set(const Rival& rival) {
+void Rivals::set(const Rival& rival) {
   erase(rival.node);
-  rivals.insert(std::ranges::lower_bound(rivals, rival, precedes), rival);
+  by_node_.emplace(rival.node, ranked_.insert(rival).first);
 }
 
-void Contest::erase(const Atom& node) {
-  std::erase_if(rivals, [&](const Rival& rival) { return rival.node == node; });
+void Rivals::erase(const Atom& node) {
+  const auto found = by_node_.find(node);
+  if (found == by_node_.end()) return;
+  ranked_.erase(found->second);
+  by_node_.erase(found);
 }
 
 void Contest::enqueue(const Candidate& candidate) {

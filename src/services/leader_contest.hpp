@@ -9,11 +9,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <set>
+#include <unordered_map>
 #include <vector>
 
 #include "base/clock.hpp"
 #include "replication/clock.hpp"
 #include "replication/ormap.hpp"
+#include "term/box.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -51,6 +54,42 @@ struct Rival {
 /// Whether the left one leads rather than the right one: the greater priority, then the smaller bytes of the name.
 [[nodiscard]] bool precedes(const Rival& left, const Rival& right) noexcept;
 
+/// The campaigns for a name, who should lead first; of nodes that are not alive too. One a node: others tell of them,
+/// as many as they like.
+class Rivals {
+ public:
+  Rivals() = default;
+  Rivals(Rivals&&) noexcept = default;
+  Rivals& operator=(Rivals&&) noexcept = default;
+  ~Rivals() = default;
+  Rivals(const Rivals&) = delete;
+  Rivals& operator=(const Rivals&) = delete;
+
+  /// Adds the rival or replaces it.
+  void set(const Rival& rival);
+  void erase(const Atom& node);
+  [[nodiscard]] bool empty() const noexcept { return ranked_.empty(); }
+  [[nodiscard]] auto begin() const noexcept { return ranked_.begin(); }
+  [[nodiscard]] auto end() const noexcept { return ranked_.end(); }
+
+ private:
+  struct Precedes {
+    bool operator()(const Rival& left, const Rival& right) const noexcept { return precedes(left, right); }
+  };
+  using Ranked = std::set<Rival, Precedes>;
+  Ranked ranked_;
+  std::unordered_map<Atom, Ranked::const_iterator> by_node_;
+};
+
+/// The greatest fence of a name. In order of age; those of one age in any order that is always the same.
+struct FenceOfName {
+  replication::Timestamp stamp;
+  Term name;
+  friend bool operator<(const FenceOfName& left, const FenceOfName& right) noexcept {
+    return left.stamp != right.stamp ? left.stamp < right.stamp : detail::compare_keys(left.name, right.name) < 0;
+  }
+};
+
 /// A campaign of a process of this node.
 struct Candidate {
   Pid pid;
@@ -75,16 +114,13 @@ struct Contest {
     friend bool operator==(const Winner&, const Winner&) = default;
   };
 
-  std::vector<Rival> rivals;          ///< Who should lead first; of nodes that are not alive too.
+  Rivals rivals;
   std::vector<Candidate> candidates;  ///< Who should lead first. The first one is among the rivals, the others wait.
   std::optional<Reign> reign;
   // As it was when changes were last told.
   std::optional<Winner> told;
   std::optional<Reign> told_reign;
 
-  /// Adds the rival or replaces it.
-  void set(const Rival& rival);
-  void erase(const Atom& node);
   /// Behind those of the same priority.
   void enqueue(const Candidate& candidate);
   [[nodiscard]] bool is_over() const noexcept { return rivals.empty() && candidates.empty(); }

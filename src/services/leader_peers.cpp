@@ -64,15 +64,13 @@ bool Leader::raise(const Term& name, const Timestamp& stamp, const Atom& minter)
 
 void Leader::remember(const Term& name, const Entry& entry) {
   state_.restore(fence_key(name), entry);
-  fences_by_age_.emplace(entry.stamp(), name);
+  fences_by_age_.insert({entry.stamp(), name});
   plan_scan(now_.monotonic + slow_scan_period);
 }
 
 void Leader::forget_fence(const Term& name) {
   const Term key = fence_key(name);
-  auto [first, last] = fences_by_age_.equal_range(map().find(key)->stamp());
-  while (first != last && first->second != name) ++first;
-  fences_by_age_.erase(first);
+  fences_by_age_.erase({map().find(key)->stamp(), name});
   state_.erase(key);
   unwritten_.insert(name);
 }
@@ -81,9 +79,9 @@ bool Leader::make_room_for_fence() {
   if (fences_by_age_.size() < config_.fences_max) return true;
   auto oldest = fences_by_age_.begin();
   for (std::size_t tried = 0; tried < eviction_tries && oldest != fences_by_age_.end(); ++tried, ++oldest) {
-    if (contests_.contains(oldest->second)) continue;
+    if (contests_.contains(oldest->name)) continue;
     ++counters_.fences_forgotten;
-    forget_fence(Term(oldest->second));
+    forget_fence(Term(oldest->name));
     return true;
   }
   return false;
@@ -299,9 +297,9 @@ void Leader::on_change(const Term& key, Change change, const Entry& entry) {
   if (!entry.is_live()) plan_scan(now_.monotonic + slow_scan_period);
   const Term& name = name_of(key);
   if (change == Change::put) {
-    contests_[name].set({node, *entry.value()[0].as_pid(), entry.value()[1]});
+    contests_[name].rivals.set({node, *entry.value()[0].as_pid(), entry.value()[1]});
   } else if (change == Change::removed) {
-    contests_[name].erase(node);
+    contests_[name].rivals.erase(node);
   }
   dirty_.insert(name);
 }
@@ -309,7 +307,7 @@ void Leader::on_change(const Term& key, Change change, const Entry& entry) {
 /// Of a node that does not count.
 void Leader::erase(const Term& key) {
   if (const auto contest = contests_.find(name_of(key)); contest != contests_.end()) {
-    contest->second.erase(node_of(key));
+    contest->second.rivals.erase(node_of(key));
     dirty_.insert(name_of(key));
   }
   const auto owner = owners_.find(node_of(key));

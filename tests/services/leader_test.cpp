@@ -258,6 +258,22 @@ TEST(Leader, the_oldest_fence_gives_way_when_there_are_too_many) {
   for (const int name : {0, 9, 10}) EXPECT_TRUE(node.leader.high_water(name)) << name;
 }
 
+TEST(Leader, fences_of_one_age_are_those_of_their_names) {
+  test::LeaderDisk disk;
+  const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  test::LeaderNode node({.own = Atom("a@h")}, disk, now);
+  const auto tell = [&](const Term& name, std::uint32_t logical) {
+    const Term fence = Term::tuple({name, replication::to_term(replication::Timestamp{now.wall, logical})});
+    node.input(now,
+               [&](Effects& out) { node.leader.deliver(Term::tuple({Atom("custom"), Atom("b@h"), fence}), now, out); });
+  };
+  for (const Term& name : {Term(1), Term(1.0), Term(Atom("job"))}) tell(name, 7);
+  tell(1.0, 8);
+  EXPECT_EQ(node.leader.high_water(1), (Fence{static_cast<std::uint64_t>(now.wall), 7}));
+  EXPECT_EQ(node.leader.high_water(1.0), (Fence{static_cast<std::uint64_t>(now.wall), 8}));
+  EXPECT_EQ(node.leader.high_water(Atom("job")), (Fence{static_cast<std::uint64_t>(now.wall), 7}));
+}
+
 TEST(Leader, no_node_has_more_candidates_than_the_bounds) {
   test::LeaderDisk disk;
   const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
