@@ -26,8 +26,8 @@ std::uint32_t next_round(std::uint32_t round) noexcept {
   return round == std::numeric_limits<std::uint32_t>::max() ? round : round + 1;
 }
 
-/// What a payload takes in memory, about: several times of what it has when it is encoded. What it shares is counted
-/// each time.
+/// What a term takes in memory, about: several times of what it has when it is encoded. What it shares is counted each
+/// time.
 std::size_t memory_of(const Term& term) {
   constexpr std::size_t box = 48;  // count, type and size of what is not inline, and what malloc adds
   std::size_t bytes = sizeof(Term);
@@ -35,7 +35,11 @@ std::size_t memory_of(const Term& term) {
   for (const auto& element : term.elements()) bytes += memory_of(element);
   for (const auto& [key, value] : term.pairs()) bytes += memory_of(key) + memory_of(value);
   const bool is_inline = term.is_atom() || term.is_nil() || term.as_int64().has_value() || term.as_double().has_value();
-  return is_inline ? bytes : bytes + box;
+  if (is_inline) return bytes;
+  const TermType type = term.type();
+  if (type == TermType::list) bytes += memory_of(term.tail());
+  if (type == TermType::integer || type == TermType::fun) bytes += encoded_size(term);  // digits; free variables
+  return bytes + box;
 }
 
 /// An id that nobody has.
@@ -207,8 +211,9 @@ bool Plumtree::is_spare(const Atom& node) const noexcept {
 
 void Plumtree::accept(Received message, MonotonicTime now, PlumtreeEffects& out) {
   expire(now);
-  message.payload_bytes = memory_of(message.payload);
+  message.payload_bytes = memory_of(message.payload) + memory_of(message.tag);
   payload_bytes_ += message.payload_bytes;
+  id_bytes_ += memory_of(message.id);
   numbers_.emplace(message.id, first_ + received_.size());
   const Received& kept = received_.emplace_back(std::move(message));
   ++counters_.delivered;
@@ -222,7 +227,7 @@ void Plumtree::accept(Received message, MonotonicTime now, PlumtreeEffects& out)
     }
   }
   while (payload_bytes_ > config_.payload_bytes_max) forget_oldest_payload();
-  while (received_.size() > config_.ids_max) forget_oldest_id();
+  while (received_.size() > config_.ids_max || id_bytes_ > config_.id_bytes_max) forget_oldest_id();
 }
 
 Plumtree::Received* Plumtree::find_received(const MessageId& id) noexcept {
@@ -274,6 +279,7 @@ void Plumtree::forget_oldest_payload() {
 
 void Plumtree::forget_oldest_id() {
   if (bare_ == 0) forget_oldest_payload();
+  id_bytes_ -= memory_of(received_.front().id);
   numbers_.erase(received_.front().id);
   received_.pop_front();
   ++first_;

@@ -59,7 +59,8 @@ struct PlumtreeConfig {
   Milliseconds id_age_max{300'000};  ///< As Erlang nodes keep them.
   std::size_t ids_max = 100'000;
   Milliseconds payload_age_max{60'000};
-  std::size_t payload_bytes_max = 64UL * 1024 * 1024;  ///< In memory, estimated, of all payloads that are kept.
+  std::size_t payload_bytes_max = 64UL * 1024 * 1024;  ///< In memory, estimated, of payloads and tags.
+  std::size_t id_bytes_max = 64UL * 1024 * 1024;       ///< Likewise, of ids.
   /// New neighbours hear of messages that are not older: longer than views take to mend themselves.
   Milliseconds catch_up_age{10'000};
   std::size_t catch_up_max = 500;         ///< And of so many, the newest: some 20 KiB.
@@ -263,6 +264,7 @@ class Plumtree {
   std::uint64_t first_ = 0;        ///< Number of `received_.front()`, counted from the start.
   std::size_t bare_ = 0;           ///< So many of the oldest have lost their payload.
   std::size_t payload_bytes_ = 0;
+  std::size_t id_bytes_ = 0;
   boost::unordered_flat_map<MessageId, std::uint64_t, std::hash<MessageId>> numbers_;  ///< Of all received messages.
 
   Lateness lateness_;

@@ -642,6 +642,30 @@ TEST(Plumtree, payloads_count_what_they_take_in_memory) {
   EXPECT_EQ(node.machine.cached_payloads(), 0U) << "its 100 tuples take many times what they take on the wire";
 }
 
+TEST(Plumtree, whatever_has_much_memory_counts_tags_too) {
+  const Term text(std::string(1000, 'x'));
+  const auto kept = [](const Term& tag, const Term& payload) {
+    Node node({.payload_bytes_max = 1000});
+    node.machine.broadcast(tag, payload, 1, node.now, node.effects);
+    return node.machine.cached_payloads();
+  };
+  EXPECT_EQ(kept(Atom("tag"), 1), 1U);
+  EXPECT_EQ(kept(text, 1), 0U);
+  EXPECT_EQ(kept(Atom("tag"), Term::list({1}, text)), 0U) << "what stands behind the bar";
+  EXPECT_EQ(kept(Atom("tag"), Term(BigInteger::parse("1" + std::string(2500, '0')).value())), 0U) << "the digits";
+}
+
+TEST(Plumtree, ids_are_bounded_in_memory_and_the_oldest_goes_first) {
+  Node node({.id_bytes_max = 3000});
+  const auto id = [](int number) { return Term::tuple({std::string(1000, 'x'), number}); };
+  for (int number = 1; number <= 5; ++number)
+    node.machine.broadcast(Atom("tag"), 1, id(number), node.now, node.effects);
+  EXPECT_EQ(node.machine.cached_ids(), 2U);
+  node.effects.clear();
+  node.machine.broadcast(Atom("tag"), 1, id(5), node.now, node.effects);
+  EXPECT_TRUE(node.effects.empty()) << "the last one is known";
+}
+
 TEST(Plumtree, a_payload_above_the_bound_is_spread_all_the_same) {
   Node node({.payload_bytes_max = 1});
   node.neighbours({"a", "b"}).prune("b");
