@@ -145,6 +145,8 @@ inline constexpr DecodeLimits peer_limits{.depth_max = Term::depth_max / 2, .ato
 /// The payload as a term; `[]` for none. What follows the term in the message is ignored, as on an Erlang node. Error:
 /// what `decode_term` says, for `Network::report_malformed`.
 Result<Term> decode_payload(const Payload& payload, const DecodeLimits& limits = peer_limits);
+/// The same for what may be kept in part: binaries are copied, so that no part keeps the whole message.
+Result<Term> decode_payload_in_parts(const Payload& payload);
 
 struct DecodedControl {
   std::optional<Control> control;  ///< Empty when the message is legal and means nothing here; `dropped` says why.

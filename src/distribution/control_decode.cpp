@@ -556,15 +556,32 @@ Result<DecodedControl> ControlDecoder::decode(ByteView bytes) {
   return decoded;
 }
 
-Result<Term> decode_payload(const Payload& payload, const DecodeLimits& limits) {
-  if (const auto* term = std::get_if<Term>(&payload)) return *term;
-  const auto* encoded = std::get_if<EncodedTerm>(&payload);
-  if (encoded == nullptr) return Term();
+namespace {
+
+DecodeOptions of_payload(const DecodeLimits& limits) {
   DecodeOptions options;
   options.limits = limits;
   options.version_byte = false;
   options.allow_trailing = true;
   options.allow_compressed = false;
+  return options;
+}
+
+}  // namespace
+
+Result<Term> decode_payload_in_parts(const Payload& payload) {
+  const auto* encoded = std::get_if<EncodedTerm>(&payload);
+  if (encoded == nullptr) return decode_payload(payload);
+  auto decoded = decode_term(encoded->bytes, of_payload(peer_limits));
+  if (!decoded) return std::unexpected(decoded.error());
+  return std::move(decoded->term);
+}
+
+Result<Term> decode_payload(const Payload& payload, const DecodeLimits& limits) {
+  if (const auto* term = std::get_if<Term>(&payload)) return *term;
+  const auto* encoded = std::get_if<EncodedTerm>(&payload);
+  if (encoded == nullptr) return Term();
+  const DecodeOptions options = of_payload(limits);
   auto decoded = decode_term(encoded->bytes, encoded->owner, options);
   if (!decoded) return std::unexpected(decoded.error());
   // Binaries of the term would keep what a peer put behind it, too.

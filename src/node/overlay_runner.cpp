@@ -332,7 +332,7 @@ std::optional<MonotonicTime> OverlayRunner::congested_until(MonotonicTime now) c
 void OverlayRunner::handle(Received&& input) {
   const auto link = links_.find(input.node);
   if (link == links_.end() || link->second.epoch != input.epoch) return;  // hidden, or gone
-  const auto term = distribution::decode_payload(input.payload);
+  const auto term = distribution::decode_payload_in_parts(input.payload);
   if (!term) {
     malformed_ += 1;
     return network_.report_malformed(input.node, input.epoch, term.error());

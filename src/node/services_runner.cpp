@@ -269,7 +269,7 @@ void ServicesRunner::handle(Call&& call) { call(); }
 
 void ServicesRunner::handle(Received&& input) {
   if (!overlay_.is_linked(input.node, input.epoch)) return;  // hidden, or gone
-  const auto term = distribution::decode_payload(input.payload);
+  const auto term = distribution::decode_payload_in_parts(input.payload);
   if (!term) return network_.report_malformed(input.node, input.epoch, term.error());
   if (const auto* take = std::get_if<TakeReply>(&input.to)) return (this->**take)(input.node, *term);
   const auto& name = std::get<Atom>(input.to);

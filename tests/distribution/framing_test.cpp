@@ -223,6 +223,21 @@ TEST(Payload, of_a_snapshot_may_name_atoms_for_each_of_very_many_entries) {
   EXPECT_EQ(*decoded, snapshot);
 }
 
+TEST(Payload, that_may_be_kept_in_part_leaves_the_message_alone) {
+  const Term both = Term::tuple({Bytes(100, 1), Bytes(100'000, 2)});
+  const auto bytes = std::make_shared<Bytes>(encode_term(both, {.version_byte = false}));
+  const std::weak_ptr<Bytes> message = bytes;
+  Payload payload = EncodedTerm{*bytes, bytes};
+  auto shared = decode_payload(payload);
+  auto copied = decode_payload_in_parts(payload);
+  ASSERT_TRUE(shared && copied);
+  EXPECT_EQ(*copied, both);
+  EXPECT_EQ(decode_payload_in_parts(Term(1)), Term(1));
+  EXPECT_GT(message.use_count(), 2) << "a part of what is shared keeps all of it";
+  shared = Term();
+  EXPECT_EQ(message.use_count(), 2) << "those of this test";
+}
+
 /// All that a signal says.
 Term described(const Signal& signal) {
   Bytes bytes;
