@@ -12,10 +12,11 @@
 // has one thread for the network, one for the cluster, and workers for processes. All functions may be called from any
 // thread but, where it says that they block, not from inside of a process or of a callback: those that wait for these
 // threads, or for a process, answer a callback on the cluster thread or a network thread with the error
-// `invalid_argument` at once. `call`, `call_function`, `run_function` and `ping` answer so inside of a process, too,
-// and in the callbacks of `lead`: `Process` has them to `co_await`. Who blocks for the cluster thread may do its work
-// meanwhile: "on the cluster thread" is then on the thread of that caller, one at a time as ever. What a callback
-// throws on the network or cluster thread ends the program, but where it says what comes of it.
+// `invalid_argument` at once. `call`, `call_function`, `run_function`, `ping`, `get_proxy`, `global_register` and
+// `start_service_holder` answer so inside of a process, too, and in the callbacks of `lead`: of the first four
+// `Process` has what a process may `co_await`. Who blocks for the cluster thread may do its work meanwhile: "on the
+// cluster thread" is then on the thread of that caller, one at a time as ever. What a callback throws on the network or
+// cluster thread ends the program, but where it says what comes of it.
 //
 // A callback that is given a result runs on the thread that the function names, later, also when the call is refused:
 // its caller may hold a lock that the callback wants. Two exceptions: a hidden node has no cluster thread, and refuses

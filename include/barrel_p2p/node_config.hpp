@@ -235,7 +235,8 @@ struct AdminConfig {
 /// `setup_timeout`, and the end of the node until it returns.
 using FindNode = std::function<Result<std::string>(const NodeName& node)>;
 
-/// A function that receives every log line. Called from any thread of the node, one at a time.
+/// A function that receives every log line. Called from any thread of the node, one at a time; it must not call the
+/// node, which may hold its locks meanwhile.
 using LogSink = std::function<void(LogLevel, std::string_view line)>;
 
 struct NodeConfig {

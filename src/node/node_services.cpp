@@ -112,6 +112,7 @@ namespace {
 template <class T, class Parts>
 Result<T> on_process(Parts& parts, const std::function<Task<Result<T>>(services::Bridge&, Process&)>& function) {
   if (!parts.bridge) return no_member();
+  if (const auto allowed = parts.may_wait_for_process(); !allowed) return std::unexpected(allowed.error());
   auto result = parts.template wait_for<Result<T>>([&](Process& self) { return function(*parts.bridge, self); });
   if (!result) return std::unexpected(result.error());
   return std::move(*result);

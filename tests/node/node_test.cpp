@@ -421,10 +421,13 @@ TEST(Node, a_process_is_refused_the_calls_that_would_hold_its_worker) {
     said.add(test::word_of(node.ping(node.name())));
     said.add(test::word_of(node.call_function(node.name(), "erlang", "node", {})));
     said.add(to_text(node.run_function(node.name(), RemoteFunction("erlang", "node")).value));
+    said.add(test::word_of(node.get_proxy("service")));
+    said.add(test::word_of(node.start_service_holder("service")));
+    said.add(test::word_of(node.global_register("service")));
     const Result<Term> answer = co_await self.call(Atom("net_kernel"), question);
     said.add(test::word_of(answer));
   });
-  for (int call = 0; call < 4; ++call) EXPECT_EQ(said.next(), "invalid_argument");
+  for (int call = 0; call < 7; ++call) EXPECT_EQ(said.next(), "invalid_argument");
   EXPECT_EQ(said.next(), "ok") << "what a process waits for does not hold its worker";
 }
 
