@@ -250,7 +250,8 @@ class BARREL_P2P_API Process {
   [[nodiscard]] Task<Result<Spawned>> spawn_on(NodeName node, RemoteFunction what, SpawnOptions options,
                                                Duration limit = std::chrono::seconds(5));
 
-  /// Sends messages to this process from any thread, as long as its node exists: for callbacks.
+  /// Sends messages to this process from any thread, for callbacks. When the process has ended, or the node is gone, it
+  /// does nothing.
   [[nodiscard]] std::function<void(Term)> sender() const;
 
   /// A reference that stands for this process until `unalias`.

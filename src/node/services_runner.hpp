@@ -34,11 +34,11 @@
 #include <vector>
 
 #include "admin/snapshot.hpp"
+#include "base/gate.hpp"
 #include "base/log.hpp"
 #include "distribution/network.hpp"
 #include "node/answer.hpp"
 #include "node/concurrent_table.hpp"
-#include "node/gate.hpp"
 #include "node/handed_out.hpp"
 #include "node/input_queue.hpp"
 #include "node/map_views.hpp"
@@ -223,7 +223,8 @@ class ServicesRunner {
   };
 
   void listen();
-  Result<void> load_map(const Atom& map, services::Maps::Stored& stored);
+  /// Blocks for the disk.
+  Result<services::Maps::Stored> load_map(const Atom& map);
   void start_router();
   /// A process; the replies that it gets go to `take`, on the cluster thread.
   Pid spawn_replies(TakeReply take);
@@ -312,6 +313,7 @@ class ServicesRunner {
   // What is read.
   PlacementView placement_;
   MapViews maps_;
+  std::atomic<std::uint64_t> maps_deleted_{0};  ///< Counted when the store has been told.
   ConcurrentTable<Term, std::vector<Known>> registry_;
   ConcurrentTable<Term, services::LeaderView> leaders_;
   /// `Leader::held_until`, since the clock began. Written after `leaders_`, read before it: who finds it far enough

@@ -149,7 +149,11 @@ Pid Process::group_leader() const {
   return state_.system().whereis(Atom("user")).value_or(pid());
 }
 std::function<void(Term)> Process::sender() const {
-  return [&system = state_.system(), pid = pid()](Term message) { system.send_local(pid, std::move(message)); };
+  return [gate = state_.system().gate(), pid = pid()](Term message) {
+    gate->with([&](process::System* system) {
+      if (system != nullptr) system->send_local(pid, std::move(message));
+    });
+  };
 }
 Ref Process::alias() { return state_.alias(); }
 bool Process::unalias(const Ref& alias) { return state_.unalias(alias); }

@@ -98,7 +98,10 @@ class Addressee {
 System::System(SystemConfig config)
     : config_(std::move(config)), reference_base_(random_uint64()), scheduler_(workers_of(config_)) {}
 
-System::~System() { stop(); }
+System::~System() {
+  stop();
+  gate_->close();
+}
 
 void System::start() {
   scheduler_.start();

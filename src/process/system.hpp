@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/gate.hpp"
 #include "distribution/control.hpp"
 #include "distribution/outcome.hpp"
 #include "process/nodes.hpp"
@@ -111,6 +112,8 @@ class System {
   /// Kills all processes and ends the workers. Blocks until it is done; must not be called from a process.
   void stop();
 
+  /// For those who may outlive it.
+  [[nodiscard]] const std::shared_ptr<Gate<System>>& gate() const noexcept { return gate_; }
   [[nodiscard]] const SystemConfig& config() const noexcept { return config_; }
   [[nodiscard]] const SystemCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] std::size_t process_count() const;
@@ -270,6 +273,7 @@ class System {
 
   Timers timers_;
   Scheduler scheduler_;
+  const std::shared_ptr<Gate<System>> gate_ = std::make_shared<Gate<System>>(*this);
 };
 
 /// Where the answer of a call goes: to the alias that its tag carries, else to the caller.

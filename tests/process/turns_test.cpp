@@ -123,5 +123,26 @@ TEST_F(Turns, a_message_that_looks_like_the_wake_up_of_an_awaited_answer_is_none
   EXPECT_EQ(value.get(), 7);
 }
 
+TEST(SenderOfAProcess, whose_node_is_gone_sends_to_nobody) {
+  std::promise<std::function<void(Term)>> made;
+  std::promise<Term> heard;
+  {
+    SystemConfig config;
+    config.node = Atom("short@test");
+    System system(config);
+    system.start();
+    system.spawn([&](Process& self) -> Task<> {
+      made.set_value(self.sender());
+      heard.set_value(co_await self.receive());
+    });
+    const auto send = made.get_future().get();
+    send(1);
+    EXPECT_EQ(heard.get_future().get(), Term(1));
+    made = {};
+    made.set_value(send);
+  }
+  made.get_future().get()(2);
+}
+
 }  // namespace
 }  // namespace barrel_p2p::process

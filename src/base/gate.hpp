@@ -1,4 +1,4 @@
-// What handles that may outlive the node hold instead of a part of it.
+// What handles hold that may outlive the thing they are for.
 #pragma once
 
 #include <barrel_p2p/version.hpp>
@@ -7,7 +7,6 @@
 
 namespace barrel_p2p {
 inline namespace v0 {
-namespace node {
 
 /// Thread safe.
 template <class Part>
@@ -32,6 +31,5 @@ class Gate {
   Part* part_;
 };
 
-}  // namespace node
 }  // namespace v0
 }  // namespace barrel_p2p
