@@ -1,7 +1,9 @@
 #include "process/system.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "base/random.hpp"
@@ -30,6 +32,16 @@ std::size_t bytes_of(const Signal& signal) {
   }
   const auto* reason = std::get_if<Term>(&signal.payload);  // of an exit, in its control tuple
   return sizeof(Event) + (reason == nullptr ? 0 : encoded_size(*reason, false));
+}
+
+/// An exit that nobody can refuse.
+bool is_kill(const Signal& signal) {
+  constexpr std::size_t atom_bytes_max = 16;
+  if (!std::holds_alternative<distribution::Exit2>(signal.control)) return false;
+  const auto* encoded = std::get_if<distribution::EncodedTerm>(&signal.payload);
+  if (encoded != nullptr && encoded->bytes.size() > atom_bytes_max) return false;
+  const auto reason = distribution::decode_payload(signal.payload);
+  return reason && reason->is_atom("kill");
 }
 
 /// Whether somebody waits for an answer when the signal cannot leave.
@@ -465,6 +477,9 @@ DeliverOutcome System::deliver_local(Signal&& signal, const Origin& origin) {
     return (*state->receiver)(origin.node, origin.epoch, std::move(signal.payload));
   }
   const std::size_t bytes = origin.epoch == 0 ? 0 : bytes_of(signal);
+  if (bytes != 0 && state->congested.load()) {
+    if (const auto held = hold_back(*state, signal, bytes, origin)) return *held;
+  }
   // What carries nothing is handled when the process runs next, whatever it reads: who only links or monitors is not
   // held back for the messages of others.
   const std::size_t parts = std::holds_alternative<std::monostate>(signal.payload) ? 2 : 1;
@@ -486,25 +501,73 @@ DeliverOutcome System::note_congestion(State& state, const Origin& origin) {
   // The process looks at the mark after it consumed, or ended: what it did before it saw the mark we see here.
   if (state.ended() || state.remote_bytes() <= config_.mailbox_bytes_max / 2) return DeliverOutcome::accepted;
   auto& held = congested_[state.pid()];
-  const std::pair<Atom, std::uint64_t> channel(origin.node, origin.epoch);
-  if (std::ranges::find(held, channel) != held.end()) return DeliverOutcome::accepted;  // it was on its way
-  held.push_back(channel);
+  if (std::ranges::any_of(held, origin)) return DeliverOutcome::accepted;  // it was on its way
+  held.push_back({origin.node, origin.epoch});
+  counters_.mailboxes_full.fetch_add(1, std::memory_order_relaxed);
+  return DeliverOutcome::congested;
+}
+
+std::optional<DeliverOutcome> System::hold_back(const State& state, Signal& signal, std::size_t bytes,
+                                                const Origin& origin) {
+  const std::lock_guard lock(congestion_mutex_);
+  const auto found = congested_.find(state.pid());
+  if (found == congested_.end()) return std::nullopt;
+  auto& all = found->second;
+  auto held = std::ranges::find_if(all, origin);
+  const bool is_behind = held != all.end() && !held->signals.empty();
+  if (!is_behind && state.remote_bytes() / 2 <= config_.mailbox_bytes_max) return std::nullopt;
+  if (is_kill(signal)) return std::nullopt;  // what it would be behind is not read any more
+  const bool is_new = held == all.end();
+  if (is_new) held = all.insert(held, {origin.node, origin.epoch});
+  held->signals.push_back(std::make_unique<Event>(std::move(signal), bytes, origin.node, origin.epoch));
+  if (!is_new) return DeliverOutcome::accepted;
   counters_.mailboxes_full.fetch_add(1, std::memory_order_relaxed);
   return DeliverOutcome::congested;
 }
 
 void System::relieve(State& state) {
-  std::vector<std::pair<Atom, std::uint64_t>> channels;
+  std::vector<Held> done;
+  std::vector<std::unique_ptr<Event>> late;
   {
     const std::lock_guard lock(congestion_mutex_);
-    state.congested.store(false);
     const auto found = congested_.find(state.pid());
-    if (found == congested_.end()) return;
-    channels = std::move(found->second);
-    congested_.erase(found);
+    if (found == congested_.end()) return state.congested.store(false);
+    auto& all = found->second;
+    for (auto& held : all) {
+      while (!held.signals.empty() && (state.ended() || state.remote_bytes() <= config_.mailbox_bytes_max)) {
+        auto event = std::move(held.signals.front());
+        held.signals.pop_front();
+        state.count(event->bytes);
+        if (state.push(event.get())) {
+          std::ignore = event.release();
+        } else {
+          late.push_back(std::move(event));
+        }
+      }
+    }
+    const auto waiting = std::ranges::stable_partition(all, [](const Held& held) { return !held.signals.empty(); });
+    done.assign(std::move_iterator(waiting.begin()), std::move_iterator(waiting.end()));
+    all.erase(waiting.begin(), waiting.end());
+    if (all.empty()) {
+      congested_.erase(found);
+      state.congested.store(false);
+    }
   }
+  for (const auto& event : late) answer_absent(std::move(std::get<Signal>(event->what)));
   if (!remote_.resume_reading) return;
-  for (const auto& [node, epoch] : channels) remote_.resume_reading(node, epoch);
+  for (const auto& held : done) remote_.resume_reading(held.node, held.epoch);
+}
+
+void System::forget_held(const Atom& node, std::uint64_t epoch) {
+  std::vector<Held> gone;
+  const std::lock_guard lock(congestion_mutex_);
+  for (auto& [pid, all] : congested_) {
+    const auto held = std::ranges::find_if(all, Origin{node, epoch});
+    if (held == all.end()) continue;
+    counters_.dropped_by_channel.fetch_add(held->signals.size(), std::memory_order_relaxed);
+    gone.push_back(std::move(*held));
+    all.erase(held);
+  }
 }
 
 bool System::set_receiver(const Atom& name, Receiver receiver) {
@@ -544,7 +607,7 @@ Delivered System::deliver(const Atom& node, std::uint64_t epoch, std::span<Signa
   if (to != nullptr && signals.size() > 1 && is_next(signals[1])) {
     const auto state = find(*to);
     // A part of the node may say after each one that it wants no more.
-    if (state && !state->receiver) {
+    if (state && !state->receiver && !state->congested.load()) {
       const auto other = std::ranges::find_if_not(signals, is_next);
       return deliver_messages(*state, {signals.begin(), other}, {node, epoch});
     }
@@ -583,6 +646,7 @@ void System::node_up(const Atom& node, std::uint64_t epoch, std::uint32_t creati
 }
 
 bool System::node_down(const Atom& node, std::uint64_t epoch) {
+  forget_held(node, epoch);
   const auto gone = peers_.down(node, epoch);
   tell(gone.watchers, [&] { return new Event(NodeGone{node, gone.generation}); });
   tell(gone.monitors, [&] { return new Message(Term::tuple({Atom("nodedown"), node})); });

@@ -12,6 +12,7 @@
 #include <barrel_p2p/process.hpp>
 #include <chrono>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -220,21 +221,34 @@ class System {
     Pid watcher;
     Pid process;
   };
+  /// A channel that waits for a process. What it has for it that would make the mailbox more than twice as long as it
+  /// may be waits too: it is bounded by what the peer may have unread, and the next channel of the peer begins anew.
+  struct Held {
+    Atom node;
+    std::uint64_t epoch = 0;
+    std::list<std::unique_ptr<Event>> signals{};
+  };
+  /// The channel of a signal.
+  struct Origin {
+    const Atom& node;
+    std::uint64_t epoch = 0;  ///< 0: it is from here.
+    bool operator()(const Held& held) const { return held.epoch == epoch && held.node == node; }
+  };
   struct Shard {
     mutable std::mutex mutex;
     std::unordered_map<std::uint64_t, std::shared_ptr<State>> states;
     std::unordered_map<Ref, Named> named;  ///< Monitors by name: as many as there are in processes, or on their way.
     bool closed = false;  ///< The workers are gone: a process that is made now never runs, and goes with its maker.
   };
-  struct Origin {
-    const Atom& node;
-    std::uint64_t epoch = 0;
-  };
 
   distribution::DeliverOutcome deliver_local(distribution::Signal&& signal, const Origin& origin);
   distribution::Delivered deliver_messages(State& state, std::span<distribution::Signal> messages,
                                            const Origin& origin);
   distribution::DeliverOutcome note_congestion(State& state, const Origin& origin);
+  /// Takes the signal when it has to wait with its channel.
+  std::optional<distribution::DeliverOutcome> hold_back(const State& state, distribution::Signal& signal,
+                                                        std::size_t bytes, const Origin& origin);
+  void forget_held(const Atom& node, std::uint64_t epoch);
   void answer(distribution::Signal&& signal, const Term& reason);
   void refuse(distribution::Control&& control);
   void handle_spawn(distribution::Signal&& signal, const Origin& origin);
@@ -268,8 +282,7 @@ class System {
   std::mutex subscribers_mutex_;
   std::vector<Pid> subscribers_;
   std::mutex congestion_mutex_;
-  std::unordered_map<Pid, std::vector<std::pair<Atom, std::uint64_t>>>
-      congested_;  ///< Channels that wait for a process.
+  std::unordered_map<Pid, std::vector<Held>> congested_;  ///< While `State::congested`.
 
   Timers timers_;
   Scheduler scheduler_;

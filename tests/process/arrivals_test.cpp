@@ -149,7 +149,7 @@ TEST_F(Arrivals, that_are_more_than_the_mailbox_takes_hold_the_channel_back_once
   const auto watched = system.deliver("c@test", 8, Signal{distribution::Monitor{other, reader, system.make_ref()}, {}});
   EXPECT_EQ(watched, DeliverOutcome::accepted);
   system.exit(reader, Atom("normal"));
-  EXPECT_EQ(deliver(signals), std::vector<std::size_t>{10});
+  EXPECT_EQ(deliver(signals), std::vector<std::size_t>(10, 1)) << "each finds out whether there is room";
   EXPECT_EQ(holds, 1) << "it is held already";
   go.set_value();
   EXPECT_EQ(read(first_heard).size(), 20U);
@@ -157,6 +157,81 @@ TEST_F(Arrivals, that_are_more_than_the_mailbox_takes_hold_the_channel_back_once
   auto future = resumed.get_future();
   ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
   EXPECT_EQ(future.get(), 7U);
+}
+
+/// A process that reads nothing but `go`, and all that is there after it.
+class ArrivalsBeyondTwiceTheBound : public Arrivals {
+ protected:
+  ArrivalsBeyondTwiceTheBound() {
+    reader = system.spawn([&heard = first_heard](Process& self) -> Task<> {
+      (void)co_await self.receive([](const Term& message) { return message.is_atom("go"); });
+      std::vector<Term> all;
+      do {
+        all.push_back(co_await self.receive());
+      } while (!all.back().is_atom("last"));
+      heard.set_value(std::move(all));
+      for (;;) co_await self.receive();
+    });
+  }
+  static Term numbered(int number) { return Term::tuple({number, Term::binary(Bytes(100, 1))}); }
+  static std::size_t size() { return sizeof(Event) + encoded_size(numbered(1), false); }
+  /// What is in the mailbox never exceeds this.
+  static std::size_t most() { return 2 * config().mailbox_bytes_max + size(); }
+  DeliverOutcome deliver_one(std::uint64_t epoch, Signal signal) {
+    return system.deliver("b@test", epoch, std::move(signal));
+  }
+
+  const Pid peer{Atom("b@test"), 1, 0, 77};
+  Pid reader;
+};
+
+TEST_F(ArrivalsBeyondTwiceTheBound, wait_with_their_channel_and_keep_their_order) {
+  constexpr int count = 200;
+  for (int number = 0; number < count; ++number) deliver({message(reader, numbered(number))});
+  EXPECT_EQ(holds, 1);
+  const auto state = system.find(reader);
+  EXPECT_GT(state->remote_bytes(), config().mailbox_bytes_max);
+  EXPECT_LE(state->remote_bytes(), most());
+  deliver({message(reader, Atom("last"))});
+  ASSERT_TRUE(system.send(reader, Term(Atom("go"))).has_value());
+  const auto heard = read(first_heard);
+  ASSERT_EQ(heard.size(), count + 1U);
+  for (int number = 0; number < count; ++number) EXPECT_EQ(heard[static_cast<std::size_t>(number)], numbered(number));
+  auto future = resumed.get_future();
+  ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
+  EXPECT_EQ(future.get(), 7U);
+  EXPECT_TRUE(counts(reader, 0));
+  EXPECT_EQ(deliver({message(reader, 1), message(reader, 2)}), std::vector<std::size_t>{2}) << "as before";
+  EXPECT_EQ(holds, 1);
+}
+
+TEST_F(ArrivalsBeyondTwiceTheBound, go_with_their_channel_so_that_who_comes_again_and_again_fills_no_more) {
+  const auto state = system.find(reader);
+  for (std::uint64_t epoch = 8; epoch < 100; ++epoch) {
+    EXPECT_TRUE(system.node_down("b@test", epoch - 1));
+    system.node_up("b@test", epoch, 77, distribution::flag::published);
+    for (int number = 0; number < 10; ++number) deliver_one(epoch, message(reader, numbered(number)));
+  }
+  EXPECT_LE(state->remote_bytes(), most());
+  EXPECT_GT(system.counters().dropped_by_channel, 800U);
+  EXPECT_TRUE(system.node_down("b@test", 99));
+  ASSERT_TRUE(system.send(reader, Term(Atom("go"))).has_value());
+  ASSERT_TRUE(system.send(reader, Term(Atom("last"))).has_value());
+  EXPECT_LT(read(first_heard).size(), 30U);
+  EXPECT_TRUE(counts(reader, 0));
+}
+
+TEST_F(ArrivalsBeyondTwiceTheBound, keep_nobody_from_killing_the_process_and_are_answered_when_it_is_gone) {
+  for (int number = 0; number < 50; ++number) deliver({message(reader, numbered(number))});
+  const Ref ref{Atom("b@test"), 77, 3, {1, 2, 3, 0, 0}};
+  deliver({{distribution::Monitor{peer, reader, ref}, {}}});
+  EXPECT_TRUE(system.is_alive(reader));
+  deliver({{distribution::Exit2{peer, reader}, Term(Atom("kill"))}});
+  EXPECT_TRUE(test::becomes_true([&] { return !system.is_alive(reader); }));
+  ASSERT_TRUE(test::becomes_true([&] { return !sent<distribution::MonitorExit>().empty(); }));
+  EXPECT_EQ(sent<distribution::MonitorExit>().front().ref, ref);
+  auto future = resumed.get_future();
+  ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
 }
 
 TEST_F(Arrivals, without_a_message_hold_the_channel_back_too_when_they_are_many) {
