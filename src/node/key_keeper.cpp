@@ -158,12 +158,16 @@ KeyKeeper::Credentials KeyKeeper::credentials() const {
 Result<void> KeyKeeper::take_identity() {
   auto loaded = distribution::load_identity(key_dir_);
   if (!loaded) return std::unexpected(loaded.error());
-  const std::lock_guard lock(mutex_);
-  if (identity_->public_key() == loaded->public_key()) return {};
-  logger_->info("the key of this node is {} (SHA-256) from now on", shown(loaded->public_key()));
-  identity_ = std::move(*loaded);
-  if (events_.identity) events_.identity(*identity_);
+  use(std::move(*loaded));
   return {};
+}
+
+void KeyKeeper::use(PrivateKey identity) {
+  const std::lock_guard lock(mutex_);
+  if (identity_->public_key() == identity.public_key()) return;
+  logger_->info("the key of this node is {} (SHA-256) from now on", shown(identity.public_key()));
+  identity_ = std::move(identity);
+  if (events_.identity) events_.identity(*identity_);
 }
 
 Result<distribution::PublicKey> KeyKeeper::prepare_identity() {
@@ -176,10 +180,10 @@ Result<distribution::PublicKey> KeyKeeper::prepare_identity() {
 Result<RotatedIdentity> KeyKeeper::rotate_identity() {
   if (!authenticate_) return no_authentication();
   const std::lock_guard changing(change_mutex_);
-  const auto rotated = distribution::rotate_identity(key_dir_, wall_now());
+  auto rotated = distribution::rotate_identity(key_dir_, wall_now());
   if (!rotated) return std::unexpected(rotated.error());
-  if (auto taken = take_identity(); !taken) return std::unexpected(taken.error());
-  const auto& key = rotated->key.public_key();
+  const auto key = rotated->key.public_key();
+  use(std::move(rotated->key));
   return RotatedIdentity{distribution::to_hex(key), shown(key), rotated->backup.value_or(fs::path())};
 }
 

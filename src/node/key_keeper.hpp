@@ -76,6 +76,7 @@ class KeyKeeper {
   /// An error with credentials in hand: they could not be made anew.
   Result<void> take_certificate();
   Result<void> use(const distribution::Certificate& certificate);
+  void use(distribution::PrivateKey identity);
   Result<void> take_trust();
   void tell_revoked();
   void watch();

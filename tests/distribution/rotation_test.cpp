@@ -77,6 +77,27 @@ TEST(IdentityRotation, needs_an_identity_in_order) {
   EXPECT_EQ(as_text(read_file(scratch.path() / "node.key")), as_text(key_of(1).seed()));
 }
 
+/// Has the disk refuse `node.pub` of this directory when the key has been renamed.
+fs::path refused_public_key;
+void refuse_public_key(std::string_view step) {
+  if (step == "renamed") fs::create_directory(refused_public_key);
+}
+
+TEST(IdentityRotation, has_happened_when_the_disk_refuses_what_comes_after_the_renaming) {
+  const ScratchDirectory scratch;
+  ASSERT_TRUE(load_or_create_identity(scratch.path()));
+  const auto prepared = prepare_identity(scratch.path()).value();
+  refused_public_key = scratch.path() / "node.pub";
+  on_file_step(refuse_public_key);
+  const auto rotated = rotate_identity(scratch.path(), test_wall);
+  on_file_step(nullptr);
+  ASSERT_TRUE(rotated) << rotated.error().message();
+  EXPECT_EQ(rotated->key.public_key(), prepared.public_key());
+  fs::remove(refused_public_key);
+  EXPECT_EQ(load_identity(scratch.path())->public_key(), prepared.public_key());
+  EXPECT_TRUE(fs::is_regular_file(scratch.path() / "node.pub")) << "written again";
+}
+
 TEST(IdentityRotation, killed_at_any_step_leaves_the_earlier_identity_or_the_new_one) {
   std::optional<ScratchDirectory> scratch;
   std::optional<PrivateKey> before;
