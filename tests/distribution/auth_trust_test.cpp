@@ -404,6 +404,29 @@ TEST(TrustStoreOnDisk, a_next_key_that_the_disk_refuses_is_not_pinned) {
   EXPECT_EQ(disk.store->find("a@h"), key_2);
 }
 
+TEST(TrustStoreOnDisk, an_operator_whose_wish_fails_has_changed_nothing) {
+  DiskStore disk;
+  ASSERT_TRUE(disk.open());
+  ASSERT_TRUE(disk.store->pin("a@h", key_1));
+  ASSERT_TRUE(disk.store->pin_next("a@h", key_2));
+  const auto next = disk.trusted() / "a@h.next";
+  const auto pinned = disk.trusted() / "a@h.pub";
+  const auto announced = read_file(next);
+  fs::rename(pinned, disk.scratch.path() / "aside");
+  fs::create_directories(pinned / "in the way");  // neither replaced nor removed
+  EXPECT_EQ(disk.store->pin("a@h", key_3).error(), Errc::io_error);
+  EXPECT_EQ(read_file(next), announced);
+  EXPECT_EQ(disk.store->unpin("a@h").error(), Errc::io_error);
+  EXPECT_EQ(read_file(next), announced);
+  fs::remove_all(pinned);
+  fs::rename(disk.scratch.path() / "aside", pinned);
+  ASSERT_TRUE(disk.open()) << "a restart";
+  EXPECT_EQ(disk.store->find("a@h"), key_1);
+  EXPECT_EQ(disk.store->list().at(0).next, key_2);
+  ASSERT_TRUE(disk.store->unpin("a@h"));
+  EXPECT_FALSE(fs::exists(next));
+}
+
 TEST(TrustStoreOnDisk, a_directory_that_everybody_writes_to_is_refused) {
   DiskStore disk;
   ASSERT_TRUE(disk.open());

@@ -377,12 +377,24 @@ Result<void> must_be_acceptable(const PublicKey& key) {
 Result<void> TrustStore::pin(const NodeName& name, const PublicKey& key) {
   if (auto acceptable = must_be_acceptable(key); !acceptable) return acceptable;
   const std::lock_guard disk_lock(disk_mutex_);
+  // First what would be accepted beside the new key, if a crash came in between.
   if (auto removed = remove(name, next_extension); !removed) return removed;
-  if (auto saved = save(name, key, pin_extension); !saved) return saved;
+  if (auto saved = save(name, key, pin_extension); !saved) return put_back_next(name), saved;
   const std::lock_guard lock(mutex_);
   unreadable_.erase(file_of(name, pin_extension));
   pins_.insert_or_assign(name, Pin{{name, key, wall_now(), std::nullopt, false, std::nullopt, false}, true});
   return {};
+}
+
+void TrustStore::put_back_next(const NodeName& name) {
+  std::optional<PublicKey> next;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = pins_.find(name);
+    if (found != pins_.end()) next = found->second.pinned.next;
+  }
+  if (!next || save(name, *next, next_extension)) return;
+  warn_("the next key of " + name.string() + " is not on the disk any more: pin it again before this node restarts");
 }
 
 Result<void> TrustStore::pin_next(const NodeName& name, const PublicKey& key) {
@@ -405,9 +417,8 @@ Result<void> TrustStore::unpin(const NodeName& name) {
       return fail(Errc::not_found, "no key is pinned for " + name.string());
     }
   }
-  for (const auto extension : {next_extension, pin_extension}) {
-    if (auto removed = remove(name, extension); !removed) return removed;
-  }
+  if (auto removed = remove(name, next_extension); !removed) return removed;
+  if (auto removed = remove(name, pin_extension); !removed) return put_back_next(name), removed;
   const std::lock_guard lock(mutex_);
   unreadable_.erase(file_of(name, pin_extension));
   pins_.erase(name);

@@ -169,6 +169,8 @@ class TrustStore : public std::enable_shared_from_this<TrustStore> {
   Result<void> read_revoked(Revoked& found) const;
   Result<void> save(const NodeName& name, const PublicKey& key, std::string_view extension) const;
   Result<void> remove(const NodeName& name, std::string_view extension) const;
+  /// What else was to be done has failed, so the next key that was removed counts on.
+  void put_back_next(const NodeName& name);
   [[nodiscard]] std::filesystem::path file_of(const NodeName& name, std::string_view extension) const;
   /// What is wrong with the pin of the name, if that is known.
   [[nodiscard]] const Error* unreadable_of(const NodeName& name) const;
