@@ -19,28 +19,35 @@ Term message_of(const MapEvent& event) {
 
 }  // namespace
 
-/// On the thread of the caller: while it reads, `stop` does not close the store.
-Result<void> ServicesRunner::load_map(const Atom& map, services::Maps::Stored& stored) {
-  return gate_->with([&](const ServicesRunner* self) -> Result<void> {
-    if (self == nullptr) return fail(Errc::stopped, "the node is stopping");
-    store_->flush();  // what an earlier map of this name left
-    const auto collection = services::map_collection(map);
-    stored.reserve(store_->size(collection));
-    const auto loaded = store_->load(collection, [&](Term&& key, replication::Entry&& entry) {
-      stored.emplace_back(std::move(key), std::move(entry));
-    });
-    return loaded ? Result<void>() : std::unexpected(loaded.error());
+Result<services::Maps::Stored> ServicesRunner::load_map(const Atom& map) {
+  store_->flush();  // what an earlier map of this name left
+  services::Maps::Stored stored;
+  const auto collection = services::map_collection(map);
+  stored.reserve(store_->size(collection));
+  const auto loaded = store_->load(collection, [&](Term&& key, replication::Entry&& entry) {
+    stored.emplace_back(std::move(key), std::move(entry));
   });
+  if (!loaded) return std::unexpected(loaded.error());
+  return stored;
 }
 
 void ServicesRunner::open_map(const Atom& map, MapOptions options, Done done) {
   auto answer = std::make_shared<Answer<void>>(std::move(done));
-  auto content = std::make_shared<services::Maps::Stored>();
+  const auto deleted = maps_deleted_.load();
+  auto content = std::make_shared<Result<services::Maps::Stored>>();
   if (options.persist && !maps_.is_open(map)) {
-    if (auto loaded = load_map(map, *content); !loaded) return answer->give(std::move(loaded));
+    // While it reads, `stop` does not close the store.
+    *content = gate_->with([&](const ServicesRunner* self) -> Result<services::Maps::Stored> {
+      if (self == nullptr) return fail(Errc::stopped, "the node is stopping");
+      return load_map(map);
+    });
+    if (!*content) return answer->give(std::unexpected(content->error()));
   }
-  call(0, answer, [this, answer, map, options = std::move(options), content] {
-    auto opened = machine_.maps().open(map, options, std::move(*content), now(), effects_);
+  call(0, answer, [this, answer, map, options = std::move(options), content, deleted] {
+    // What was read may be of a map that is gone since.
+    if (options.persist && deleted != maps_deleted_.load()) *content = load_map(map);
+    if (!*content) return answer->give(std::unexpected(content->error()));
+    auto opened = machine_.maps().open(map, options, std::move(**content), now(), effects_);
     carry_out();  // what it holds
     if (opened && !maps_.is_open(map)) maps_.open(map, {});
     answer->give(std::move(opened));
@@ -55,6 +62,8 @@ void ServicesRunner::delete_map(const Atom& map, Done done) {
       if (removed) maps_.close(map);
       return removed;
     });
+    carry_out();  // the store has it
+    maps_deleted_.fetch_add(1);
   });
 }
 

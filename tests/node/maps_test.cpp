@@ -1,6 +1,8 @@
 // Replicated maps on real nodes: written here, read there, kept on disk.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <barrier>
 #include <chrono>
 #include <future>
 #include <string>
@@ -157,6 +159,41 @@ TEST(Maps, a_persistent_map_survives_its_node) {
   Node& third = cluster.start("a");
   ASSERT_TRUE(third.new_map("m", durable).has_value());
   EXPECT_EQ(third.map_size("m"), 0U);
+}
+
+TEST(Maps, that_are_deleted_while_others_read_them_from_the_disk_are_empty) {
+  Cluster cluster;
+  MapOptions durable;
+  durable.persist = true;
+  constexpr int rounds = 5;
+  constexpr int entries = 5000;
+  for (int round = 0; round < rounds; ++round) {
+    Node& before = cluster.start("a");
+    ASSERT_TRUE(before.new_map("m", durable).has_value());
+    std::vector<TermPair> pairs;
+    for (int key = 0; key < entries; ++key) pairs.emplace_back(key, round);
+    ASSERT_TRUE(before.map_put_many("m", std::move(pairs)).has_value());
+    cluster.stop("a");
+
+    Node& node = cluster.start("a");
+    constexpr int readers = 4;
+    std::barrier together(readers);
+    std::vector<std::jthread> threads;
+    threads.reserve(readers);
+    for (int reader = 0; reader < readers; ++reader) {
+      threads.emplace_back([&, deletes = reader == 0] {
+        together.arrive_and_wait();
+        EXPECT_TRUE(node.new_map("m", durable).has_value());
+        if (deletes) {
+          EXPECT_TRUE(node.delete_map("m").has_value());
+        }
+      });
+    }
+    threads.clear();
+    ASSERT_TRUE(node.new_map("m", durable).has_value());
+    EXPECT_EQ(node.map_size("m"), 0U);
+    cluster.stop("a");
+  }
 }
 
 TEST(Maps, who_asks_an_open_map_for_the_disk_is_told_that_it_is_not_there) {
