@@ -56,7 +56,8 @@ class [[nodiscard]] Replication {
   }
   Replication(const Replication&) = delete;
   Replication& operator=(const Replication&) = delete;
-  /// Waits for a function of the type that runs on the cluster thread, unless it is called there.
+  /// Waits for a function of the type that runs on the cluster thread. Called there it does not wait, and what has come
+  /// in before is still merged.
   ~Replication() {
     if (end_) end_();
   }

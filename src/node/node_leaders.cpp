@@ -1,4 +1,5 @@
 // The part of the public API that is about leaders.
+#include <atomic>
 #include <barrel_p2p/node.hpp>
 #include <functional>
 #include <memory>
@@ -50,10 +51,11 @@ class Callbacks {
     }
     active_ = false;
   }
-  /// From here on nothing is told. Waits for a callback that runs.
-  void close() {
-    const std::lock_guard running(mutex_);
+  /// From here on nothing new is told. Waits for a callback that runs, unless that may wait for the caller.
+  void close(bool waits) {
     active_ = false;
+    if (!waits) return;
+    const std::lock_guard running(mutex_);
   }
 
  private:
@@ -63,7 +65,7 @@ class Callbacks {
   }
 
   std::recursive_mutex mutex_;  ///< Held while a callback runs.
-  bool active_ = true;
+  std::atomic<bool> active_{true};
   std::optional<Fence> told_;
   Look look_;
   OnElected on_elected_;
@@ -127,7 +129,7 @@ Result<Candidacy> Node::lead(const Term& name, LeadOptions options, OnElected on
   };
   const auto role = node::await<Role>(*parts_, start);
   if (!role) {
-    callbacks->close();
+    callbacks->close(true);
     look_again();
     return std::unexpected(role.error());
   }
@@ -139,7 +141,9 @@ Result<Candidacy> Node::lead(const Term& name, LeadOptions options, OnElected on
     });
   };
   auto end = [gate, name, pid, callbacks, look_again] {
-    callbacks->close();
+    const bool may_wait =
+        gate->with([](const node::ServicesRunner* services) { return services == nullptr || !services->is_current(); });
+    callbacks->close(may_wait);
     gate->with([&](node::ServicesRunner* services) {
       if (services == nullptr) return;
       if (services->is_current()) {

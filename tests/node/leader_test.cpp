@@ -377,6 +377,35 @@ TEST(Leaders, a_callback_may_resign) {
   EXPECT_EQ(node.leader(job).error(), Errc::no_leader);
 }
 
+TEST(Leaders, a_callback_may_wait_for_the_cluster_thread_while_that_resigns) {
+  Cluster cluster;
+  Node& node = cluster.start("a");
+  std::promise<void> begun;
+  std::promise<void> go;
+  std::promise<Result<void>> opened;
+  auto candidacy = node.lead(job, {},
+                             [&, wait = go.get_future().share()](const Fence& /*fence*/) {
+                               begun.set_value();
+                               wait.wait();
+                               opened.set_value(node.new_map("m"));
+                             },
+                             {});
+  ASSERT_TRUE(candidacy.has_value());
+  begun.get_future().wait();
+  std::promise<void> resigned;
+  const auto subscription = node.subscribe_services([&](const ServiceEvent&) {
+    go.set_value();
+    candidacy->resign();
+    resigned.set_value();
+  });
+  ASSERT_TRUE(node.register_service("s", spawn_idle(node)).has_value());
+  ASSERT_EQ(resigned.get_future().wait_for(test::patience), std::future_status::ready);
+  auto waited = opened.get_future();
+  ASSERT_EQ(waited.wait_for(test::patience), std::future_status::ready);
+  EXPECT_TRUE(waited.get().has_value());
+  EXPECT_TRUE(none_is_seen({&node}));
+}
+
 TEST(Leaders, a_process_waits_for_its_role_without_holding_its_thread) {
   Cluster cluster;
   Node& node = cluster.start("a", [](NodeConfig& config) { config.workers = 1; });
