@@ -116,6 +116,7 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] std::size_t remote_bytes() const noexcept { return remote_bytes_.load(); }
   [[nodiscard]] bool ended() const noexcept { return ended_.load(); }
   std::atomic<bool> congested{false};  ///< Set by the system: somebody waits until the mailbox is shorter.
+  std::atomic<bool> killed{false};     ///< Set by the system: an exit is on its way that nobody can refuse.
   std::atomic<bool> named{false};
   /// A part of the node: what other nodes end, by exits or with their links, ends it not.
   std::atomic<bool> internal{false};

@@ -500,25 +500,37 @@ DeliverOutcome System::note_congestion(State& state, const Origin& origin) {
   state.congested.store(true);
   // The process looks at the mark after it consumed, or ended: what it did before it saw the mark we see here.
   if (state.ended() || state.remote_bytes() <= config_.mailbox_bytes_max / 2) return DeliverOutcome::accepted;
-  auto& held = congested_[state.pid()];
-  if (std::ranges::any_of(held, origin)) return DeliverOutcome::accepted;  // it was on its way
-  held.push_back({origin.node, origin.epoch});
+  auto& channels = congested_[state.pid()].channels;
+  if (std::ranges::any_of(channels, origin)) return DeliverOutcome::accepted;  // it was on its way
+  channels.push_back({origin.node, origin.epoch});
   counters_.mailboxes_full.fetch_add(1, std::memory_order_relaxed);
   return DeliverOutcome::congested;
 }
 
-std::optional<DeliverOutcome> System::hold_back(const State& state, Signal& signal, std::size_t bytes,
-                                                const Origin& origin) {
+/// Of a signal that no other one of its channel waits before.
+bool System::may_enter(const State& state, std::size_t bytes, const Origin& origin, Congestion& congestion) const {
+  const std::size_t most = config_.mailbox_bytes_max;
+  if (state.remote_bytes() / 2 <= most) return true;
+  constexpr std::size_t share_of_a_node = 16;
+  auto& of_node = congestion.let_in[origin.node];
+  if (of_node > most / share_of_a_node || congestion.let_in_by_all > most) return false;
+  of_node += bytes;
+  congestion.let_in_by_all += bytes;
+  return true;
+}
+
+std::optional<DeliverOutcome> System::hold_back(State& state, Signal& signal, std::size_t bytes, const Origin& origin) {
   const std::lock_guard lock(congestion_mutex_);
   const auto found = congested_.find(state.pid());
   if (found == congested_.end()) return std::nullopt;
-  auto& all = found->second;
-  auto held = std::ranges::find_if(all, origin);
-  const bool is_behind = held != all.end() && !held->signals.empty();
-  if (!is_behind && state.remote_bytes() / 2 <= config_.mailbox_bytes_max) return std::nullopt;
-  if (is_kill(signal)) return std::nullopt;  // what it would be behind is not read any more
-  const bool is_new = held == all.end();
-  if (is_new) held = all.insert(held, {origin.node, origin.epoch});
+  auto& channels = found->second.channels;
+  auto held = std::ranges::find_if(channels, origin);
+  const bool is_behind = held != channels.end() && !held->signals.empty();
+  if (!is_behind && may_enter(state, bytes, origin, found->second)) return std::nullopt;
+  // What it would be behind is not read any more. One is enough.
+  if (is_kill(signal) && !state.internal.load() && !state.killed.exchange(true)) return std::nullopt;
+  const bool is_new = held == channels.end();
+  if (is_new) held = channels.insert(held, {origin.node, origin.epoch});
   held->signals.push_back(std::make_unique<Event>(std::move(signal), bytes, origin.node, origin.epoch));
   if (!is_new) return DeliverOutcome::accepted;
   counters_.mailboxes_full.fetch_add(1, std::memory_order_relaxed);
@@ -526,47 +538,65 @@ std::optional<DeliverOutcome> System::hold_back(const State& state, Signal& sign
 }
 
 void System::relieve(State& state) {
-  std::vector<Held> done;
+  std::vector<HeldChannel> free;
   std::vector<std::unique_ptr<Event>> late;
-  {
-    const std::lock_guard lock(congestion_mutex_);
-    const auto found = congested_.find(state.pid());
-    if (found == congested_.end()) return state.congested.store(false);
-    auto& all = found->second;
-    for (auto& held : all) {
-      while (!held.signals.empty() && (state.ended() || state.remote_bytes() <= config_.mailbox_bytes_max)) {
-        auto event = std::move(held.signals.front());
-        held.signals.pop_front();
-        state.count(event->bytes);
-        if (state.push(event.get())) {
-          std::ignore = event.release();
-        } else {
-          late.push_back(std::move(event));
-        }
-      }
-    }
-    const auto waiting = std::ranges::stable_partition(all, [](const Held& held) { return !held.signals.empty(); });
-    done.assign(std::move_iterator(waiting.begin()), std::move_iterator(waiting.end()));
-    all.erase(waiting.begin(), waiting.end());
-    if (all.empty()) {
-      congested_.erase(found);
-      state.congested.store(false);
-    }
+  while (relieve_some(state, free, late)) {
   }
   for (const auto& event : late) answer_absent(std::move(std::get<Signal>(event->what)));
   if (!remote_.resume_reading) return;
-  for (const auto& held : done) remote_.resume_reading(held.node, held.epoch);
+  for (const auto& held : free) remote_.resume_reading(held.node, held.epoch);
 }
 
-void System::forget_held(const Atom& node, std::uint64_t epoch) {
-  std::vector<Held> gone;
+/// True: there may be more to do, but others wait for the lock.
+bool System::relieve_some(State& state, std::vector<HeldChannel>& free, std::vector<std::unique_ptr<Event>>& late) {
+  constexpr int at_once = 1000;
   const std::lock_guard lock(congestion_mutex_);
-  for (auto& [pid, all] : congested_) {
-    const auto held = std::ranges::find_if(all, Origin{node, epoch});
-    if (held == all.end()) continue;
-    counters_.dropped_by_channel.fetch_add(held->signals.size(), std::memory_order_relaxed);
-    gone.push_back(std::move(*held));
-    all.erase(held);
+  const auto found = congested_.find(state.pid());
+  if (found == congested_.end()) return state.congested.store(false), false;
+  auto& channels = found->second.channels;
+  int count = 0;
+  for (auto& held : channels) {
+    while (!held.signals.empty() && (state.ended() || state.remote_bytes() <= config_.mailbox_bytes_max)) {
+      if (++count > at_once) return true;
+      auto event = std::move(held.signals.front());
+      held.signals.pop_front();
+      state.count(event->bytes);
+      if (state.push(event.get())) {
+        std::ignore = event.release();
+      } else {
+        late.push_back(std::move(event));
+      }
+    }
+  }
+  const auto without = std::ranges::stable_partition(channels, [](const auto& held) { return !held.signals.empty(); });
+  std::ranges::move(without, std::back_inserter(free));
+  channels.erase(without.begin(), without.end());
+  if (channels.empty()) {
+    congested_.erase(found);
+    state.congested.store(false);
+  }
+  return false;
+}
+
+/// What waits with the channel is lost, as what has not arrived.
+void System::forget_held(const Atom& node, std::uint64_t epoch) {
+  std::vector<HeldChannel> gone;
+  {
+    const std::lock_guard lock(congestion_mutex_);
+    for (auto& [pid, congestion] : congested_) {
+      const auto held = std::ranges::find_if(congestion.channels, Origin{node, epoch});
+      if (held == congestion.channels.end()) continue;
+      gone.push_back(std::move(*held));
+      congestion.channels.erase(held);
+    }
+  }
+  for (const auto& held : gone) {
+    counters_.dropped_by_channel.fetch_add(held.signals.size(), std::memory_order_relaxed);
+    for (const auto& event : held.signals) {
+      const auto* monitor = std::get_if<distribution::Monitor>(&std::get<Signal>(event->what).control);
+      const bool by_name = monitor != nullptr && std::holds_alternative<Atom>(monitor->target);
+      if (by_name) std::ignore = forget_named(monitor->ref, monitor->from);
+    }
   }
 }
 
@@ -606,7 +636,7 @@ Delivered System::deliver(const Atom& node, std::uint64_t epoch, std::span<Signa
   const Pid* const to = message_to(signals.front());
   if (to != nullptr && signals.size() > 1 && is_next(signals[1])) {
     const auto state = find(*to);
-    // A part of the node may say after each one that it wants no more.
+    // A part of the node may say after each one that it wants no more, and a mailbox that is too long may.
     if (state && !state->receiver && !state->congested.load()) {
       const auto other = std::ranges::find_if_not(signals, is_next);
       return deliver_messages(*state, {signals.begin(), other}, {node, epoch});
@@ -646,7 +676,7 @@ void System::node_up(const Atom& node, std::uint64_t epoch, std::uint32_t creati
 }
 
 bool System::node_down(const Atom& node, std::uint64_t epoch) {
-  forget_held(node, epoch);
+  if (epoch != 0) forget_held(node, epoch);
   const auto gone = peers_.down(node, epoch);
   tell(gone.watchers, [&] { return new Event(NodeGone{node, gone.generation}); });
   tell(gone.monitors, [&] { return new Message(Term::tuple({Atom("nodedown"), node})); });

@@ -210,7 +210,8 @@ class System {
   void note_named(const distribution::Monitor& monitor, const Pid& process);
   /// The monitor is gone, or none came of it. Returns its process.
   std::optional<Pid> forget_named(const Ref& ref, const Pid& watcher);
-  /// The mailbox is short again: the channels that wait for it are read on.
+  /// The mailbox is short again, or gone: it gets what waits for room, and channels of which nothing waits any more are
+  /// read on.
   void relieve(State& state);
   void subscribe_nodes(const Pid& pid);
   void monitor_node(const Atom& node, const Pid& pid);
@@ -221,18 +222,25 @@ class System {
     Pid watcher;
     Pid process;
   };
-  /// A channel that waits for a process. What it has for it that would make the mailbox more than twice as long as it
-  /// may be waits too: it is bounded by what the peer may have unread, and the next channel of the peer begins anew.
-  struct Held {
+  /// A channel that is not read on until a process has read.
+  struct HeldChannel {
     Atom node;
     std::uint64_t epoch = 0;
-    std::list<std::unique_ptr<Event>> signals{};
+    std::list<std::unique_ptr<Event>> signals{};  ///< For the process: the mailbox has no room for them.
+  };
+  /// Of a process of which the mailbox is too long. What arrives when it is twice as long as it may be waits with its
+  /// channel, and is gone with that: however often a peer connects again, it fills no more. But each node may have a
+  /// little in first, for it may be the answer that the process waits for, and all nodes a mailbox more.
+  struct Congestion {
+    std::vector<HeldChannel> channels;
+    std::unordered_map<Atom, std::size_t> let_in;  ///< Bytes, by node.
+    std::size_t let_in_by_all = 0;
   };
   /// The channel of a signal.
   struct Origin {
     const Atom& node;
     std::uint64_t epoch = 0;  ///< 0: it is from here.
-    bool operator()(const Held& held) const { return held.epoch == epoch && held.node == node; }
+    bool operator()(const HeldChannel& held) const { return held.epoch == epoch && held.node == node; }
   };
   struct Shard {
     mutable std::mutex mutex;
@@ -246,8 +254,11 @@ class System {
                                            const Origin& origin);
   distribution::DeliverOutcome note_congestion(State& state, const Origin& origin);
   /// Takes the signal when it has to wait with its channel.
-  std::optional<distribution::DeliverOutcome> hold_back(const State& state, distribution::Signal& signal,
-                                                        std::size_t bytes, const Origin& origin);
+  std::optional<distribution::DeliverOutcome> hold_back(State& state, distribution::Signal& signal, std::size_t bytes,
+                                                        const Origin& origin);
+  [[nodiscard]] bool may_enter(const State& state, std::size_t bytes, const Origin& origin,
+                               Congestion& congestion) const;
+  bool relieve_some(State& state, std::vector<HeldChannel>& free, std::vector<std::unique_ptr<Event>>& late);
   void forget_held(const Atom& node, std::uint64_t epoch);
   void answer(distribution::Signal&& signal, const Term& reason);
   void refuse(distribution::Control&& control);
@@ -282,7 +293,8 @@ class System {
   std::mutex subscribers_mutex_;
   std::vector<Pid> subscribers_;
   std::mutex congestion_mutex_;
-  std::unordered_map<Pid, std::vector<Held>> congested_;  ///< While `State::congested`.
+  /// As long as a process is here its `State::congested` is set. Only the transport thread adds to it.
+  std::unordered_map<Pid, Congestion> congested_;
 
   Timers timers_;
   Scheduler scheduler_;

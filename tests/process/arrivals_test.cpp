@@ -38,7 +38,9 @@ class Arrivals : public testing::Test {
       left.push_back(std::move(signal.control));
       return distribution::SendOutcome::accepted;
     };
-    port.resume_reading = [this](const Atom& /*node*/, std::uint64_t epoch) { resumed.set_value(epoch); };
+    port.resume_reading = [this](const Atom& node, std::uint64_t epoch) {
+      if (node == Atom("b@test")) resumed.set_value(epoch);
+    };
     system.set_remote(std::move(port));
     system.start();
     system.node_up("b@test", 7, 77, distribution::flag::published);
@@ -176,7 +178,7 @@ class ArrivalsBeyondTwiceTheBound : public Arrivals {
   static Term numbered(int number) { return Term::tuple({number, Term::binary(Bytes(100, 1))}); }
   static std::size_t size() { return sizeof(Event) + encoded_size(numbered(1), false); }
   /// What is in the mailbox never exceeds this.
-  static std::size_t most() { return 2 * config().mailbox_bytes_max + size(); }
+  static std::size_t most() { return 3 * config().mailbox_bytes_max + 2 * size(); }
   DeliverOutcome deliver_one(std::uint64_t epoch, Signal signal) {
     return system.deliver("b@test", epoch, std::move(signal));
   }
@@ -219,6 +221,45 @@ TEST_F(ArrivalsBeyondTwiceTheBound, go_with_their_channel_so_that_who_comes_agai
   ASSERT_TRUE(system.send(reader, Term(Atom("last"))).has_value());
   EXPECT_LT(read(first_heard).size(), 30U);
   EXPECT_TRUE(counts(reader, 0));
+}
+
+TEST_F(ArrivalsBeyondTwiceTheBound, keep_no_answer_of_another_node_from_the_process) {
+  std::promise<void> answered;
+  const Pid asking = system.spawn([&answered](Process& self) -> Task<> {
+    (void)co_await self.receive([](const Term& message) { return message.is_atom("answer"); });
+    answered.set_value();
+    (void)co_await self.receive([](const Term& message) { return message.is_atom("never"); });
+  });
+  for (int number = 0; number < 50; ++number) deliver({message(asking, numbered(number))});
+  system.node_up("c@test", 8, 77, distribution::flag::published);
+  EXPECT_EQ(system.deliver("c@test", 8, message(asking, Atom("answer"))), DeliverOutcome::congested);
+  auto future = answered.get_future();
+  ASSERT_EQ(future.wait_for(test::patience), std::future_status::ready);
+}
+
+TEST_F(ArrivalsBeyondTwiceTheBound, leave_nothing_of_a_monitor_by_name_that_goes_with_its_channel) {
+  ASSERT_TRUE(system.register_name("reader", reader).has_value());
+  for (int number = 0; number < 50; ++number) deliver({message(reader, numbered(number))});
+  const Ref held{Atom("b@test"), 77, 3, {1, 2, 3, 0, 0}};
+  const Ref passed{Atom("b@test"), 77, 3, {4, 5, 6, 0, 0}};
+  deliver({{distribution::Monitor{peer, Atom("reader"), held}, {}}});
+  EXPECT_EQ(system.forget_named(held, peer), reader);
+  deliver({{distribution::Monitor{peer, Atom("reader"), passed}, {}}});
+  EXPECT_TRUE(system.node_down("b@test", 7));
+  EXPECT_EQ(system.forget_named(passed, peer), std::nullopt);
+}
+
+TEST_F(ArrivalsBeyondTwiceTheBound, are_no_more_because_they_are_exits_that_nobody_can_refuse) {
+  std::promise<void> go;
+  const Pid working = system.spawn([may_go = go.get_future().share()](Process& /*self*/) -> Task<> {
+    may_go.wait();
+    co_return;
+  });
+  const auto state = system.find(working);
+  for (int number = 0; number < 200; ++number) deliver({{distribution::Exit2{peer, working}, Term(Atom("kill"))}});
+  EXPECT_LE(state->remote_bytes(), most());
+  go.set_value();
+  EXPECT_TRUE(test::becomes_true([&] { return !system.is_alive(working); }));
 }
 
 TEST_F(ArrivalsBeyondTwiceTheBound, keep_nobody_from_killing_the_process_and_are_answered_when_it_is_gone) {
