@@ -19,35 +19,34 @@ Term message_of(const MapEvent& event) {
 
 }  // namespace
 
-Result<services::Maps::Stored> ServicesRunner::load_map(const Atom& map) {
-  store_->flush();  // what an earlier map of this name left
-  services::Maps::Stored stored;
-  const auto collection = services::map_collection(map);
-  stored.reserve(store_->size(collection));
-  const auto loaded = store_->load(collection, [&](Term&& key, replication::Entry&& entry) {
-    stored.emplace_back(std::move(key), std::move(entry));
+/// On the thread of the caller: while it reads, `stop` does not close the store.
+Result<void> ServicesRunner::load_map(const Atom& map, services::Maps::Stored& stored) {
+  return gate_->with([&](const ServicesRunner* self) -> Result<void> {
+    if (self == nullptr) return fail(Errc::stopped, "the node is stopping");
+    store_->flush();  // what an earlier map of this name left
+    const auto collection = services::map_collection(map);
+    stored.reserve(store_->size(collection));
+    const auto loaded = store_->load(collection, [&](Term&& key, replication::Entry&& entry) {
+      stored.emplace_back(std::move(key), std::move(entry));
+    });
+    return loaded ? Result<void>() : std::unexpected(loaded.error());
   });
-  if (!loaded) return std::unexpected(loaded.error());
-  return stored;
 }
 
 void ServicesRunner::open_map(const Atom& map, MapOptions options, Done done) {
   auto answer = std::make_shared<Answer<void>>(std::move(done));
-  const auto deleted = maps_deleted_.load();
-  auto content = std::make_shared<Result<services::Maps::Stored>>();
-  if (options.persist && !maps_.is_open(map)) {
-    // While it reads, `stop` does not close the store.
-    *content = gate_->with([&](const ServicesRunner* self) -> Result<services::Maps::Stored> {
-      if (self == nullptr) return fail(Errc::stopped, "the node is stopping");
-      return load_map(map);
-    });
-    if (!*content) return answer->give(std::unexpected(content->error()));
+  auto opening = std::make_shared<Opening>(map);
+  if (options.persist) {
+    const std::lock_guard lock(openings_mutex_);
+    std::erase_if(openings_, [](const auto& other) { return other.expired(); });
+    openings_.push_back(opening);
   }
-  call(0, answer, [this, answer, map, options = std::move(options), content, deleted] {
-    // What was read may be of a map that is gone since.
-    if (options.persist && deleted != maps_deleted_.load()) *content = load_map(map);
-    if (!*content) return answer->give(std::unexpected(content->error()));
-    auto opened = machine_.maps().open(map, options, std::move(**content), now(), effects_);
+  if (options.persist && !maps_.is_open(map)) {
+    if (auto loaded = load_map(map, opening->stored); !loaded) return answer->give(std::move(loaded));
+  }
+  call(0, answer, [this, answer, map, options = std::move(options), opening] {
+    if (opening->deleted) opening->stored.clear();
+    auto opened = machine_.maps().open(map, options, std::move(opening->stored), now(), effects_);
     carry_out();  // what it holds
     if (opened && !maps_.is_open(map)) maps_.open(map, {});
     answer->give(std::move(opened));
@@ -62,8 +61,13 @@ void ServicesRunner::delete_map(const Atom& map, Done done) {
       if (removed) maps_.close(map);
       return removed;
     });
-    carry_out();  // the store has it
-    maps_deleted_.fetch_add(1);
+    carry_out();
+    // Who began to read it before the store was told has what is gone now.
+    const std::lock_guard lock(openings_mutex_);
+    for (const auto& weak : openings_) {
+      const auto opening = weak.lock();
+      if (opening && opening->map == map) opening->deleted = true;
+    }
   });
 }
 

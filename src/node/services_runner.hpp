@@ -215,6 +215,14 @@ class ServicesRunner {
     Answer<ServiceLocation> answer;
   };
 
+  /// A map that is being opened, with what the store has of it.
+  struct Opening {
+    explicit Opening(Atom name) : map(std::move(name)) {}
+    const Atom map;
+    services::Maps::Stored stored;
+    bool deleted = false;  ///< Since then. The cluster thread's own.
+  };
+
   /// An answer that waits for room in the queues of neighbours.
   struct HeldAnswer {
     Answer<void> answer;
@@ -223,8 +231,7 @@ class ServicesRunner {
   };
 
   void listen();
-  /// Blocks for the disk.
-  Result<services::Maps::Stored> load_map(const Atom& map);
+  Result<void> load_map(const Atom& map, services::Maps::Stored& stored);
   void start_router();
   /// A process; the replies that it gets go to `take`, on the cluster thread.
   Pid spawn_replies(TakeReply take);
@@ -306,6 +313,8 @@ class ServicesRunner {
   std::unordered_map<services::Ticket, Answer<void>> answers_;
   std::deque<HeldAnswer> held_;  ///< In the order of their times.
   NameWaiters waiters_;
+  std::mutex openings_mutex_;
+  std::vector<std::weak_ptr<Opening>> openings_;
   std::optional<services::Router> router_;  ///< From `start` on.
   std::unordered_map<services::Ticket, Asking> asking_;
   WatchedProcesses watched_;
@@ -313,7 +322,6 @@ class ServicesRunner {
   // What is read.
   PlacementView placement_;
   MapViews maps_;
-  std::atomic<std::uint64_t> maps_deleted_{0};  ///< Counted when the store has been told.
   ConcurrentTable<Term, std::vector<Known>> registry_;
   ConcurrentTable<Term, services::LeaderView> leaders_;
   /// `Leader::held_until`, since the clock began. Written after `leaders_`, read before it: who finds it far enough
