@@ -168,8 +168,8 @@ class [[nodiscard]] Candidacy {
   [[nodiscard]] bool is_leader() const { return fence().has_value(); }
   /// Ends it. When it returns this node does not lead by it any more, and the callbacks neither run nor will, unless
   /// one of them called it. Blocks for the cluster thread and for a callback that runs; what that uses must not wait
-  /// for the caller. Called on the cluster thread, as by a subscriber, it waits for neither: a callback that has begun
-  /// goes on, and the term ends a moment later.
+  /// for the caller. Called on the cluster thread, as by a subscriber, it waits for neither: a callback that runs, or
+  /// begins just then, goes on, and the term ends a moment later.
   void resign() {
     fence_ = nullptr;
     if (auto call = std::exchange(end_, nullptr)) call();

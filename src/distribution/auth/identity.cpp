@@ -118,9 +118,9 @@ Result<IdentityRotation> rotate_identity(const fs::path& key_dir, WallMillisecon
   auto next = prepare_locked(key_dir);
   if (!next) return std::unexpected(next.error());
   if (const auto removed = remove_durably(key_dir / "node.pub"); !removed) return std::unexpected(removed.error());
-  std::error_code ignored;
+  std::error_code error;
   const auto renamed = rename_durably(key_dir / "next.key", key_dir / "node.key");
-  if (!renamed && fs::exists(key_dir / "next.key", ignored)) return std::unexpected(renamed.error());
+  if (!renamed && (fs::exists(key_dir / "next.key", error) || error)) return std::unexpected(renamed.error());
   // It is the new one, whatever the disk says from here on: a missing node.pub is written again, and a crash that takes
   // the renaming back leaves the earlier key with the new one prepared.
   std::ignore = write_private_file(key_dir / "node.pub", next->public_key());

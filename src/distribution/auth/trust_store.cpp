@@ -378,8 +378,12 @@ Result<void> TrustStore::pin(const NodeName& name, const PublicKey& key) {
   if (auto acceptable = must_be_acceptable(key); !acceptable) return acceptable;
   const std::lock_guard disk_lock(disk_mutex_);
   // First what would be accepted beside the new key, if a crash came in between.
-  if (auto removed = remove(name, next_extension); !removed) return removed;
-  if (auto saved = save(name, key, pin_extension); !saved) return put_back_next(name), saved;
+  if (auto removed = remove(name, next_extension); !removed) return put_back_next(name), removed;
+  if (auto saved = save(name, key, pin_extension); !saved) {
+    const auto there = read_file(file_of(name, pin_extension));
+    if (!there || there->key != key) put_back_next(name);
+    return saved;
+  }
   const std::lock_guard lock(mutex_);
   unreadable_.erase(file_of(name, pin_extension));
   pins_.insert_or_assign(name, Pin{{name, key, wall_now(), std::nullopt, false, std::nullopt, false}, true});
@@ -417,7 +421,7 @@ Result<void> TrustStore::unpin(const NodeName& name) {
       return fail(Errc::not_found, "no key is pinned for " + name.string());
     }
   }
-  if (auto removed = remove(name, next_extension); !removed) return removed;
+  if (auto removed = remove(name, next_extension); !removed) return put_back_next(name), removed;
   if (auto removed = remove(name, pin_extension); !removed) return put_back_next(name), removed;
   const std::lock_guard lock(mutex_);
   unreadable_.erase(file_of(name, pin_extension));
