@@ -408,10 +408,10 @@ std::shared_ptr<State> System::make_for_peer(ProcessFunction function, std::size
   auto state = make(std::move(function));
   state->set_for_peer();
   remote_spawns_.fetch_add(1, std::memory_order_relaxed);
-  state->on_end = std::make_unique<std::function<void()>>([this, bytes] {
+  state->duty = std::make_unique<const Duty>(Duty{.on_end = [this, bytes] {
     remote_spawns_.fetch_sub(1, std::memory_order_relaxed);
     remote_spawns_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
-  });
+  }});
   return state;
 }
 

@@ -13,12 +13,11 @@ namespace process {
 using distribution::Signal;
 
 State::State(System& system, Pid pid, ProcessFunction function)
-    : system_(system), pid_(std::move(pid)), task_(main(std::move(function))), process(*this) {
-  waiting_.handle = task_.handle();
-}
+    : system_(system), pid_(std::move(pid)), function_(std::move(function)), process(*this) {}
 
 State::~State() {
   task_ = {};  // what it holds may still look at the rest
+  function_ = nullptr;
   destroy_list(first_);
 }
 
@@ -100,15 +99,22 @@ void State::resume() {
   ready_ = false;
   poll_ = false;
   const auto handle = std::exchange(waiting_, Waiting{}).handle;
-  handle.resume();
-}
-
-Task<> State::main(ProcessFunction function) {
   try {
-    co_await function(process);
+    if (begun_) {
+      handle.resume();
+    } else {
+      begin();
+    }
+    if (task_.valid() && task_.handle().done()) task_.handle().promise().result();
   } catch (...) {
     exit_reason_ = reason_of_exception();
   }
+}
+
+void State::begin() {
+  begun_ = true;
+  task_ = function_(process);
+  if (task_.valid()) task_.handle().resume();
 }
 
 Term State::reason_of_exception() {
@@ -137,14 +143,16 @@ Term State::reason_of_exception() {
 // The end.
 
 void State::finish(Node* rest) {
-  task_ = {};  // destroys what the coroutine holds, while the process can still send
+  // Destroys what the coroutine holds, while the process can still send.
+  task_ = {};
+  function_ = nullptr;
   addressee_.reset();
   ended_.store(true);
   Node* late = inbox_.close();
   const auto keep = system_.ended(*this);
   if (last_timer_ != 0) system_.timers().cancel(*this);
   const Term reason = exit_reason_.value_or(Term(Atom("normal")));
-  if (on_end) (*on_end)();  // its place is free before anybody hears of it
+  if (duty && duty->on_end) duty->on_end();  // its place is free before anybody hears of it
   if (relations_) tell_relations(reason);
   for (Node* list : {rest, late}) {
     while (list != nullptr) {
@@ -480,7 +488,7 @@ bool State::on_down(const distribution::MonitorExit& exit, const Term& reason, s
   const bool spawn = monitored.kind == Monitored::Kind::spawn;
   const distribution::PidOrName& who = spawn ? exit.from : monitored.target;
   const auto* pid = std::get_if<Pid>(&who);
-  if (watched_ended && pid != nullptr) return (*watched_ended)(exit.ref, *pid, reason), true;
+  if (duty && duty->watched_ended && pid != nullptr) return duty->watched_ended(exit.ref, *pid, reason), true;
   Term what = pid != nullptr ? Term(*pid) : Term::tuple({std::get<Atom>(who), monitored.node});
   deliver(Term::tuple({Atom("DOWN"), exit.ref, Atom("process"), std::move(what), reason}), std::exchange(bytes, 0));
   if (!spawn || !monitored.link) return true;
@@ -512,7 +520,7 @@ bool State::on_reply(const distribution::SpawnReply& reply) {
   if (!wanted) {  // given up meanwhile
     if (pid == nullptr) return true;
     if (monitored) system_.route(pid_, pid->node, Signal{distribution::Demonitor{pid_, *pid, reply.request}, {}});
-    if (linked) system_.route(pid_, pid->node, Signal{distribution::Unlink{++last_unlink_, pid_, *pid}, {}});
+    if (linked) system_.route(pid_, pid->node, Signal{distribution::Unlink{++relations().last_unlink, pid_, *pid}, {}});
     return true;
   }
   const Monitored request = found->second;

@@ -77,6 +77,7 @@ struct Relations {
   std::unordered_map<Atom, std::shared_ptr<Peer>> peers;
   std::vector<EarlyExit> early_exits;
   std::optional<Pid> group_leader;
+  std::uint64_t last_unlink = 0;
 };
 
 /// Takes what other nodes send to a name or a process of this node. `node` is who the channel `epoch` proved; the
@@ -87,6 +88,16 @@ using Receiver =
 
 /// What a process of `System::spawn_watcher` makes of an end. Called on it; must not block.
 using WatchedEnded = std::function<void(const Ref& watch, const Pid& pid, const Term& reason)>;
+
+/// Of a process that is a part of the node, or of which the node keeps account.
+struct Duty {
+  /// Takes messages of other nodes to the pid of the process.
+  Receiver receiver{};
+  /// Hears of the ends of the monitored in place of the mailbox, where a message could pass for one.
+  WatchedEnded watched_ended{};
+  /// Called once, when the process has ended and before anybody is told.
+  std::function<void()> on_end{};
+};
 
 struct Held {
   System& system;
@@ -115,11 +126,17 @@ class State : public std::enable_shared_from_this<State> {
   [[gnu::noinline]] std::size_t count(std::size_t bytes) noexcept;
   [[nodiscard]] std::size_t remote_bytes() const noexcept { return remote_bytes_.load(); }
   [[nodiscard]] bool ended() const noexcept { return ended_.load(); }
+  [[nodiscard]] const Receiver* receiver() const noexcept { return duty && duty->receiver ? &duty->receiver : nullptr; }
   std::atomic<bool> congested{false};  ///< Set by the system: somebody waits until the mailbox is shorter.
   std::atomic<bool> killed{false};     ///< Set by the system: an exit is on its way that nobody can refuse.
   std::atomic<bool> named{false};
   /// A part of the node: what other nodes end, by exits or with their links, ends it not.
   std::atomic<bool> internal{false};
+
+ private:
+  std::atomic<bool> ended_{false};
+
+ public:
   Timers::Slot timer;
   /// Where it ran last; the scheduler's.
   std::atomic<void*> home{nullptr};
@@ -135,18 +152,14 @@ class State : public std::enable_shared_from_this<State> {
   void set_group_leader(const Pid& pid) { relations().group_leader = pid; }
   /// The process works for somebody on this node, who alone gets what comes of it: it ends with the channel. `watch`
   /// was called for the node.
-  void work_for(const Atom& node, std::uint64_t generation) { client_ = Client{node, generation}; }
+  void work_for(const Atom& node, std::uint64_t generation) {
+    client_ = std::make_unique<const Client>(Client{node, generation});
+  }
   /// A peer wanted the process: what it asks of others is the peer's wish.
   void set_for_peer() noexcept { for_peer_ = true; }
   /// From now on the process hears of the node's end. Nothing for our own.
   std::shared_ptr<Peer> watch(const Atom& node);
-  /// Takes messages of other nodes to the pid of this process. Set before it begins.
-  std::unique_ptr<const Receiver> receiver;
-  /// Hears of the ends of the monitored in place of the mailbox, where a message could pass for one. Set before it
-  /// begins.
-  std::unique_ptr<const WatchedEnded> watched_ended;
-  /// Called once, when the process has ended and before anybody is told.
-  std::unique_ptr<std::function<void()>> on_end;
+  std::unique_ptr<const Duty> duty;  ///< Set before it begins.
 
   // From its own coroutine.
   bool take(Receive& receive);
@@ -190,10 +203,10 @@ class State : public std::enable_shared_from_this<State> {
   bool after(Inbox::Pushed pushed) { return pushed == Inbox::Pushed::queued || wake(pushed); }
   /// False: the inbox is closed.
   [[gnu::noinline]] bool wake(Inbox::Pushed pushed);
-  Task<> main(ProcessFunction function);
+  void begin();
   Term reason_of_exception();
   void resume();
-  [[nodiscard]] bool over() const { return exit_reason_ || task_.handle().done(); }
+  [[nodiscard]] bool over() const { return exit_reason_ || (begun_ && (!task_.valid() || task_.handle().done())); }
   bool handle_all(Node* list);
   void finish(Node* rest);
   void tell_relations(const Term& reason);
@@ -264,19 +277,18 @@ class State : public std::enable_shared_from_this<State> {
   // writes with each message is kept away from here by what hardly changes.
   Inbox inbox_;
   std::atomic<std::size_t> remote_bytes_{0};
-  std::atomic<bool> ended_{false};
 
   // Used by the worker that runs the process only.
   struct Client {
     Atom node;
     std::uint64_t generation = 0;
   };
-  std::optional<Client> client_;
+  std::unique_ptr<const Client> client_;
   std::optional<Term> exit_reason_;
   std::unique_ptr<Relations> relations_;
-  std::uint64_t last_unlink_ = 0;
   System& system_;
   const Pid pid_;
+  ProcessFunction function_;  ///< Has what the coroutine captured.
   Task<> task_;
 
   // The same, with each message.
@@ -285,6 +297,7 @@ class State : public std::enable_shared_from_this<State> {
 
  private:
   bool for_peer_ = false;
+  bool begun_ = false;
   bool ready_ = false;
   bool poll_ = false;  ///< Go on after the next look into the inbox.
   std::uint32_t mailbox_size_ = 0;

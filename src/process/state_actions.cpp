@@ -92,8 +92,8 @@ void State::unlink(const Pid& other) {
   if (!relations_) return;
   const auto found = relations_->links.find(other);
   if (found == relations_->links.end() || found->second.unlink_id != 0) return;
-  found->second.unlink_id = ++last_unlink_;
-  system_.route(pid_, other.node, Signal{distribution::Unlink{last_unlink_, pid_, other}, {}});
+  found->second.unlink_id = ++relations_->last_unlink;
+  system_.route(pid_, other.node, Signal{distribution::Unlink{relations_->last_unlink, pid_, other}, {}});
 }
 
 Ref State::monitor(const Destination& target, bool with_alias) {

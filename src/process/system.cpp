@@ -186,7 +186,7 @@ Pid System::spawn_internal(ProcessFunction function) {
 Pid System::spawn_receiver(Receiver receiver) {
   const auto state = make(throw_away);
   state->internal.store(true, std::memory_order_relaxed);
-  state->receiver = std::make_unique<const Receiver>(std::move(receiver));
+  state->duty = std::make_unique<const Duty>(Duty{.receiver = std::move(receiver)});
   begin(*state);
   return state->pid();
 }
@@ -194,7 +194,7 @@ Pid System::spawn_receiver(Receiver receiver) {
 Pid System::spawn_watcher(WatchedEnded ended) {
   const auto state = make(throw_away);
   state->internal.store(true, std::memory_order_relaxed);
-  state->watched_ended = std::make_unique<const WatchedEnded>(std::move(ended));
+  state->duty = std::make_unique<const Duty>(Duty{.watched_ended = std::move(ended)});
   begin(*state);
   return state->pid();
 }
@@ -473,8 +473,9 @@ DeliverOutcome System::deliver_local(Signal&& signal, const Origin& origin) {
   }
   const auto state = target ? find(*target) : nullptr;
   if (!state) return answer_absent(std::move(signal)), DeliverOutcome::accepted;
-  if (state->receiver && origin.epoch != 0 && std::holds_alternative<distribution::Send>(signal.control)) {
-    return (*state->receiver)(origin.node, origin.epoch, std::move(signal.payload));
+  const Receiver* const receiver = state->receiver();
+  if (receiver != nullptr && origin.epoch != 0 && std::holds_alternative<distribution::Send>(signal.control)) {
+    return (*receiver)(origin.node, origin.epoch, std::move(signal.payload));
   }
   const std::size_t bytes = origin.epoch == 0 ? 0 : bytes_of(signal);
   if (bytes != 0 && state->congested.load()) {
@@ -637,7 +638,7 @@ Delivered System::deliver(const Atom& node, std::uint64_t epoch, std::span<Signa
   if (to != nullptr && signals.size() > 1 && is_next(signals[1])) {
     const auto state = find(*to);
     // A part of the node may say after each one that it wants no more, and a mailbox that is too long may.
-    if (state && !state->receiver && !state->congested.load()) {
+    if (state && state->receiver() == nullptr && !state->congested.load()) {
       const auto other = std::ranges::find_if_not(signals, is_next);
       return deliver_messages(*state, {signals.begin(), other}, {node, epoch});
     }
