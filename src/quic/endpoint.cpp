@@ -43,7 +43,7 @@ Endpoint::Native::Native(boost::asio::io_context& io, EndpointConfig configurati
             static_cast<double>(std::max<std::size_t>(config.retry_from, 1))},
            monotonic_now()),
       gate_timer(io),
-      receive_buffer(Socket::read_bytes),
+      receive_buffer(std::make_unique_for_overwrite<std::uint8_t[]>(Socket::read_bytes)),
       send_buffer(segmented_bytes_max + 2 * payload_bytes_within_machine) {
   if (config.stateless_reset_secret) {
     reset_secret = *config.stateless_reset_secret;
@@ -122,8 +122,8 @@ void Endpoint::Native::read_from(const std::shared_ptr<Socket>& from) {
         if (weak.expired()) return;
         reading = true;
         at.receive(
-            receive_buffer, [this](Socket& by, const Address& sender, ByteView bytes) { datagram(by, sender, bytes); },
-            weak);
+            {receive_buffer.get(), Socket::read_bytes},
+            [this](Socket& by, const Address& sender, ByteView bytes) { datagram(by, sender, bytes); }, weak);
         if (!weak.expired()) reading = false;
       },
       [this, weak] {

@@ -238,7 +238,7 @@ struct Endpoint::Native {
   std::optional<MonotonicTime> flood_told;  ///< When a person was told last.
   MonotonicTime reset_window{};
   unsigned resets_in_window = 0;
-  Bytes receive_buffer;
+  std::unique_ptr<std::uint8_t[]> receive_buffer;  ///< As large as many datagrams, and in memory as far as they came.
   Bytes send_buffer;
   std::shared_ptr<int> alive = std::make_shared<int>(0);
 };

@@ -89,6 +89,7 @@ void SendQueue::acknowledge(StreamId id, std::uint64_t up_to) {
     stream->chunks.pop_front();
     if (stream->sent_chunk > 0) --stream->sent_chunk;
   }
+  if (stream->chunks.empty()) stream->tail.reset();
 }
 
 void SendQueue::abandon(StreamId id) {

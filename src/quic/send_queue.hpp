@@ -9,9 +9,9 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/container/deque.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -26,19 +26,22 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace quic {
 
+/// Takes no memory while nothing was in it, as on most streams of most connections; that of the standard library does.
+template <class T>
+using Deque = boost::container::deque<T>;
+
 /// What waits to be sent, or to be acknowledged, on one stream.
 struct SendStream {
-  std::deque<SharedBytes> chunks;  ///< From `base` on.
-  std::uint64_t base = 0;          ///< Offset of the first chunk.
-  std::uint64_t acked = 0;         ///< Everything before this offset has arrived.
-  std::uint64_t sent = 0;          ///< Offset of the first byte that was never sent.
-  std::uint64_t end = 0;           ///< Offset behind the last byte.
-  std::deque<std::pair<std::uint64_t, std::uint64_t>>
-      own_packets;                       ///< Ranges that are frames of their own, not sent yet.
-  std::size_t sent_chunk = 0;            ///< Index of the chunk that holds `sent`.
-  std::uint64_t sent_chunk_offset = 0;   ///< Of `sent` in it.
-  std::shared_ptr<std::uint8_t[]> tail;  ///< Where small writes are put one behind the other, ...
-  std::size_t tail_used = 0;             ///< ... so many bytes of it are in use.
+  Deque<SharedBytes> chunks;                                   ///< From `base` on.
+  std::uint64_t base = 0;                                      ///< Offset of the first chunk.
+  std::uint64_t acked = 0;                                     ///< Everything before this offset has arrived.
+  std::uint64_t sent = 0;                                      ///< Offset of the first byte that was never sent.
+  std::uint64_t end = 0;                                       ///< Offset behind the last byte.
+  Deque<std::pair<std::uint64_t, std::uint64_t>> own_packets;  ///< Ranges that are frames of their own, not sent yet.
+  std::size_t sent_chunk = 0;                                  ///< Index of the chunk that holds `sent`.
+  std::uint64_t sent_chunk_offset = 0;                         ///< Of `sent` in it.
+  std::shared_ptr<std::uint8_t[]> tail;                        ///< Where small writes are put one behind the other, ...
+  std::size_t tail_used = 0;                                   ///< ... so many bytes of it are in use.
   bool fin = false;
   bool fin_sent = false;
   bool blocked = false;    ///< By the window of the stream.

@@ -185,7 +185,7 @@ void Socket::await_readable() {
   });
 }
 
-void Socket::receive(Bytes& buffer, const Receive& datagram, const std::weak_ptr<int>& alive) {
+void Socket::receive(std::span<std::uint8_t> buffer, const Receive& datagram, const std::weak_ptr<int>& alive) {
   std::array<mmsghdr, batch> messages{};
   std::array<iovec, batch> buffers{};
   std::array<sockaddr_storage, batch> senders{};

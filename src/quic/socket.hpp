@@ -56,7 +56,7 @@ class Socket : public std::enable_shared_from_this<Socket> {
   void read_with(std::function<void(Socket&)> readable, std::function<void()> taken);
   /// Reads what is there, up to a bound that gives others on the thread their turn. `buffer` has `read_bytes`. Stops
   /// when `alive` has expired.
-  void receive(Bytes& buffer, const Receive& datagram, const std::weak_ptr<int>& alive);
+  void receive(std::span<std::uint8_t> buffer, const Receive& datagram, const std::weak_ptr<int>& alive);
   /// Sends datagrams of `segment` bytes each; the last one may be shorter. What the kernel does not take counts as lost
   /// on the way. How many it were.
   std::uint64_t send(const Address& to, ByteView bytes, std::size_t segment);
