@@ -4,6 +4,9 @@
 //   barrel_peer client DIRECTORY PORT DIVISOR [ONLY]    runs the work against the server, prints one JSON line a figure
 //   barrel_peer maps DIRECTORY DIVISOR                  the same of a map of three nodes: this, the server, and the
 //                                                       server called third@127.0.0.1
+//   barrel_peer memory DIRECTORY                        the same of what a node, a process and a connection take:
+//                                                       looks at each line on its standard input
+//   barrel_peer peers DIRECTORY PORT                    connects so many nodes to that one as each line says
 //
 // DIRECTORY is empty at first: keys and certificates are made in it, and nodes are found beside it. DIVISOR makes the
 // work smaller. ONLY, for profiles: round_trip, one_way_64, one_way_1024, one_way_65536, one_way_1048576, bulk,
@@ -12,19 +15,24 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <atomic>
 #include <barrel_p2p/node.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <future>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -390,10 +398,87 @@ int maps(const std::string& directory, std::uint64_t divisor) {
   };
   if (!put_all(Atom("warm"), 10) || !heard.await(2)) return 1;
   const std::uint64_t count = 50'000 / divisor;
-  const auto start = Clock::now();
+  auto start = Clock::now();
   if (!put_all(Atom("counted"), count) || !heard.await(4)) return 1;
   figure("map_puts", static_cast<double>(count) / (nanoseconds_since(start) / 1e9), "1/s");
+  std::vector<double> times;
+  for (int round = 1; round <= 500; ++round) {
+    start = Clock::now();
+    if (!put_all(Atom("single " + std::to_string(round)), 1) || !heard.await(4 + 2 * round)) return 1;
+    times.push_back(nanoseconds_since(start));
+  }
+  figure("map_put_seen_p50", percentile(times, 0.5), "us");
+  figure("map_put_seen_p99", percentile(times, 0.99), "us");
   node->stop();
+  return 0;
+}
+
+/// What the process has in memory, with the pages of shared libraries.
+double resident_bytes() {
+  std::uint64_t pages = 0;
+  std::ifstream statm("/proc/self/statm");
+  statm >> pages >> pages;
+  return static_cast<double>(pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)));
+}
+
+int memory(const std::string& directory) {
+  auto node = Node::start(config_of("node@127.0.0.1", directory + "/node"));
+  if (!node) return std::fprintf(stderr, "%s\n", node.error().message().c_str()), 1;
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  figure("idle_node", resident_bytes(), "B");
+
+  constexpr int processes = 200'000;
+  const double before = resident_bytes();
+  std::atomic<int> waiting{0};
+  for (int number = 0; number < processes; ++number) {
+    node->spawn([&waiting](Process& self) -> Task<> {
+      ++waiting;
+      (void)co_await self.receive();
+    });
+  }
+  while (waiting < processes) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  figure("idle_process", (resident_bytes() - before) / processes, "B");
+
+  // Peers come when they are asked for: each line that is read is answered with what was there then.
+  std::printf("ready %d\n", node->port());
+  std::fflush(stdout);
+  std::optional<std::pair<double, std::size_t>> first;
+  for (std::string line; std::getline(std::cin, line);) {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    const double bytes = resident_bytes();
+    const std::size_t connections = node->peers().size();
+    if (first) {
+      figure("idle_connection", (bytes - first->first) / static_cast<double>(connections - first->second), "B");
+    } else {
+      first.emplace(bytes, connections);
+    }
+    std::printf("ready\n");
+    std::fflush(stdout);
+  }
+  return 0;
+}
+
+/// Nodes that connect to another one and do nothing, so many more for each line that is read.
+int peers(const std::string& directory, const std::string& port) {
+  std::vector<Node> nodes;
+  std::size_t wanted = 0;
+  for (std::string line; std::getline(std::cin, line);) {
+    wanted += std::stoul(line);
+    while (nodes.size() < wanted) {
+      const std::string name = "peer" + std::to_string(nodes.size());
+      NodeConfig config = config_of(name + "@127.0.0.1", directory + "/" + name);
+      config.workers = 1;
+      config.static_nodes = {{"node@127.0.0.1", "127.0.0.1:" + port}};
+      auto node = Node::start(config);
+      if (!node) return std::fprintf(stderr, "%s\n", node.error().message().c_str()), 1;
+      if (const auto connected = node->connect(NodeName("node@127.0.0.1")); !connected) {
+        return std::fprintf(stderr, "%s\n", connected.error().message().c_str()), 1;
+      }
+      nodes.push_back(std::move(*node));
+    }
+    std::printf("ready\n");
+    std::fflush(stdout);
+  }
   return 0;
 }
 
@@ -426,13 +511,16 @@ int main(int argc, char** argv) {
   if ((arguments.size() == 2 || arguments.size() == 3) && arguments[0] == "server") {
     return serve_until_killed(arguments[1], arguments.size() == 3 ? arguments[2] : server_name);
   }
+  if (arguments.size() == 2 && arguments[0] == "memory") return memory(arguments[1]);
+  if (arguments.size() == 3 && arguments[0] == "peers") return peers(arguments[1], arguments[2]);
   if (arguments.size() == 3 && arguments[0] == "maps") return maps(arguments[1], std::stoull(arguments[2]));
   if (arguments.size() >= 4 && arguments.size() <= 5 && arguments[0] == "client") {
     const Work all(std::stoull(arguments[3]), arguments.size() == 5 ? arguments[4] : "");
     return work(arguments[1], arguments[2], all);
   }
   std::fputs(
-      "usage: barrel_peer server DIRECTORY [NAME] | client DIRECTORY PORT DIVISOR [ONLY] | maps DIRECTORY DIVISOR\n",
+      "usage: barrel_peer server DIRECTORY [NAME] | client DIRECTORY PORT DIVISOR [ONLY] | maps DIRECTORY DIVISOR | "
+      "memory DIRECTORY | peers DIRECTORY PORT\n",
       stderr);
   return 2;
 }

@@ -30,6 +30,7 @@ main(["credentials", Directory]) ->
     halt(0).
 
 work(Server, Divisor) ->
+    figure("idle_node", resident(), "B"),
     connected = connect(Server, 50),
     Peer = {bench, Server},
     round_trip(Peer, 20000 div Divisor),
@@ -38,7 +39,21 @@ work(Server, Divisor) ->
     bulk_and_ping(Peer, Divisor),
     local_send(1000000 div Divisor),
     spawns(100000 div Divisor),
+    idle_processes(200000),
     connects(Server, max(200 div Divisor, 20)).
+
+%% What the node has in memory, in bytes.
+resident() ->
+    {ok, Status} = file:read_file("/proc/self/status"),
+    {match, [Kilobytes]} = re:run(Status, "VmRSS:\\s+(\\d+) kB", [{capture, all_but_first, list}]),
+    list_to_integer(Kilobytes) * 1024.
+
+idle_processes(Count) ->
+    Before = resident(),
+    Idle = [spawn(fun() -> receive done -> ok end end) || _ <- lists:seq(1, Count)],
+    figure("idle_process", (resident() - Before) / Count, "B"),
+    [Pid ! done || Pid <- Idle],
+    ok.
 
 start() ->
     register(bench, spawn(fun serve/0)),
@@ -150,7 +165,15 @@ map_puts(Others, Count) ->
     put_all(Others, warm, 10),
     Start = erlang:monotonic_time(nanosecond),
     put_all(Others, counted, Count),
-    figure("map_puts", Count * 1.0e9 / (erlang:monotonic_time(nanosecond) - Start), "1/s").
+    figure("map_puts", Count * 1.0e9 / (erlang:monotonic_time(nanosecond) - Start), "1/s"),
+    Times = lists:sort([timed_put(Others, {single, Round}) || Round <- lists:seq(1, 500)]),
+    figure("map_put_seen_p50", percentile(Times, 0.5), "us"),
+    figure("map_put_seen_p99", percentile(Times, 0.99), "us").
+
+timed_put(Others, Round) ->
+    Start = erlang:monotonic_time(nanosecond),
+    put_all(Others, Round, 1),
+    erlang:monotonic_time(nanosecond) - Start.
 
 put_all(Others, Round, Count) ->
     [ok = barrel_p2p:map_put(bench, {Round, Key}, {Round, Count, self()}) || Key <- lists:seq(1, Count)],
