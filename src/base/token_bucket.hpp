@@ -17,16 +17,20 @@ class TokenBucket {
   TokenBucket(double per_second, MonotonicTime now) noexcept : rate_(per_second), tokens_(per_second), at_(now) {}
 
   [[nodiscard]] bool has_limit() const noexcept { return rate_ > 0; }
+  [[nodiscard]] double per_second() const noexcept { return rate_; }
   /// False: there is none left; nothing changed.
   bool take(MonotonicTime now) noexcept {
     if (!has_limit()) return true;
-    if (now > at_) {
-      const std::chrono::duration<double> passed = now - std::exchange(at_, now);
-      tokens_ = std::min(rate_, tokens_ + rate_ * passed.count());
-    }
+    fill(now);
     if (tokens_ < 1) return false;
     tokens_ -= 1;
     return true;
+  }
+  /// So many at once, for which the bucket may go into debt.
+  void spend(double tokens, MonotonicTime now) noexcept {
+    if (!has_limit()) return;
+    fill(now);
+    tokens_ -= tokens;
   }
   /// One that was taken was not needed.
   void give_back() noexcept {
@@ -40,6 +44,12 @@ class TokenBucket {
   }
 
  private:
+  void fill(MonotonicTime now) noexcept {
+    if (now <= at_) return;
+    const std::chrono::duration<double> passed = now - std::exchange(at_, now);
+    tokens_ = std::min(rate_, tokens_ + rate_ * passed.count());
+  }
+
   double rate_;
   double tokens_;
   MonotonicTime at_;

@@ -80,6 +80,8 @@ services::ServicesConfig services_config(const NodeConfig& config) {
   const auto& replication = config.replication;
   services::ServicesConfig services;
   services.seed = random_uint64();
+  constexpr std::size_t parts_beside = 64;  // of a message, what is around the state
+  services.snapshot_bytes_max = config.limits.message_bytes_max - config.limits.message_bytes_max / parts_beside;
   services.clock.skew_max = replication.clock_skew_max;
   // Beats alone would have it written every few seconds; stamps may be ahead of the time by so much after a restart.
   services.clock.mark_ahead = Milliseconds(60'000);

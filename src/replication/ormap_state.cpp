@@ -19,6 +19,17 @@ std::uint64_t digest_of(std::uint64_t key_hash, const Entry& entry) {
   return content_digest(numbers, entry.writer().text());
 }
 
+/// As it is encoded (protocol document 04, section 2.5), give or take a few bytes.
+std::size_t bytes_of(const Entry& entry) {
+  constexpr std::size_t tombstone_bytes = 37;
+  constexpr std::size_t value_bytes = 14;
+  constexpr std::size_t dot_bytes = 34;
+  if (!entry.is_live()) return tombstone_bytes;
+  std::size_t bytes = value_bytes + encoded_size(entry.value(), false);
+  for (const auto& dot : entry.dots()) bytes += dot_bytes + dot.node.text().size();
+  return bytes;
+}
+
 }  // namespace
 
 OrMapState::OrMapState(OrMapStateConfig config, HybridClock& clock, WallClock wall_clock, OnChange on_change)
@@ -174,6 +185,15 @@ std::optional<Term> OrMapState::snapshot() const {
   }
   if (pairs.empty()) return std::nullopt;
   return Term::map(std::move(pairs));
+}
+
+std::size_t OrMapState::snapshot_bytes(std::size_t enough) const {
+  std::size_t bytes = 0;
+  for (const auto& [key, entry] : map_.entries()) {
+    bytes += encoded_size(key, false) + bytes_of(entry);
+    if (bytes > enough) break;
+  }
+  return bytes;
 }
 
 Term OrMapState::entry(const Term& key) const {

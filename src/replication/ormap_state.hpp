@@ -88,6 +88,7 @@ class OrMapState final : public ReplicatedState {
   bool merge_delta(const Atom& from, const Term& entries) override { return take(from, entries, Order::of_stamps); }
   bool apply_snapshot(const Atom& from, const Term& snapshot) override { return merge(from, snapshot); }
   [[nodiscard]] std::optional<Term> snapshot() const override;
+  [[nodiscard]] std::size_t snapshot_bytes(std::size_t enough) const override;
   void merge_custom(const Atom& /*from*/, const Term& /*payload*/) override {}
   [[nodiscard]] const DigestTree* digests() const noexcept override { return &digests_; }
   [[nodiscard]] Term entry(const Term& key) const override;

@@ -26,6 +26,9 @@ constexpr int ask_again_delays = 3;
 /// How long at most no round begins while digests have no answer.
 constexpr Milliseconds answer_wait{10'000};
 
+/// One node gets no larger part of the snapshots than one in so many.
+constexpr double share_of_all = 4;
+
 constexpr Milliseconds confirm_pause_max{1000};
 /// Entries of one `confirm`. We ask for one at a time.
 constexpr std::size_t confirmed_entries_max = 64;
@@ -88,6 +91,7 @@ Term request_sync(const Atom& own) { return enveloped(Term::tuple({Atom("request
 
 Replica::Replica(ReplicaConfig config, ReplicatedState& state, MonotonicTime now)
     : config_(std::move(config)), state_(state), random_(config_.seed), next_token_(Prng(config_.seed).next() >> 1U) {
+  if (!config_.snapshot_rate) config_.snapshot_rate = std::make_shared<TokenBucket>(snapshot_bytes_per_second, now);
   schedule(now);
 }
 
@@ -235,25 +239,46 @@ void Replica::begin(Peer& peer, MonotonicTime now, ReplicaEffects& out) {
   send_digests(peer.node, {{Prefix{}, state_.digests()->summary()}}, out);
 }
 
+/// From when on the node may have one: never late for who has had none, as long as little was made for others.
+MonotonicTime Replica::snapshot_due(const Atom& to) const {
+  const auto answered = std::ranges::find(answered_, to, &Answered::first);
+  if (answered != answered_.end()) return answered->second;
+  // Neighbours first: what is left is for strangers.
+  const bool is_neighbour = std::ranges::find(peers_, to, &Peer::node) != peers_.end();
+  const double room = is_neighbour ? 1 : config_.snapshot_rate->per_second() / 2;
+  return config_.snapshot_rate->when(room);
+}
+
 /// Whoever asks, neighbour or not, is answered once in a while: a snapshot costs as much as the state is large.
 void Replica::push_snapshot(const Atom& to, MonotonicTime now, ReplicaEffects& out) {
-  std::erase_if(answered_, [&](const auto& answer) { return now - answer.second >= config_.answer_pause; });
-  const auto answered = std::ranges::find(answered_, to, &Answered::first);
-  if (answered != answered_.end()) {
+  std::erase_if(answered_, [&](const auto& answer) { return answer.second <= now; });
+  if (const auto due = snapshot_due(to); due > now) {
     // A neighbour that asks again may have lost what it was given: it is answered as soon as it may be.
     Peer* const peer = find(to);
     if (peer != nullptr && !peer->greet_at) {
-      peer->greet_at = answered->second + config_.answer_pause;
-      next_greeting_ = std::min(next_greeting_, *peer->greet_at);
+      peer->greet_at = due;
+      next_greeting_ = std::min(next_greeting_, due);
     }
     return;
   }
   if (answered_.size() >= config_.answers_max) return;
-  auto snapshot = state_.snapshot();
-  if (!snapshot) return;
-  answered_.emplace_back(to, now);
-  ++counters_.snapshots_sent;
-  send(to, Term::tuple({Atom("full_sync"), config_.own, std::move(*snapshot)}), out);
+  std::size_t bytes = state_.snapshot_bytes(config_.snapshot_bytes_max);
+  std::optional<Term> snapshot;
+  if (bytes <= config_.snapshot_bytes_max) {
+    snapshot = state_.snapshot();
+    if (snapshot) bytes = encoded_size(*snapshot, false);
+  }
+  if (bytes == 0) return;
+  auto& rate = *config_.snapshot_rate;
+  rate.spend(static_cast<double>(bytes), now);
+  const std::chrono::duration<double> pause(share_of_all * static_cast<double>(bytes) / rate.per_second());
+  answered_.emplace_back(to, now + std::max(config_.answer_pause, std::chrono::ceil<Milliseconds>(pause)));
+  if (bytes > config_.snapshot_bytes_max) {
+    ++counters_.snapshots_too_large;
+  } else if (snapshot) {
+    ++counters_.snapshots_sent;
+    send(to, Term::tuple({Atom("full_sync"), config_.own, std::move(*snapshot)}), out);
+  }
 }
 
 void Replica::on_digests(Peer& peer, std::vector<Range> theirs, MonotonicTime now, ReplicaEffects& out) {

@@ -34,6 +34,7 @@
 #include <barrel_p2p/term.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -41,6 +42,7 @@
 
 #include "base/clock.hpp"
 #include "base/prng.hpp"
+#include "base/token_bucket.hpp"
 #include "replication/clock.hpp"
 #include "replication/digest_tree.hpp"
 
@@ -62,6 +64,9 @@ class ReplicatedState {
   virtual bool apply_snapshot(const Atom& from, const Term& snapshot) = 0;
   /// This node's whole state; nothing when there is none.
   [[nodiscard]] virtual std::optional<Term> snapshot() const = 0;
+  /// About how many bytes that takes, where it is much cheaper to know than to make it; counted no further than to more
+  /// than `enough`.
+  [[nodiscard]] virtual std::size_t snapshot_bytes(std::size_t /*enough*/) const { return 0; }
   virtual void merge_custom(const Atom& from, const Term& payload) = 0;
 
   /// Of all entries, kept up to date; nullptr: the state is only exchanged as a whole.
@@ -86,6 +91,12 @@ class ReplicatedState {
 /// The question for a node's whole state.
 [[nodiscard]] Term request_sync(const Atom& own);
 
+/// Of snapshots that are made. A thread makes five to ten times as much, and has other things to do.
+inline constexpr double snapshot_bytes_per_second = 2.0 * 1024 * 1024;
+
+/// What peers take in one message, with a little around it.
+inline constexpr std::size_t snapshot_bytes_default = 126UL * 1024 * 1024;
+
 struct ReplicaConfig {
   Atom own;
   Atom name;  ///< Of the instance: registered name and tag, for instance `barrel_p2p_registry_replica`.
@@ -94,6 +105,10 @@ struct ReplicaConfig {
   Milliseconds greeting_delay{100};  ///< From a new neighbour to the first exchange: its hello may be under way.
   Milliseconds answer_pause{1000};   ///< Whole snapshots to one node are at least so far apart, ...
   std::size_t answers_max = 64;      ///< ... and so many nodes get one in that time: as many as may be neighbours.
+  /// A larger snapshot is not sent: nodes close the channel of such a message.
+  std::size_t snapshot_bytes_max = snapshot_bytes_default;
+  /// Bytes of the snapshots that are made, for whomever; empty: a rate of its own. One node gets a quarter at most.
+  std::shared_ptr<TokenBucket> snapshot_rate{};
   /// Whether what was news from one neighbour goes on to Erlang neighbours, as a snapshot: for states of which their
   /// nodes never ask.
   bool snapshots_of_news = false;
@@ -124,6 +139,7 @@ using ReplicaEffects = std::vector<ReplicaEffect>;
 struct ReplicaCounters {
   std::uint64_t deltas_received = 0;
   std::uint64_t snapshots_sent = 0;
+  std::uint64_t snapshots_too_large = 0;  ///< They were not sent.
   std::uint64_t snapshots_received = 0;
   std::uint64_t digests_sent = 0;
   std::uint64_t entries_sent = 0;
@@ -229,6 +245,7 @@ class Replica {
 
   void begin(Peer& peer, MonotonicTime now, ReplicaEffects& out);
   void push_snapshot(const Atom& to, MonotonicTime now, ReplicaEffects& out);
+  [[nodiscard]] MonotonicTime snapshot_due(const Atom& to) const;
   void on_digests(Peer& peer, std::vector<Range> theirs, MonotonicTime now, ReplicaEffects& out);
   void note_news(Peer& from, MonotonicTime now);
   void on_entries(Peer& peer, const Term& message, MonotonicTime now, ReplicaEffects& out);
@@ -260,7 +277,7 @@ class Replica {
   Prng random_;
   std::vector<Peer> peers_;
   using Answered = std::pair<Atom, MonotonicTime>;
-  std::vector<Answered> answered_;   ///< Who got a whole snapshot within `answer_pause`.
+  std::vector<Answered> answered_;   ///< Who got a whole snapshot, and when it may have the next one.
   std::vector<Question> questions_;  ///< By token.
   std::vector<Confirmation> ended_;
   MonotonicTime next_question_ = MonotonicTime::max();  ///< No question has anything due before.

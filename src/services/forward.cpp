@@ -18,6 +18,12 @@ void forward(replication::ReplicaEffects& effects, const Atom& name, Effects& ou
   effects.clear();
 }
 
+std::string too_large_warning(const std::string& what, std::size_t bytes_max) {
+  return "the " + what + " takes more than the " + std::to_string(bytes_max) +
+         " bytes that one message may have (limits.message_bytes_max): it is not sent to nodes that take it only as a "
+         "whole, as Erlang nodes do";
+}
+
 }  // namespace services
 }  // namespace v0
 }  // namespace barrel_p2p

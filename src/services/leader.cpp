@@ -32,6 +32,7 @@ replication::ReplicaConfig replica_config(const LeaderConfig& config) {
   replica.name = Atom(leader_replica_name);
   replica.seed = config.seed;
   replica.anti_entropy_period = config.anti_entropy_period;
+  replica.snapshot_bytes_max = config.snapshot_bytes_max;
   replica.snapshots_of_news = true;
   return replica;
 }

@@ -77,6 +77,7 @@ struct LeaderConfig {
   Atom own;
   std::uint64_t seed = 0;
   Milliseconds anti_entropy_period{30'000};
+  std::size_t snapshot_bytes_max = replication::snapshot_bytes_default;  ///< See `ReplicaConfig`.
   /// `member_ttl_ms` less `member_heartbeat_ms`: when a node was ticked last its last beat may have been a heartbeat
   /// ago, and others elect no sooner than `member_ttl_ms` after it.
   Milliseconds lease{4000};

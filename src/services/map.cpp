@@ -38,12 +38,15 @@ replication::OrMapStateConfig state_config(const MapsConfig& config, const MapOp
   return state;
 }
 
-replication::ReplicaConfig replica_config(const MapsConfig& config, const Atom& map, const Atom& replica_name) {
+replication::ReplicaConfig replica_config(const MapSurroundings& around, const Atom& map, const Atom& replica_name) {
+  const MapsConfig& config = around.config;
   replication::ReplicaConfig replica;
   replica.own = config.own;
   replica.name = replica_name;
   replica.seed = seed_of(config, map);
   replica.anti_entropy_period = config.anti_entropy_period;
+  replica.snapshot_bytes_max = config.snapshot_bytes_max;
+  replica.snapshot_rate = around.snapshot_rate;
   return replica;
 }
 
@@ -80,7 +83,7 @@ Map::Map(Atom name, MapOptions options, MapSurroundings& around, const Now& now)
           [this](const Term& key, Change change, const Entry& entry, const Atom& from) {
             changed(key, change, entry, from);
           }),
-      replica_(replica_config(around.config, name_, replica_name_), state_, now.monotonic),
+      replica_(replica_config(around, name_, replica_name_), state_, now.monotonic),
       writer_(map_collection(name_)) {}
 
 void Map::start(Maps::Stored stored, const Now& now, Effects& out) {
@@ -136,6 +139,9 @@ void Map::begin(const Now& now, Effects& out) {
 
 void Map::finish(Ticket ticket) {
   forward(from_replica_, replica_name_, *out_);
+  if (replica_.counters().snapshots_too_large > 0 && !std::exchange(told_too_large_, true)) {
+    around_.warnings.push_back(too_large_warning("map " + name_.string(), around_.config.snapshot_bytes_max));
+  }
   if (!writer_.flush(ticket, *out_) && ticket != 0) out_->emplace_back(Completed{ticket, {}});
 }
 

@@ -14,11 +14,13 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/token_bucket.hpp"
 #include "replication/clock.hpp"
 #include "replication/ormap_state.hpp"
 #include "replication/replica.hpp"
@@ -46,8 +48,13 @@ struct MapSurroundings {
   std::vector<Neighbour> neighbours{};
   Absences absences{config.tombstone_hold};
   AgingClock aging_clock{config.tombstone_hold};
+  /// Who asks for many maps gets no more than who asks for one.
+  std::shared_ptr<TokenBucket> snapshot_rate =
+      std::make_shared<TokenBucket>(replication::snapshot_bytes_per_second, MonotonicTime{});
   /// Nodes whose lease ended and that were not back since, with what this node's clock had given by then.
   boost::unordered_flat_map<Atom, replication::Timestamp, std::hash<Atom>> departed{};
+
+  std::vector<std::string> warnings{};  ///< For the log.
 
   void depart(const Atom& node);
 };
@@ -133,6 +140,7 @@ class Map {
   std::map<Atom, MonotonicTime> awaited_;
   boost::unordered_flat_set<Atom, std::hash<Atom>> pruned_;  ///< Nodes of which something was forgotten.
   std::uint64_t forced_collections_ = 0;
+  bool told_too_large_ = false;
 };
 
 }  // namespace services

@@ -288,6 +288,8 @@ Result<MapStatistics> Maps::statistics(const Atom& map) const {
   return open->statistics();
 }
 
+std::vector<std::string> Maps::take_warnings() { return std::exchange(around_->warnings, {}); }
+
 }  // namespace services
 }  // namespace v0
 }  // namespace barrel_p2p

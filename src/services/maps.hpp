@@ -52,9 +52,10 @@ inline constexpr Milliseconds tombstone_ttl_max{10 * 365 * 24 * 3'600'000LL};
 struct MapsConfig {
   Atom own;
   std::uint64_t seed = 0;
-  Milliseconds anti_entropy_period{30'000};  ///< `replica_anti_entropy_ms`
-  Milliseconds scan_period{1000};            ///< `barrel_p2p_map_scan_ms`: how often old tombstones are looked for.
-  Milliseconds tombstone_ttl{3'600'000};     ///< Of maps that do not say.
+  Milliseconds anti_entropy_period{30'000};                              ///< `replica_anti_entropy_ms`
+  std::size_t snapshot_bytes_max = replication::snapshot_bytes_default;  ///< See `ReplicaConfig`.
+  Milliseconds scan_period{1000};         ///< `barrel_p2p_map_scan_ms`: how often old tombstones are looked for.
+  Milliseconds tombstone_ttl{3'600'000};  ///< Of maps that do not say.
   Milliseconds tombstone_hold{24 * 3'600'000LL};  ///< Tombstones are kept at most for so long because of absent nodes.
   std::size_t maps_max = 10'000;
   std::size_t name_bytes_max = 200;                  ///< Erlang nodes need room for a prefix in an atom of 255.
@@ -126,6 +127,8 @@ class Maps {
   [[nodiscard]] const replication::OrMap* find(const Atom& map) const;
   /// Error: `no_such_map`.
   [[nodiscard]] Result<MapStatistics> statistics(const Atom& map) const;
+  /// For the log.
+  [[nodiscard]] std::vector<std::string> take_warnings();
 
  private:
   [[nodiscard]] Map* open_map(const Atom& map) const;

@@ -22,6 +22,7 @@ replication::ReplicaConfig replica_config(const MembersConfig& config) {
   replica.name = Atom(members_replica_name);
   replica.seed = config.seed;
   replica.anti_entropy_period = Milliseconds(0);  // beats repair everything
+  replica.snapshot_bytes_max = config.snapshot_bytes_max;
   replica.asks_new_peers = false;
   return replica;
 }

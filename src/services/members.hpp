@@ -57,7 +57,8 @@ struct MembersConfig {
   Milliseconds ttl{6000};                   ///< `member_ttl_ms`
   Milliseconds skew{5000};                  ///< `member_skew_ms`: leases from farther in the future are refused.
   Milliseconds remember{24 * 3'600'000LL};  ///< How long nodes that are gone are remembered.
-  std::size_t nodes_max = 100'000;          ///< That are known, gone ones included; more are ignored.
+  std::size_t snapshot_bytes_max = replication::snapshot_bytes_default;  ///< See `ReplicaConfig`.
+  std::size_t nodes_max = 100'000;  ///< That are known, gone ones included; more are ignored.
   /// What `take_known` gave last in the life before. Only `longest_absence` and `has_past` know of it: whether a node
   /// is alive is found out anew.
   Term known = Term::map({});

@@ -30,6 +30,7 @@ replication::ReplicaConfig replica_config(const RegistryConfig& config) {
   replica.name = Atom(registry_replica_name);
   replica.seed = config.seed;
   replica.anti_entropy_period = config.anti_entropy_period;
+  replica.snapshot_bytes_max = config.snapshot_bytes_max;
   return replica;
 }
 

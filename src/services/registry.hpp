@@ -60,10 +60,11 @@ struct RegistryConfig {
   Atom own;
   std::uint64_t seed = 0;
   Milliseconds anti_entropy_period{30'000};
-  std::size_t entries_max = 1'000'000;         ///< Of all nodes, with tombstones: about 1 GB.
-  std::size_t entries_per_node_max = 100'000;  ///< Live ones and tombstones of one node.
-  std::size_t meta_bytes_max = 16UL * 1024;    ///< Of one entry, encoded: every node of the cluster holds it.
-  Milliseconds tombstone_age{3'600'000};       ///< Removals are remembered for so long.
+  std::size_t snapshot_bytes_max = replication::snapshot_bytes_default;  ///< See `ReplicaConfig`.
+  std::size_t entries_max = 1'000'000;                                   ///< Of all nodes, with tombstones: about 1 GB.
+  std::size_t entries_per_node_max = 100'000;                            ///< Live ones and tombstones of one node.
+  std::size_t meta_bytes_max = 16UL * 1024;  ///< Of one entry, encoded: every node of the cluster holds it.
+  Milliseconds tombstone_age{3'600'000};     ///< Removals are remembered for so long.
   /// Entries of nodes that have been gone for so long are forgotten. Not above `tombstone_age`: who comes back later
   /// has forgotten as well what was removed meanwhile.
   Milliseconds forget_after{3'600'000};

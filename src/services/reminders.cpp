@@ -60,6 +60,7 @@ replication::ReplicaConfig replica_config(const RemindersConfig& config, const A
   replica.name = name;
   replica.seed = config.seed;
   replica.anti_entropy_period = config.anti_entropy_period;
+  replica.snapshot_bytes_max = config.snapshot_bytes_max;
   return replica;
 }
 
@@ -123,6 +124,9 @@ void Reminders::advance(const Now& now) {
 void Reminders::finish(Ticket ticket) {
   flush_settled();
   forward(from_replica_, replica_name_, *out_);
+  if (replica_.counters().snapshots_too_large > 0 && !std::exchange(told_too_large_, true)) {
+    warnings_.push_back(too_large_warning("table of reminders", config_.snapshot_bytes_max));
+  }
   if (!writer_.flush(ticket, *out_) && ticket != 0) out_->emplace_back(Completed{ticket, {}});
 }
 

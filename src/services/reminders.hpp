@@ -38,6 +38,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -66,7 +67,8 @@ inline constexpr std::string_view reminder_collection = "reminders";
 struct RemindersConfig {
   Atom own{};
   std::uint64_t seed = 0;
-  Milliseconds anti_entropy_period{30'000};       ///< `replica_anti_entropy_ms`
+  Milliseconds anti_entropy_period{30'000};                              ///< `replica_anti_entropy_ms`
+  std::size_t snapshot_bytes_max = replication::snapshot_bytes_default;  ///< See `ReplicaConfig`.
   Milliseconds scan_period{1000};                 ///< `reminder_scan_ms`: how often old tombstones are looked for.
   Milliseconds tombstone_ttl{3'600'000};          ///< `reminder_tombstone_ttl_ms`
   Milliseconds tombstone_hold{24 * 3'600'000LL};  ///< Tombstones are kept at most for so long because of absent nodes.
@@ -139,6 +141,8 @@ class Reminders {
   [[nodiscard]] std::vector<DueIndex::Item> next(std::size_t count) const;
   [[nodiscard]] const replication::OrMap& entries() const noexcept { return state_.map(); }
   [[nodiscard]] ReminderStatistics statistics() const;
+  /// For the log.
+  [[nodiscard]] std::vector<std::string> take_warnings() { return std::exchange(warnings_, {}); }
 
  private:
   using Item = DueIndex::Item;
@@ -202,6 +206,8 @@ class Reminders {
   std::uint64_t late_count_ = 0;
   std::uint64_t skipped_count_ = 0;
   std::uint64_t forced_collections_ = 0;
+  bool told_too_large_ = false;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace services

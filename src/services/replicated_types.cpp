@@ -17,12 +17,15 @@ namespace {
 /// As many are kept for whoever asks.
 constexpr std::size_t complaints_max = 16;
 
-replication::ReplicaConfig replica_config(const ReplicatedTypesConfig& config, const Atom& name, std::uint64_t seed) {
+replication::ReplicaConfig replica_config(const ReplicatedTypesConfig& config, const Atom& name, std::uint64_t seed,
+                                          std::shared_ptr<TokenBucket> snapshot_rate) {
   replication::ReplicaConfig replica;
   replica.own = config.own;
   replica.name = name;
   replica.seed = seed;
   replica.anti_entropy_period = config.anti_entropy_period;
+  replica.snapshot_bytes_max = config.snapshot_bytes_max;
+  replica.snapshot_rate = std::move(snapshot_rate);
   return replica;
 }
 
@@ -35,7 +38,7 @@ class ReplicatedTypes::Instance final : public replication::ReplicatedState {
       : owner_(owner),
         name_(name),
         type_(std::move(type)),
-        replica_(replica_config(owner.config_, name, owner.seeds_.next()), *this, now) {}
+        replica_(replica_config(owner.config_, name, owner.seeds_.next(), owner.snapshot_rate_), *this, now) {}
 
   [[nodiscard]] replication::Replica& replica() noexcept { return replica_; }
   [[nodiscard]] const Atom& name() const noexcept { return name_; }

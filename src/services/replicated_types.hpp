@@ -28,7 +28,8 @@ namespace services {
 struct ReplicatedTypesConfig {
   Atom own;
   std::uint64_t seed = 0;
-  Milliseconds anti_entropy_period{30'000};  ///< `replica_anti_entropy_ms`
+  Milliseconds anti_entropy_period{30'000};                              ///< `replica_anti_entropy_ms`
+  std::size_t snapshot_bytes_max = replication::snapshot_bytes_default;  ///< See `ReplicaConfig`.
   std::size_t types_max = 1000;
 };
 
@@ -64,6 +65,9 @@ class ReplicatedTypes {
 
   ReplicatedTypesConfig config_;
   Prng seeds_;
+  /// Of all of them together.
+  const std::shared_ptr<TokenBucket> snapshot_rate_ =
+      std::make_shared<TokenBucket>(replication::snapshot_bytes_per_second, MonotonicTime{});
   std::vector<std::string> complaints_;
   std::map<Atom, std::unique_ptr<Instance>> types_;
   std::vector<std::pair<Atom, bool>> neighbours_;  ///< And whether it is a C++ node.

@@ -16,6 +16,11 @@ ServicesConfig completed(ServicesConfig config) {
   Prng seeds(config.seed);
   config.members.own = config.placement.own = config.registry.own = config.leader.own = config.own;
   config.maps.own = config.reminders.own = config.types.own = config.own;
+  for (std::size_t* const bytes_max :
+       {&config.members.snapshot_bytes_max, &config.registry.snapshot_bytes_max, &config.leader.snapshot_bytes_max,
+        &config.maps.snapshot_bytes_max, &config.reminders.snapshot_bytes_max, &config.types.snapshot_bytes_max}) {
+    *bytes_max = config.snapshot_bytes_max;
+  }
   config.members.seed = seeds.next();
   config.registry.seed = seeds.next();
   config.maps.seed = seeds.next();
@@ -206,6 +211,13 @@ void Services::spread(const Now& now, Effects& out) {
     types_.liveness(change);
   }
   settle(out);
+}
+
+std::vector<std::string> Services::take_warnings() {
+  auto all = placement_.take_warnings();
+  std::ranges::move(maps_.take_warnings(), std::back_inserter(all));
+  std::ranges::move(reminders_.take_warnings(), std::back_inserter(all));
+  return all;
 }
 
 void Services::settle(Effects& out) {

@@ -36,7 +36,9 @@ struct ServicesConfig {
   Atom own;
   std::uint64_t seed = 0;                ///< Of all random choices.
   replication::HybridClockConfig clock;  ///< `start` is what was stored under `clock_mark_name`.
-  /// `own` and `seed` of these are taken from above. `members.known` is what was stored under `known_members_name`.
+  std::size_t snapshot_bytes_max = replication::snapshot_bytes_default;  ///< Of the state of one part, in one message.
+  /// `own`, `seed` and `snapshot_bytes_max` of these are taken from above. `members.known` is what was stored under
+  /// `known_members_name`.
   MembersConfig members;
   PlacementConfig placement;  ///< `own` likewise.
   RegistryConfig registry;
@@ -89,7 +91,7 @@ class Services {
 
   [[nodiscard]] const Members& members() const noexcept { return members_; }
   [[nodiscard]] const Placement& placement() const noexcept { return placement_; }
-  [[nodiscard]] std::vector<std::string> take_warnings() { return placement_.take_warnings(); }
+  [[nodiscard]] std::vector<std::string> take_warnings();
   [[nodiscard]] const Registry& registry() const noexcept { return registry_; }
   [[nodiscard]] const Leader& leader() const noexcept { return leader_; }
   [[nodiscard]] const Maps& maps() const noexcept { return maps_; }

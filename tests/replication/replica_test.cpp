@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -178,7 +179,8 @@ std::map<Term, Term, TermLess> live(const OrMap& map) {
 struct CountingState final : ReplicatedState {
   bool merge(const Atom& from, const Term& entries) override { return inner.merge(from, entries); }
   bool apply_snapshot(const Atom& from, const Term& snapshot) override { return inner.apply_snapshot(from, snapshot); }
-  [[nodiscard]] std::optional<Term> snapshot() const override { return inner.snapshot(); }
+  [[nodiscard]] std::optional<Term> snapshot() const override { return ++snapshots, inner.snapshot(); }
+  [[nodiscard]] std::size_t snapshot_bytes(std::size_t enough) const override { return inner.snapshot_bytes(enough); }
   void merge_custom(const Atom& /*from*/, const Term& /*payload*/) override {}
   [[nodiscard]] const DigestTree* digests() const noexcept override { return inner.digests(); }
   [[nodiscard]] Term entry(const Term& key) const override { return ++looks, inner.entry(key); }
@@ -187,6 +189,7 @@ struct CountingState final : ReplicatedState {
   HybridClock clock;
   OrMapState inner{{.own = Atom("a@h")}, clock, [] { return start_wall; }, {}};
   mutable std::size_t looks = 0;
+  mutable std::size_t snapshots = 0;
 };
 
 /// A key whose hash is that of all others. XXH3 of 17 to 32 bytes adds products of which one has the number and, as the
@@ -748,6 +751,72 @@ TEST(Replica, snapshots_for_one_peer_are_rationed) {
   const Term request = *parse_term("{'$barrel_p2p_replica',{request_sync,e@h}}");
   for (int time = 0; time < 100; ++time) world.receive(a, e, request);
   EXPECT_LE(world.at(a).replica->counters().snapshots_sent, before + 1);
+}
+
+TEST(Replica, snapshots_of_a_large_state_are_made_at_a_bounded_rate_whoever_asks) {
+  constexpr std::size_t state_bytes = 4UL * 1024 * 1024;
+  World world;
+  const Atom a = world.add("a@h");
+  std::vector<Atom> strangers;
+  for (int number = 0; number < 20; ++number) {
+    strangers.push_back(world.add("s" + std::to_string(number) + "@h", World::Kind::erlang));
+  }
+  world.broadcasts_arrive = false;
+  world.put(a, "key", std::string(state_bytes, 'v'));
+  const auto sent_while = [&](std::span<const Atom> asking, std::chrono::seconds time) {
+    const auto before = world.at(a).replica->counters().snapshots_sent;
+    const auto end = world.now() + time;
+    while (world.now() < end) {
+      for (const auto& node : asking) world.receive(a, node, request_sync(node));
+      world.pass(100ms);
+    }
+    return world.at(a).replica->counters().snapshots_sent - before;
+  };
+  const double each = state_bytes / snapshot_bytes_per_second;  // seconds
+  const auto of_many = static_cast<double>(sent_while(strangers, 40s));
+  EXPECT_LE(of_many, 40 / each + 1);
+  EXPECT_GE(of_many, 40 / each - 2);
+  const auto of_one = static_cast<double>(sent_while(std::span(strangers).first(1), 40s));
+  EXPECT_LE(of_one, 40 / (4 * each) + 1) << "the others have the rest";
+  EXPECT_GE(of_one, 40 / (4 * each) - 2);
+}
+
+TEST(Replica, neighbours_get_their_snapshots_before_strangers) {
+  World world;
+  world.broadcasts_arrive = false;
+  const Atom a = world.add("a@h");
+  const Atom stranger = world.add("s@h", World::Kind::erlang);
+  const Atom other = world.add("t@h", World::Kind::erlang);
+  world.put(a, "key", std::string(4UL * 1024 * 1024, 'v'));
+  world.receive(a, stranger, request_sync(stranger));
+  std::vector<Atom> neighbours;
+  for (int number = 0; number < 4; ++number) {
+    neighbours.push_back(world.add("n" + std::to_string(number) + "@h", World::Kind::erlang));
+    world.link(a, neighbours.back());
+  }
+  for (int times = 0; times < 85; ++times) {
+    for (const auto& node : {stranger, other}) world.receive(a, node, request_sync(node));
+    world.pass(100ms);
+  }
+  for (const auto& node : neighbours) EXPECT_NE(world.map(node).get("key"), nullptr) << node.text();
+  EXPECT_EQ(world.at(a).replica->counters().snapshots_sent, 5U) << "the strangers had one, before there were others";
+}
+
+TEST(Replica, a_state_that_no_message_can_hold_is_neither_made_nor_sent_and_looked_at_once_in_a_while) {
+  CountingState state;
+  for (int key = 0; key < 100; ++key) ASSERT_TRUE(state.inner.put(key, key));
+  ReplicaConfig config;
+  config.own = Atom("a@h");
+  config.snapshot_bytes_max = 1000;
+  const MonotonicTime now = MonotonicTime{} + 1h;
+  Replica replica(config, state, now);
+  ReplicaEffects effects;
+  for (int time = 0; time < 100; ++time) replica.receive(Atom("b@h"), enveloped("request_sync", {}), now, effects);
+  EXPECT_TRUE(effects.empty());
+  EXPECT_EQ(replica.counters().snapshots_too_large, 1U);
+  EXPECT_EQ(state.snapshots, 0U);
+  EXPECT_EQ(state.inner.snapshot_bytes(1'000'000), encoded_size(*state.inner.snapshot(), false) - 5)
+      << "but for the header of a map";
 }
 
 TEST(Replica, a_neighbour_that_starts_again_at_once_gets_a_snapshot_as_soon_as_it_may) {

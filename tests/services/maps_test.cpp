@@ -500,6 +500,54 @@ TEST(Maps, what_is_known_to_be_lost_is_repaired_at_once) {
   EXPECT_EQ(world.live(world.a, flags), world.live(world.b, flags));
 }
 
+TEST(Maps, who_asks_for_the_states_of_many_gets_no_more_than_who_asks_for_one) {
+  constexpr std::size_t state_bytes = 1UL * 1024 * 1024;
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  const Atom e = world.add("e@h", MapsWorld::Kind::erlang);
+  world.maps_config.entry_bytes_max = 2 * state_bytes;
+  std::vector<Atom> maps;
+  for (int number = 0; number < 10; ++number) maps.emplace_back("map" + std::to_string(number));
+  for (const auto& map : maps) {
+    ASSERT_TRUE(world.open(a, map));
+    world.put(a, map, "key", std::string(state_bytes / 2, 'v'));
+    world.put(a, map, "other", std::string(state_bytes / 2, 'v'));
+  }
+  world.link(a, e);
+  for (int times = 0; times < 100; ++times) {
+    for (const auto& map : maps) world.receive(a, e, map, replication::request_sync(e));
+    world.pass(100ms);
+  }
+  const auto sent = std::ranges::count_if(world.at(a).sends,
+                                          [](const auto& send) { return send.second[1].is_tagged("full_sync", 3); });
+  constexpr double all = 10 * replication::snapshot_bytes_per_second / state_bytes;
+  EXPECT_LE(sent, all + 3);
+  EXPECT_GE(sent, all - 3);
+}
+
+TEST(Maps, a_map_that_no_message_can_hold_is_told_of_once) {
+  MapsWorld world;
+  world.maps_config.snapshot_bytes_max = 1000;
+  const Atom a = world.add("a@h");
+  const Atom e = world.add("e@h", MapsWorld::Kind::erlang);
+  ASSERT_TRUE(world.open(a, flags));
+  ASSERT_TRUE(world.open(e, flags));
+  world.put(a, flags, "key", std::string(2000, 'v'));
+  world.link(a, e);
+  world.pass(2min);
+  const auto warnings = world.at(a).maps->take_warnings();
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_EQ(warnings.front(),
+            "the map flags takes more than the 1000 bytes that one message may have (limits.message_bytes_max): it is "
+            "not sent to nodes that take it only as a whole, as Erlang nodes do");
+  EXPECT_EQ(world.get(e, flags, "key"), std::nullopt);
+  world.remove(a, flags, "key");
+  world.broadcasts_arrive = false;
+  world.put(a, flags, "small", 1);
+  world.pass(2min);
+  EXPECT_EQ(world.get(e, flags, "small"), "1") << "what became small enough is sent again";
+}
+
 TEST(Maps, messages_of_strangers_and_in_other_names_do_no_harm) {
   Pair world;
   world.put(world.a, flags, "key", 1);
