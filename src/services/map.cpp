@@ -86,12 +86,18 @@ Map::Map(Atom name, MapOptions options, MapSurroundings& around, const Now& now)
       replica_(replica_config(around, name_, replica_name_), state_, now.monotonic),
       writer_(map_collection(name_)) {}
 
+Map::~Map() {
+  for (const auto& [node, keys] : std::exchange(by_author_, {})) forget_author(node);
+  for (const auto& [node, since] : std::exchange(awaited_, {})) forget_author(node);
+  for (const auto& node : std::exchange(pruned_, {})) forget_author(node);
+}
+
 void Map::start(Maps::Stored stored, const Now& now, Effects& out) {
   begin(now, out);
   if (options_.persist) {
     state_.reserve(stored.size());
     for (auto& [key, entry] : stored) {
-      note_author(entry);
+      note_author(key, entry);
       state_.restore(key, std::move(entry));
     }
     state_.settle();
@@ -270,7 +276,7 @@ void Map::changed(const Term& key, Change change, const Entry& entry, const Atom
   if (from == around_.config.own || change == Change::put || change == Change::removed) {
     tell(key, entry.is_live() ? &entry.value() : nullptr);
   }
-  note_author(entry);
+  note_author(key, entry);
   // What this node writes is written together.
   if (from != around_.config.own && writer_.is_full()) writer_.flush(0, *out_);
 }
@@ -397,9 +403,39 @@ MapStatistics Map::statistics() const {
 // Entries that live as long as their author.
 
 /// A node whose first lease is still to come may be the author; one that is long gone too.
-void Map::note_author(const Entry& entry) {
-  if (!options_.prune_on_node_down || !entry.is_live() || around_.members.is_alive(entry.writer())) return;
+void Map::note_author(const Term& key, const Entry& entry) {
+  if (!options_.prune_on_node_down) return;
+  index_author(key, entry);
+  constexpr std::size_t spare = 64;
+  if (indexed_ > 2 * state_.map().size() + spare) index_authors();
+  if (!entry.is_live() || around_.members.is_alive(entry.writer())) return;
   if (entry.only_by(entry.writer())) awaited_.try_emplace(entry.writer(), now_.monotonic);
+}
+
+void Map::index_author(const Term& key, const Entry& entry) {
+  const Atom& author = entry.writer();
+  if (!entry.is_live() || author == around_.config.own || !entry.only_by(author)) return;
+  const auto [known, added] = by_author_.try_emplace(author);
+  if (added) around_.concerned[author].insert(name_);
+  known->second.push_back(key);
+  ++indexed_;
+}
+
+/// Without what was changed since.
+void Map::index_authors() {
+  const auto before = std::exchange(by_author_, {});
+  indexed_ = 0;
+  for (const auto& [key, entry] : state_.map().entries()) index_author(key, entry);
+  for (const auto& [node, keys] : before) forget_author(node);
+}
+
+/// The map is concerned with the node no longer, unless there is a reason left.
+void Map::forget_author(const Atom& node) {
+  if (by_author_.contains(node) || awaited_.contains(node) || pruned_.contains(node)) return;
+  const auto maps = around_.concerned.find(node);
+  if (maps == around_.concerned.end()) return;
+  maps->second.erase(name_);
+  if (maps->second.empty()) around_.concerned.erase(maps);
 }
 
 void Map::expect_authors() {
@@ -410,11 +446,13 @@ void Map::expect_authors() {
       ++author;
       continue;
     }
-    if (!alive) {
-      around_.depart(node);
-      prune(node);
-    }
+    const Atom gone = node;
     author = awaited_.erase(author);
+    if (!alive) {
+      around_.depart(gone);
+      prune(gone);
+    }
+    forget_author(gone);
   }
 }
 
@@ -423,25 +461,33 @@ void Map::node_gone(const Atom& node, const Now& now, Effects& out) {
   begin(now, out);
   awaited_.erase(node);
   prune(node);
+  forget_author(node);
   finish(0);
 }
 
 void Map::prune(const Atom& node) {
-  std::vector<Term> keys;
-  for (const auto& [key, entry] : state_.map().entries()) {
-    if (entry.only_by(node)) keys.push_back(key);
-  }
+  auto keys = std::move(by_author_[node]);
+  by_author_.erase(node);
+  indexed_ -= keys.size();
+  std::erase_if(keys, [&](const Term& key) {
+    const Entry* const entry = state_.map().find(key);
+    return entry == nullptr || !entry->only_by(node);
+  });
   if (keys.empty()) return;
   std::ranges::sort(keys, TermLess());
+  const auto repeated = std::ranges::unique(keys);
+  keys.erase(repeated.begin(), repeated.end());
   for (const auto& key : keys) forget(key);
-  pruned_.insert(node);
+  // Of more than are remembered nobody is asked at once for what they have.
+  if (around_.departed.contains(node)) pruned_.insert(node);
 }
 
 /// It still has what was forgotten here, and so may others.
 void Map::node_back(const Atom& node, const Now& now) {
   awaited_.erase(node);
-  if (pruned_.erase(node) == 0) return;
-  replica_.suspect_all(now.monotonic);
+  const bool was_pruned = pruned_.erase(node) > 0;
+  forget_author(node);
+  if (was_pruned) replica_.suspect_all(now.monotonic);
 }
 
 }  // namespace services

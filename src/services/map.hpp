@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,8 @@ struct MapSurroundings {
       std::make_shared<TokenBucket>(replication::snapshot_bytes_per_second, MonotonicTime{});
   /// Nodes whose lease ended and that were not back since, with what this node's clock had given by then.
   boost::unordered_flat_map<Atom, replication::Timestamp, std::hash<Atom>> departed{};
+  /// The maps that must hear of the life of a node.
+  boost::unordered_flat_map<Atom, std::set<Atom>, std::hash<Atom>> concerned{};
 
   std::vector<std::string> warnings{};  ///< For the log.
 
@@ -63,7 +66,7 @@ class Map {
  public:
   /// `around` must outlive it.
   Map(Atom name, MapOptions options, MapSurroundings& around, const Now& now);
-  ~Map() = default;
+  ~Map();
   Map(const Map&) = delete;
   Map& operator=(const Map&) = delete;
 
@@ -114,7 +117,10 @@ class Map {
   void broadcast_collected();
   void changed(const Term& key, replication::Change change, const replication::Entry& entry, const Atom& from);
   void tell(const Term& key, const Term* value);
-  void note_author(const replication::Entry& entry);
+  void note_author(const Term& key, const replication::Entry& entry);
+  void index_author(const Term& key, const replication::Entry& entry);
+  void index_authors();
+  void forget_author(const Atom& node);
   void forget(const Term& key);
   void prune(const Atom& node);
   void answer_overruled(const Atom& to);
@@ -136,6 +142,10 @@ class Map {
   std::size_t collected_bytes_ = 0;
   MonotonicTime next_delta_{};  ///< No broadcast before, unless there is enough for one.
   CollectionWriter writer_;     ///< For the disk.
+  // With `prune_on_node_down`, of other nodes. The map is among those that are concerned with each node in these three.
+  /// Keys of entries that nobody else wrote, and some more: what was changed since is found out when it matters.
+  boost::unordered_flat_map<Atom, std::vector<Term>, std::hash<Atom>> by_author_;
+  std::size_t indexed_ = 0;  ///< Keys in it.
   /// Only authors of entries here that have no lease, and since when: they may be about to get one.
   std::map<Atom, MonotonicTime> awaited_;
   boost::unordered_flat_set<Atom, std::hash<Atom>> pruned_;  ///< Nodes of which something was forgotten.

@@ -191,13 +191,16 @@ void Maps::liveness(const Liveness& change, const Now& now, Effects& out) {
   } else {
     around_->depart(change.node);
   }
-  for (const auto& [name, map] : maps_) {
+  const auto concerned = around_->concerned.find(change.node);
+  if (concerned == around_->concerned.end()) return;
+  for (const auto& name : std::set(concerned->second)) {
+    Map& map = *open_map(name);
     if (change.alive) {
-      map->node_back(change.node, now);
+      map.node_back(change.node, now);
     } else {
-      map->node_gone(change.node, now, out);
+      map.node_gone(change.node, now, out);
     }
-    schedule(*map);
+    schedule(map);
   }
 }
 

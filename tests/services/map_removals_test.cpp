@@ -1,6 +1,9 @@
 // What was removed from maps on several nodes stays so, and what belongs to a node goes with it.
 #include <gtest/gtest.h>
 
+#include <ctime>
+#include <tuple>
+
 #include "services/maps_support.hpp"
 
 namespace barrel_p2p::services {
@@ -290,6 +293,34 @@ MapOptions presence() {
   return options;
 }
 
+/// What it takes to forget one entry of each of so many nodes that nobody has heard of, of processor time.
+std::chrono::nanoseconds time_of_ghosts(std::int64_t count) {
+  const auto time = [] {
+    std::timespec spent{};
+    std::ignore = clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+    return std::chrono::seconds(spent.tv_sec) + std::chrono::nanoseconds(spent.tv_nsec);
+  };
+  MapsWorld world;
+  const Atom a = world.add("a@h");
+  const Atom b("b@h");
+  MapOptions options;
+  options.prune_on_node_down = true;
+  EXPECT_TRUE(world.open(a, flags, options));
+  std::vector<TermPair> entries;
+  for (std::int64_t number = 0; number < count; ++number) {
+    const Atom ghost("ghost" + std::to_string(number) + "@h");
+    entries.emplace_back(number, replication::to_term(test::Entry::value(1, {{test::start_wall, 0}, ghost})));
+  }
+  world.receive(a, b, flags, message("full_sync", b, Term::map(std::move(entries))));
+  EXPECT_EQ(world.statistics(a, flags).entries, static_cast<std::size_t>(count));
+  world.pass(50s);
+  const auto start = time();
+  world.pass(15s);
+  const auto spent = time() - start;
+  EXPECT_EQ(world.statistics(a, flags).entries, 0U);
+  return spent;
+}
+
 }  // namespace
 
 TEST(Maps, entries_of_a_node_that_is_gone_are_forgotten_if_nobody_else_wrote_them) {
@@ -374,6 +405,47 @@ TEST(Maps, entries_of_a_node_that_nobody_has_heard_of_are_forgotten_after_a_minu
   world.pass(2min);
   EXPECT_EQ(world.get(world.b, flags, "key"), std::nullopt);
   EXPECT_EQ(world.get(world.a, flags, "key"), std::nullopt) << "b had it for longer";
+}
+
+TEST(Maps, authors_that_are_gone_cost_what_their_entries_cost) {
+  const auto of_few = time_of_ghosts(4000);
+  EXPECT_LT(time_of_ghosts(40'000), 40 * of_few);
+}
+
+TEST(Maps, what_was_written_over_and_over_is_forgotten_with_its_author_and_what_another_wrote_since_is_not) {
+  Pair world(presence());
+  for (int time = 0; time < 500; ++time) {
+    world.put(world.b, flags, "often", time);
+    if (time % 2 == 0) world.put(world.b, flags, "now and then", time);
+    if (time % 2 == 1) world.remove(world.b, flags, "now and then");
+  }
+  world.put(world.b, flags, "once", 1);
+  world.put(world.b, flags, "of both", 1);
+  world.put(world.a, flags, "of both", 2);
+  world.put(world.b, flags, "anew", 1);
+  world.remove(world.b, flags, "anew");
+  world.put(world.a, flags, "anew", 2);
+  world.stop(world.b);
+  const auto told = world.at(world.a).events.size();
+  world.pass(10s);
+  EXPECT_EQ(world.live(world.a, flags), (Values{{"<<\"of both\">>", "2"}, {"<<\"anew\">>", "2"}}));
+  EXPECT_EQ(world.at(world.a).events.size(), told + 2) << "each was told of once";
+}
+
+TEST(Maps, a_map_that_was_deleted_hears_of_no_author) {
+  Pair world(presence());
+  world.put(world.b, flags, "key", 1);
+  world.receive(world.a, world.b, flags,
+                message("full_sync", world.b, value_entry("other", 1, test::start_wall, Atom("ghost@h"))));
+  EXPECT_EQ(world.remove_map(world.a, flags), "ok");
+  world.stop(world.b);
+  world.pass(2min);
+  ASSERT_TRUE(world.open(world.a, flags, presence()));
+  world.restart(world.b);
+  world.put(world.b, flags, "new", 1);
+  world.link(world.a, world.b);
+  world.pass(2s);
+  EXPECT_EQ(world.get(world.a, flags, "new"), "1");
 }
 
 TEST(Maps, entries_stay_without_the_option) {
