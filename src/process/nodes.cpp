@@ -61,11 +61,18 @@ void Peers::unwatch(const std::shared_ptr<Peer>& peer, const Pid& pid) {
   forget_if_idle(peer->node);
 }
 
-bool Peers::wait_writable(const Atom& node, const Pid& pid, std::uint64_t count) {
+std::uint64_t Peers::wait_writable(const Atom& node, const Pid& pid, std::uint64_t count) {
   const std::lock_guard lock(mutex_);
-  if (writable_.load() != count) return false;
-  entry(node)->senders_.push_back(pid);
-  return true;
+  if (writable_.load() != count) return 0;
+  entry(node)->senders_.emplace(++last_place_, pid);
+  return last_place_;
+}
+
+void Peers::forget_sender(const Atom& node, std::uint64_t place) {
+  const std::lock_guard lock(mutex_);
+  const auto found = peers_.find(node);
+  if (found == peers_.end() || found->second->senders_.erase(place) == 0) return;
+  forget_if_idle(node);
 }
 
 std::vector<Pid> Peers::take_senders(const Atom& node) {
@@ -73,7 +80,10 @@ std::vector<Pid> Peers::take_senders(const Atom& node) {
   writable_.fetch_add(1);
   const auto found = peers_.find(node);
   if (found == peers_.end()) return {};
-  auto senders = std::exchange(found->second->senders_, {});
+  std::vector<Pid> senders;
+  senders.reserve(found->second->senders_.size());
+  for (const auto& [place, pid] : found->second->senders_) senders.push_back(pid);
+  found->second->senders_.clear();
   forget_if_idle(node);
   return senders;
 }

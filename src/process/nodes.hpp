@@ -8,6 +8,7 @@
 #include <atomic>
 #include <barrel_p2p/term.hpp>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -33,7 +34,7 @@ struct Peer {
   std::uint32_t creation_ = 0;
   std::uint64_t flags_ = 0;
   std::unordered_set<Pid> watchers_;
-  std::vector<Pid> senders_;
+  std::map<std::uint64_t, Pid> senders_;  ///< That wait for room, by their place: who came first goes on first.
   std::vector<Pid> monitors_;
 };
 
@@ -66,8 +67,11 @@ class Peers {
 
   /// How often any node became writable: read before sending, hand to `wait_writable`.
   [[nodiscard]] std::uint64_t writable_count() const noexcept { return writable_.load(); }
-  /// False: a node became writable since the count was read; do not wait.
-  bool wait_writable(const Atom& node, const Pid& pid, std::uint64_t count);
+  /// Returns the place of the process among those that wait; 0: a node became writable since the count was read, do not
+  /// wait.
+  std::uint64_t wait_writable(const Atom& node, const Pid& pid, std::uint64_t count);
+  /// The process waits no longer.
+  void forget_sender(const Atom& node, std::uint64_t place);
   std::vector<Pid> take_senders(const Atom& node);
 
   /// False: not connected.
@@ -98,6 +102,7 @@ class Peers {
   mutable std::mutex mutex_;
   std::unordered_map<Atom, std::shared_ptr<Peer>> peers_;
   std::atomic<std::uint64_t> writable_{0};
+  std::uint64_t last_place_ = 0;
 };
 
 }  // namespace process

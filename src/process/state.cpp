@@ -143,6 +143,7 @@ Term State::reason_of_exception() {
 // The end.
 
 void State::finish(Node* rest) {
+  if (waiting_.held != nullptr) system_.peers().forget_sender(waiting_.held->node, waiting_.held->place);
   // Destroys what the coroutine holds, while the process can still send.
   task_ = {};
   function_ = nullptr;

@@ -104,6 +104,7 @@ struct Held {
   Atom node;
   std::uint64_t writable_count;                    ///< What `Peers::wait_writable` wants.
   std::unique_ptr<distribution::Signal> unsent{};  ///< What found no room.
+  std::uint64_t place = 0;                         ///< What `Peers::wait_writable` gave.
 };
 
 class State : public std::enable_shared_from_this<State> {
@@ -165,7 +166,7 @@ class State : public std::enable_shared_from_this<State> {
   bool take(Receive& receive);
   void wait(std::coroutine_handle<> handle, Receive* receive, std::optional<Process::Duration> limit);
   /// Whether the sender has to wait: `wait_writable` then.
-  [[nodiscard]] bool is_held(const Held& held);
+  [[nodiscard]] bool is_held(Held& held);
   void wait_writable(std::coroutine_handle<> handle, Held& held);
   /// Others first, then this again.
   void yield(std::coroutine_handle<> handle);

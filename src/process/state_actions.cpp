@@ -44,8 +44,9 @@ void State::wait(std::coroutine_handle<> handle, Receive* receive, std::optional
   system_.timers().arm(*this, deadline_after(*limit), last_timer_);
 }
 
-bool State::is_held(const Held& held) {
-  if (system_.peers().wait_writable(held.node, pid_, held.writable_count)) return true;
+bool State::is_held(Held& held) {
+  held.place = system_.peers().wait_writable(held.node, pid_, held.writable_count);
+  if (held.place != 0) return true;
   if (!held.unsent) return false;
   tell(new Event(Writable{}));  // meanwhile there was room somewhere
   return true;

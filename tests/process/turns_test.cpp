@@ -59,6 +59,29 @@ TEST_F(Turns, messages_that_nobody_wants_end_a_turn) {
   EXPECT_LT(count.get(), tries_max);
 }
 
+TEST_F(Turns, who_ends_while_it_waits_to_send_leaves_the_others_in_their_order_and_nothing_else) {
+  std::vector<Pid> senders;
+  for (int count = 0; count < 3; ++count) {
+    std::promise<void> sends;
+    senders.push_back(system.spawn([&](Process& self) -> Task<> {
+      auto sending = self.send(RemoteName("name", "x@test"), Atom("message"));
+      sends.set_value();
+      co_await sending;
+      (void)co_await self.receive();
+    }));
+    ASSERT_EQ(sends.get_future().wait_for(test::patience), std::future_status::ready);
+  }
+  const auto end = [&](const Pid& pid) {
+    std::promise<void> ended;
+    const Pid watcher = system.spawn_watcher([&](const Ref&, const Pid&, const Term&) { ended.set_value(); });
+    (void)system.watch(watcher, pid);
+    system.exit(pid, Atom("kill"));
+    ASSERT_EQ(ended.get_future().wait_for(test::patience), std::future_status::ready);
+  };
+  end(senders[1]);
+  EXPECT_EQ(system.peers().take_senders(Atom("x@test")), (std::vector{senders[0], senders[2]}));
+}
+
 TEST_F(Turns, who_awaits_a_send_later_is_told_that_the_node_takes_more) {
   std::promise<void> sent;
   std::promise<void> done;
