@@ -130,6 +130,11 @@ std::vector<PeerInfo> Network::nodes() const {
   return list;
 }
 
+std::size_t Network::known_nodes() const {
+  const std::shared_lock lock(table_mutex_);
+  return outboxes_.size();
+}
+
 ChannelEvents Network::events_for() {
   ChannelEvents events;
   events.name_received = [this](const std::shared_ptr<Channel>& channel, const Atom& name) {

@@ -148,6 +148,8 @@ class Network {
   void disconnect(const Atom& node);
   /// Connected nodes, in the order of their names.
   [[nodiscard]] std::vector<PeerInfo> nodes() const;
+  /// Nodes of which something is known: connected, being dialled, or left alone for a while.
+  [[nodiscard]] std::size_t known_nodes() const;
   /// After `DeliverOutcome::congested`, once for each: go on reading from the channel, unless others hold it too.
   void resume_reading(const Atom& node, std::uint64_t epoch);
   /// Opens a stream with this tag, see `UserStreams::open`; dials unless the node is connected. The callback runs on
@@ -191,6 +193,8 @@ class Network {
           NetworkEvents events, Logger logger);
 
   std::shared_ptr<Outbox> outbox_of(const Atom& node);
+  /// nullptr: there is none, and none is made.
+  [[nodiscard]] std::shared_ptr<Outbox> find_outbox(const Atom& node) const;
   Outbox::Pushed push(const Atom& node, const std::shared_ptr<Outbox>& outbox, const Outbox::Snapshot& to,
                       const Signal& signal, const Pid& stream_key);
   bool may_leave(const Signal& signal, const Atom& node, std::uint32_t peer_creation, Flags flags);

@@ -37,11 +37,15 @@ std::size_t weight(const Signal& signal) {
 
 }  // namespace
 
+std::shared_ptr<Outbox> Network::find_outbox(const Atom& node) const {
+  const std::shared_lock lock(table_mutex_);
+  const auto found = outboxes_.find(node);
+  return found == outboxes_.end() ? nullptr : found->second;
+}
+
+/// Who makes one sees to it that the node has a peer, with which it is forgotten.
 std::shared_ptr<Outbox> Network::outbox_of(const Atom& node) {
-  {
-    const std::shared_lock lock(table_mutex_);
-    if (const auto found = outboxes_.find(node); found != outboxes_.end()) return found->second;
-  }
+  if (auto known = find_outbox(node)) return known;
   const std::unique_lock lock(table_mutex_);
   auto& outbox = outboxes_[node];
   if (!outbox) outbox = std::make_shared<Outbox>(config_.outbox);
@@ -75,7 +79,8 @@ Outbox::Pushed Network::push(const Atom& node, const std::shared_ptr<Outbox>& ou
 
 SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_key) {
   if (node == settings_.name) return SendOutcome::refused;
-  const auto outbox = outbox_of(node);
+  const auto outbox = config_.auto_connect ? outbox_of(node) : find_outbox(node);
+  if (!outbox) return SendOutcome::refused;
   const bool must = essential(signal.control);
   if (!is_probe(signal.control)) outbox->mark_used();
   auto pushed = Outbox::Pushed::stale;
@@ -100,7 +105,8 @@ SendOutcome Network::send(const Atom& node, Signal&& signal, const Pid& stream_k
 
 SendOutcome Network::send_on(const Atom& node, std::uint64_t epoch, const Signal& signal, const Pid& stream_key,
                              bool if_short) {
-  const auto outbox = outbox_of(node);
+  const auto outbox = find_outbox(node);
+  if (!outbox) return SendOutcome::refused;
   const auto snapshot = outbox->snapshot(essential(signal.control));
   if (snapshot.state != Outbox::State::up || snapshot.epoch != epoch) return SendOutcome::refused;
   if (if_short && outbox->await_room()) return SendOutcome::full;
