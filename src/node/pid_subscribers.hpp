@@ -9,6 +9,7 @@
 #include <mutex>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "process/system.hpp"
 
@@ -44,7 +45,8 @@ class PidSubscribers {
   Result<void> add_for_peer(const Pid& pid);
   void remove(const Pid& pid);
   [[nodiscard]] bool empty() const;
-  /// Does not wait: a subscriber on a node whose queue is full misses the message.
+  /// Does not wait: a subscriber on a node whose queue is full misses the message, and so do those of that node that
+  /// would have been next.
   void tell(const Term& message);
 
  private:
@@ -52,8 +54,14 @@ class PidSubscribers {
     Ref watch;
     bool counted = false;  ///< By the budget.
   };
+  struct NodeFirst {
+    bool operator()(const Pid& left, const Pid& right) const noexcept {
+      return left.node == right.node ? left < right : left.node < right.node;
+    }
+  };
   struct List {
-    using Place = std::map<Pid, Subscriber>::iterator;
+    using Map = std::map<Pid, Subscriber, NodeFirst>;
+    using Place = Map::iterator;
     List(process::System& at, std::shared_ptr<SubscriptionBudget> shared) : system(at), budget(std::move(shared)) {}
     ~List();
     List(const List&) = delete;
@@ -65,8 +73,9 @@ class PidSubscribers {
     process::System& system;
     const std::shared_ptr<SubscriptionBudget> budget;
     std::mutex mutex;
-    std::map<Pid, Subscriber> subscribers;
-    Pid watcher;  ///< Runs while there are subscribers.
+    Map subscribers;
+    std::shared_ptr<const std::vector<Pid>> told;  ///< Their pids, in order; empty after a change.
+    Pid watcher;                                   ///< Runs while there are subscribers.
   };
   /// With the list locked.
   void insert(const Pid& pid, bool counted);

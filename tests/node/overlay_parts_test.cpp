@@ -6,8 +6,13 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "node/input_queue.hpp"
@@ -61,6 +66,44 @@ TEST(PidSubscribers, has_as_many_of_one_node_and_of_all_as_the_budget_that_lists
   EXPECT_TRUE(events.add_for_peer(pid(99, 1)).has_value());
   // Watched by one process for each list, which goes with the last of them.
   EXPECT_EQ(system.process_count(), before + 2);
+  system.stop();
+}
+
+TEST(PidSubscribers, of_a_node_that_has_no_room_cost_one_try_and_those_of_others_are_told) {
+  process::SystemConfig config;
+  config.node = Atom("a@test");
+  config.workers = 1;
+  process::System system(config);
+  std::mutex mutex;
+  std::map<Atom, std::size_t> messages;
+  bool has_room = false;
+  process::RemotePort port;
+  port.send = [&](const Atom& node, distribution::Signal&& signal, const Pid&) {
+    if (!std::holds_alternative<distribution::Send>(signal.control)) return distribution::SendOutcome::accepted;
+    const std::lock_guard lock(mutex);
+    ++messages[node];
+    return node == "b@test" && !has_room ? distribution::SendOutcome::full : distribution::SendOutcome::accepted;
+  };
+  system.set_remote(std::move(port));
+  system.start();
+  const auto budget = std::make_shared<SubscriptionBudget>();
+  PidSubscribers events(system, budget);
+  constexpr std::uint32_t of_each = 100;
+  for (std::uint32_t number = 1; number <= of_each; ++number) {
+    for (const auto* node : {"b@test", "c@test"}) {
+      ASSERT_TRUE(events.add_for_peer(Pid{Atom(node), number, 0, 1}).has_value());
+    }
+  }
+  const auto told = [&] {
+    events.tell(Atom("news"));
+    const std::lock_guard lock(mutex);
+    return std::exchange(messages, {});
+  };
+  EXPECT_EQ(told(), (std::map<Atom, std::size_t>{{Atom("b@test"), 1}, {Atom("c@test"), of_each}}));
+  EXPECT_EQ(system.counters().dropped_by_channel, of_each);
+  has_room = true;
+  events.remove(Pid{Atom("c@test"), 1, 0, 1});
+  EXPECT_EQ(told(), (std::map<Atom, std::size_t>{{Atom("b@test"), of_each}, {Atom("c@test"), of_each - 1}}));
   system.stop();
 }
 
