@@ -34,6 +34,15 @@ class ConcurrentTable {
     const std::unique_lock lock(shard.mutex);
     shard.entries.insert_or_assign(key, std::move(value));
   }
+  /// Calls `change` with the value, or with an empty one where there is none; when it returns false there is none from
+  /// then on. It must be quick.
+  template <class Change>
+  void change(const Key& key, const Change& change) {
+    Shard& shard = at(key);
+    const std::unique_lock lock(shard.mutex);
+    const auto place = shard.entries.try_emplace(key).first;
+    if (!change(place->second)) shard.entries.erase(place);
+  }
   void erase(const Key& key) {
     Shard& shard = at(key);
     const std::unique_lock lock(shard.mutex);

@@ -82,8 +82,8 @@ void ServicesRunner::service_statistics(Answer<ServiceStatistics>::Function done
 
 ServicesRunner::Registrations ServicesRunner::lookup(const ServiceName& name) const {
   Registrations all;
-  registry_.read(name.term(), [&](const std::vector<Known>& known) {
-    for (const auto& one : known) {
+  registry_.read(name.term(), [&](const Holders& known) {
+    for (const auto& [place, one] : known) {
       if (is_usable(one.registration)) all.push_back(one.registration);
     }
   });
@@ -92,15 +92,16 @@ ServicesRunner::Registrations ServicesRunner::lookup(const ServiceName& name) co
 
 std::optional<Pid> ServicesRunner::lookup_local(const ServiceName& name) const {
   std::optional<Pid> found;
-  registry_.read(name.term(), [&](const std::vector<Known>& all) {
-    if (!all.empty() && all.front().location.local) found = all.front().location.pid;
+  registry_.read(name.term(), [&](const Holders& all) {
+    const Known& first = all.begin()->second;
+    if (first.location.local) found = first.location.pid;
   });
   return found;
 }
 
 std::vector<ServiceName> ServicesRunner::list_services() const {
   std::vector<Term> names;
-  registry_.each([&](const Term& name, const std::vector<Known>& /*all*/) { names.push_back(name); });
+  registry_.each([&](const Term& name, const Holders& /*all*/) { names.push_back(name); });
   std::ranges::sort(names, TermLess());
   std::vector<ServiceName> list;
   list.reserve(names.size());
@@ -110,22 +111,20 @@ std::vector<ServiceName> ServicesRunner::list_services() const {
   return list;
 }
 
+bool ServicesRunner::is_wanted(const Known& one, const WhereisOptions& options) const {
+  return is_usable(one.registration) && (!options.accept || options.accept(one.registration.meta));
+}
+
 std::optional<ServiceLocation> ServicesRunner::find_service(const ServiceName& name,
                                                             const WhereisOptions& options) const {
   std::optional<ServiceLocation> location;
   const auto use = [&](const Known& one) { location = one.location; };
-  registry_.read(name.term(), [&](const std::vector<Known>& all) {
-    const auto is_wanted = [&](const Known& one) {
-      return is_usable(one.registration) && (!options.accept || options.accept(one.registration.meta));
-    };
-    if (options.choice == ServiceChoice::local_first) {
-      const auto first = std::ranges::find_if(all, is_wanted);
-      if (first != all.end()) use(*first);
-      return;
-    }
+  registry_.read(name.term(), [&](const Holders& all) {
     std::vector<const Known*> wanted;
-    for (const auto& one : all) {
-      if (is_wanted(one)) wanted.push_back(&one);
+    for (const auto& [place, one] : all) {
+      if (!is_wanted(one, options)) continue;
+      if (options.choice == ServiceChoice::local_first) return use(one);
+      wanted.push_back(&one);
     }
     if (wanted.empty()) return;
     const auto weight = [&](const Known* one) {
@@ -150,23 +149,26 @@ std::optional<ServiceLocation> ServicesRunner::find_service(const ServiceName& n
 // What the machine wants.
 
 void ServicesRunner::carry_out(services::ServiceChanged& effect) {
-  auto all = machine_.registry().lookup(effect.name);
-  if (all.empty()) {
-    registry_.erase(effect.name);
-  } else {
-    std::vector<Known> known;
-    known.reserve(all.size());
-    for (auto& one : all) {
-      detail::keep_atom(one.node);
-      detail::keep_atom(one.pid.node);
-      ServiceLocation location{one.pid, NodeName(one.node.text()), one.node == config_.services.own};
-      known.push_back({std::move(one), std::move(location)});
-    }
-    registry_.set(effect.name, std::move(known));
-    waiters_.serve(effect.name, [this](const ServiceName& name, const WhereisOptions& options) {
-      return find_service(name, options);
+  auto shown = machine_.registry().lookup(effect.name, effect.node);
+  const Holders::key_type place{effect.node != config_.services.own, effect.node};
+  if (!shown) {
+    return registry_.change(effect.name, [&](Holders& all) {
+      all.erase(place);
+      return !all.empty();
     });
   }
+  detail::keep_atom(shown->node);
+  detail::keep_atom(shown->pid.node);
+  ServiceLocation location{shown->pid, NodeName(shown->node.text()), !place.first};
+  const Known news{std::move(*shown), std::move(location)};
+  registry_.change(effect.name, [&](Holders& all) {
+    all.insert_or_assign(place, news);
+    return true;
+  });
+  // Whoever waits has looked at the others already.
+  waiters_.serve(effect.name, [&](const ServiceName& name, const WhereisOptions& options) {
+    return is_wanted(news, options) ? find_service(name, options) : std::nullopt;
+  });
 }
 
 void ServicesRunner::carry_out(services::ServiceHappened& effect) {

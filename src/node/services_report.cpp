@@ -21,8 +21,8 @@ ServiceStatistics ServicesRunner::service_figures() const {
 
 ServicesRunner::Registrations ServicesRunner::registrations(std::size_t count) const {
   Registrations list;
-  registry_.each([&](const Term& /*name*/, const std::vector<Known>& all) {
-    for (const auto& one : all) {
+  registry_.each([&](const Term& /*name*/, const Holders& all) {
+    for (const auto& [place, one] : all) {
       if (list.size() < count) list.push_back(one.registration);
     }
   });

@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -245,8 +246,12 @@ class ServicesRunner {
     services::Registration registration;
     ServiceLocation location;
   };
+  /// Those of one name, by node: the own one first. A change of one costs little more the more there are.
+  using Holders = std::map<std::pair<bool, Atom>, Known>;
   /// Of a process that is not known to have ended.
   [[nodiscard]] bool is_usable(const services::Registration& one) const;
+  /// Likewise, and with metadata that is accepted.
+  [[nodiscard]] bool is_wanted(const Known& one, const WhereisOptions& options) const;
   void wake(Queue::Pushed pushed);
   template <class T>
   void call(std::size_t bytes, const std::shared_ptr<Answer<T>>& answer, Call work);
@@ -322,7 +327,7 @@ class ServicesRunner {
   // What is read.
   PlacementView placement_;
   MapViews maps_;
-  ConcurrentTable<Term, std::vector<Known>> registry_;
+  ConcurrentTable<Term, Holders> registry_;
   ConcurrentTable<Term, services::LeaderView> leaders_;
   /// `Leader::held_until`, since the clock began. Written after `leaders_`, read before it: who finds it far enough
   /// away finds no reign that a pause has ended.

@@ -90,9 +90,11 @@ struct Unwatch {
   Pid pid;
 };
 
-/// What `Registry::lookup` gives for the name is another than before. Comes before the events of the same change.
+/// What `Registry::lookup` gives for the name and this node is another than before. Comes before the events of the same
+/// change.
 struct ServiceChanged {
   Term name;
+  Atom node;
 };
 struct ServiceHappened {
   ServiceEvent event;

@@ -469,7 +469,7 @@ ServiceOwner& Registry::owner_of(const Atom& node) {
 
 /// What is visible under the key is another than before.
 void Registry::happened(ServiceEvent::Kind kind, const Term& key, Term reason) {
-  out_->emplace_back(ServiceChanged{name_of(key)});
+  out_->emplace_back(ServiceChanged{name_of(key), node_of(key)});
   out_->emplace_back(
       ServiceHappened{{kind, *ServiceName::from(name_of(key)), NodeName(node_of(key).text()), std::move(reason)}});
 }
@@ -560,12 +560,18 @@ void Registry::collect_tombstones() {
 
 std::vector<Registration> Registry::lookup(const Term& name) const {
   std::vector<Registration> found;
-  const auto holders = names_.find(name);
-  found.reserve(holders.size());
-  for (const auto& [node, value] : holders) found.push_back({name, pid_of(value), node, meta_of(value)});
+  for (const auto& [place, value] : names_.find(name)) {
+    found.push_back({name, pid_of(value), place.node, meta_of(value)});
+  }
   const auto own = std::ranges::find(found, config_.own, &Registration::node);
   if (own != found.end()) std::rotate(found.begin(), own, own + 1);
   return found;
+}
+
+std::optional<Registration> Registry::lookup(const Term& name, const Atom& node) const {
+  const Term* value = names_.find(name, node);
+  if (value == nullptr) return std::nullopt;
+  return Registration{name, pid_of(*value), node, meta_of(*value)};
 }
 
 std::optional<Pid> Registry::lookup_local(const Term& name) const {

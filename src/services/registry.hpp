@@ -131,6 +131,8 @@ class Registry final : private replication::ReplicatedState {
   // What is known. Entries of nodes that are not alive are not shown.
   /// This node's own first, then by node name.
   [[nodiscard]] std::vector<Registration> lookup(const Term& name) const;
+  /// That of the node.
+  [[nodiscard]] std::optional<Registration> lookup(const Term& name, const Atom& node) const;
   [[nodiscard]] std::optional<Pid> lookup_local(const Term& name) const;
   /// Names with a visible entry, in Erlang's term order.
   [[nodiscard]] std::vector<Term> names() const;

@@ -80,7 +80,8 @@ void Registry::audit_owners(RegistryAudit& audit) const {
 /// From the names to the map.
 void Registry::audit_names(RegistryAudit& audit) const {
   for (const auto& name : names_.names()) {
-    for (const auto& [node, value] : names_.find(name)) {
+    for (const auto& [place, value] : names_.find(name)) {
+      const Atom& node = place.node;
       const Term* stored = map().get(service_key(name, node));
       if (stored == nullptr || !(*stored == value)) {
         report(audit, to_text(name) + " of " + node.string() + " is shown, but the map has it otherwise");

@@ -5,14 +5,13 @@
 #pragma once
 
 #include <barrel_p2p/term.hpp>
-#include <boost/container/small_vector.hpp>
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <ranges>
 #include <set>
-#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -23,28 +22,40 @@ namespace barrel_p2p {
 inline namespace v0 {
 namespace services {
 
-/// The visible entries by name.
+/// The visible entries by name. To add or erase one costs little more the more nodes have the name.
 class ServiceNames {
  public:
-  struct Holder {
+  struct Place {
+    Term name;
     Atom node;
-    Term value;  ///< The entry, shared with the map.
   };
 
   /// Adds the entry or replaces it.
   void set(const Term& name, const Atom& node, const Term& value);
   void erase(const Term& name, const Atom& node);
 
-  /// By node name. Valid until the next change.
-  [[nodiscard]] std::span<const Holder> find(const Term& name) const;
+  /// Places with the entries, which are shared with the map; by node name. Valid until the next change.
+  [[nodiscard]] auto find(const Term& name) const {
+    const auto [first, last] = values_.equal_range(name);
+    return std::ranges::subrange(first, last);
+  }
+  /// nullptr: there is none.
+  [[nodiscard]] const Term* find(const Term& name, const Atom& node) const;
   /// In Erlang's term order.
   [[nodiscard]] std::vector<Term> names() const;
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }  ///< Entries.
+  [[nodiscard]] std::size_t size() const noexcept { return values_.size(); }  ///< Entries.
 
  private:
-  using Holders = boost::container::small_vector<Holder, 1>;
-  std::map<Term, Holders, TermLess> names_;
-  std::size_t size_ = 0;
+  struct Order {
+    using is_transparent = void;
+    bool operator()(const Place& left, const Place& right) const noexcept {
+      const auto order = compare(left.name, right.name);
+      return order != 0 ? order < 0 : left.node < right.node;
+    }
+    bool operator()(const Place& left, const Term& name) const noexcept { return compare(left.name, name) < 0; }
+    bool operator()(const Term& name, const Place& right) const noexcept { return compare(name, right.name) < 0; }
+  };
+  std::map<Place, Term, Order> values_;
 };
 
 /// The entries of one node.

@@ -579,6 +579,52 @@ TEST_F(Insider, what_it_tells_the_services_in_wrong_types_for_others_and_with_ab
   EXPECT_FALSE(victim.map_get(Atom("table"), "later").has_value());
 }
 
+TEST_F(Insider, whose_invented_nodes_have_all_one_name_costs_who_waits_for_it_a_look_at_each) {
+  constexpr int holders = 3000;
+  std::atomic<std::size_t> looks{0};
+  std::atomic<bool> found{false};
+  WhereisOptions options;
+  options.accept = [&looks](const Term& meta) {
+    ++looks;
+    return meta.size() == 1;
+  };
+  victim.resolve("web", test::patience, options, [&found](const Result<ServiceLocation>& place) {
+    found = place && place->node == NodeName("last@127.0.0.1");
+  });
+  const Atom evil(insider);
+  const auto wall = wall_now();
+  const auto entry = [&](const Atom& node, const Term& meta) {
+    const Term value = Term::tuple({Atom("service_entry"), Atom("web"), Pid{node, 1, 0, 1}, node, meta});
+    return TermPair{Term::tuple({Atom("web"), node}),
+                    replication::to_term(replication::Entry::value(value, {{wall, 1}, node}))};
+  };
+  const auto line = enter();
+  const auto tell = [&](std::string_view name, Term content) {
+    say(line, name, Term::tuple({Atom("$barrel_p2p_replica"), std::move(content)}));
+  };
+  const auto tell_entries = [&](std::vector<TermPair> entries) {
+    tell(services::registry_replica_name,
+         Term::tuple({Atom("entries"), evil, Term::list({}), Term::map(std::move(entries)), false}));
+  };
+  std::vector<TermPair> leases{{Atom("last@127.0.0.1"), wall}};
+  std::vector<TermPair> entries;
+  leases.reserve(holders + 1);
+  entries.reserve(holders);
+  for (int number = 0; number < holders; ++number) {
+    const Atom node("invented" + std::to_string(number) + "@127.0.0.1");
+    leases.emplace_back(node, wall);
+    entries.push_back(entry(node, Term::map({})));
+  }
+  tell(services::members_replica_name, Term::tuple({Atom("full_sync"), evil, Term::map(std::move(leases))}));
+  tell_entries({entries.front()});
+  EXPECT_TRUE(attacker.await([&] { return looks > 0; }));
+  tell_entries(std::move(entries));
+  tell_entries({entry(Atom("last@127.0.0.1"), Term::map({{1, 1}}))});
+  EXPECT_TRUE(attacker.await([&] { return found.load(); }));
+  EXPECT_LE(looks, 2U * (holders + 1)) << "one when it comes, and one when the best is chosen";
+  EXPECT_EQ(victim.lookup("web").value().size(), holders + 1U);
+}
+
 TEST(InsiderThatDoesNotRead, and_asks_on_loses_the_connection_before_its_answers_fill_the_memory) {
   std::atomic<bool> told{false};
   bool closed = false;

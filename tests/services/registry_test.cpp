@@ -3,12 +3,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "services/registry_entry.hpp"
 #include "services/registry_support.hpp"
+#include "support/patience.hpp"
 
 namespace barrel_p2p::services {
 namespace {
@@ -388,6 +391,54 @@ TEST_F(RegistryTest, the_bound_over_all_nodes_holds_too) {
   EXPECT_EQ(registry().map().size(), 5U);
   EXPECT_EQ(add(Atom("s"), process("a@h", 1)).error(), Errc::limit_exceeded);
   expect_consistent();
+}
+
+TEST_F(RegistryTest, of_a_name_that_many_nodes_have_it_is_told_whose_entry_changed) {
+  ASSERT_TRUE(add(Atom("s"), process("a@h", 1)));
+  std::vector<TermPair> pairs;
+  for (const char* node : {"b@h", "c@h", "d@h"}) {
+    beat(node);
+    pairs.push_back(live("s", node, 2).pairs().front());
+  }
+  Effects effects;
+  const Term message = Term::tuple({Atom("entries"), Atom("b@h"), Term::list({}), Term::map(pairs), false});
+  registry().receive(Atom("b@h"), Term::tuple({Atom("$barrel_p2p_replica"), message}), now, effects);
+  std::string told;
+  for (const auto& effect : effects) {
+    if (const auto* changed = std::get_if<ServiceChanged>(&effect)) told += changed->node.string() + " ";
+  }
+  EXPECT_EQ(told, "b@h c@h d@h ");
+  EXPECT_EQ(registry().lookup(Atom("s"), Atom("c@h"))->pid, process("c@h", 2));
+  EXPECT_EQ(registry().lookup(Atom("s"), Atom("x@h")), std::nullopt);
+  EXPECT_EQ(registry().lookup(Atom("s")).size(), 4U);
+}
+
+TEST(ServiceNames, have_one_name_of_very_many_nodes_at_little_cost) {
+  constexpr std::size_t holders = 50'000;
+  const Term name(Atom("s"));
+  std::vector<Atom> nodes;
+  nodes.reserve(holders);
+  for (std::size_t number = 0; number < holders; ++number) nodes.emplace_back("n" + std::to_string(number) + "@h");
+  std::ranges::sort(nodes, std::greater());
+  ServiceNames names;
+  const auto began = std::chrono::steady_clock::now();
+  // To move all others each time would take many minutes.
+  for (int round = 0; round < 10; ++round) {
+    for (const auto& node : nodes) names.set(name, node, 1);
+    ASSERT_EQ(names.size(), holders);
+    for (auto node = nodes.rbegin(); node != nodes.rend(); ++node) names.erase(name, *node);
+    ASSERT_EQ(names.size(), 0U);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - began, test::patience);
+  names.set(Atom("t"), nodes[1], 2);
+  names.set(name, nodes[0], 1);
+  names.set(name, nodes[1], 2);
+  names.set(name, nodes[0], 3);
+  EXPECT_EQ(names.names(), (std::vector<Term>{Atom("s"), Atom("t")}));
+  std::string found;
+  for (const auto& [place, value] : names.find(name)) found += place.node.string() + "=" + to_text(value) + " ";
+  EXPECT_EQ(found, nodes[1].string() + "=2 " + nodes[0].string() + "=3 ");
+  EXPECT_EQ(names.find(name, nodes[2]), nullptr);
 }
 
 // Ghosts.
