@@ -15,7 +15,7 @@ using replication::Change;
 using replication::Entry;
 using replication::Timestamp;
 
-/// Between two looks at the nodes that are not settled, and at what the disk refused.
+/// Between two looks at the nodes whose time has come, and at what the disk refused.
 constexpr Milliseconds scan_period{1000};
 /// What is only old is looked for less often: nobody waits for its end.
 constexpr Milliseconds slow_scan_period{60'000};
@@ -336,7 +336,7 @@ Leader::Owner& Leader::owner_of(const Atom& node) {
 }
 
 void Leader::plan_judging() {
-  if (standings_.has_unsettled()) plan_scan(now_.monotonic + scan_period);
+  if (const auto due = standings_.next_due()) plan_scan(std::max(*due, now_.monotonic + scan_period));
 }
 
 void Leader::set_standing(const Atom& node, const Standings::Change& change) {
@@ -360,7 +360,8 @@ void Leader::liveness(const Liveness& change, const Now& now, Effects& out) {
 
 void Leader::scan() {
   scan_at_ = MonotonicTime::max();
-  for (const auto& node : standings_.unsettled()) set_standing(node, standings_.judge(node, now_.monotonic));
+  for (const auto& node : standings_.unsettled(now_.monotonic))
+    set_standing(node, standings_.judge(node, now_.monotonic));
   forget_gone();
   collect_tombstones();
   forget_old_fences();

@@ -17,7 +17,7 @@ namespace {
 using replication::Change;
 using replication::Entry;
 
-/// Between two looks at the nodes that are not settled.
+/// Between two looks at the nodes whose time has come.
 constexpr Milliseconds scan_period{1000};
 /// Tombstones alone are looked at less often: nobody waits for their end.
 constexpr Milliseconds tombstone_scan_period{60'000};
@@ -491,7 +491,7 @@ void Registry::erase(const Term& key) {
 // Who is alive.
 
 void Registry::plan_judging() {
-  if (standings_.has_unsettled()) plan_scan(now_.monotonic + scan_period);
+  if (const auto due = standings_.next_due()) plan_scan(std::max(*due, now_.monotonic + scan_period));
 }
 
 void Registry::set_standing(const Atom& node, const Standings::Change& change) {
@@ -530,7 +530,8 @@ void Registry::liveness(const Liveness& change, const Now& now, Effects& out) {
 
 void Registry::scan() {
   scan_at_ = MonotonicTime::max();
-  for (const auto& node : standings_.unsettled()) set_standing(node, standings_.judge(node, now_.monotonic));
+  for (const auto& node : standings_.unsettled(now_.monotonic))
+    set_standing(node, standings_.judge(node, now_.monotonic));
   forget_gone();
   collect_tombstones();
   plan_judging();

@@ -1,7 +1,6 @@
 #include "services/standings.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 namespace barrel_p2p {
@@ -33,28 +32,42 @@ void Standings::add(const Atom& node, const Atom& speaker, MonotonicTime now) {
   const auto [found, added] = lives_.try_emplace(node);
   if (!added) return;
   found->second = begin(node, speaker, now);
-  settle(node, found->second);
+  settle(node, found->second, now);
 }
 
 void Standings::remove(const Atom& node) {
-  lives_.erase(node);
-  unsettled_.erase(node);
+  const auto found = lives_.find(node);
+  if (found == lives_.end()) return;
+  unplan(node, found->second);
+  lives_.erase(found);
 }
 
-void Standings::settle(const Atom& node, const Life& life) {
-  if (life.standing == Standing::alive && life.until == MonotonicTime::max()) {
-    unsettled_.erase(node);
-  } else {
-    unsettled_.insert(node);
-  }
+void Standings::unplan(const Atom& node, Life& life) {
+  const auto due = std::exchange(life.due, MonotonicTime::max());
+  if (due == MonotonicTime::max()) return;
+  unsettled_.erase({due, node});
+  gone_.erase({due, node});
+}
+
+void Standings::settle(const Atom& node, Life& life, MonotonicTime now) {
+  const bool gone = life.standing == Standing::gone;
+  unplan(node, life);
+  life.due = gone ? forget_at(node, life, now) : life.until;
+  if (life.due != MonotonicTime::max()) (gone ? gone_ : unsettled_).emplace(life.due, node);
+}
+
+/// Of a node that is gone, if nothing more is heard of it.
+MonotonicTime Standings::forget_at(const Atom& node, const Life& life, MonotonicTime now) const {
+  const auto silent = members_.silent_for(node, now);
+  return (silent ? now - *silent : life.hidden_since) + config_.forget_after;
 }
 
 Standings::Change Standings::set(const Atom& node, Life& life, Standing standing, MonotonicTime until,
                                  MonotonicTime now) {
   const Change change{std::exchange(life.standing, standing), standing};
   life.until = until;
-  settle(node, life);
   if (!change.is_none() && change.before == Standing::alive) life.hidden_since = now;
+  settle(node, life, now);
   return change;
 }
 
@@ -95,20 +108,35 @@ bool Standings::is_vouched_for(const Atom& node) const {
          found->second.until != MonotonicTime::max();
 }
 
-std::vector<Atom> Standings::unsettled() const {
-  std::vector<Atom> nodes(unsettled_.begin(), unsettled_.end());
+std::optional<MonotonicTime> Standings::next_due() const noexcept {
+  auto next = MonotonicTime::max();
+  if (!unsettled_.empty()) next = unsettled_.begin()->first;
+  if (!gone_.empty()) next = std::min(next, gone_.begin()->first);
+  return next == MonotonicTime::max() ? std::nullopt : std::optional(next);
+}
+
+std::vector<Atom> Standings::unsettled(MonotonicTime now) const {
+  std::vector<Atom> nodes;
+  for (const auto& [due, node] : unsettled_) {
+    if (due > now) break;
+    nodes.push_back(node);
+  }
   std::ranges::sort(nodes);
   return nodes;
 }
 
-std::vector<Atom> Standings::forgotten(MonotonicTime now) const {
+std::vector<Atom> Standings::forgotten(MonotonicTime now) {
   std::vector<Atom> nodes;
-  for (const auto& node : unsettled_) {
-    const Life& life = lives_.at(node);
-    if (life.standing != Standing::gone) continue;
-    const auto here = std::chrono::duration_cast<Milliseconds>(now - life.hidden_since);
-    if (members_.silent_for(node, now).value_or(here) > config_.forget_after) nodes.push_back(node);
+  for (const auto& [due, node] : gone_) {
+    if (due >= now) break;
+    nodes.push_back(node);
   }
+  // Some may have been heard of meanwhile.
+  std::erase_if(nodes, [&](const Atom& node) {
+    Life& life = lives_.at(node);
+    settle(node, life, now);
+    return life.due >= now;
+  });
   std::ranges::sort(nodes);
   return nodes;
 }

@@ -15,8 +15,9 @@
 
 #include <barrel_p2p/term.hpp>
 #include <cstdint>
+#include <optional>
+#include <set>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -72,29 +73,36 @@ class Standings {
   /// It counts without a lease for the moment, because it spoke.
   [[nodiscard]] bool is_vouched_for(const Atom& node) const;
 
-  /// Nodes to be judged again now and then, for their standing changes by time alone; sorted.
-  [[nodiscard]] std::vector<Atom> unsettled() const;
-  [[nodiscard]] bool has_unsettled() const noexcept { return !unsettled_.empty(); }
+  // What time alone changes. To look costs nothing for the nodes whose time has not come.
+  /// When the first one's time comes; nothing: nobody's.
+  [[nodiscard]] std::optional<MonotonicTime> next_due() const noexcept;
+  /// Nodes to be judged again, for they counted or were expected until now; sorted.
+  [[nodiscard]] std::vector<Atom> unsettled(MonotonicTime now) const;
   /// Nodes whose entries are to be forgotten; sorted.
-  [[nodiscard]] std::vector<Atom> forgotten(MonotonicTime now) const;
+  [[nodiscard]] std::vector<Atom> forgotten(MonotonicTime now);
 
  private:
   struct Life {
     Standing standing = Standing::alive;
     MonotonicTime until = MonotonicTime::max();  ///< When it must be judged again although nothing was told of it.
     MonotonicTime hidden_since;
+    MonotonicTime due = MonotonicTime::max();  ///< Its place among those that wait for a time; `max`: it has none.
   };
+  using Order = std::set<std::pair<MonotonicTime, Atom>>;
 
   [[nodiscard]] bool has_lease(const Atom& node) const noexcept;
   [[nodiscard]] bool was_heard_of(const Atom& node, MonotonicTime now) const noexcept;
   [[nodiscard]] Life begin(const Atom& node, const Atom& speaker, MonotonicTime now) const;
   Change set(const Atom& node, Life& life, Standing standing, MonotonicTime until, MonotonicTime now);
-  void settle(const Atom& node, const Life& life);
+  [[nodiscard]] MonotonicTime forget_at(const Atom& node, const Life& life, MonotonicTime now) const;
+  void settle(const Atom& node, Life& life, MonotonicTime now);
+  void unplan(const Atom& node, Life& life);
 
   StandingsConfig config_;
   const Members& members_;
   std::unordered_map<Atom, Life> lives_;
-  std::unordered_set<Atom> unsettled_;
+  Order unsettled_;  ///< By when they must be judged again.
+  Order gone_;       ///< By when they may be forgotten, at the earliest.
 };
 
 }  // namespace services
