@@ -273,7 +273,7 @@ void Leader::elect(const Term& name) {
   const auto found = contests_.find(name);
   if (found == contests_.end()) return;
   Contest& contest = found->second;
-  const Rival* winner = winner_of(contest);
+  const Rival* winner = contest.rivals.winner();
   const Candidate* own = contest.candidates.empty() ? nullptr : &contest.candidates.front();
   const bool wins = winner != nullptr && winner->node == config_.own && own != nullptr && winner->pid == own->pid;
   const auto until = wins ? may_lead_until(*own) : std::nullopt;
@@ -314,12 +314,6 @@ bool Leader::renewal_is_due(const Contest::Reign& reign, const Timestamp& greate
   if (from <= now_.monotonic) return true;
   recheck_at_ = std::min(recheck_at_, from);
   return false;
-}
-
-const Rival* Leader::winner_of(const Contest& contest) const {
-  const auto found =
-      std::ranges::find_if(contest.rivals, [this](const Rival& rival) { return standings_.counts(rival.node); });
-  return found == contest.rivals.end() ? nullptr : &*found;
 }
 
 /// Nothing: it must not lead now.
@@ -481,9 +475,7 @@ std::vector<Atom> Leader::candidates(const Term& name) const {
   std::vector<Atom> nodes;
   const auto found = contests_.find(name);
   if (found == contests_.end()) return nodes;
-  for (const auto& rival : found->second.rivals) {
-    if (standings_.counts(rival.node)) nodes.push_back(rival.node);
-  }
+  nodes = found->second.rivals.nodes();
   std::ranges::sort(nodes);
   return nodes;
 }

@@ -223,7 +223,6 @@ class Leader final : private replication::ReplicatedState {
   // Elections.
   void elect(const Term& name);
   void elect_all();
-  [[nodiscard]] const Rival* winner_of(const Contest& contest) const;
   [[nodiscard]] bool renewal_is_due(const Contest::Reign& reign, const replication::Timestamp& greatest);
   [[nodiscard]] std::optional<MonotonicTime> may_lead_until(const Candidate& candidate) const;
   [[nodiscard]] std::optional<replication::Timestamp> mint(const Term& name);

@@ -47,9 +47,30 @@ bool precedes(const Rival& left, const Rival& right) noexcept {
   return order != 0 ? order > 0 : left.node.text() < right.node.text();
 }
 
-void Rivals::set(const Rival& rival) {
+void Rivals::set(const Rival& rival, bool counts) {
   erase(rival.node);
-  by_node_.emplace(rival.node, ranked_.insert(rival).first);
+  by_node_.emplace(rival.node, ranked_.insert({counts, rival}).first);
+}
+
+void Rivals::count(const Atom& node, bool counts) {
+  const auto found = by_node_.find(node);
+  if (found == by_node_.end()) return;
+  auto place = ranked_.extract(found->second);
+  place.value().counts = counts;
+  found->second = ranked_.insert(std::move(place)).position;
+}
+
+const Rival* Rivals::winner() const noexcept {
+  return ranked_.empty() || !ranked_.begin()->counts ? nullptr : &ranked_.begin()->rival;
+}
+
+std::vector<Atom> Rivals::nodes() const {
+  std::vector<Atom> nodes;
+  for (const auto& [counts, rival] : ranked_) {
+    if (!counts) break;
+    nodes.push_back(rival.node);
+  }
+  return nodes;
 }
 
 void Rivals::erase(const Atom& node) {

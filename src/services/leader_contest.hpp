@@ -54,8 +54,8 @@ struct Rival {
 /// Whether the left one leads rather than the right one: the greater priority, then the smaller bytes of the name.
 [[nodiscard]] bool precedes(const Rival& left, const Rival& right) noexcept;
 
-/// The campaigns for a name, who should lead first; of nodes that are not alive too. One a node: others tell of them,
-/// as many as they like.
+/// The campaigns for a name: those that count, who should lead first, and behind them those of nodes that are not
+/// alive. One a node: others tell of them, as many as they like.
 class Rivals {
  public:
   Rivals() = default;
@@ -66,17 +66,27 @@ class Rivals {
   Rivals& operator=(const Rivals&) = delete;
 
   /// Adds the rival or replaces it.
-  void set(const Rival& rival);
+  void set(const Rival& rival, bool counts);
+  /// The node's campaign, if it has one, counts from now on, or does not.
+  void count(const Atom& node, bool counts);
   void erase(const Atom& node);
+  /// Who should lead; nullptr: nobody counts.
+  [[nodiscard]] const Rival* winner() const noexcept;
+  /// Whose campaigns count.
+  [[nodiscard]] std::vector<Atom> nodes() const;
   [[nodiscard]] bool empty() const noexcept { return ranked_.empty(); }
-  [[nodiscard]] auto begin() const noexcept { return ranked_.begin(); }
-  [[nodiscard]] auto end() const noexcept { return ranked_.end(); }
 
  private:
-  struct Precedes {
-    bool operator()(const Rival& left, const Rival& right) const noexcept { return precedes(left, right); }
+  struct Place {
+    bool counts;
+    Rival rival;
   };
-  using Ranked = std::set<Rival, Precedes>;
+  struct Order {
+    bool operator()(const Place& left, const Place& right) const noexcept {
+      return left.counts != right.counts ? left.counts : precedes(left.rival, right.rival);
+    }
+  };
+  using Ranked = std::set<Place, Order>;
   Ranked ranked_;
   std::unordered_map<Atom, Ranked::const_iterator> by_node_;
 };

@@ -297,7 +297,7 @@ void Leader::on_change(const Term& key, Change change, const Entry& entry) {
   if (!entry.is_live()) plan_scan(now_.monotonic + slow_scan_period);
   const Term& name = name_of(key);
   if (change == Change::put) {
-    contests_[name].rivals.set({node, *entry.value()[0].as_pid(), entry.value()[1]});
+    contests_[name].rivals.set({node, *entry.value()[0].as_pid(), entry.value()[1]}, standings_.counts(node));
   } else if (change == Change::removed) {
     contests_[name].rivals.erase(node);
   }
@@ -344,6 +344,9 @@ void Leader::set_standing(const Atom& node, const Standings::Change& change) {
   if (change.is_none()) return;
   for (const auto& key : owners_.at(node).keys) {
     if (change.is_of_offer()) state_.review(key);
+    const auto contest = contests_.find(name_of(key));
+    if (contest == contests_.end()) continue;
+    contest->second.rivals.count(node, change.after == Standing::alive);
     dirty_.insert(name_of(key));
   }
 }

@@ -2,12 +2,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "services/leader_support.hpp"
+#include "support/patience.hpp"
 
 namespace barrel_p2p::services {
 namespace {
@@ -294,6 +296,63 @@ TEST(Leader, no_node_has_more_candidates_than_the_bounds) {
   EXPECT_FALSE(told("b@h", 3)) << "of one node";
   EXPECT_TRUE(told("c@h", 1));
   EXPECT_FALSE(told("c@h", 2)) << "of all nodes";
+}
+
+TEST(Rivals, that_do_not_count_are_passed_over_at_no_cost) {
+  constexpr std::uint32_t many = 50'000;
+  Rivals rivals;
+  const auto node = [](std::uint32_t number) { return Atom("i" + std::to_string(number) + "@h"); };
+  for (std::uint32_t number = 0; number < many; ++number) {
+    rivals.set({node(number), pid("i@h", number), number + 1}, false);
+  }
+  EXPECT_EQ(rivals.winner(), nullptr);
+  rivals.set({Atom("a@h"), pid("a@h", 1), 0}, true);
+  const auto began = std::chrono::steady_clock::now();
+  // To look at all of them each time would take many minutes.
+  for (std::uint32_t look = 0; look < 4 * many; ++look) ASSERT_EQ(rivals.winner()->node, "a@h");
+  EXPECT_LT(std::chrono::steady_clock::now() - began, test::patience);
+  rivals.count(node(7), true);
+  rivals.count(Atom("nobody@h"), true);
+  EXPECT_EQ(rivals.winner()->node, node(7));
+  EXPECT_EQ(rivals.nodes(), (std::vector{node(7), Atom("a@h")}));
+  rivals.count(node(7), false);
+  EXPECT_EQ(rivals.winner()->node, "a@h");
+  rivals.erase(Atom("a@h"));
+  EXPECT_EQ(rivals.winner(), nullptr);
+  EXPECT_FALSE(rivals.empty());
+}
+
+TEST(Leader, of_candidates_whose_leases_end_together_none_leads_and_they_lead_again_when_they_are_back) {
+  test::LeaderDisk disk;
+  Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  test::LeaderNode node({.own = Atom("m@h")}, disk, now);
+  ASSERT_TRUE(node.lead(job, pid("m@h", 1), {}, now));
+  const auto tell = [&](bool alive) {
+    for (const char* other : {"a@h", "b@h"}) {
+      const auto beat = replication::Entry::value(Term::tuple({Atom("alive"), now.wall}), {{now.wall, 0}, Atom(other)});
+      const Term said = Term::map({{Atom(other), replication::to_term(beat)}});
+      const Term payload = alive ? Term::tuple({Atom("delta"), Atom(other), said})
+                                 : Term::tuple({Atom("custom"), Atom(other), Term::tuple({Atom("goodbye"), now.wall})});
+      node.input(now, [&](Effects& out) { node.members.deliver(payload, now, out); });
+    }
+    now.wall += 1000;
+    now.monotonic += 1s;
+  };
+  tell(true);
+  for (const char* other : {"a@h", "b@h"}) {
+    const auto campaign = replication::Entry::value(candidate_value(pid(other, 1), 5), {{now.wall, 1}, Atom(other)});
+    const Term said = Term::map({{candidate_key(job, Atom(other)), replication::to_term(campaign)}});
+    node.input(now,
+               [&](Effects& out) { node.leader.deliver(Term::tuple({Atom("delta"), Atom(other), said}), now, out); });
+  }
+  const auto leader = [&] { return node.leader.leader(job, now)->node; };
+  EXPECT_EQ(leader(), "a@h");
+  EXPECT_EQ(node.leader.candidates(job), (std::vector{Atom("a@h"), Atom("b@h"), Atom("m@h")}));
+  tell(false);
+  EXPECT_EQ(leader(), "m@h");
+  EXPECT_EQ(node.leader.candidates(job), std::vector{Atom("m@h")});
+  tell(true);
+  EXPECT_EQ(leader(), "a@h");
 }
 
 namespace {

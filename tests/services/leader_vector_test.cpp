@@ -64,10 +64,10 @@ TEST(LeaderVectors, the_winner_is_the_recorded_one) {
     Contest contest;
     const Term candidates = decoded(row);
     for (const auto& candidate : candidates.elements()) {
-      contest.rivals.set({*candidate[0].as_atom(), pid("p@h", 1), candidate[1]});
+      contest.rivals.set({*candidate[0].as_atom(), pid("p@h", 1), candidate[1]}, true);
     }
     ASSERT_FALSE(contest.rivals.empty());
-    EXPECT_EQ(contest.rivals.begin()->node.string(), text_of(row, "winner_utf8")) << to_text(candidates);
+    EXPECT_EQ(contest.rivals.winner()->node.string(), text_of(row, "winner_utf8")) << to_text(candidates);
   }
   EXPECT_GE(count, 20U);
 }
