@@ -53,7 +53,7 @@ Leader::Leader(LeaderConfig config, replication::HybridClock& clock, const Membe
       now_(now),
       state_(
           {.own = config_.own,
-           .entries_max = config_.candidates_max + config_.fences_max,
+           .entries_max = config_.candidates_max + config_.fences_max + 2 * config_.candidates_per_node_max,
            .check = [this](const Term& key, const Entry& entry) { return acceptable(key, entry); },
            .offered = [this](const Term& key) { return is_offered(key); }},
           clock, [this] { return now_.wall; },
@@ -119,9 +119,8 @@ Result<void> Leader::check_campaign(const Term& name, const Pid& pid, const Lead
     }
   }
   const Term key = candidate_key(name, config_.own);
-  const auto owner = owners_.find(config_.own);
-  if (map().find(key) == nullptr && owner != owners_.end() &&
-      owner->second.keys.size() >= config_.candidates_per_node_max) {
+  const bool is_new = map().find(key) == nullptr || ghosts_.contains(key);
+  if (is_new && campaigned() >= config_.candidates_per_node_max) {
     return fail(Errc::limit_exceeded, "this node campaigns for too many names, or did of late");
   }
   return state_.check_put(key);
@@ -337,13 +336,14 @@ std::optional<MonotonicTime> Leader::may_lead_until(const Candidate& candidate) 
 std::optional<Timestamp> Leader::mint(const Term& name) {
   const Entry* known = map().find(fence_key(name));
   const Timestamp high_water = known != nullptr ? known->stamp() : Timestamp{};
-  if (known == nullptr && !make_room_for_fence()) {
+  const std::size_t fences_with_own = config_.fences_max + config_.candidates_per_node_max;
+  if (known == nullptr && !make_room_for_fence(fences_with_own)) {
     ++counters_.out_of_reach;
     return std::nullopt;
   }
   const bool reached = known == nullptr || clock_.observe(high_water, now_.wall).has_value();
   const Timestamp stamp = reached ? clock_.now(now_.wall) : Timestamp{};
-  if (stamp <= high_water || !raise(name, stamp, config_.own)) {
+  if (stamp <= high_water || !raise(name, stamp, config_.own, fences_with_own)) {
     ++counters_.out_of_reach;
     return std::nullopt;
   }

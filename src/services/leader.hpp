@@ -81,10 +81,12 @@ struct LeaderConfig {
   /// `member_ttl_ms` less `member_heartbeat_ms`: when a node was ticked last its last beat may have been a heartbeat
   /// ago, and others elect no sooner than `member_ttl_ms` after it.
   Milliseconds lease{4000};
-  std::size_t candidates_max = 200'000;          ///< Of all nodes, with tombstones: about 200 MB.
-  std::size_t candidates_per_node_max = 20'000;  ///< With tombstones.
+  std::size_t candidates_max = 200'000;          ///< See RegistryConfig: about 200 MB.
+  std::size_t candidates_per_node_max = 20'000;  ///< Likewise, with tombstones.
   std::size_t queue_max = 1000;                  ///< Processes of this node that campaign for one name.
-  std::size_t fences_max = 200'000;          ///< Beyond it the oldest one of a name without candidates is forgotten.
+  /// Beyond it the oldest one of a name without candidates is forgotten. For those that this node mints there is room
+  /// of its own: `candidates_per_node_max`.
+  std::size_t fences_max = 200'000;
   Milliseconds tombstone_age{3'600'000};     ///< Removals are remembered for so long.
   Milliseconds forget_after{3'600'000};      ///< See RegistryConfig.
   Milliseconds fence_age{7 * 86'400'000LL};  ///< Of names without candidates: far more than clocks differ.
@@ -234,10 +236,10 @@ class Leader final : private replication::ReplicatedState {
 
   // Fences.
   bool take_fence(const Term& name, const replication::Timestamp& stamp, const Atom& minter);
-  bool raise(const Term& name, const replication::Timestamp& stamp, const Atom& minter);
+  bool raise(const Term& name, const replication::Timestamp& stamp, const Atom& minter, std::size_t bound);
   void remember(const Term& name, const replication::Entry& entry);
   void forget_fence(const Term& name);
-  [[nodiscard]] bool make_room_for_fence();
+  [[nodiscard]] bool make_room_for_fence(std::size_t bound);
   void forget_old_fences();
   void write_fences();
 
@@ -245,6 +247,9 @@ class Leader final : private replication::ReplicatedState {
   bool take(const Atom& from, bool only_of_sender, const Term& entries);
   bool acceptable(const Term& key, const replication::Entry& entry);
   bool acceptable_own(const Term& key, const replication::Entry& entry);
+  [[nodiscard]] std::size_t campaigned() const;
+  [[nodiscard]] std::size_t known_of(const Atom& node) const;
+  [[nodiscard]] std::size_t known_of_others() const { return candidates_known_ - campaigned(); }
   bool has_room(const Term& key, const Atom& node);
   bool lay_ghost(const Term& key);
   bool bury_before(const replication::Timestamp& time, const Atom& node, const Term* snapshot);
@@ -276,8 +281,9 @@ class Leader final : private replication::ReplicatedState {
 
   std::unordered_map<Term, Contest> contests_;
   std::unordered_map<Atom, Owner> owners_;
-  Standings standings_;                                        ///< Of the owners.
-  std::size_t candidates_known_ = 0;                           ///< Of all owners.
+  std::unordered_set<Term> ghosts_;   ///< Own keys that are removed, and that nobody here campaigned for in this life.
+  Standings standings_;               ///< Of the owners.
+  std::size_t candidates_known_ = 0;  ///< Of all owners.
   std::unordered_map<Pid, std::set<Term, TermLess>> watched_;  ///< Names by process.
   std::unordered_set<Term> campaigns_;                         ///< Names with a candidate of this node.
   std::unordered_set<Term> dirty_;                             ///< Names whose winner may be another.

@@ -44,16 +44,16 @@ bool Leader::take_fence(const Term& name, const Timestamp& stamp, const Atom& mi
     if (reign.stamp == stamp && minter != config_.own && !minter.text().empty()) reign.disputed = true;
     dirty_.insert(name);
   }
-  return raise(name, stamp, minter);
+  return raise(name, stamp, minter, config_.fences_max);
 }
 
 /// Of equal ones that of the greater minter is kept, so that all nodes keep the same.
-bool Leader::raise(const Term& name, const Timestamp& stamp, const Atom& minter) {
+bool Leader::raise(const Term& name, const Timestamp& stamp, const Atom& minter, std::size_t bound) {
   const Term key = fence_key(name);
   if (const Entry* known = map().find(key)) {
     if (stamp < known->stamp() || (stamp == known->stamp() && minter.text() <= known->writer().text())) return false;
     forget_fence(name);
-  } else if (!make_room_for_fence()) {
+  } else if (!make_room_for_fence(bound)) {
     ++counters_.rejected;
     return false;
   }
@@ -75,7 +75,7 @@ void Leader::forget_fence(const Term& name) {
   unwritten_.insert(name);
 }
 
-bool Leader::make_room_for_fence() {
+bool Leader::make_room_for_fence(std::size_t bound) {
   if (fences_by_age_.size() < config_.fences_max) return true;
   auto oldest = fences_by_age_.begin();
   for (std::size_t tried = 0; tried < eviction_tries && oldest != fences_by_age_.end(); ++tried, ++oldest) {
@@ -84,7 +84,7 @@ bool Leader::make_room_for_fence() {
     forget_fence(Term(oldest->name));
     return true;
   }
-  return false;
+  return fences_by_age_.size() < bound;
 }
 
 void Leader::forget_old_fences() {
@@ -188,23 +188,35 @@ bool Leader::acceptable_own(const Term& key, const Entry& entry) {
   return has_room(key, config_.own);
 }
 
+/// How many names processes of this node campaigned for in this life.
+std::size_t Leader::campaigned() const {
+  const auto owner = owners_.find(config_.own);
+  return owner == owners_.end() ? 0 : owner->second.keys.size() - ghosts_.size();
+}
+
+/// What peers told of it.
+std::size_t Leader::known_of(const Atom& node) const {
+  if (node == config_.own) return ghosts_.size();
+  const auto owner = owners_.find(node);
+  return owner == owners_.end() ? 0 : owner->second.keys.size();
+}
+
 bool Leader::has_room(const Term& key, const Atom& node) {
   if (map().find(key) != nullptr) return true;
-  const auto owner = owners_.find(node);
-  const std::size_t known = owner == owners_.end() ? 0 : owner->second.keys.size();
-  return candidates_known_ + ++incoming_.added <= config_.candidates_max &&
-         known + ++incoming_.added_of[node] <= config_.candidates_per_node_max;
+  std::size_t& added_of = incoming_.added_of[node];
+  if (known_of_others() + incoming_.added >= config_.candidates_max) return false;
+  if (known_of(node) + added_of >= config_.candidates_per_node_max) return false;
+  ++incoming_.added;
+  ++added_of;
+  return true;
 }
 
 /// Returns whether anything was written.
 bool Leader::lay_ghost(const Term& key) {
   const auto contest = contests_.find(name_of(key));
   const bool campaigns = contest != contests_.end() && !contest->second.candidates.empty();
-  const bool is_new = map().find(key) == nullptr;
-  const auto owner = owners_.find(config_.own);
-  const bool full =
-      is_new && (candidates_known_ >= config_.candidates_max ||
-                 (owner != owners_.end() && owner->second.keys.size() >= config_.candidates_per_node_max));
+  const bool full = map().find(key) == nullptr &&
+                    (ghosts_.size() >= config_.candidates_per_node_max || known_of_others() >= config_.candidates_max);
   Result<Term> written;
   if (full) {
     written = fail(Errc::limit_exceeded);
@@ -293,7 +305,13 @@ void Leader::merge_custom(const Atom& from, const Term& payload) {
 
 void Leader::on_change(const Term& key, Change change, const Entry& entry) {
   const Atom node = node_of(key);
-  if (owner_of(node).keys.insert(key).second) ++candidates_known_;
+  const bool added = owner_of(node).keys.insert(key).second;
+  if (added) ++candidates_known_;
+  if (entry.is_live()) {
+    ghosts_.erase(key);
+  } else if (added && node == config_.own) {
+    ghosts_.insert(key);
+  }
   if (!entry.is_live()) plan_scan(now_.monotonic + slow_scan_period);
   const Term& name = name_of(key);
   if (change == Change::put) {
@@ -312,6 +330,7 @@ void Leader::erase(const Term& key) {
   }
   const auto owner = owners_.find(node_of(key));
   owner->second.keys.erase(key);
+  ghosts_.erase(key);
   --candidates_known_;
   if (owner->second.keys.empty()) {
     standings_.remove(owner->first);

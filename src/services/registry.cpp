@@ -43,7 +43,7 @@ Registry::Registry(RegistryConfig config, replication::HybridClock& clock, const
       now_(now),
       state_(
           {.own = config_.own,
-           .entries_max = config_.entries_max,
+           .entries_max = config_.entries_max + config_.entries_per_node_max,
            .check = [this](const Term& key, const Entry& entry) { return acceptable(key, entry); },
            .offered =
                [this](const Term& key) { return standings_.is_offered(node_of(key), incoming_.from, now_.monotonic); }},
@@ -95,8 +95,8 @@ Result<void> Registry::add(const Term& name, const Pid& pid, const Term& meta, T
   }
   const Term key = service_key(name, config_.own);
   if (map().get(key) != nullptr) return fail(Errc::already_registered, "this node has registered " + to_text(name));
-  if (const auto owner = owners_.find(config_.own); owner != owners_.end() && map().find(key) == nullptr &&
-                                                    owner->second.keys.size() >= config_.entries_per_node_max) {
+  const bool is_new = map().find(key) == nullptr || ghosts_.contains(key);
+  if (is_new && registered() >= config_.entries_per_node_max) {
     return fail(Errc::limit_exceeded, "this node has registered or removed too many services of late");
   }
   if (ticket != 0 && confirmations_.size() >= replication::ReplicaConfig{}.confirmations_max) {
@@ -306,19 +306,34 @@ bool Registry::acceptable_own(const Term& key, const Entry& entry) {
   return has_room(key, config_.own);
 }
 
+/// How many keys the program has registered in this life, removed ones included.
+std::size_t Registry::registered() const {
+  const auto owner = owners_.find(config_.own);
+  return owner == owners_.end() ? 0 : owner->second.keys.size() - ghosts_.size();
+}
+
+/// What peers told of it.
+std::size_t Registry::known_of(const Atom& node) const {
+  if (node == config_.own) return ghosts_.size();
+  const auto owner = owners_.find(node);
+  return owner == owners_.end() ? 0 : owner->second.keys.size();
+}
+
 bool Registry::has_room(const Term& key, const Atom& node) {
   if (map().find(key) != nullptr) return true;
-  const auto owner = owners_.find(node);
-  const std::size_t known = owner == owners_.end() ? 0 : owner->second.keys.size();
-  return known + ++incoming_.added[node] <= config_.entries_per_node_max;
+  std::size_t& added_of = incoming_.added_of[node];
+  if (known_of_others() + incoming_.added >= config_.entries_max) return false;
+  if (known_of(node) + added_of >= config_.entries_per_node_max) return false;
+  ++incoming_.added;
+  ++added_of;
+  return true;
 }
 
 /// Returns whether anything was written.
 bool Registry::lay_ghost(const Term& key) {
   const Term* registered = map().get(key);
-  const bool is_new = map().find(key) == nullptr;
-  const auto owner = owners_.find(config_.own);
-  const bool full = is_new && owner != owners_.end() && owner->second.keys.size() >= config_.entries_per_node_max;
+  const bool full = map().find(key) == nullptr &&
+                    (ghosts_.size() >= config_.entries_per_node_max || known_of_others() >= config_.entries_max);
   const auto written = full                    ? fail(Errc::limit_exceeded)
                        : registered != nullptr ? state_.put(key, Term(*registered))
                                                : state_.remove(key);
@@ -434,6 +449,11 @@ void Registry::on_change(const Term& key, Change change, const Entry& entry) {
   ServiceOwner& owner = owner_of(node);
   const WallMilliseconds removed = entry.is_live() ? ServiceOwner::live : entry.stamp().wall;
   const auto [known, added] = owner.keys.try_emplace(key, removed);
+  if (entry.is_live()) {
+    ghosts_.erase(key);
+  } else if (added && node == config_.own) {
+    ghosts_.insert(key);
+  }
   const WallMilliseconds before = added ? ServiceOwner::live : std::exchange(known->second, removed);
   if (before != removed) {
     if (before != ServiceOwner::live) tombstones_.erase({before, key});
@@ -480,6 +500,7 @@ void Registry::erase(const Term& key) {
   const auto owner = owners_.find(node);
   const auto known = owner->second.keys.find(key);
   if (known->second != ServiceOwner::live) tombstones_.erase({known->second, key});
+  ghosts_.erase(key);
   state_.erase(key);
   owner->second.lost.erase(key);
   owner->second.keys.erase(known);

@@ -38,6 +38,7 @@
 #include <set>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -61,8 +62,11 @@ struct RegistryConfig {
   std::uint64_t seed = 0;
   Milliseconds anti_entropy_period{30'000};
   std::size_t snapshot_bytes_max = replication::snapshot_bytes_default;  ///< See `ReplicaConfig`.
-  std::size_t entries_max = 1'000'000;                                   ///< Of all nodes, with tombstones: about 1 GB.
-  std::size_t entries_per_node_max = 100'000;                            ///< Live ones and tombstones of one node.
+  std::size_t entries_max = 1'000'000;  ///< Of all nodes, with tombstones: about 1 GB. What the program registers and
+                                        ///< removes here does not count: others cannot take its room.
+  /// Live ones and tombstones of one node. Of this one, of what the program registers and removes; and once more of its
+  /// ghosts, which others tell of.
+  std::size_t entries_per_node_max = 100'000;
   std::size_t meta_bytes_max = 16UL * 1024;  ///< Of one entry, encoded: every node of the cluster holds it.
   Milliseconds tombstone_age{3'600'000};     ///< Removals are remembered for so long.
   /// Entries of nodes that have been gone for so long are forgotten. Not above `tombstone_age`: who comes back later
@@ -147,7 +151,8 @@ class Registry final : private replication::ReplicatedState {
   struct Incoming {
     Atom from;
     bool only_of_sender = false;
-    std::unordered_map<Atom, std::size_t> added{};  ///< New keys by node.
+    std::size_t added = 0;                             ///< New keys.
+    std::unordered_map<Atom, std::size_t> added_of{};  ///< By node.
     std::vector<Term> ghosts{};
     std::size_t passed_over = 0;  ///< Refused without blame.
   };
@@ -173,6 +178,9 @@ class Registry final : private replication::ReplicatedState {
   bool take(const Atom& from, bool only_of_sender, const Term& entries);
   bool acceptable(const Term& key, const replication::Entry& entry);
   bool acceptable_own(const Term& key, const replication::Entry& entry);
+  [[nodiscard]] std::size_t registered() const;
+  [[nodiscard]] std::size_t known_of(const Atom& node) const;
+  [[nodiscard]] std::size_t known_of_others() const { return map().size() - registered(); }
   bool has_room(const Term& key, const Atom& node);
   bool lay_ghost(const Term& key);
   bool bury_forgotten(const Atom& node, const Term& snapshot);
@@ -213,7 +221,8 @@ class Registry final : private replication::ReplicatedState {
 
   ServiceNames names_;
   ServiceOwners owners_;
-  Standings standings_;  ///< Of the owners.
+  std::unordered_set<Term> ghosts_;  ///< Own keys that are removed, and that the program did not register in this life.
+  Standings standings_;              ///< Of the owners.
   Tombstones tombstones_;
   std::unordered_map<Pid, std::set<Term, TermLess>> watched_;  ///< Names by process.
   MonotonicTime scan_at_ = MonotonicTime::max();

@@ -106,6 +106,10 @@ void Registry::audit_watches(RegistryAudit& audit) const {
       if (lookup_local(name) != pid) report(audit, to_text(pid) + " is watched for " + to_text(name) + " in vain");
     }
   }
+  for (const auto& key : ghosts_) {
+    const auto* const entry = map().find(key);
+    if (entry == nullptr || entry->is_live()) report(audit, to_text(key) + " is no ghost of this node");
+  }
   std::size_t live = 0;
   if (const auto own = owners_.find(config_.own); own != owners_.end()) {
     live = static_cast<std::size_t>(

@@ -279,10 +279,7 @@ TEST(Leader, fences_of_one_age_are_those_of_their_names) {
 TEST(Leader, no_node_has_more_candidates_than_the_bounds) {
   test::LeaderDisk disk;
   const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
-  test::LeaderNode node({.own = Atom("a@h"), .candidates_max = 5, .candidates_per_node_max = 2}, disk, now);
-  ASSERT_TRUE(node.lead(1, pid("a@h", 1), {}, now));
-  ASSERT_TRUE(node.lead(2, pid("a@h", 1), {}, now));
-  EXPECT_EQ(node.lead(3, pid("a@h", 1), {}, now).error(), Errc::limit_exceeded);
+  test::LeaderNode node({.own = Atom("a@h"), .candidates_max = 3, .candidates_per_node_max = 2}, disk, now);
   const auto told = [&](const char* peer, int name) {
     const Atom of(peer);
     const auto value = replication::Entry::value(candidate_value(pid(peer, 1), 0), {{now.wall, 0}, of});
@@ -296,6 +293,36 @@ TEST(Leader, no_node_has_more_candidates_than_the_bounds) {
   EXPECT_FALSE(told("b@h", 3)) << "of one node";
   EXPECT_TRUE(told("c@h", 1));
   EXPECT_FALSE(told("c@h", 2)) << "of all nodes";
+  EXPECT_TRUE(node.lead(1, pid("a@h", 1), {}, now)) << "others do not take this node's room";
+  EXPECT_TRUE(node.lead(2, pid("a@h", 1), {}, now));
+  EXPECT_EQ(node.lead(3, pid("a@h", 1), {}, now).error(), Errc::limit_exceeded);
+}
+
+TEST(Leader, who_leads_here_is_given_a_fence_however_many_others_there_are) {
+  test::LeaderDisk disk;
+  const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  test::LeaderNode node({.own = Atom("a@h"), .candidates_per_node_max = 10, .fences_max = 3}, disk, now);
+  for (std::uint32_t name = 1; name <= 5; ++name) {
+    const auto campaign = replication::Entry::value(candidate_value(pid("b@h", 1), 0), {{now.wall, name}, Atom("b@h")});
+    const Term said = Term::map({{candidate_key(name, Atom("b@h")), replication::to_term(campaign)}});
+    // One of them claims to be of this node.
+    const Atom minter(name == 5 ? "a@h" : "b@h");
+    for (const Term& payload :
+         {Term::tuple({Atom("delta"), Atom("b@h"), said}),
+          Term::tuple({Atom("entries"), Atom("b@h"), Term::list({}),
+                       Term::map({{fence_key(name), replication::to_term(fence_entry({now.wall, name}, minter))}}),
+                       false})}) {
+      node.input(now, [&](Effects& out) {
+        if (payload[0].is_atom("delta")) return node.leader.deliver(payload, now, out);
+        node.leader.receive(Atom("b@h"), Term::tuple({Atom("$barrel_p2p_replica"), payload}), now, out);
+      });
+    }
+    EXPECT_EQ(disk.fences.size(), std::min<std::size_t>(name, 3)) << "that of a name with a candidate is not forgotten";
+  }
+  for (std::uint32_t name = 11; name <= 20; ++name) {
+    const auto role = node.lead(name, pid("a@h", 1), {}, now);
+    EXPECT_TRUE(role && role->is_leader()) << name;
+  }
 }
 
 TEST(Rivals, that_do_not_count_are_passed_over_at_no_cost) {
@@ -424,6 +451,10 @@ TEST(LeaderGhosts, as_many_as_the_bound_are_removed_at_once_and_more_are_not) {
   shown.show(entries);
   EXPECT_EQ(shown.node.leader.counters().ghosts, bound);
   EXPECT_EQ(shown.node.leader.counters().rejected, 3U);
+  for (std::uint32_t name = 5; name < 5 + bound; ++name) {
+    EXPECT_TRUE(shown.node.lead(name, pid("a@h", 1), {}, shown.now)) << name << ": ghosts take no room of the program";
+  }
+  EXPECT_EQ(shown.node.lead(99, pid("a@h", 1), {}, shown.now).error(), Errc::limit_exceeded);
 }
 
 TEST(LeaderGhosts, of_the_far_future_are_refused) {

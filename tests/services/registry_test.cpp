@@ -389,7 +389,9 @@ TEST_F(RegistryTest, the_bound_over_all_nodes_holds_too) {
     deliver(name, live("s", name, 1));
   }
   EXPECT_EQ(registry().map().size(), 5U);
-  EXPECT_EQ(add(Atom("s"), process("a@h", 1)).error(), Errc::limit_exceeded);
+  EXPECT_TRUE(add(Atom("s"), process("a@h", 1))) << "others do not take this node's room";
+  deliver("n21@h", live("s", "n21@h", 1));
+  EXPECT_EQ(registry().map().size(), 6U) << "nor does it make room for others";
   expect_consistent();
 }
 
@@ -455,6 +457,33 @@ TEST_F(RegistryTest, an_own_entry_that_nobody_registered_here_is_removed_everywh
   EXPECT_TRUE(broadcasts().empty()) << "an older copy needs no other answer";
   entries("b@h", live("old", "a@h", 1, {now.wall + 2000, 0}));
   EXPECT_EQ(broadcasts().size(), 1U) << "a newer one does";
+  expect_consistent();
+}
+
+TEST_F(RegistryTest, ghosts_have_a_bound_of_their_own_and_take_no_room_of_the_program) {
+  RegistryConfig config;
+  config.entries_per_node_max = 3;
+  start(config);
+  std::vector<TermPair> shown;
+  for (int name = 0; name < 5; ++name) shown.push_back(live("g" + std::to_string(name), "a@h", 1).pairs().front());
+  entries("b@h", Term::map(shown));
+  EXPECT_EQ(registry().counters().ghosts, 3U);
+  EXPECT_EQ(registry().counters().rejected, 2U);
+  entries("b@h", gone("old", "a@h"));
+  EXPECT_EQ(registry().counters().rejected, 3U) << "removals of an earlier life are ghosts too";
+  EXPECT_EQ(registry().map().size(), 3U);
+  for (const char* name : {"x", "y", "g0"}) EXPECT_TRUE(add(Atom(name), process("a@h", 1))) << name;
+  EXPECT_EQ(add(Atom("z"), process("a@h", 1)).error(), Errc::limit_exceeded);
+  expect_consistent();
+  EXPECT_TRUE(remove(Atom("g0")));
+  EXPECT_EQ(add(Atom("z"), process("a@h", 1)).error(), Errc::limit_exceeded) << "what the program removed is its own";
+  entries("b@h", gone("old", "a@h"));
+  EXPECT_EQ(registry().map().size(), 6U) << "g0 has made room for another one";
+  pass(2h);
+  EXPECT_EQ(registry().map().size(), 2U);
+  EXPECT_TRUE(add(Atom("z"), process("a@h", 1)));
+  entries("b@h", Term::map(shown));
+  EXPECT_EQ(registry().counters().ghosts, 6U) << "they are answered bit by bit";
   expect_consistent();
 }
 
