@@ -251,6 +251,7 @@ class Leader final : private replication::ReplicatedState {
   [[nodiscard]] std::size_t known_of(const Atom& node) const;
   [[nodiscard]] std::size_t known_of_others() const { return candidates_known_ - campaigned(); }
   bool has_room(const Term& key, const Atom& node);
+  void make_room(const Term& entries);
   bool lay_ghost(const Term& key);
   bool bury_before(const replication::Timestamp& time, const Atom& node, const Term* snapshot);
   void on_change(const Term& key, replication::Change change, const replication::Entry& entry);
@@ -264,6 +265,7 @@ class Leader final : private replication::ReplicatedState {
   [[nodiscard]] WallMilliseconds outdated_before() const noexcept { return now_.wall - config_.tombstone_age.count(); }
   void scan();
   void forget_gone();
+  void forget(const Atom& node);
   void collect_tombstones();
   void plan_scan(MonotonicTime at) noexcept { scan_at_ = std::min(scan_at_, at); }
 

@@ -151,6 +151,7 @@ bool Leader::take(const Atom& from, bool only_of_sender, const Term& entries) {
     return false;
   }
   set_standing(from, standings_.vouch(from, now_.monotonic));
+  make_room(entries);
   incoming_ = {.from = from, .only_of_sender = only_of_sender};
   const auto rejected = state_.counters().rejected;
   bool changed = state_.merge(from, entries);
@@ -209,6 +210,20 @@ bool Leader::has_room(const Term& key, const Atom& node) {
   ++incoming_.added;
   ++added_of;
   return true;
+}
+
+/// Entries of nodes that are gone give way to what is new.
+void Leader::make_room(const Term& entries) {
+  if (known_of_others() + entries.size() <= config_.candidates_max) return;
+  const auto is_new = [this](const TermPair& pair) {
+    return is_candidate_key(pair.first) && map().find(pair.first) == nullptr;
+  };
+  const auto added = static_cast<std::size_t>(std::ranges::count_if(entries.pairs(), is_new));
+  while (known_of_others() + added > config_.candidates_max) {
+    const auto gone = standings_.longest_gone();
+    if (!gone) return;
+    forget(*gone);
+  }
 }
 
 /// Returns whether anything was written.
@@ -394,11 +409,12 @@ void Leader::scan() {
 }
 
 void Leader::forget_gone() {
-  std::vector<Term> keys;
-  for (const auto& node : standings_.forgotten(now_.monotonic)) {
-    const auto& forgotten = owners_.at(node).keys;
-    keys.insert(keys.end(), forgotten.begin(), forgotten.end());
-  }
+  for (const auto& node : standings_.forgotten(now_.monotonic)) forget(node);
+}
+
+void Leader::forget(const Atom& node) {
+  const auto& owned = owners_.at(node).keys;
+  const std::vector<Term> keys(owned.begin(), owned.end());
   for (const auto& key : keys) erase(key);
 }
 

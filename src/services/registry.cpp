@@ -264,6 +264,7 @@ bool Registry::take(const Atom& from, bool only_of_sender, const Term& entries) 
     return false;
   }
   set_standing(from, standings_.vouch(from, now_.monotonic));
+  make_room(entries);
   incoming_ = {.from = from, .only_of_sender = only_of_sender};
   const auto rejected = state_.counters().rejected;
   bool changed = state_.merge(from, entries);
@@ -327,6 +328,20 @@ bool Registry::has_room(const Term& key, const Atom& node) {
   ++incoming_.added;
   ++added_of;
   return true;
+}
+
+/// Entries of nodes that are gone give way to what is new.
+void Registry::make_room(const Term& entries) {
+  if (known_of_others() + entries.size() <= config_.entries_max) return;
+  const auto is_new = [this](const TermPair& pair) {
+    return is_service_key(pair.first) && map().find(pair.first) == nullptr;
+  };
+  const auto added = static_cast<std::size_t>(std::ranges::count_if(entries.pairs(), is_new));
+  while (known_of_others() + added > config_.entries_max) {
+    const auto gone = standings_.longest_gone();
+    if (!gone) return;
+    forget(*gone);
+  }
 }
 
 /// Returns whether anything was written.
@@ -560,10 +575,14 @@ void Registry::scan() {
 }
 
 void Registry::forget_gone() {
+  for (const auto& node : standings_.forgotten(now_.monotonic)) forget(node);
+}
+
+void Registry::forget(const Atom& node) {
+  const auto& owned = owners_.at(node).keys;
   std::vector<Term> keys;
-  for (const auto& node : standings_.forgotten(now_.monotonic)) {
-    for (const auto& [key, removed] : owners_.at(node).keys) keys.push_back(key);
-  }
+  keys.reserve(owned.size());
+  for (const auto& [key, removed] : owned) keys.push_back(key);
   for (const auto& key : keys) erase(key);
 }
 

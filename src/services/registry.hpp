@@ -63,7 +63,8 @@ struct RegistryConfig {
   Milliseconds anti_entropy_period{30'000};
   std::size_t snapshot_bytes_max = replication::snapshot_bytes_default;  ///< See `ReplicaConfig`.
   std::size_t entries_max = 1'000'000;  ///< Of all nodes, with tombstones: about 1 GB. What the program registers and
-                                        ///< removes here does not count: others cannot take its room.
+                                        ///< removes here does not count: others cannot take its room. When it
+                                        ///< is full what nodes have that are gone gives way.
   /// Live ones and tombstones of one node. Of this one, of what the program registers and removes; and once more of its
   /// ghosts, which others tell of.
   std::size_t entries_per_node_max = 100'000;
@@ -182,6 +183,7 @@ class Registry final : private replication::ReplicatedState {
   [[nodiscard]] std::size_t known_of(const Atom& node) const;
   [[nodiscard]] std::size_t known_of_others() const { return map().size() - registered(); }
   bool has_room(const Term& key, const Atom& node);
+  void make_room(const Term& entries);
   bool lay_ghost(const Term& key);
   bool bury_forgotten(const Atom& node, const Term& snapshot);
   bool bury_missing(const Atom& node, const RegistryQuestions::Known& asked, const Term& answer);
@@ -200,6 +202,7 @@ class Registry final : private replication::ReplicatedState {
   [[nodiscard]] WallMilliseconds outdated_before() const noexcept { return now_.wall - config_.tombstone_age.count(); }
   void scan();
   void forget_gone();
+  void forget(const Atom& node);
   void collect_tombstones();
   void plan_scan(MonotonicTime at) noexcept { scan_at_ = std::min(scan_at_, at); }
 

@@ -125,6 +125,10 @@ std::vector<Atom> Standings::unsettled(MonotonicTime now) const {
   return nodes;
 }
 
+std::optional<Atom> Standings::longest_gone() const {
+  return gone_.empty() ? std::nullopt : std::optional(gone_.begin()->second);
+}
+
 std::vector<Atom> Standings::forgotten(MonotonicTime now) {
   std::vector<Atom> nodes;
   for (const auto& [due, node] : gone_) {

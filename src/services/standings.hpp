@@ -80,6 +80,8 @@ class Standings {
   [[nodiscard]] std::vector<Atom> unsettled(MonotonicTime now) const;
   /// Nodes whose entries are to be forgotten; sorted.
   [[nodiscard]] std::vector<Atom> forgotten(MonotonicTime now);
+  /// Who is to be forgotten next, and sooner where there is no room for others; nothing: nobody is gone.
+  [[nodiscard]] std::optional<Atom> longest_gone() const;
 
  private:
   struct Life {

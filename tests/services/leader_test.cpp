@@ -298,6 +298,29 @@ TEST(Leader, no_node_has_more_candidates_than_the_bounds) {
   EXPECT_EQ(node.lead(3, pid("a@h", 1), {}, now).error(), Errc::limit_exceeded);
 }
 
+TEST(Leader, campaigns_of_nodes_that_are_gone_give_way_when_there_is_no_room) {
+  test::LeaderDisk disk;
+  Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  test::LeaderNode node({.own = Atom("a@h"), .candidates_max = 3}, disk, now);
+  const auto told = [&](const char* teller, const char* of) {
+    const auto campaign = replication::Entry::value(candidate_value(pid(of, 1), 0), {{now.wall, 0}, Atom(of)});
+    const Term said = Term::map({{candidate_key(job, Atom(of)), replication::to_term(campaign)}});
+    const Term content = Term::tuple({Atom("entries"), Atom(teller), Term::list({}), said, false});
+    node.input(now, [&](Effects& out) {
+      node.leader.receive(Atom(teller), Term::tuple({Atom("$barrel_p2p_replica"), content}), now, out);
+    });
+    return node.leader.map().find(candidate_key(job, Atom(of))) != nullptr;
+  };
+  for (const char* invented : {"x@h", "y@h", "z@h"}) EXPECT_TRUE(told("b@h", invented));
+  EXPECT_FALSE(told("c@h", "c@h")) << "they are expected";
+  now.monotonic += 7s;
+  now.wall += 7000;
+  node.input(now, [&](Effects& out) { node.leader.tick(now, out); });
+  EXPECT_TRUE(told("c@h", "c@h"));
+  EXPECT_EQ(node.leader.map().find(candidate_key(job, Atom("x@h"))), nullptr);
+  EXPECT_EQ(node.leader.leader(job, now)->node, "c@h");
+}
+
 TEST(Leader, who_leads_here_is_given_a_fence_however_many_others_there_are) {
   test::LeaderDisk disk;
   const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};

@@ -395,6 +395,30 @@ TEST_F(RegistryTest, the_bound_over_all_nodes_holds_too) {
   expect_consistent();
 }
 
+TEST_F(RegistryTest, what_nodes_left_that_are_gone_gives_way_when_there_is_no_room) {
+  RegistryConfig config;
+  config.entries_max = 5;
+  start(config);
+  std::vector<TermPair> invented;
+  for (int node = 0; node < 9; ++node) {
+    invented.push_back(live("s", "n" + std::to_string(node) + "@h", 1).pairs().front());
+  }
+  entries("b@h", Term::map(invented));
+  EXPECT_EQ(registry().map().size(), 5U);
+  deliver("c@h", live("s", "c@h", 1));
+  EXPECT_EQ(machine->visible(), "") << "they are expected";
+  pass(7s);
+  deliver("c@h", live("s", "c@h", 1));
+  EXPECT_EQ(machine->visible(), "s@c@h=1");
+  EXPECT_EQ(registry().map().size(), 5U);
+  EXPECT_EQ(registry().map().find(key("s", "n0@h")), nullptr) << "who is gone for longest, of equal ones the first";
+  beat("c@h");
+  for (const char* name : {"t", "u", "v", "w", "x"}) deliver("c@h", live(name, "c@h", 1));
+  EXPECT_EQ(machine->visible(), "s@c@h=1 t@c@h=1 u@c@h=1 v@c@h=1 w@c@h=1") << "of the living nothing gives way";
+  EXPECT_EQ(registry().map().size(), 5U);
+  expect_consistent();
+}
+
 TEST_F(RegistryTest, of_a_name_that_many_nodes_have_it_is_told_whose_entry_changed) {
   ASSERT_TRUE(add(Atom("s"), process("a@h", 1)));
   std::vector<TermPair> pairs;
