@@ -200,9 +200,9 @@ struct LimitsConfig {
   /// Distinct names in use in the whole process, from 10,000, about 100 bytes each; terms with others are refused. Of
   /// several nodes the last one that started says it.
   std::size_t atoms_max = 1'048'576;
-  std::size_t services_max = 1'000'000;         ///< Registrations that are known, of all nodes, with those that ended
-                                                ///< lately: about 1 GB. Others are refused and counted.
-  std::size_t services_per_node_max = 100'000;  ///< The same of one node.
+  std::size_t services_max = 1'000'000;         ///< Registrations of other nodes that are known, with those that ended
+                                                ///< lately: about 1 GB. More are refused and counted.
+  std::size_t services_per_node_max = 100'000;  ///< The same of one node. This node has as many of its own beside them.
 };
 
 /// Files that other nodes may send here with `barrel_p2p cp`; docs/cp.md. Table `receive`.
