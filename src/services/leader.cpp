@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -316,20 +317,29 @@ bool Leader::renewal_is_due(const Contest::Reign& reign, const Timestamp& greate
 }
 
 /// Nothing: it must not lead now.
-std::optional<MonotonicTime> Leader::may_lead_until(const Candidate& candidate) const {
+std::optional<MonotonicTime> Leader::may_lead_until(const Candidate& candidate) {
   if (left_ || paused_until_) return std::nullopt;
   if (candidate.min_members <= 1) return MonotonicTime::max();
-  std::vector<Milliseconds> silences;
+  const auto& heard = others_heard();
+  const std::size_t others = candidate.min_members - 1;
+  if (heard.size() < others) return std::nullopt;
+  const auto until = heard[others - 1] + config_.lease;
+  return until < now_.monotonic ? std::nullopt : std::optional(until);
+}
+
+/// Asked for with each change of a campaign that must have members: not all of them are looked at each time.
+const std::vector<MonotonicTime>& Leader::others_heard() {
+  const bool fresh = others_revision_ == members_.revision() && now_.monotonic < others_asked_at_ + recheck_period / 2;
+  if (fresh) return others_heard_;
+  others_asked_at_ = now_.monotonic;
+  others_revision_ = members_.revision();
+  others_heard_.clear();
   for (const auto& node : members_.members()) {
     const auto silence = node == config_.own ? std::nullopt : members_.silent_for(node, now_.monotonic);
-    if (silence) silences.push_back(*silence);
+    if (silence) others_heard_.push_back(now_.monotonic - *silence);
   }
-  const std::size_t others = candidate.min_members - 1;
-  if (silences.size() < others) return std::nullopt;
-  const auto last = silences.begin() + static_cast<std::ptrdiff_t>(others - 1);
-  std::ranges::nth_element(silences, last);
-  if (*last > config_.lease) return std::nullopt;
-  return now_.monotonic + (config_.lease - *last);
+  std::ranges::sort(others_heard_, std::greater());
+  return others_heard_;
 }
 
 /// A fence above all that are known of the name; nothing when there is none.

@@ -226,7 +226,8 @@ class Leader final : private replication::ReplicatedState {
   void elect(const Term& name);
   void elect_all();
   [[nodiscard]] bool renewal_is_due(const Contest::Reign& reign, const replication::Timestamp& greatest);
-  [[nodiscard]] std::optional<MonotonicTime> may_lead_until(const Candidate& candidate) const;
+  [[nodiscard]] std::optional<MonotonicTime> may_lead_until(const Candidate& candidate);
+  [[nodiscard]] const std::vector<MonotonicTime>& others_heard();
   [[nodiscard]] std::optional<replication::Timestamp> mint(const Term& name);
   void revoke(const Term& name, Contest& contest);
   void tell(const Pid& pid, LeaderEvent::Kind kind, const Term& name, const replication::Timestamp& stamp);
@@ -301,6 +302,10 @@ class Leader final : private replication::ReplicatedState {
   MonotonicTime woke_at_;
   MonotonicTime heard_at_;                           ///< Last that a neighbour told what it has and we did not.
   MonotonicTime recheck_at_ = MonotonicTime::max();  ///< When a reign may end by time.
+  /// When the other members were heard of, the latest first; as it was at that time, with that revision of the members.
+  std::vector<MonotonicTime> others_heard_;
+  MonotonicTime others_asked_at_ = MonotonicTime::min();
+  std::uint64_t others_revision_ = 0;
 
   Incoming incoming_;
   std::deque<Announcement> announcements_;

@@ -298,6 +298,33 @@ TEST(Leader, no_node_has_more_candidates_than_the_bounds) {
   EXPECT_EQ(node.lead(3, pid("a@h", 1), {}, now).error(), Errc::limit_exceeded);
 }
 
+TEST(Leader, a_campaign_that_must_have_members_costs_little_the_more_there_are) {
+  constexpr std::uint32_t many = 30'000;
+  test::LeaderDisk disk;
+  const Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
+  test::LeaderNode node({.own = Atom("a@h")}, disk, now);
+  const auto say = [](Term content) { return Term::tuple({Atom("$barrel_p2p_replica"), std::move(content)}); };
+  std::vector<TermPair> leases;
+  leases.reserve(many);
+  for (std::uint32_t number = 0; number < many; ++number) {
+    leases.emplace_back(Atom("i" + std::to_string(number) + "@h"), now.wall);
+  }
+  const Term snapshot = Term::tuple({Atom("full_sync"), Atom("b@h"), Term::map(std::move(leases))});
+  node.input(now, [&](Effects& out) { node.members.receive(Atom("b@h"), say(snapshot), now, out); });
+  ASSERT_TRUE(node.lead(job, pid("a@h", 1), {.priority = 1, .min_members = many}, now)->is_leader());
+  const auto began = std::chrono::steady_clock::now();
+  // To look at all of them each time would take minutes.
+  for (std::uint32_t change = 1; change <= 2 * many; ++change) {
+    const auto campaign =
+        replication::Entry::value(candidate_value(pid("b@h", change), 0), {{now.wall, change}, Atom("b@h")});
+    const Term said = Term::map({{candidate_key(job, Atom("b@h")), replication::to_term(campaign)}});
+    const Term payload = Term::tuple({Atom("delta"), Atom("b@h"), said});
+    node.input(now, [&](Effects& out) { node.leader.deliver(payload, now, out); });
+    ASSERT_TRUE(node.leader.is_leader(job, now));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - began, test::patience);
+}
+
 TEST(Leader, campaigns_of_nodes_that_are_gone_give_way_when_there_is_no_room) {
   test::LeaderDisk disk;
   Now now{MonotonicTime{} + 1h, 1'764'000'000'000};
