@@ -7,10 +7,13 @@
 #pragma once
 
 #include <barrel_p2p/bytes.hpp>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <mutex>
 #include <vector>
+
+#include "base/clock.hpp"
 
 namespace barrel_p2p {
 inline namespace v0 {
@@ -29,12 +32,22 @@ class BufferPool {
   void give_back(Bytes&& buffer) noexcept;
   /// Shares the content; when nobody uses it any more the buffer comes back.
   std::shared_ptr<const Bytes> lend(Bytes&& buffer);
+  /// Gives those back to the system that have waited for too long; what comes back does so too.
+  void drop_unused(MonotonicTime now) noexcept;
+  [[nodiscard]] std::size_t kept_bytes() const;
 
  private:
   static constexpr std::size_t waste_factor = 2;  ///< A buffer may be larger than what was asked for by this.
 
-  std::mutex mutex_;
-  std::vector<Bytes> kept_;
+  static constexpr std::chrono::seconds kept_for{10};
+  struct Kept {
+    Bytes buffer;
+    MonotonicTime since;
+  };
+  void drop_unused_locked(MonotonicTime now) noexcept;
+
+  mutable std::mutex mutex_;
+  std::vector<Kept> kept_;  ///< The one that has waited longest first.
   std::size_t kept_bytes_ = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 
+#include "base/buffer_pool.hpp"
 #include "base/log.hpp"
 #include "base/printable.hpp"
 #include "base/random.hpp"
@@ -79,6 +80,24 @@ TEST(TokenBucket, gives_what_a_second_brings_at_once_and_then_at_its_rate) {
 TEST(TokenBucket, without_a_rate_has_no_end) {
   TokenBucket bucket(0, MonotonicTime{});
   for (int taken = 0; taken < 1000; ++taken) EXPECT_TRUE(bucket.take(MonotonicTime{}));
+}
+
+TEST(BufferPoolTest, keeps_what_comes_back_for_the_next_and_not_for_ever) {
+  BufferPool pool;
+  constexpr std::size_t bytes = 1024UL * 1024;
+  Bytes first = pool.take(bytes);
+  const auto* const place = first.data();
+  pool.give_back(std::move(first));
+  EXPECT_EQ(pool.kept_bytes(), bytes);
+  pool.drop_unused(monotonic_now());
+  Bytes again = pool.take(bytes);
+  EXPECT_EQ(again.data(), place);
+  EXPECT_EQ(pool.kept_bytes(), 0U);
+  pool.give_back(std::move(again));
+  pool.give_back(pool.take(2 * bytes));
+  EXPECT_EQ(pool.kept_bytes(), 3 * bytes) << "the first one is too small";
+  pool.drop_unused(monotonic_now() + std::chrono::seconds(11));
+  EXPECT_EQ(pool.kept_bytes(), 0U);
 }
 
 }  // namespace
