@@ -250,11 +250,14 @@ TEST_F(ArrivalsBeyondTwiceTheBound, leave_nothing_of_a_monitor_by_name_that_goes
 }
 
 TEST_F(ArrivalsBeyondTwiceTheBound, are_no_more_because_they_are_exits_that_nobody_can_refuse) {
+  std::promise<void> begun;
   std::promise<void> go;
-  const Pid working = system.spawn([may_go = go.get_future().share()](Process& /*self*/) -> Task<> {
+  const Pid working = system.spawn([&begun, may_go = go.get_future().share()](Process& /*self*/) -> Task<> {
+    begun.set_value();
     may_go.wait();
     co_return;
   });
+  begun.get_future().wait();
   const auto state = system.find(working);
   for (int number = 0; number < 200; ++number) deliver({{distribution::Exit2{peer, working}, Term(Atom("kill"))}});
   EXPECT_LE(state->remote_bytes(), most());
