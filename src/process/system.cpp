@@ -513,9 +513,11 @@ bool System::may_enter(const State& state, std::size_t bytes, const Origin& orig
   const std::size_t most = config_.mailbox_bytes_max;
   if (state.remote_bytes() / 2 <= most) return true;
   constexpr std::size_t share_of_a_node = 16;
-  auto& of_node = congestion.let_in[origin.node];
+  // Who is refused leaves nothing here, under however many names it comes.
+  const auto known = congestion.let_in.find(origin.node);
+  const std::size_t of_node = known == congestion.let_in.end() ? 0 : known->second;
   if (of_node > most / share_of_a_node || congestion.let_in_by_all > most) return false;
-  of_node += bytes;
+  congestion.let_in[origin.node] += bytes;
   congestion.let_in_by_all += bytes;
   return true;
 }
